@@ -1,0 +1,172 @@
+"""What the viewer sees of a running pipeline: pictures, status, requests.
+
+A `Session` is live, a replay, or a fake in a test; the viewer cannot tell. No method blocks for longer than
+a millisecond or two: the GUI thread calls them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.camera import CameraState
+from capture.packets import Events
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One blurred frame and, unless refused, its sharp pictures, ready to paint.
+
+    Attributes:
+        ordinal: of the exposure, counted over all frames.
+        blurred: (H, W, 3) or (H, W) uint8.
+        sharp: (L, H, W, 3) or (L, H, W) uint8; None when the exposure was refused.
+        latents: (L,) fractions 0…1.
+        exposure_start_us, exposure_end_us: event clock; None when unknown.
+        source: "trigger", "chunk", "estimated" or "" when refused.
+        uncertainty_us: of the exposure's ends.
+        refusal: one line, "" when restored.
+        network: which restorer made `sharp`.
+        events: of the exposure, on **image** pixels when `events_on_image`, else on event pixels.
+        image_from_event: (3, 3) float64, event pixel → image pixel.
+        exposure_end_host_ns: `time.monotonic_ns` at which the exposure ended as best known (for latency).
+        ready_host_ns: when the sharp picture was ready.
+        flags, figures: as in `inference.restorers.base.Restored`.
+        held: it answers `request_latents` on the held exposure rather than being a new one.
+        time_us: position on the source's time axis, for the seek bar.
+    """
+
+    ordinal: int
+    blurred: NDArray[np.uint8]
+    sharp: NDArray[np.uint8] | None
+    latents: tuple[float, ...]
+    exposure_start_us: int | None
+    exposure_end_us: int | None
+    source: str
+    uncertainty_us: float
+    refusal: str
+    network: str
+    events: Events | None
+    image_from_event: NDArray[np.float64]
+    exposure_end_host_ns: int
+    ready_host_ns: int
+    flags: tuple[str, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
+    held: bool = False
+    time_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker process: its dot in the status strip."""
+
+    name: str  # "events", "frames", "restore", "replay"
+    state: CameraState
+    detail: str = ""  # error text of a FAULTED worker, progress of a STARTING one
+    restarts: int = 0
+    pid: int | None = None
+    fps: float = 0.0
+    backlog: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """The figures of the status strip. Everything counted since the start of the session.
+
+    `items_in = items_out + dropped + waiting` for exposures; `losses` names each place with its count:
+    {"ring events": 0, "camera frames": 2, "superseded (viewer)": 5, "refused: …": 1}.
+    """
+
+    fps: float
+    stage_fps: dict[str, float]
+    latency_p50_ms: float
+    latency_p95_ms: float
+    items_in: int
+    items_out: int
+    waiting: int
+    losses: dict[str, int]
+    exposure_source: str
+    uncertainty_us: float
+    workers: tuple[WorkerStatus, ...]
+    event_rate_hz: float = 0.0
+    message: str = ""  # one line for a banner, e.g. "preparing the simulated scene 43 %"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What the seek bar draws; only for recordings.
+
+    Attributes:
+        start_us, end_us: the span.
+        event_rate_hz: (N,) float32 over equal bins of the span.
+        exposures_us: (M, 2) int64 start and end of each exposure.
+    """
+
+    start_us: int
+    end_us: int
+    event_rate_hz: NDArray[np.float32]
+    exposures_us: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChoice:
+    """A row of the network chooser."""
+
+    name: str
+    takes: str
+    weights: str
+    usable: bool
+    reason: str = ""
+    any_latent: bool = True
+    last_ms: float | None = None
+
+
+class Session(Protocol):
+    """A running pipeline."""
+
+    title: str
+    is_recording: bool
+
+    def start(self) -> None:
+        """Start the workers; returns at once."""
+
+    def stop(self) -> None:
+        """Stop everything; within 2 s no process and no shared memory is left."""
+
+    def poll(self) -> Picture | None:
+        """The newest picture since the last call, or None. Older ones are counted as superseded."""
+
+    def status(self) -> SessionStatus:
+        """The newest figures."""
+
+    def timeline(self) -> Timeline | None:
+        """For recordings, once it has been computed; else None."""
+
+    def networks(self) -> list[NetworkChoice]:
+        """Rows of the chooser."""
+
+    def select_network(self, name: str) -> None:
+        """Switch while streaming; the old one runs until the new one is ready."""
+
+    def set_latents(self, latents: tuple[float, ...]) -> None:
+        """Instants at which new exposures are restored from now on."""
+
+    def hold(self, ordinal: int | None) -> None:
+        """Keep this exposure for `request_latents` (None: let go). New exposures go on being restored."""
+
+    def request_latents(self, latents: tuple[float, ...]) -> None:
+        """Restore the held exposure at these instants; the answer comes through `poll` with `held` set."""
+
+    def command(self, verb: str, **arguments: Any) -> None:
+        """`pause`, `play`, `step` (frames: ±1), `seek` (time_us), `speed` (factor), `loop` (on),
+        `restart` (worker), `fault` (kind, …), `set` (restorer options)."""
+
+
+class SessionFactory(Protocol):
+    """Makes a session for a source; the viewer calls it when another source is chosen."""
+
+    def __call__(self, source: str | Path, network: str) -> Session: ...

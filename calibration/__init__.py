@@ -1,0 +1,1 @@
+"""Estimates a rig (geometry and time), checks it, reports it."""

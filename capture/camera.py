@@ -1,0 +1,191 @@
+"""What a camera is: protocols, capabilities, states, and the two read contracts.
+
+Both contracts hold for every driver, the simulated ones and replay included:
+
+* **next in order** (`read`): every item, once, oldest first. Nothing is skipped in silence; what the device
+  lost is in the item's own counters.
+* **latest** (`read_latest`): the newest item not older than a limit, for a reader that wants now. What it
+  passes over is counted in `superseded`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from capture.errors import CameraError, StaleError
+from capture.packets import EventPacket, Frame
+
+Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
+
+
+class CameraState(StrEnum):
+    """Where a camera, or the worker that holds it, stands."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAULTED = "faulted"
+
+
+class CameraRole(StrEnum):
+    """Which of the rig's two cameras."""
+
+    EVENTS = "events"
+    FRAMES = "frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a camera can do; the viewer greys the rest.
+
+    Attributes:
+        live: paced by the world (False: a file that can be read at any speed).
+        seekable: `seek_us` works.
+        triggers: the event camera delivers trigger edges.
+        exposure_stamps: frames carry both exposure stamps.
+        event_clock: frames are stamped on the event camera's clock (one sensor gives both).
+        faults: faults can be asked for (`command("fault", …)`).
+        settings: names of settings that `command("set", …)` takes.
+    """
+
+    live: bool = True
+    seekable: bool = False
+    triggers: bool = False
+    exposure_stamps: bool = False
+    event_clock: bool = False
+    faults: bool = False
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CameraInfo:
+    """Who a camera is.
+
+    Attributes:
+        role: events or frames.
+        name: the URI-like name that it was opened by.
+        model, serial: as the device tells, "" when unknown.
+        width, height: pixels of one item.
+        rate_hz: frames per second when known (frame cameras), else 0.
+    """
+
+    role: CameraRole
+    name: str
+    model: str
+    serial: str
+    width: int
+    height: int
+    rate_hz: float = 0.0
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+
+class EndOfStream(Exception):
+    """A finite source has given its last item. Not an error."""
+
+
+@runtime_checkable
+class Camera(Protocol[Item]):
+    """An event camera (`Camera[EventPacket]`) or a frame camera (`Camera[Frame]`).
+
+    Life: `open` → `start` → `read`… → `stop` → `close`. Open and close are idempotent; close stops first.
+    `stop` returns within 2 s whatever the device does.
+    """
+
+    info: CameraInfo
+    superseded: int
+
+    def open(self) -> None:
+        """Connect. Raises `CameraError` in one sentence when it cannot."""
+
+    def start(self) -> None:
+        """Begin to deliver items."""
+
+    def read(self, timeout_s: float) -> Item | None:
+        """The next item in order, or None when none came in time.
+
+        Raises:
+            EndOfStream: the source is finite and at its end.
+            CameraLost: the device is gone.
+        """
+
+    def read_latest(self, max_age_s: float, timeout_s: float) -> Item:
+        """The newest item, arrived at most `max_age_s` ago; waits up to `timeout_s` for one.
+
+        Raises:
+            StaleError: nothing new enough came in time.
+        """
+
+    def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A request by name (`set`, `fault`, `seek`, `speed`, `pause`, …); raises `CameraError` if unknown."""
+
+    def stop(self) -> None:
+        """Deliver no more."""
+
+    def close(self) -> None:
+        """Release the device."""
+
+
+EventCamera = Camera[EventPacket]
+FrameCamera = Camera[Frame]
+
+
+class CameraBase(Generic[Item]):
+    """What drivers share: the latest contract on top of `read`, context management, an empty `command`."""
+
+    info: CameraInfo
+    superseded: int = 0
+
+    def read(self, timeout_s: float) -> Item | None:
+        """See `Camera.read`."""
+        raise CameraError(f"{type(self).__name__} does not say how to read")
+
+    def read_latest(self, max_age_s: float, timeout_s: float) -> Item:
+        """See `Camera.read_latest`. Drains what waits, keeps the newest, counts the rest as superseded."""
+        deadline = time.monotonic() + timeout_s
+        newest: Item | None = None
+        while True:
+            # Once something was found, only what already waits is drained: no more waiting.
+            wait = 0.0 if newest is not None else max(0.0, deadline - time.monotonic())
+            item = self.read(wait)
+            if item is not None:
+                if newest is not None:
+                    self.superseded += 1
+                newest = item
+                continue
+            if newest is not None and time.monotonic_ns() - newest.host_ns <= max_age_s * 1e9:
+                return newest
+            if newest is not None:
+                self.superseded += 1
+                newest = None
+            if time.monotonic() >= deadline:
+                raise StaleError(
+                    f"{self.info.name}: nothing newer than {max_age_s * 1e3:.0f} ms arrived within "
+                    f"{timeout_s * 1e3:.0f} ms; is the camera running?"
+                )
+
+    def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """See `Camera.command`."""
+        raise CameraError(f"{self.info.name}: does not know the request {verb!r}")
+
+    def open(self) -> None:
+        """See `Camera.open`."""
+
+    def start(self) -> None:
+        """See `Camera.start`."""
+
+    def stop(self) -> None:
+        """See `Camera.stop`."""
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+
+    def __enter__(self) -> CameraBase[Item]:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,135 @@
+"""Cameras by name: `simulated:handheld`, `replay:FILE`, `davis346:SERIAL` → configuration → driver.
+
+A driver is imported only when it is chosen. Third parties add one by an entry point in the group
+`halfmirror.cameras`, whose name is the part before the colon and whose object is a `Driver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from capture.camera import CameraInfo, EventCamera, FrameCamera
+from capture.errors import CameraError, UsageError
+
+GROUP = "halfmirror.cameras"
+
+# Drivers of our own, so that a source tree that was never installed works too. Same form as an entry point.
+BUILT_IN: dict[str, str] = {
+    "simulated": "capture.simulated.driver:DRIVER",
+    "replay": "recordings.replay:DRIVER",
+}
+
+
+@dataclass(frozen=True)
+class RigFacts:
+    """What a driver that serves both cameras knows of the rig they form, in plain values.
+
+    Attributes:
+        event_size, image_size: (width, height) in pixels.
+        image_from_event: (3, 3) float64, event pixel → image pixel, pixel centres at integers, the mirror
+            flip included.
+        tone: "srgb" when the frames are sRGB-encoded, "linear" when proportional to light.
+        one_sensor: both streams come from the same pixels and the same clock (DAVIS).
+        exact: the values are known (simulation, one sensor), not assumed.
+        threshold_on, threshold_off: log-intensity contrast thresholds when known, else None.
+        note: how the values came about.
+    """
+
+    event_size: tuple[int, int]
+    image_size: tuple[int, int]
+    image_from_event: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    tone: str = "linear"
+    one_sensor: bool = False
+    exact: bool = False
+    threshold_on: float | None = None
+    threshold_off: float | None = None
+    note: str = ""
+
+
+class Driver(Protocol):
+    """A family of cameras that open by a name."""
+
+    name: str
+
+    def configure(self, rest: str, settings: Mapping[str, Any]) -> BaseModel:
+        """The validated configuration out of what follows the colon and of named settings.
+
+        Raises:
+            UsageError: unknown preset, unknown setting, value out of range, file not there.
+        """
+
+    def discover(self) -> list[CameraInfo]:
+        """What could be opened now. Never raises."""
+
+    def event_camera(self, config: BaseModel) -> EventCamera:
+        """The event camera; `CameraError` when there is none or an SDK is missing (says what to install)."""
+
+    def frame_camera(self, config: BaseModel) -> FrameCamera:
+        """The frame camera; `CameraError` when the driver has none."""
+
+    def pair(self, config: BaseModel) -> tuple[EventCamera, FrameCamera] | None:
+        """Both cameras when they must live in one process (replay); None when each may have its own."""
+
+    def rig_facts(self, config: BaseModel) -> RigFacts | None:
+        """What is known of the rig, or None (real cameras: a rig file tells)."""
+
+
+def names() -> list[str]:
+    """Names of all drivers that could be chosen, sorted."""
+    return sorted({*BUILT_IN, *(e.name for e in entry_points(group=GROUP))})
+
+
+def driver(name: str) -> Driver:
+    """The driver of this name, imported now.
+
+    Raises:
+        UsageError: no such name; the message lists the known ones.
+        CameraError: the driver's module cannot be imported.
+    """
+    target = BUILT_IN.get(name)
+    if target is None:
+        for e in entry_points(group=GROUP):
+            if e.name == name:
+                target = e.value
+                break
+    if target is None:
+        raise UsageError(f"unknown camera {name!r}; known: {', '.join(names())}")
+    module, _, attribute = target.partition(":")
+    try:
+        found: Driver = getattr(__import__(module, fromlist=[attribute]), attribute)
+    except (ImportError, AttributeError) as e:
+        raise CameraError(f"camera {name!r}: its driver {target} cannot be loaded ({e})") from e
+    return found
+
+
+@dataclass(frozen=True)
+class CameraName:
+    """A camera's name taken apart: `driver:rest`."""
+
+    driver: str
+    rest: str
+
+    @classmethod
+    def parse(cls, text: str) -> CameraName:
+        """`simulated:handheld` → driver `simulated`, rest `handheld`; without a colon the rest is empty."""
+        d, _, rest = text.partition(":")
+        if not d:
+            raise UsageError(f"camera name {text!r} is empty before the colon; known: {', '.join(names())}")
+        return cls(d, rest)
+
+    def __str__(self) -> str:
+        return f"{self.driver}:{self.rest}" if self.rest else self.driver
+
+
+def open_driver(text: str, settings: Mapping[str, Any] | None = None) -> tuple[Driver, BaseModel]:
+    """Driver and validated configuration for a name such as `simulated:handheld`."""
+    n = CameraName.parse(text)
+    d = driver(n.driver)
+    return d, d.configure(n.rest, settings or {})

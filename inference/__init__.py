@@ -1,0 +1,1 @@
+"""Event representations, networks, restorers, and the engine that runs them."""

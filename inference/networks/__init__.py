@@ -1,0 +1,1 @@
+"""Modules of the networks, one file each, with the published entry names."""

@@ -1,0 +1,1 @@
+"""What networks see of events: voxel grids, counts, integrals."""

@@ -1,0 +1,89 @@
+"""A recording: both streams of one file, lazily read in order of time, seekable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from capture.errors import HalfmirrorError, UsageError
+from capture.packets import EventPacket, Frame
+from capture.registry import RigFacts
+
+
+class RecordingError(HalfmirrorError):
+    """A recording that cannot be used; the message names the file, what is wrong and what to do."""
+
+
+class NotARecording(UsageError):
+    """The path is missing, empty, or of no known format."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingInfo:
+    """What a recording is, found without reading all of it where the format allows.
+
+    Attributes:
+        path: the file.
+        format: e.g. "aedat4".
+        camera: name or model in the file, "" when it has none.
+        event_size, image_size: (width, height), None when there is no such stream.
+        has_triggers: trigger edges of an external exposure signal are in it.
+        start_us, end_us: time span of all streams, on the file's own axis.
+        frames: number of frames when known without a full scan, else None.
+        bytes: file size.
+        problems: one line each: what was found wrong (cut file, missing tail and how much of it).
+    """
+
+    path: Path
+    format: str
+    camera: str
+    event_size: tuple[int, int] | None
+    image_size: tuple[int, int] | None
+    has_triggers: bool
+    start_us: int
+    end_us: int
+    frames: int | None
+    bytes: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """What reading has met so far; complete once the iterator is exhausted."""
+
+    events: int = 0
+    frames: int = 0
+    edges: int = 0
+    events_rejected_decreasing: int = 0
+    events_rejected_outside: int = 0
+    problems: list[str] = field(default_factory=list)
+    bytes_unread: int = 0
+
+
+class Recording(Protocol):
+    """Every format yields the same. Use as a context manager; constant memory whatever the file's size."""
+
+    info: RecordingInfo
+    report: ReadReport
+
+    def rig_facts(self) -> RigFacts | None:
+        """What the file tells of the rig; None when events or frames are missing."""
+
+    def items(self, start_us: int | None = None) -> Iterator[EventPacket | Frame]:
+        """All items in order of time from `start_us` on.
+
+        A frame is given at the **end** of its exposure, after the events before that time, as a live camera
+        would give it. `complete_until_us` of every packet holds.
+        """
+
+    def frame_times_us(self) -> list[tuple[int, int | None]]:
+        """(start, end) of every frame's exposure, in order; end None when the file does not tell."""
+
+    def close(self) -> None:
+        """Release the file and any child process."""
+
+    def __enter__(self) -> Recording: ...
+
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,1 @@
+"""Which events belong to which exposure, on whose pixels, on which clock."""

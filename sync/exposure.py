@@ -1,0 +1,129 @@
+"""An exposure: when the shutter was open, how we know, and how sure we are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from capture.packets import Events, Frame
+from sync.rig import Rig
+
+
+class ExposureSource(StrEnum):
+    """Where start and end of an exposure come from, in falling order of trust."""
+
+    TRIGGER = "trigger"  # both edges of the exposure signal, stamped by the event camera
+    CHUNK = "chunk"  # the camera's own start and end stamps, on the event clock or through a measured clock
+    ESTIMATED = "estimated"  # the host clock model; its uncertainty is large and is stated
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The interval in which the shutter was open, on the event camera's clock.
+
+    Attributes:
+        start_us, end_us: int64 microseconds, start < end.
+        source: where they come from.
+        uncertainty_us: half width of the interval in which each end lies with about 95 % confidence.
+    """
+
+    start_us: int
+    end_us: int
+    source: ExposureSource
+    uncertainty_us: float
+
+    def __post_init__(self) -> None:
+        if self.end_us <= self.start_us:
+            raise ValueError(f"exposure from {self.start_us} to {self.end_us} µs has no length")
+
+    @property
+    def duration_us(self) -> int:
+        """Length in microseconds."""
+        return self.end_us - self.start_us
+
+    def time_at(self, latent: float) -> int:
+        """The time (µs) at a latent time, a fraction 0…1 of the exposure."""
+        return round(self.start_us + latent * self.duration_us)
+
+
+class Refusal(StrEnum):
+    """Why an exposure is not restored. Each is a named state on screen and in reports."""
+
+    NO_EXPOSURE = "no exposure: the frame carries no exposure time and no trigger edges match it"
+    ACCUMULATOR = "accumulator frame: drawn from events, nothing was exposed"
+    NO_EVENTS_YET = "events did not arrive in time"
+    EVENT_GAP = "the event stream was interrupted during the exposure"
+    NO_EVENT_STREAM = "no event stream"
+    UNMATCHED_TRIGGER = "no trigger edges match the frame"
+    ZERO_EXPOSURE = "the exposure has no length"
+    OUTSIDE_STREAM = "the exposure lies outside the time span of the events"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedExposure:
+    """One blurry frame with everything that is needed to restore it.
+
+    Attributes:
+        frame: the blurry frame, as the camera gave it.
+        exposure: when its shutter was open.
+        events: all events with `window_start_us <= t < window_end_us`, on the event sensor's pixels.
+        window_start_us, window_end_us: the window, at least the exposure, wider when margins were asked for.
+        rig: geometry that maps event pixels to image pixels.
+        ordinal: 0, 1, 2 … over all frames that reached the synchroniser in this epoch, refused ones included.
+        complete: no event loss is known inside the window.
+        ready_ns: `time.monotonic_ns` when the exposure left the synchroniser, 0 offline.
+    """
+
+    frame: Frame
+    exposure: Exposure
+    events: Events
+    window_start_us: int
+    window_end_us: int
+    rig: Rig
+    ordinal: int
+    complete: bool = True
+    ready_ns: int = 0
+
+    def exposure_events(self) -> Events:
+        """The events inside the exposure itself: `start_us <= t < end_us`."""
+        return self.events.between(self.exposure.start_us, self.exposure.end_us)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefusedExposure:
+    """A frame that is shown but not restored, and why.
+
+    Attributes:
+        frame: the frame.
+        reason: which kind of refusal.
+        detail: one line with the figures of this case.
+        ordinal: as in `AlignedExposure`.
+        exposure: when known all the same.
+    """
+
+    frame: Frame
+    reason: Refusal
+    detail: str
+    ordinal: int
+    exposure: Exposure | None = None
+    ready_ns: int = 0
+
+
+@dataclass(slots=True)
+class SyncCounters:
+    """Every item accounted for: `frames_in = aligned + refused + superseded + waiting`."""
+
+    frames_in: int = 0
+    aligned: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    superseded: int = 0
+    waiting: int = 0
+    events_in: int = 0
+    events_dropped_upstream: int = 0
+    events_rejected: int = 0
+    edges_in: int = 0
+    edges_matched: int = 0
+    edges_unmatched: int = 0
+    frames_missing: int = 0  # jumps of the frame counter
+    frames_matched: int = 0
+    frames_unmatched: int = 0

@@ -1,0 +1,195 @@
+"""The rig: both cameras' geometry, the mirror, the clock relation, how each was measured. TOML on disk."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from capture.errors import UsageError
+from capture.registry import RigFacts
+
+VERSION = 1
+
+Row = tuple[float, float, float]
+IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraEntry(_Strict):
+    """One camera of the rig."""
+
+    camera: str = Field(description="name that opens it, e.g. davis346:00000123")
+    serial: str = ""
+    width: Annotated[int, Field(ge=8, le=16384)]
+    height: Annotated[int, Field(ge=8, le=16384)]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventEntry(CameraEntry):
+    """The event camera, with contrast thresholds (natural log intensity) when they are known."""
+
+    threshold_on: Annotated[float, Field(gt=0, lt=5)] | None = None
+    threshold_off: Annotated[float, Field(gt=0, lt=5)] | None = None
+
+
+class ImageEntry(CameraEntry):
+    """The frame camera.
+
+    `tone`: how pixel values relate to light: `linear` (proportional) or `srgb` (IEC 61966-2-1 curve).
+    """
+
+    tone: Literal["linear", "srgb"] = "linear"
+
+
+class Geometry(_Strict):
+    """Event pixel → image pixel.
+
+    `image_from_event` is a 3×3 homography acting on column vectors (x, y, 1) of **event** pixels and giving
+    **image** pixels; pixel centres lie at integers, x to the right, y down. The mirror flip is part of it:
+    its upper 2×2 determinant is negative if and only if `mirrored`.
+    """
+
+    image_from_event: tuple[Row, Row, Row] = IDENTITY
+    mirrored: bool = False
+    residual_px: Annotated[float, Field(ge=0)] | None = None
+    measured: str = Field(default="", description="how and when, in words")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Geometry:
+        m = np.array(self.image_from_event, dtype=np.float64)
+        if not np.isfinite(m).all() or abs(np.linalg.det(m)) < 1e-12:
+            raise ValueError("image_from_event is not an invertible 3×3 matrix of finite numbers")
+        if (np.linalg.det(m[:2, :2]) < 0) != self.mirrored:
+            raise ValueError(
+                f"mirrored = {str(self.mirrored).lower()} contradicts image_from_event, whose determinant "
+                f"is {np.linalg.det(m[:2, :2]):+.3g}"
+            )
+        return self
+
+
+class Clock(_Strict):
+    """Frame camera's clock → event clock.
+
+    relation `same`: frames are stamped on the event clock (one sensor). `trigger`: exposure edges on the
+    event camera's trigger input. `host`: no wire; arrival times only. `delay_us` is added to every edge
+    (strobe delay); `active_high` says which level of the signal means that the shutter is open.
+    """
+
+    relation: Literal["same", "trigger", "host"] = "trigger"
+    delay_us: float = 0.0
+    active_high: bool = True
+    residual_us: Annotated[float, Field(ge=0)] | None = None
+    host_latency_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
+
+
+class Rig(_Strict):
+    """A whole rig. Read with `Rig.load`, written with `save`."""
+
+    version: int = VERSION
+    name: str = "unnamed rig"
+    events: EventEntry
+    image: ImageEntry
+    geometry: Geometry = Field(default_factory=Geometry)
+    clock: Clock = Field(default_factory=Clock)
+    note: str = ""
+
+    @property
+    def image_from_event(self) -> NDArray[np.float64]:
+        """(3, 3) float64; see `Geometry`."""
+        return np.array(self.geometry.image_from_event, dtype=np.float64)
+
+    @property
+    def scale(self) -> float:
+        """Image pixels per event pixel at the middle of the event sensor (square root of the area ratio)."""
+        m = self.image_from_event
+        v = np.array([(self.events.width - 1) / 2, (self.events.height - 1) / 2, 1.0])
+        q = m @ v
+        # Jacobian of the projective map at v.
+        j = (m[:2, :2] - np.outer(q[:2] / q[2], m[2, :2])) / q[2]
+        return float(np.sqrt(abs(np.linalg.det(j))))
+
+    @property
+    def identity(self) -> bool:
+        """Events and image share one pixel grid."""
+        return (self.events.width, self.events.height) == (self.image.width, self.image.height) and bool(
+            np.allclose(self.image_from_event, np.eye(3), atol=1e-9)
+        )
+
+    @classmethod
+    def from_facts(cls, name: str, facts: RigFacts) -> Rig:
+        """The rig that a driver of both cameras (simulated, replay) describes."""
+        m = np.asarray(facts.image_from_event, dtype=np.float64)
+        rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
+        return cls(
+            name=name,
+            events=EventEntry(
+                camera=name, width=facts.event_size[0], height=facts.event_size[1],
+                threshold_on=facts.threshold_on, threshold_off=facts.threshold_off,
+            ),
+            image=ImageEntry(
+                camera=name, width=facts.image_size[0], height=facts.image_size[1],
+                tone="srgb" if facts.tone == "srgb" else "linear",
+            ),
+            geometry=Geometry(
+                image_from_event=(rows[0], rows[1], rows[2]),
+                mirrored=bool(np.linalg.det(m[:2, :2]) < 0), measured=facts.note,
+            ),
+            clock=Clock(relation="same" if facts.one_sensor else "trigger"),
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Rig:
+        """Read and validate a rig file.
+
+        Raises:
+            UsageError: not there, not TOML, a key that is misspelt or missing, a value out of range, a newer
+                version. The message names file, key and what to do.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as e:
+            raise UsageError(f"rig file {path} does not exist; give a path or `simulated`") from e
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"rig file {path} cannot be read ({e})") from e
+        except tomllib.TOMLDecodeError as e:
+            raise UsageError(f"rig file {path} is not valid TOML: {e}") from e
+        version = data.get("version", VERSION)
+        if not isinstance(version, int) or version > VERSION:
+            raise UsageError(
+                f"rig file {path} has version {version!r}; this program reads up to {VERSION}: update it"
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as e:
+            raise UsageError(f"rig file {path}: {_first_error(e)}") from e
+
+    def save(self, path: Path) -> None:
+        """Write as TOML, whole or not at all."""
+        tmp = path.with_name(path.name + ".part")
+        try:
+            tmp.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+            tmp.replace(path)
+        except OSError as e:
+            raise UsageError(f"rig file {path} cannot be written ({e})") from e
+        finally:
+            tmp.unlink(missing_ok=True)
+
+
+def _first_error(e: ValidationError) -> str:
+    """One line for the first of pydantic's findings, with a hint where a key looks misspelt."""
+    first = e.errors()[0]
+    key = ".".join(str(k) for k in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}'; correct the spelling or remove it"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing"
+    return f"key '{key}': {first['msg']}"
