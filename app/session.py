@@ -169,4 +169,6 @@ class Session(Protocol):
 class SessionFactory(Protocol):
     """Makes a session for a source; the viewer calls it when another source is chosen."""
 
-    def __call__(self, source: str | Path, network: str) -> Session: ...
+    def __call__(self, source: str | Path, network: str) -> Session:
+        """A session that is not started yet."""
+        ...

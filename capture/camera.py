@@ -11,6 +11,7 @@ Both contracts hold for every driver, the simulated ones and replay included:
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -18,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from capture.errors import CameraError, StaleError
 from capture.packets import EventPacket, Frame
 
+Progress = Callable[[float], None]
 Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
 
 
@@ -98,11 +100,19 @@ class Camera(Protocol[Item]):
     info: CameraInfo
     superseded: int
 
-    def open(self) -> None:
-        """Connect. Raises `CameraError` in one sentence when it cannot."""
+    def open(self, progress: Progress | None = None) -> None:
+        """Connect. Raises `CameraError` in one sentence when it cannot.
 
-    def start(self) -> None:
-        """Begin to deliver items."""
+        `progress` is called now and then with a share 0…1 when opening takes longer than a second.
+        """
+
+    def start(self, epoch_ns: int = 0) -> None:
+        """Begin to deliver items.
+
+        `epoch_ns` (`time.monotonic_ns`) is when the common time axis of a simulated or replayed rig begins,
+        so that cameras in different processes keep step, a restarted one too; 0 means now. Real cameras
+        ignore it.
+        """
 
     def read(self, timeout_s: float) -> Item | None:
         """The next item in order, or None when none came in time.
@@ -171,10 +181,10 @@ class CameraBase(Generic[Item]):
         """See `Camera.command`."""
         raise CameraError(f"{self.info.name}: does not know the request {verb!r}")
 
-    def open(self) -> None:
+    def open(self, progress: Progress | None = None) -> None:
         """See `Camera.open`."""
 
-    def start(self) -> None:
+    def start(self, epoch_ns: int = 0) -> None:
         """See `Camera.start`."""
 
     def stop(self) -> None:
