@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -103,7 +104,7 @@ def driver(name: str) -> Driver:
         raise UsageError(f"unknown camera {name!r}; known: {', '.join(names())}")
     module, _, attribute = target.partition(":")
     try:
-        found: Driver = getattr(__import__(module, fromlist=[attribute]), attribute)
+        found: Driver = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as e:
         raise CameraError(f"camera {name!r}: its driver {target} cannot be loaded ({e})") from e
     return found

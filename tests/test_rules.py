@@ -1,0 +1,85 @@
+"""The four promises that can be held by reading the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("app", "calibration", "capture", "inference", "recordings", "sync", "training")
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def faults(tree: ast.AST, where: str) -> list[str]:
+    """Places in which something from outside could be unpickled or evaluated."""
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [f"imports {a.name}" for a in node.names if a.name.split(".")[0] in FORBIDDEN_MODULES]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FORBIDDEN_MODULES:
+            found.append(f"imports from {node.module}")
+        elif isinstance(node, ast.Call):
+            found += _call_faults(node)
+    return [f"{where}: {f}" for f in found]
+
+
+def _call_faults(node: ast.Call) -> list[str]:
+    name = ast.unparse(node.func)
+    keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+    out = []
+    if name in FORBIDDEN_CALLS:
+        out.append(f"line {node.lineno} calls {name}")
+    if name.endswith("torch.load") and keywords.get("weights_only") != "True":
+        out.append(f"line {node.lineno} calls torch.load without weights_only=True")
+    if keywords.get("allow_pickle") == "True":
+        out.append(f"line {node.lineno} allows pickle")
+    if keywords.get("shell") == "True":
+        out.append(f"line {node.lineno} runs a shell")
+    if name in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+        out.append(f"line {node.lineno} calls {name}")
+    if name.endswith(("recv_pyobj", "send_pyobj")):
+        out.append(f"line {node.lineno} pickles a message")
+    return out
+
+
+def test_nothing_from_outside_is_unpickled_or_evaluated() -> None:
+    found = [f for p in sources() for f in faults(ast.parse(p.read_text()), str(p.relative_to(ROOT)))]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from dill import loads",
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+        "np.load(f, allow_pickle=True)",
+        "eval(s)",
+        "subprocess.run(c, shell=True)",
+        "sock.recv_pyobj()",
+        "yaml.load(s)",
+    ],
+)
+def test_the_walk_sees_each_fault(code: str) -> None:
+    assert faults(ast.parse(code), "x.py")
+
+
+def test_files_stay_within_one_idea() -> None:
+    """About 400 lines is the habit; 450 is where a file has to be split."""
+    long = {str(p.relative_to(ROOT)): n for p in sources() if (n := len(p.read_text().splitlines())) > 450}
+    assert not long, f"split these files: {long}"
+
+
+def test_no_file_is_called_utils() -> None:
+    assert not [p for p in sources() if p.stem in {"utils", "util", "helpers", "misc"}]
