@@ -1,1 +1,49 @@
 """Modules of the networks, one file each, with the published entry names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# name -> (module, class, options that are fixed by the name)
+_NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "efnet": ("efnet", "EFNet", {}),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `build` knows. Does not load PyTorch."""
+    return tuple(_NETWORKS)
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """A network with PyTorch's or its paper's own initialisation, on the CPU, in float32.
+
+    Names, shapes and order of `state_dict()` are those of the published checkpoints, which load with
+    `strict=True` once their wrapper is taken off. What `forward` takes and gives is said at each class.
+
+    Args:
+        name: one of `names()`.
+        options: as the published constructor names them; the defaults are those of the published weights.
+
+    Raises:
+        UsageError: an unknown network, an unknown option, or a value that the network cannot take.
+    """
+    if name not in _NETWORKS:
+        raise UsageError(f"no network is called {name!r}; known: {', '.join(_NETWORKS)}")
+    module, kind, fixed = _NETWORKS[name]
+    make = getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+    known = [p for p in inspect.signature(make).parameters if p not in fixed]
+    if unknown := sorted(set(options) - set(known)):
+        raise UsageError(f"{name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
+    try:
+        net: nn.Module = make(**options, **fixed)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} cannot be built: {error}") from error
+    return net

@@ -1,0 +1,312 @@
+"""EFNet: one blurry picture and the events of its exposure give the sharp picture of the exposure's middle.
+
+L. Sun et al., Event-Based Fusion for Motion Deblurring with Cross-modal Attention, ECCV 2022,
+arXiv 2112.00167. Two encoder-decoders in a row, after HINet and MPRNet. In the first, the picture's features
+query the events' features at each of three scales; the second gets features of the first through a
+connection that the event mask gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inference.networks.blocks import require_multiple
+
+
+def _conv3(inside: int, outside: int) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, 3, padding=1)
+
+
+class _Residual(nn.Module):
+    """`lrelu(conv_2(lrelu(conv_1(x)))) + identity(x)`: the activation stands before the sum."""
+
+    def __init__(self, inside: int, outside: int, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+        self.identity = nn.Conv2d(inside, outside, 1)
+        self.conv_1 = _conv3(inside, outside)
+        self.conv_2 = _conv3(outside, outside)
+
+    def features(self, x: Tensor) -> Tensor:
+        hidden = F.leaky_relu_(self.conv_1(x), self.slope)
+        out: Tensor = F.leaky_relu_(self.conv_2(hidden), self.slope) + self.identity(x)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+
+def _downsample(channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False)
+
+
+class _LayerNorm(nn.Module):
+    """Normalises the channels of each pixel of (N, H, W, C); the published entries sit under `body`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.LayerNorm(channels, eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+class _ChannelAttention(nn.Module):
+    """Picture channels ask event channels; the products run over the whole picture.
+
+    Values, attention and last projection act on the channels of one pixel alone, so they are joined to one
+    C×C matrix per sample before they meet the pixels.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.q = nn.Conv2d(channels, channels, 1, bias=False)
+        self.k = nn.Conv2d(channels, channels, 1, bias=False)
+        self.v = nn.Conv2d(channels, channels, 1, bias=False)
+        self.project_out = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, image: Tensor, event: Tensor) -> Tensor:
+        """(N, C, H, W) each, normalised, give (N, C, H, W)."""
+        n, c, height, width = image.shape
+        q: Tensor = self.q(image)
+        k: Tensor = self.k(event)
+        per_head = (n, self.heads, c // self.heads, height * width)
+        q, k = (x.permute(0, 2, 3, 1).reshape(n, -1, c).transpose(1, 2).view(per_head) for x in (q, k))
+        norm_q = torch.linalg.vector_norm(q, dim=-1, keepdim=True).clamp_min(1e-12)
+        norm_k = torch.linalg.vector_norm(k, dim=-1, keepdim=True).clamp_min(1e-12)
+        product = (q @ k.transpose(-2, -1)) / norm_q / norm_k.transpose(-2, -1)
+        attention: Tensor = (product * self.temperature).softmax(dim=-1)
+        values = self.v.weight.view(self.heads, c // self.heads, c)
+        joined = self.project_out.weight.view(c, c) @ (attention @ values).view(n, c, c)
+        pixels = event.permute(0, 2, 3, 1).reshape(n, -1, c)
+        out: Tensor = pixels @ joined.transpose(1, 2)
+        return out.view(n, height, width, c).permute(0, 3, 1, 2)
+
+
+class _FeedForward(nn.Module):
+    """C → 4C → C for each pixel, with the exact GELU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, 4 * channels)
+        self.fc2 = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+class _EventImageAttention(nn.Module):
+    """EICA: event-image channel attention, then a feed-forward step, both residual."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm1_image = _LayerNorm(channels)
+        self.norm1_event = _LayerNorm(channels)
+        self.attn = _ChannelAttention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels, eps=1e-5)
+        self.ffn = _FeedForward(channels)
+
+    def forward(self, image: Tensor, event: Tensor) -> Tensor:
+        """(N, C, H, W) each give (N, C, H, W)."""
+        a = self.norm1_image(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        b = self.norm1_event(event.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out: Tensor = image + self.attn(a, b)
+        fed: Tensor = self.ffn(self.norm2(out.permute(0, 2, 3, 1)))
+        return out + fed.permute(0, 3, 1, 2)
+
+
+class _EventDown(_Residual):
+    """One scale of the event encoder: (what goes down or None, what the attention reads)."""
+
+    def __init__(self, inside: int, outside: int, slope: float, down: bool) -> None:
+        super().__init__(inside, outside, slope)
+        self.conv_before_merge = nn.Conv2d(outside, outside, 1)
+        self.downsample = _downsample(outside) if down else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:  # type: ignore[override]
+        out = self.features(x)
+        merged: Tensor = self.conv_before_merge(out)
+        return merged if self.downsample is None else (self.downsample(out), merged)
+
+
+class _FirstDown(_Residual):
+    """One scale of the first encoder, where the picture meets the events."""
+
+    def __init__(self, inside: int, outside: int, slope: float, down: bool, heads: int) -> None:
+        super().__init__(inside, outside, slope)
+        self.downsample = _downsample(outside) if down else None
+        self.image_event_transformer = _EventImageAttention(outside, heads)
+
+    def forward(self, x: Tensor, event: Tensor) -> tuple[Tensor, Tensor] | Tensor:  # type: ignore[override]
+        out: Tensor = self.image_event_transformer(self.features(x), event)
+        return out if self.downsample is None else (self.downsample(out), out)
+
+
+class _SecondDown(_Residual):
+    """One scale of the second encoder, with the mask-gated connection (EMGC) from the first stage."""
+
+    def __init__(self, inside: int, outside: int, slope: float, down: bool) -> None:
+        super().__init__(inside, outside, slope)
+        if down:
+            self.emgc_enc = _conv3(outside, outside)
+            self.emgc_dec = _conv3(outside, outside)
+            self.emgc_enc_mask = _conv3(outside, outside)
+            self.emgc_dec_mask = _conv3(outside, outside)
+        self.downsample = _downsample(outside) if down else None
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        encoded: Tensor | None = None,
+        decoded: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor] | Tensor:
+        out = self.features(x)
+        if self.downsample is None:
+            return out
+        if mask is not None and encoded is not None and decoded is not None:
+            out = out + self._gated(encoded, decoded, mask)
+        return self.downsample(out), out
+
+    def _gated(self, encoded: Tensor, decoded: Tensor, mask: Tensor) -> Tensor:
+        # Four convolutions whose results are added are one convolution of the stacked inputs.
+        convs = (self.emgc_enc, self.emgc_enc_mask, self.emgc_dec, self.emgc_dec_mask)
+        weight = torch.cat([c.weight for c in convs], dim=1)
+        bias = torch.stack([c.bias for c in convs if c.bias is not None]).sum(0)
+        stacked = torch.cat([encoded, (1 - mask) * encoded, decoded, mask * decoded], dim=1)
+        return F.conv2d(stacked, weight, bias, padding=1)
+
+
+class _Up(nn.Module):
+    """Doubles the size, joins the skip, halves the channels."""
+
+    def __init__(self, inside: int, outside: int, slope: float) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inside, outside, 2, stride=2)
+        self.conv_block = _Residual(inside, outside, slope)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        out: Tensor = self.conv_block(torch.cat([self.up(x), skip], dim=1))
+        return out
+
+
+class _SupervisedAttention(nn.Module):
+    """Makes the first picture and hands on the features that it gates (after MPRNet)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3(channels, channels)
+        self.conv2 = _conv3(channels, 3)
+        self.conv3 = _conv3(3, channels)
+
+    def forward(self, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, H, W) and picture (N, 3, H, W) give the gated features and the first estimate."""
+        estimate = self.conv2(x) + image
+        return self.conv1(x) * torch.sigmoid(self.conv3(estimate)) + x, estimate
+
+
+class EFNet(nn.Module):
+    """EFNet with the entry names of the published checkpoints.
+
+    Args:
+        in_chn: channels of the picture; only 3 exists.
+        ev_chn: channels of the events: 6 (published), 7 in weights of the first release.
+        wf: channels of the finest scale.
+        depth: number of scales.
+        fuse_before_downsample: only True exists.
+        relu_slope: negative slope of the activations.
+        num_heads: heads of the attention, one number a scale.
+
+    Shapes and ranges of `forward`:
+        image: (N, 3, H, W) in 0…1, H and W multiples of 2^(depth−1) (4), **BGR** for the weights published
+            for GoPro and REBlur, RGB for HighREV.
+        event: (N, ev_chn, H, W), SCER divided by its largest magnitude, or the normalised voxel grid.
+        mask: (N, 1, H, W) of 0 and 1, or None. Without one the gated connection is left out altogether,
+            which is not the same as a mask of zeros or ones.
+        Gives `[first, second]`, each (N, 3, H, W), not clipped; the second is the result.
+
+    The attention pools over the whole picture: padding and tiling change the result everywhere.
+    """
+
+    def __init__(
+        self,
+        in_chn: int = 3,
+        ev_chn: int = 6,
+        wf: int = 64,
+        depth: int = 3,
+        fuse_before_downsample: bool = True,
+        relu_slope: float = 0.2,
+        num_heads: Sequence[int] = (1, 2, 4),
+    ) -> None:
+        super().__init__()
+        if in_chn != 3:
+            raise ValueError(f"in_chn is {in_chn}; the module between the stages takes 3")
+        if not fuse_before_downsample:
+            raise ValueError("fuse_before_downsample is False; only True was ever published")
+        if len(num_heads) != depth:
+            raise ValueError(f"num_heads has {len(num_heads)} entries for a depth of {depth}")
+        self.multiple = 2 ** (depth - 1)
+        widths = [wf * 2**i for i in range(depth)]
+        steps = [(widths[max(i - 1, 0)], widths[i], relu_slope, i < depth - 1) for i in range(depth)]
+        ups = [(widths[i + 1], widths[i], relu_slope) for i in reversed(range(depth - 1))]
+        skips = [widths[i] for i in reversed(range(depth - 1))]
+        self.down_path_1 = nn.ModuleList(_FirstDown(*s, h) for s, h in zip(steps, num_heads, strict=True))
+        self.down_path_2 = nn.ModuleList(_SecondDown(*s) for s in steps)
+        self.conv_01 = _conv3(in_chn, wf)
+        self.conv_02 = _conv3(in_chn, wf)
+        self.down_path_ev = nn.ModuleList(_EventDown(*s) for s in steps)
+        self.conv_ev1 = _conv3(ev_chn, wf)
+        self.up_path_1 = nn.ModuleList(_Up(*u) for u in ups)
+        self.up_path_2 = nn.ModuleList(_Up(*u) for u in ups)
+        self.skip_conv_1 = nn.ModuleList(_conv3(c, c) for c in skips)
+        self.skip_conv_2 = nn.ModuleList(_conv3(c, c) for c in skips)
+        self.sam12 = _SupervisedAttention(wf)
+        self.cat12 = nn.Conv2d(2 * wf, wf, 1)
+        self.last = _conv3(wf, 3)
+
+    def forward(self, image: Tensor, event: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """The estimates of both stages; see the class."""
+        require_multiple(image, self.multiple, "EFNet")
+        encoded, decoded = self._first_stage(image, self._encode_events(event))
+        gated, first = self.sam12(decoded[0], image)
+
+        x = self.cat12(torch.cat([self.conv_02(image), gated], dim=1))
+        blocks: list[Tensor] = []
+        for i, down in enumerate(self.down_path_2):
+            if i == len(self.down_path_2) - 1:
+                x = down(x)
+                break
+            gate = None if mask is None else mask[:, :, :: 2**i, :: 2**i]
+            x, own = down(x, encoded[i], decoded[i], gate)
+            blocks.append(own)
+        for up, skip, own in zip(self.up_path_2, self.skip_conv_2, reversed(blocks), strict=True):
+            x = up(x, skip(own))
+        return [first, self.last(x) + image]
+
+    def _encode_events(self, event: Tensor) -> list[Tensor]:
+        """What the attention of each scale reads, finest first."""
+        x, out = self.conv_ev1(event), []
+        for down in self.down_path_ev[:-1]:
+            x, merged = down(x)
+            out.append(merged)
+        return [*out, self.down_path_ev[-1](x)]
+
+    def _first_stage(self, image: Tensor, events: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Features of the first encoder and of the first decoder, finest scale first."""
+        x, encoded, decoded = self.conv_01(image), [], []
+        for down, event in zip(self.down_path_1[:-1], events, strict=False):
+            x, own = down(x, event)
+            encoded.append(own)
+        x = self.down_path_1[-1](x, events[-1])
+        for up, skip, own in zip(self.up_path_1, self.skip_conv_1, reversed(encoded), strict=True):
+            x = up(x, skip(own))
+            decoded.append(x)
+        return encoded, decoded[::-1]
