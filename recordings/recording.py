@@ -49,17 +49,33 @@ class RecordingInfo:
     problems: tuple[str, ...] = ()
 
 
+# A badly damaged file meets the same trouble thousands of times; the first ones tell.
+MAX_PROBLEMS = 50
+
+
 @dataclass(slots=True)
 class ReadReport:
-    """What reading has met so far; complete once the iterator is exhausted."""
+    """What reading has met so far; complete once the iterator is exhausted. Each read has its own.
+
+    `ignored` counts what is in the file and is not used, by name: "imu" samples, "camera_marks" (a DAVIS's
+    own marks of frame and exposure in the trigger stream).
+    """
 
     events: int = 0
     frames: int = 0
     edges: int = 0
     events_rejected_decreasing: int = 0
     events_rejected_outside: int = 0
+    frames_rejected: int = 0
+    edges_rejected: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     bytes_unread: int = 0
+
+    def note(self, problem: str) -> None:
+        """Add a line to `problems`; beyond `MAX_PROBLEMS` lines nothing more is added."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
 
 
 class Recording(Protocol):

@@ -1,0 +1,111 @@
+"""Opens a recording of any known format: by what it contains, then by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from recordings.formats.aedat4 import Aedat4Recording
+from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
+from recordings.recording import NotARecording, Recording, RecordingError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One known format: how a file of it begins, how it is usually called, what opens it."""
+
+    name: str
+    magic: tuple[bytes, ...]
+    extensions: tuple[str, ...]
+    open: Callable[[Path, float], Recording]
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "AEDAT4", (AEDAT4_MAGIC,), (".aedat4",),
+        lambda path, deadline_s: cast(Recording, Aedat4Recording(path, deadline_s=deadline_s)),
+    ),
+)  # fmt: skip
+
+
+def known_formats() -> str:
+    """The known formats in words, for messages."""
+    return ", ".join(f"{f.name} ({' '.join(f.extensions)})" for f in FORMATS)
+
+
+def recognise(path: Path) -> Format:
+    """The format of a file, by its first bytes; its name only helps to say what is wrong.
+
+    Raises:
+        NotARecording: missing, a folder, empty, of no known format, or damaged at its very beginning.
+        RecordingError: there, but it may not be read.
+    """
+    try:
+        if not path.exists():
+            raise NotARecording(f"{path}: no such file; give the path of a recording")
+        if path.is_dir():
+            raise NotARecording(f"{path}: is a folder, not a recording; give a file in it")
+        if not path.is_file():
+            raise NotARecording(f"{path}: is not a regular file")
+        with path.open("rb") as f:
+            start = f.read(max(len(m) for k in FORMATS for m in k.magic))
+            size = os.fstat(f.fileno()).st_size
+    except OSError as e:
+        raise RecordingError(f"{path}: cannot be read ({e.strerror or e})") from e
+    if size == 0:
+        raise NotARecording(f"{path}: is empty")
+    for known in FORMATS:
+        if any(start.startswith(m) for m in known.magic):
+            return known
+    for known in FORMATS:
+        if path.suffix.lower() in known.extensions:
+            raise NotARecording(
+                f"{path}: is called {path.suffix} but does not begin like {known.name}; "
+                "it is damaged or of another format"
+            )
+    raise NotARecording(f"{path}: is not a recording of a known format; known: {known_formats()}")
+
+
+def open_recording(path: str | os.PathLike[str], *, deadline_s: float = 10.0) -> Recording:
+    """Open a recording.
+
+    Args:
+        path: the file.
+        deadline_s: longest time without progress while it is read; a reader that hangs is then stopped.
+
+    Raises:
+        NotARecording: missing, empty, or of no known format.
+        RecordingError: of a known format and unreadable.
+    """
+    p = Path(path)
+    return recognise(p).open(p, deadline_s)
+
+
+def require_frames(recording: Recording) -> Recording:
+    """The recording itself, if it has frames.
+
+    Raises:
+        RecordingError: it has none, so there is nothing to deblur.
+    """
+    if recording.info.image_size is None:
+        raise RecordingError(
+            f"{recording.info.path}: has no frames, only events of {recording.info.camera or 'its camera'}; "
+            "deblurring needs a recording with both"
+        )
+    return recording
+
+
+def require_events(recording: Recording) -> Recording:
+    """The recording itself, if it has events.
+
+    Raises:
+        RecordingError: it has none, so a frame's blur cannot be undone from it.
+    """
+    if recording.info.event_size is None:
+        raise RecordingError(
+            f"{recording.info.path}: has no events, only frames; deblurring needs a recording with both"
+        )
+    return recording

@@ -1,0 +1,299 @@
+"""Reads what cannot be trusted in a child process with a deadline.
+
+Native readers (dv-processing) may hang, segfault or abort on damaged files. They run in a child process;
+what they read comes back through an arena of shared memory whose slots are credits: the child waits for
+free slots, so memory is constant whatever the file's size, and a slow reader slows the child.
+
+The arena is an anonymous file that both processes map, and the child is a plain `Popen`: no name in
+/dev/shm that could be left behind, no second import of the caller's main module, and it also works inside
+daemonic `multiprocessing` workers, which may not have children of their own kind.
+
+Everything that arrives from the child is taken as data from outside: sizes, types and slots are checked
+here, contents are checked by whoever asked (see `recordings.merging`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.recording import RecordingError
+from recordings.sandbox_child import Reply as Reply
+
+SLOTS = 8
+SLOT_BYTES = 4 << 20
+_DTYPES = frozenset({"<i8", "<u2", "<i2", "|u1", "|i1", "|b1"})
+_ROOT = str(Path(__file__).resolve().parents[1])
+_POLL_S = 0.05
+
+
+class Cancelled(Exception):
+    """The read was given up from another thread by `Sandbox.cancel`."""
+
+
+class Sandbox:
+    """A child process that serves requests of one reader object.
+
+    Args:
+        target: `module:class` in this source tree; the child calls `class(**arguments)` once, then its
+            generator methods `do_<verb>(**arguments)`, which yield `Reply`.
+        arguments: plain values.
+        what: what is read, for messages (usually the path).
+        deadline_s: longest time without progress, while this side waits.
+        bytes_to_read: size of the file; reading from disk up to four times this size counts as progress
+            (a library may scan a whole file in one call).
+    """
+
+    def __init__(
+        self,
+        target: str,
+        arguments: dict[str, Any],
+        *,
+        what: str,
+        deadline_s: float = 10.0,
+        bytes_to_read: int = 0,
+    ) -> None:
+        self._what = what
+        self.deadline_s = deadline_s
+        self._cancelled = False
+        self._request = 0
+        self._read_limit = 4 * bytes_to_read + (64 << 20)
+        self._rchar = 0
+        arena_fd = _anonymous_file(SLOTS * SLOT_BYTES)
+        here, there = Pipe(duplex=True)
+        life_r, life_w = os.pipe()
+        err_r, err_w = os.pipe()
+        os.set_blocking(err_w, False)  # a chatty native library must not block on a pipe nobody reads
+        os.set_blocking(err_r, False)
+        give = (there.fileno(), arena_fd, life_r)
+        plan = {
+            "connection": give[0], "arena": give[1], "lifeline": give[2], "slots": SLOTS,
+            "slot_bytes": SLOT_BYTES, "target": target, "arguments": arguments,
+        }  # fmt: skip
+        code = (
+            f"import sys; sys.path.insert(0, {_ROOT!r}); "
+            "from recordings.sandbox_child import main; main(sys.argv[1])"
+        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code, json.dumps(plan)], pass_fds=give,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err_w,
+                # Its own session: Ctrl+C in the terminal reaches the parent only.
+                start_new_session=True,
+            )  # fmt: skip
+            self._map = mmap.mmap(arena_fd, SLOTS * SLOT_BYTES)
+        except OSError as e:
+            os.close(life_w)
+            os.close(err_r)
+            here.close()
+            raise RecordingError(f"{what}: the process that reads it cannot be started ({e})") from e
+        finally:
+            os.close(arena_fd)
+            os.close(life_r)
+            os.close(err_w)
+            there.close()
+        self._arena = np.frombuffer(self._map, np.uint8).reshape(SLOTS, SLOT_BYTES)
+        self._connection = here
+        self._err_fd = err_r
+        self._finalizer = weakref.finalize(self, _end, self._process, here, life_w, err_r)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def closed(self) -> bool:
+        """The child has been ended."""
+        return not self._finalizer.alive
+
+    def cancel(self) -> None:
+        """Make a read that waits in another thread raise `Cancelled` within 0.1 s. `resume` undoes it."""
+        self._cancelled = True
+
+    def resume(self) -> None:
+        """Allow reads again after `cancel`."""
+        self._cancelled = False
+
+    def request(self, verb: str, **arguments: Any) -> Iterator[Reply]:
+        """All replies to a request, lazily. A later request ends an earlier one.
+
+        Raises:
+            RecordingError: the child refused, crashed, or made no progress for `deadline_s`. After a crash
+                or a hang the sandbox is closed.
+        """
+        if self.closed:
+            raise RecordingError(f"{self._what}: is closed; open it again")
+        self._request += 1
+        number = self._request
+        self._send({"verb": verb, "id": number, "arguments": arguments})
+        return self._replies(number)
+
+    def call(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """The header of the only reply to a request."""
+        header: dict[str, Any] = {}
+        for reply in self.request(verb, **arguments):
+            header = reply.header
+        return header
+
+    def close(self) -> None:
+        """End the child now. Idempotent, takes less than a second whatever the child does."""
+        self._finalizer()
+
+    def _replies(self, number: int) -> Iterator[Reply]:
+        while True:
+            if number != self._request:
+                raise RecordingError(f"{self._what}: another read of it has begun; only one runs at a time")
+            reply = self._receive(number)
+            if reply is None or reply.kind == "progress":
+                continue
+            if reply.kind == "end":
+                return
+            if reply.kind == "refused":
+                raise RecordingError(f"{self._what}: {reply.header.get('text', 'cannot be read')}")
+            yield reply
+
+    def _receive(self, number: int) -> Reply | None:
+        """The next message; None when it belongs to an earlier request."""
+        self._wait()
+        try:
+            request, kind, header, rows, size, slots = msgpack.unpackb(self._connection.recv_bytes())
+            arrays = self._copy(rows, size, slots) if request == number else {}
+        except (EOFError, ConnectionError):
+            raise self._died() from None
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as e:
+            self.close()
+            raise RecordingError(f"{self._what}: the process that reads it sent nonsense ({e})") from e
+        if slots:
+            self._send({"free": slots})
+        return Reply(str(kind), dict(header), arrays) if request == number else None
+
+    def _copy(self, rows: list[Any], size: int, slots: list[int]) -> dict[str, NDArray[Any]]:
+        """The arrays of a message, copied out of the arena into one new buffer."""
+        if not rows:
+            return {}
+        if size > len(slots) * SLOT_BYTES or len(set(slots)) != len(slots):
+            raise ValueError("sizes do not fit")
+        buffer = np.empty(size, np.uint8)
+        for i, slot in enumerate(slots):
+            part = buffer[i * SLOT_BYTES : (i + 1) * SLOT_BYTES]
+            part[:] = self._arena[range(SLOTS)[slot], : len(part)]
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, dtype, shape, offset in rows:
+            if dtype not in _DTYPES:
+                raise ValueError(f"type {dtype}")
+            count = int(np.prod(shape, dtype=np.int64))
+            arrays[str(name)] = np.frombuffer(buffer, np.dtype(dtype), count, offset).reshape(shape)
+        return arrays
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._connection.send_bytes(msgpack.packb(message))
+        except (OSError, ValueError):
+            raise self._died() from None
+
+    def _wait(self) -> None:
+        """Until a message is there. Only this waiting counts against the deadline."""
+        since = time.monotonic()
+        while not self._poll():
+            if self._cancelled:
+                raise Cancelled
+            if time.monotonic() - since > self.deadline_s:
+                if self._still_reading():
+                    since = time.monotonic()
+                    continue
+                self.close()
+                raise RecordingError(
+                    f"{self._what}: reading made no progress for {self.deadline_s:g} s and was stopped; "
+                    "the file is probably damaged there"
+                )
+
+    def _poll(self) -> bool:
+        try:
+            return self._connection.poll(min(_POLL_S, self.deadline_s))
+        except (OSError, ValueError):
+            raise self._died() from None
+
+    def _still_reading(self) -> bool:
+        """The child has read more of the file since the last look (a long scan is no hang)."""
+        try:
+            first = Path(f"/proc/{self._process.pid}/io").read_text().split("\n", 1)[0]
+            rchar = int(first.removeprefix("rchar:"))
+        except (OSError, ValueError):  # gone, or a system without /proc
+            return False
+        moved = self._rchar < rchar <= self._read_limit
+        self._rchar = rchar
+        return moved
+
+    def _died(self) -> RecordingError:
+        """What to say about a child that is gone."""
+        if self.closed:
+            return RecordingError(f"{self._what}: is closed; open it again")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.returncode
+        words = _last_words(self._err_fd)
+        self.close()
+        if code is not None and code < 0:
+            how = f"crashed ({_signal_name(-code)})"
+        else:
+            how = f"ended early (exit status {code})"
+        tail = f": {words}" if words else ""
+        return RecordingError(
+            f"{self._what}: the process that reads it {how}{tail}; the file is probably damaged"
+        )
+
+
+def _anonymous_file(size: int) -> int:
+    """A file without a name, `size` bytes long, gone when its last user closes it."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("halfmirror-sandbox")
+    else:
+        with tempfile.TemporaryFile() as f:
+            fd = os.dup(f.fileno())
+    os.ftruncate(fd, size)
+    return fd
+
+
+def _end(process: subprocess.Popen[bytes], connection: Connection, life_w: int, err_r: int) -> None:
+    with contextlib.suppress(OSError):
+        process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(0.9)
+    connection.close()
+    for fd in (life_w, err_r):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def _last_words(fd: int) -> str:
+    """What the child wrote on stderr last, in one line."""
+    data = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(fd, 1 << 16):
+            data = (data + chunk)[-4096:]
+    lines = [s.strip() for s in data.decode("utf-8", "replace").splitlines() if s.strip()]
+    return lines[-1][:200] if lines else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
