@@ -1,0 +1,189 @@
+"""Packets to ring items and back, exactly.
+
+An item is a kind (a short word), a header (a dictionary of plain values, as msgpack) and arrays. Its bytes:
+the packed header, then each array C-contiguous, every part beginning at a multiple of 64 bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.packets import (
+    EventPacket,
+    Events,
+    Frame,
+    FrameClock,
+    FrameKind,
+    PixelLayout,
+    Rejected,
+    TriggerEdges,
+)
+from capture.ring_memory import ALIGN, RingError
+
+KIND_EVENTS = "events"
+KIND_FRAME = "frame"
+KIND_END = "end"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """In the place of a packet: a finite source has given its last item (of this epoch).
+
+    More may follow after it, when the source is sought or begins anew.
+    """
+
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the parts of an item go: the packed header, offsets of the arrays, bytes in all."""
+
+    meta: bytes
+    offsets: tuple[int, ...]
+    size: int
+
+
+def _aligned(n: int) -> int:
+    return -(-n // ALIGN) * ALIGN
+
+
+def _plain(value: object) -> object:
+    """Numpy scalars as plain values; msgpack asks for what it does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} has no place in a header; give it as an array")
+
+
+def plan(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Plan:
+    """Lay out an item.
+
+    Raises:
+        RingError: a header value or an array that cannot travel (objects, strings, dates).
+    """
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    for i, a in enumerate(arrays):
+        if a.dtype.kind not in "biufc":
+            raise RingError(f"item {kind!r}: array {i} is {a.dtype}; only numbers and booleans travel")
+        shapes.append((a.dtype.str, a.shape))
+    try:
+        meta: bytes = msgpack.packb((kind, dict(header), shapes), default=_plain)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise RingError(f"item {kind!r}: its header cannot be packed ({e})") from e
+    at, offsets = _aligned(len(meta)), []
+    for a in arrays:
+        offsets.append(at)
+        at = _aligned(at + a.nbytes)
+    return Plan(meta, tuple(offsets), at)
+
+
+def place(p: Plan, arrays: Sequence[Array], into: memoryview) -> None:
+    """Write an item's bytes; `into` has `p.size` bytes."""
+    into[: len(p.meta)] = p.meta
+    for a, at in zip(arrays, p.offsets, strict=True):
+        if a.size:
+            np.copyto(np.ndarray(a.shape, a.dtype, into, at), a, casting="no")
+
+
+def unpack(meta_bytes: int, data: memoryview) -> tuple[str, dict[str, Any], tuple[Array, ...]]:
+    """Kind, header and arrays of an item; the arrays are read-only views of `data`.
+
+    Raises:
+        RingError: the bytes are not an item (overwritten, or not written by this module).
+    """
+    try:
+        kind, header, shapes = msgpack.unpackb(data[:meta_bytes], strict_map_key=False)
+        at, arrays = _aligned(meta_bytes), []
+        for text, shape in shapes:
+            dtype = np.dtype(text)
+            if dtype.kind not in "biufc":
+                raise ValueError(f"dtype {text!r}")
+            count = math.prod(shape)
+            n = count * dtype.itemsize
+            if n < 0 or at + n > len(data):
+                raise ValueError("an array reaches beyond the item")
+            # frombuffer, not ndarray(buffer=…): only the former keeps the mapping from being unmapped.
+            a: Array = np.frombuffer(data, dtype, count, at) if n else np.empty(0, dtype)
+            a = a.reshape(tuple(shape))
+            a.flags.writeable = False
+            arrays.append(a)
+            at = _aligned(at + n)
+    except Exception as e:  # msgpack, numpy and tuple unpacking each have errors of their own
+        raise RingError(f"ring item: its bytes are not an item ({e})") from e
+    return kind, header, tuple(arrays)
+
+
+Encoded = tuple[str, dict[str, Any], tuple[Array, ...]]
+
+
+def encode(packet: EventPacket | Frame | StreamEnd) -> Encoded:
+    """Kind, header and arrays of a packet, as `RingWriter.write` takes them. No copies."""
+    if isinstance(packet, Frame):
+        return (
+            KIND_FRAME,
+            {
+                "layout": packet.layout.value,
+                "sequence": packet.sequence,
+                "start": packet.device_start_ns,
+                "end": packet.device_end_ns,
+                "clock": packet.clock.value,
+                "host_ns": packet.host_ns,
+                "kind": packet.kind.value,
+                "epoch": packet.epoch,
+            },
+            (packet.image,),
+        )
+    if isinstance(packet, EventPacket):
+        ev, tr, bad = packet.events, packet.triggers, packet.rejected
+        return (
+            KIND_EVENTS,
+            {
+                "size": (ev.width, ev.height),
+                "until": packet.complete_until_us,
+                "host_ns": packet.host_ns,
+                "dropped": packet.dropped,
+                "gap": packet.gap,
+                "rejected": (bad.decreasing, bad.outside),
+                "epoch": packet.epoch,
+            },
+            (ev.t, ev.x, ev.y, ev.p, tr.t, tr.rising),
+        )
+    return KIND_END, {"epoch": packet.epoch}, ()
+
+
+def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> EventPacket | Frame | StreamEnd:
+    """The packet again; its arrays are those given (views of the ring while a lease lasts).
+
+    Raises:
+        RingError: not a packet.
+        InvalidPacket: a packet that breaks its contract.
+    """
+    try:
+        if kind == KIND_FRAME:
+            (image,) = arrays
+            return Frame(
+                image, PixelLayout(header["layout"]), header["sequence"], header["start"], header["end"],
+                FrameClock(header["clock"]), header["host_ns"], FrameKind(header["kind"]), header["epoch"],
+            )  # fmt: skip
+        if kind == KIND_EVENTS:
+            t, x, y, p, edge_t, rising = arrays
+            width, height = header["size"]
+            return EventPacket(
+                Events(t, x, y, p, width, height), TriggerEdges(edge_t, rising), header["until"],
+                header["host_ns"], header["dropped"], header["gap"], Rejected(*header["rejected"]),
+                header["epoch"],
+            )  # fmt: skip
+        if kind == KIND_END:
+            return StreamEnd(header["epoch"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise RingError(f"ring item of kind {kind!r} is not a packet of this version ({e!r})") from e
+    raise RingError(f"ring item of kind {kind!r} is not a packet")
