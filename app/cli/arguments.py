@@ -1,0 +1,130 @@
+"""What verbs share: how words on the command line become values, with one-line errors."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from capture.errors import UsageError
+
+MAX_INSTANTS = 1000
+
+
+def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[float, ...]:
+    """The instants inside each exposure, ascending fractions 0…1, at least 0.0001 apart.
+
+    `at` is "0.5" or "0,0.25,0.5"; `frames_per_exposure` N stands for the middles of N equal parts, so that
+    the pictures of exposures which follow each other are evenly spaced and none comes twice. Neither: 0.5.
+
+    Raises:
+        UsageError: both given, not numbers, outside 0…1, twice the same, too many.
+    """
+    if at is not None and frames_per_exposure is not None:
+        raise UsageError("give either --at or --frames-per-exposure, not both")
+    if frames_per_exposure is not None:
+        n = frames_per_exposure
+        if not 1 <= n <= MAX_INSTANTS:
+            raise UsageError(f"--frames-per-exposure {n} is out of range; give 1 to {MAX_INSTANTS}")
+        return tuple((k + 0.5) / n for k in range(n))
+    words = "0.5" if at is None else at
+    values = sorted(_number(w, "--at") for w in words.split(","))
+    if len(values) > MAX_INSTANTS:
+        raise UsageError(f"--at names {len(values)} instants; give at most {MAX_INSTANTS}")
+    for v in values:
+        if not 0.0 <= v <= 1.0:
+            raise UsageError(f"--at {v:g} lies outside the exposure; give fractions from 0 (start) to 1 (end)")
+    for a, b in itertools.pairwise(values):
+        if b - a < 1e-4:
+            raise UsageError(f"--at names {a:g} and {b:g}, which are the same instant; give each once")
+    return tuple(values)
+
+
+def parse_contrast(text: str | None) -> dict[str, Any]:
+    """Restorer options for `--contrast`: "auto" (or nothing) none; "0.2" both; "0.2,0.25" ON and OFF.
+
+    Raises:
+        UsageError: not one or two numbers, or not within 0.01…2.
+    """
+    if text is None or text.strip().lower() == "auto":
+        return {}
+    words = text.split(",")
+    if len(words) > 2:
+        raise UsageError(f"--contrast {text!r} has {len(words)} values; give one, or two as ON,OFF")
+    values = [_number(w, "--contrast") for w in words]
+    for v in values:
+        if not 0.01 <= v <= 2.0:
+            raise UsageError(
+                f"--contrast {v:g} is out of range; thresholds lie within 0.01 to 2 (log intensity)"
+            )
+    return {"contrast_on": values[0], "contrast_off": values[-1]}
+
+
+def check_network(name: str) -> None:
+    """Refuse an unknown or unusable network before anything is opened.
+
+    Raises:
+        UsageError: unknown (lists the known ones) or not usable here (says why).
+    """
+    from inference.models import choices
+
+    known = {c.name: c for c in choices()}
+    if name not in known:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(known)}")
+    if not known[name].usable:
+        raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
+
+
+def recording_path(path: Path) -> Path:
+    """The path of a recording that at least exists.
+
+    Raises:
+        UsageError: not there.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give the path of a recording")
+    return path
+
+
+def rig_source(text: str) -> str | Path:
+    """What `live RIG` names: a camera name (`simulated:night`) or the path of a rig file.
+
+    The rig file is read and the camera name is checked here, so that a typo costs no start-up.
+
+    Raises:
+        UsageError: a misspelt preset, camera or key; a recording (names the verb to use instead).
+    """
+    path = Path(text)
+    if path.suffix.lower() == ".toml":
+        from sync.rig import Rig
+
+        Rig.load(path)
+        return path
+    if path.exists() or "/" in text:
+        raise UsageError(f"{text} is not a rig file (.toml); for a recording use: halfmirror replay {text}")
+    from capture.registry import open_driver
+
+    open_driver(text)
+    return text
+
+
+def positive_seconds(value: float, option: str = "--seconds") -> float:
+    """A length of time on the command line.
+
+    Raises:
+        UsageError: not a positive, finite number, or more than a day.
+    """
+    if not (math.isfinite(value) and 0 < value <= 86_400):
+        raise UsageError(f"{option} {value:g} is out of range; give more than 0 and at most 86400")
+    return value
+
+
+def _number(word: str, option: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        raise UsageError(f"{option}: {word.strip()!r} is not a number") from None
+    if not math.isfinite(value):
+        raise UsageError(f"{option}: {word.strip()!r} is not a finite number")
+    return value

@@ -1,0 +1,48 @@
+"""`halfmirror live`: the viewer on a rig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
+
+
+def live(
+    rig: Annotated[
+        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
+    ] = "simulated",
+    network: Annotated[str, typer.Option("--network", "-n", help="Which network restores.")] = "edi",
+    headless: Annotated[bool, typer.Option("--headless", help="Run without a window.")] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Headless: how long, from the first picture on (10).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Headless: the folder to make (live-TIME).")
+    ] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
+    ] = None,
+    contrast: Annotated[
+        str | None, typer.Option("--contrast", help='Event threshold: "auto", one value, or "ON,OFF".')
+    ] = None,
+) -> int:
+    """Show the blurred and the sharp picture of a rig, live.
+
+    Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
+    a contact sheet and summary.json.
+    """
+    from app.cli.arguments import check_network, parse_contrast, positive_seconds, rig_source
+    from app.cli.run_session import session_maker, show
+
+    options = parse_contrast(contrast)
+    if seconds is not None:
+        positive_seconds(seconds)
+    source = rig_source(rig)
+    check_network(network)
+    return show(
+        session_maker(options), source, network,
+        headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="live",
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""The offline run with its output, progress bar and report."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cli import console
+from app.offline import OfflineInput, OfflineResult, deblur, open_input
+from app.output.atomic import staged_file, staged_folder
+from app.output.mp4 import Mp4Writer
+from app.output.png import TIMESTAMPS, PngSequence, Stamp
+from app.output.report import write_json
+from app.version import version
+
+REPORT = "report.json"
+_OURS = re.compile(r"exposure-\d{6,}-\d\.\d{4}\.png|timestamps\.csv|report\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `deblur` was asked for, already checked."""
+
+    source: str
+    output: Path
+    network: str
+    latents: tuple[float, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    device: str = "auto"
+    overwrite: bool = False
+
+    @property
+    def video(self) -> bool:
+        """OUT names a video rather than a folder."""
+        return self.output.suffix.lower() == ".mp4"
+
+
+def run_offline(request: Request) -> int:
+    """Do it; returns the exit code. The output appears under its final name only when all of it is there."""
+    from inference.models import create
+
+    with _output(request) as target, open_input(request.source, request.seconds) as source:
+        restorer = create(request.network, source.rig, options=request.options, device=request.device)
+        with _Bar() as bar:
+            result = deblur(source, restorer, request.latents, target, bar.update)
+        target.finish(_report(request, source, result, target))
+    _print(request, result, source.problems())
+    return 0
+
+
+class Target:
+    """Where pictures go, and the report after them."""
+
+    def __init__(self, writer: Mp4Writer | PngSequence, report: Path) -> None:
+        self._writer = writer
+        self._report = report
+
+    def add(self, image: NDArray[np.uint8], stamp: Stamp) -> None:
+        """See `app.offline.Sink.add`."""
+        if isinstance(self._writer, Mp4Writer):
+            self._writer.add(image, stamp.time_us)
+        else:
+            self._writer.add(image, stamp)
+
+    def facts(self) -> dict[str, Any]:
+        """What the report says of the output itself."""
+        w = self._writer
+        if isinstance(w, Mp4Writer):
+            return {"kind": "mp4", "codec": w.codec, "first_us": w.first_us, "times_moved": w.moved}
+        return {"kind": "png", "timestamps": TIMESTAMPS, "names": "exposure-ORDINAL-INSTANT.png"}
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Complete the output with its report."""
+        self._writer.close()
+        write_json(self._report, report)
+
+
+@contextmanager
+def _output(request: Request) -> Iterator[Target]:
+    out = request.output
+    if request.video:
+        report = out.with_name(f"{out.stem}.{REPORT}")
+        with (
+            staged_file(out, overwrite=request.overwrite) as part,
+            staged_file(report, overwrite=request.overwrite) as report_part,
+            Mp4Writer(part, final=out) as video,
+        ):
+            yield Target(video, report_part)
+        return
+    with staged_folder(out, overwrite=request.overwrite, ours=_is_ours) as folder:
+        pictures = PngSequence(folder, final=out)
+        try:
+            yield Target(pictures, folder / REPORT)
+        finally:
+            pictures.discard()
+
+
+def _is_ours(folder: Path) -> bool:
+    """An earlier output of `deblur` and nothing else."""
+    if not all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()):
+        return False
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.get("program") == "halfmirror"
+
+
+def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Target) -> dict[str, Any]:
+    return {
+        "program": "halfmirror",
+        "version": version(),
+        "command": sys.argv,
+        "input": request.source,
+        "network": request.network,
+        "device": request.device,
+        "latents": request.latents,
+        "contrast": {
+            "asked": request.options or "auto",
+            **{k: v for k, v in r.figures.items() if k.startswith("contrast")},
+        },
+        "items": {
+            "frames_in": r.frames_in,
+            "restored": r.restored,
+            "refused": len(r.refused),
+            "dropped": r.dropped,
+            "pictures_out": r.pictures,
+            "incomplete_events": r.incomplete,
+            "events_in": r.events_in,
+            "events_rejected": r.events_rejected,
+            "events_dropped_upstream": r.events_dropped,
+            "edges_in": r.edges_in,
+            "frames_missing": r.frames_missing,
+        },
+        "refusals": r.refusals(),
+        "refused": r.refused,
+        "seconds": r.seconds,
+        "figures_median": r.figures,
+        "flags": r.flags,
+        "problems": source.problems(),
+        "rig": source.rig.model_dump(mode="json"),
+        "output": target.facts(),
+    }
+
+
+class _Bar:
+    """A progress bar on stderr with the time left."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=console.err(), transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("restoring", total=1.0, note="")
+
+    def update(self, share: float, result: OfflineResult) -> None:
+        note = f"{result.restored} restored"
+        if result.refused:
+            note += f", {len(result.refused)} refused"
+        self._progress.update(self._task, completed=share, note=note)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+
+def _print(request: Request, r: OfflineResult, problems: list[str]) -> None:
+    o = console.out()
+    dropped = f" + dropped {r.dropped}" if r.dropped else ""
+    o.print(
+        f"exposures in {r.frames_in} = restored {r.restored} + refused {len(r.refused)}{dropped}; "
+        f"{r.pictures} pictures in {r.seconds['total']:.1f} s",
+        markup=False,
+    )  # fmt: skip
+    first = {x.reason: x.detail for x in reversed(r.refused)}
+    for reason, n in r.refusals().items():
+        o.print(f"refused {n}: {first[reason]}", markup=False, soft_wrap=True)
+    for flag, n in r.flags.items():
+        o.print(f"{flag} ({n} of {r.restored})", markup=False, soft_wrap=True)
+    for name, value in r.figures.items():
+        o.print(f"{name.replace('_', ' ')} {value:.3g} (median)", markup=False)
+    for problem in problems:
+        console.say(f"note: {problem}")
+    o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

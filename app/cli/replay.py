@@ -1,0 +1,74 @@
+"""`halfmirror replay`: the viewer on a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
+MIN_SPEED, MAX_SPEED = 0.1, 8.0
+
+
+def replay(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The recording (AEDAT4 with events and frames).")
+    ],
+    speed: Annotated[float, typer.Option("--speed", help="0.1 to 8 times the recording's own pace.")] = 1.0,
+    as_fast_as_possible: Annotated[
+        bool, typer.Option("--as-fast-as-possible", help="Do not keep the recording's pace.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    network: Annotated[str, typer.Option("--network", "-n", help="Which network restores.")] = "edi",
+    headless: Annotated[bool, typer.Option("--headless", help="Run without a window.")] = False,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", help="Headless: leave after so long (the end of the recording)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Headless: the folder to make (replay-TIME).")
+    ] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
+    ] = None,
+    contrast: Annotated[
+        str | None, typer.Option("--contrast", help='Event threshold: "auto", one value, or "ON,OFF".')
+    ] = None,
+) -> int:
+    """Play a recording through the same pipeline as live, in the same viewer."""
+    from app.cli.arguments import check_network, parse_contrast, positive_seconds, recording_path
+    from app.cli.run_session import session_maker, show
+    from capture.errors import UsageError
+
+    if as_fast_as_possible and speed != 1.0:
+        raise UsageError("give either --speed or --as-fast-as-possible, not both")
+    if not MIN_SPEED <= speed <= MAX_SPEED:
+        raise UsageError(f"--speed {speed:g} is out of range; give {MIN_SPEED:g} to {MAX_SPEED:g}")
+    options = parse_contrast(contrast)
+    if seconds is not None:
+        positive_seconds(seconds)
+    source = recording_path(path)
+    check_network(network)
+    check_streams(source)
+    if headless and loop and seconds is None:
+        raise UsageError("--headless with --loop never ends; give --seconds")
+    # The replay camera takes 0 for "no pace at all".
+    pace = 0.0 if as_fast_as_possible else speed
+    return show(
+        session_maker(options, replay_speed=pace, loop=loop), source, network,
+        headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
+    )  # fmt: skip
+
+
+def check_streams(path: Path) -> None:
+    """Refuse what cannot be replayed before a window opens.
+
+    Raises:
+        RecordingError, UsageError: not a recording; no frames or no events in it.
+    """
+    from recordings.open import open_recording, require_events, require_frames
+
+    with open_recording(path) as recording:
+        require_frames(recording)
+        require_events(recording)

@@ -1,0 +1,124 @@
+"""What `live` and `replay` share: the viewer when there is a display, else the same pipeline without one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.cli import console
+from app.session import Session, SessionStatus
+from capture.errors import UsageError
+
+SessionMaker = Callable[[str | Path, str], Session]
+FALLBACK_S = 10.0
+
+
+def session_maker(options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False) -> SessionMaker:
+    """A factory as the viewer wants it, with the command line's options in it."""
+
+    def make(source: str | Path, network: str) -> Session:
+        from app.live import make_session
+
+        session: Session = make_session(source, network, options=options, replay_speed=replay_speed, loop=loop)
+        return session
+
+    return make
+
+
+def show(
+    make: SessionMaker,
+    source: str | Path,
+    network: str,
+    *,
+    headless: bool,
+    seconds: float | None,
+    output: Path | None,
+    screenshot: Path | None,
+    verb: str,
+) -> int:
+    """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
+
+    `seconds` None: headless runs of a live rig take 10 s, recordings run to their end.
+    """
+    if headless and screenshot is not None:
+        raise UsageError(
+            "--screenshot needs the window; leave --headless out (QT_QPA_PLATFORM=offscreen will do)"
+        )
+    if not headless:
+        from app.viewer.main import display_available, run_viewer
+
+        if display_available():
+            if output is not None or seconds is not None:
+                raise UsageError("-o and --seconds are for --headless runs; add --headless")
+            return int(run_viewer(make, source, network, screenshot=screenshot) or 0)
+        length = "to the end of the recording" if verb == "replay" and seconds is None else "for 10 s"
+        if seconds is not None:
+            length = f"for {seconds:g} s"
+        console.say(f"No display (DISPLAY and WAYLAND_DISPLAY are not set): running headless {length}.")
+        if screenshot is not None:
+            raise UsageError("--screenshot needs a display, or QT_QPA_PLATFORM=offscreen in the environment")
+    if seconds is None and verb == "live":
+        seconds = FALLBACK_S
+    return run_without_window(make, source, network, seconds=seconds, output=output, verb=verb)
+
+
+def run_without_window(
+    make: SessionMaker,
+    source: str | Path,
+    network: str,
+    *,
+    seconds: float | None,
+    output: Path | None,
+    verb: str,
+) -> int:
+    """The headless run with its folder, progress and table; returns the exit code."""
+    from app.cli.summary import print_summary
+    from app.headless import run_headless
+    from app.output.atomic import staged_folder
+    from app.version import version
+
+    final = output or free_name(f"{verb}-{time.strftime('%Y%m%d-%H%M%S')}")
+    about = {"version": version(), "command": sys.argv, "source": str(source), "network": network}
+    with staged_folder(final) as part, _Line(seconds) as line:
+        run = run_headless(
+            make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update
+        )
+    print_summary(run, str(final))
+    return console.INTERRUPTED if run.interrupted else 0
+
+
+def free_name(stem: str) -> Path:
+    """A path in the working folder that is not taken: `stem`, `stem-2`, …"""
+    path, n = Path(stem), 1
+    while path.exists():
+        n += 1
+        path = Path(f"{stem}-{n}")
+    return path
+
+
+class _Line:
+    """One line on the terminal that says how far the run is; nothing when stderr is not a terminal."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._status = console.err().status("starting")
+
+    def update(self, running_s: float, status: SessionStatus) -> None:
+        if running_s <= 0:
+            self._status.update(status.message or "starting")
+            return
+        of = f" of {self._seconds:.0f}" if self._seconds is not None else ""
+        self._status.update(
+            f"{running_s:.0f}{of} s · {status.fps:.1f} fps · {status.latency_p50_ms:.0f} ms · "
+            f"in {status.items_in} out {status.items_out}"
+        )
+
+    def __enter__(self) -> _Line:
+        self._status.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._status.stop()

@@ -1,0 +1,46 @@
+"""The table that a headless run prints."""
+
+from __future__ import annotations
+
+from app.cli import console
+from app.headless import HeadlessRun
+
+
+def print_summary(run: HeadlessRun, folder: str) -> None:
+    """Exposures in, out and dropped by place, rates, latency, contrast, workers; then where the files are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def row(name: str, value: str) -> None:
+        table.add_row(name, Text(value))
+
+    s = run.status
+    row("ran", f"{run.seconds:.1f} s" + (", then interrupted" if run.interrupted else ""))
+    if s is not None:
+        dropped = s.items_in - s.items_out - s.waiting
+        row("exposures", f"in {s.items_in} = out {s.items_out} + dropped {dropped} + waiting {s.waiting}")
+        losses = [f"{place} {n}" for place, n in s.losses.items() if n]
+        row("lost, by place", ", ".join(losses) or "nothing")
+        rates = [f"{stage} {fps:.1f}" for stage, fps in s.stage_fps.items()]
+        row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
+        row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
+        if s.exposure_source:
+            row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
+        for w in s.workers:
+            restarts = f", {w.restarts} restarts" if w.restarts else ""
+            row(f"worker {w.name}", f"{w.state}{restarts}" + (f": {w.detail}" if w.detail else ""))
+    for name, value in run.figures.items():
+        row(name.replace("_", " "), f"{value:.3g}")
+    for flag, n in run.flags.items():
+        row("flag", f"{flag} ({n} of {run.pictures})")
+    video = f"{run.video_frames} frames, {run.codec}"
+    if run.video_dropped:
+        video += f"; {run.video_dropped} left out, the encoder was too slow"
+    row("video", video)
+    o = console.out()
+    o.print(table)
+    o.print(folder, style="bold", markup=False, soft_wrap=True)

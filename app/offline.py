@@ -1,0 +1,324 @@
+"""The pipeline on a file: the same synchroniser, engine and restorers as live, every item, at full speed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from inference.engine import Engine
+from numpy.typing import NDArray
+
+from app.output.png import Stamp
+from capture.errors import HalfmirrorError, UsageError
+from capture.packets import EventPacket, Frame
+from inference.restorers.base import LatentTimes, Restored, Restorer
+from sync.exposure import AlignedExposure, RefusedExposure
+from sync.rig import Rig
+from sync.synchroniser import Synchroniser
+
+Item = EventPacket | Frame
+
+
+class NothingRestored(HalfmirrorError):
+    """The input held no exposure that could be restored; the message says why."""
+
+
+@dataclass(slots=True)
+class OfflineInput:
+    """A source that ends.
+
+    Attributes:
+        name: as the person gave it.
+        rig: geometry and sizes.
+        items: packets and frames in order of time, a frame at the end of its exposure.
+        span_us: length on the event clock, for the progress bar.
+        problems: what reading found wrong, one line each; complete once `items` is exhausted.
+    """
+
+    name: str
+    rig: Rig
+    items: Iterator[Item]
+    span_us: int
+    problems: Callable[[], list[str]] = list
+
+
+class Sink(Protocol):
+    """Where restored pictures go, in order of time."""
+
+    def add(self, image: NDArray[np.uint8], stamp: Stamp) -> None:
+        """One picture, (H, W, 3) RGB or (H, W) gray."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem:
+    """An exposure that is in the input but not in the output."""
+
+    ordinal: int
+    sequence: int
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class OfflineResult:
+    """Every item accounted for: `frames_in = restored + len(refused) + dropped`.
+
+    Attributes:
+        frames_in: frames read from the input.
+        restored, pictures: exposures restored, and pictures written for them.
+        refused: exposures that were not restored, and why.
+        dropped: exposures that no stage answered for; 0 unless a restorer lacks neighbours.
+        incomplete: restored although event loss is known inside their window.
+        events_in, events_rejected, events_dropped, edges_in, frames_missing: of the input.
+        seconds: wall time by stage: read, sync, restore, write, and total.
+        flags: named states of the restorer, and how often each came.
+        figures: median of every figure the restorer gave.
+        first_us, last_us: times of the first and the last picture.
+    """
+
+    frames_in: int = 0
+    restored: int = 0
+    pictures: int = 0
+    refused: list[RefusedItem] = field(default_factory=list)
+    dropped: int = 0
+    incomplete: int = 0
+    events_in: int = 0
+    events_rejected: int = 0
+    events_dropped: int = 0
+    edges_in: int = 0
+    frames_missing: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    first_us: int | None = None
+    last_us: int | None = None
+
+    def refusals(self) -> dict[str, int]:
+        """How many exposures were refused, by reason."""
+        counts: dict[str, int] = {}
+        for r in self.refused:
+            counts[r.reason] = counts.get(r.reason, 0) + 1
+        return counts
+
+
+@contextmanager
+def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput]:
+    """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
+
+    `seconds` of a recording: only its first so many.
+
+    Raises:
+        UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end).
+        RecordingError: not usable; without frames or without events.
+    """
+    if text == "simulated" or text.startswith("simulated:"):
+        yield _simulated(text, 5.0 if seconds is None else seconds)
+        return
+    path = Path(text)
+    if path.suffix.lower() == ".toml":
+        raise UsageError(f"{text} is a rig file, whose cameras never end; give a recording or `simulated`")
+    if not path.exists():
+        raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
+    from recordings.open import open_recording, require_events, require_frames
+
+    with open_recording(path) as recording:
+        info = recording.info
+        require_frames(recording)
+        require_events(recording)
+        facts = recording.rig_facts()
+        if facts is None:
+            raise UsageError(f"{text} does not tell how its two cameras stand to each other")
+        span = max(1, info.end_us - info.start_us)
+        items = recording.items()
+        if seconds is not None:
+            span = min(span, round(seconds * 1e6))
+            items = until(items, span)
+
+        def problems() -> list[str]:
+            return list(dict.fromkeys([*info.problems, *recording.report.problems]))
+
+        yield OfflineInput(text, Rig.from_facts(text, facts), items, span, problems)
+
+
+def _simulated(text: str, seconds: float) -> OfflineInput:
+    from capture.simulated.rig import SimulatedRig
+
+    from capture.registry import open_driver
+
+    _, config = open_driver(text)
+    simulated = SimulatedRig(config)
+    rig = Rig.from_facts(text, simulated.facts())
+    return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6))
+
+
+def until(items: Iterator[Item], span_us: int) -> Iterator[Item]:
+    """The items of the first `span_us` by the events' own time."""
+    start: int | None = None
+    for item in items:
+        if isinstance(item, EventPacket):
+            begin = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+            start = begin if start is None else start
+            if begin >= start + span_us:
+                return
+        yield item
+
+
+def check_latents(restorer: Restorer, latents: Sequence[float]) -> None:
+    """Refuse instants that the network cannot show.
+
+    Raises:
+        UsageError: names the instants it can.
+    """
+    needs = restorer.needs
+    if needs.latent is LatentTimes.FIXED:
+        bad = [v for v in latents if not any(abs(v - f) < 1e-6 for f in needs.fixed_latents)]
+        if bad:
+            known = ", ".join(f"{f:g}" for f in needs.fixed_latents)
+            raise UsageError(f"network {restorer.name!r} gives only the instants {known}; use --at {known}")
+
+
+def deblur(
+    source: OfflineInput,
+    restorer: Restorer,
+    latents: Sequence[float],
+    sink: Sink,
+    progress: Callable[[float, OfflineResult], None] = lambda _share, _result: None,
+) -> OfflineResult:
+    """Restore every exposure of `source` at the instants `latents` and hand the pictures to `sink`.
+
+    A refused exposure gives no picture: it is listed in the result with its reason instead.
+
+    Raises:
+        NothingRestored: no frames at all, or every exposure refused.
+        UsageError: instants that the network cannot show.
+        Whatever the source and the sink raise.
+    """
+    check_latents(restorer, latents)
+    run = _Run(source, restorer, tuple(latents), sink)
+    started = time.perf_counter()
+    items = iter(source.items)
+    first_us: int | None = None
+    while True:
+        with run.clock("read"):
+            item = next(items, None)
+        if item is None:
+            break
+        run.push(item)
+        if isinstance(item, EventPacket):
+            first_us = item.complete_until_us if first_us is None else first_us
+            progress(min(1.0, (item.complete_until_us - first_us) / source.span_us), run.result)
+    run.finish()
+    run.result.seconds["total"] = time.perf_counter() - started
+    progress(1.0, run.result)
+    _require_some(source.name, run.result)
+    return run.result
+
+
+class _Run:
+    """The stages in a row."""
+
+    def __init__(
+        self, source: OfflineInput, restorer: Restorer, latents: tuple[float, ...], sink: Sink
+    ) -> None:
+        self.result = OfflineResult(seconds=dict.fromkeys(("read", "sync", "restore", "write"), 0.0))
+        needs = restorer.needs
+        self._sync = Synchroniser(
+            source.rig, margin_before_us=needs.margin_before_us, margin_after_us=needs.margin_after_us
+        )
+        self._engine = Engine(restorer)
+        self._latents = latents
+        self._sink = sink
+        self._waiting: dict[int, AlignedExposure] = {}  # pushed, not restored yet (networks with neighbours)
+        self._figures: dict[str, list[float]] = {}
+
+    @contextmanager
+    def clock(self, stage: str) -> Iterator[None]:
+        t = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.result.seconds[stage] += time.perf_counter() - t
+
+    def push(self, item: Item) -> None:
+        with self.clock("sync"):
+            if isinstance(item, EventPacket):
+                self._sync.push_events(item)
+            else:
+                self._sync.push_frame(item)
+                self.result.frames_in += 1
+            out = self._sync.take(None)
+        self._restore(out)
+
+    def finish(self) -> None:
+        with self.clock("sync"):
+            out = self._sync.finish()
+        self._restore(out)
+        with self.clock("restore"):
+            last = self._engine.flush()
+        self._write(last)
+        r, c = self.result, self._sync.counters
+        r.events_in, r.events_rejected, r.edges_in = c.events_in, c.events_rejected, c.edges_in
+        r.events_dropped, r.frames_missing = c.events_dropped_upstream, c.frames_missing
+        r.dropped = r.frames_in - r.restored - len(r.refused)
+        r.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}
+
+    def _restore(self, exposures: Sequence[AlignedExposure | RefusedExposure]) -> None:
+        for e in exposures:
+            if isinstance(e, RefusedExposure):
+                self.result.refused.append(
+                    RefusedItem(e.ordinal, e.frame.sequence, e.reason.name.lower(), e.detail or str(e.reason))
+                )
+                # What stands on both sides of a hole are no neighbours.
+                self._write_gap()
+                continue
+            self._waiting[e.ordinal] = e
+            with self.clock("restore"):
+                done = self._engine.push(e, self._latents)
+            self._write(done)
+
+    def _write_gap(self) -> None:
+        with self.clock("restore"):
+            done = self._engine.flush()
+            self._engine.gap()
+        self._write(done)
+
+    def _write(self, restored: Sequence[Restored]) -> None:
+        r = self.result
+        for item in restored:
+            e = self._waiting.pop(item.ordinal)
+            r.restored += 1
+            r.incomplete += not e.complete
+            for flag in item.flags:
+                r.flags[flag] = r.flags.get(flag, 0) + 1
+            for name, value in item.figures.items():
+                self._figures.setdefault(name, []).append(float(value))
+            with self.clock("write"):
+                for image, latent, t in zip(item.images, item.latents, item.times_us, strict=True):
+                    self._sink.add(image, _stamp(e, latent, t))
+                    r.pictures += 1
+                    r.first_us = t if r.first_us is None else r.first_us
+                    r.last_us = t
+
+
+def _stamp(e: AlignedExposure, latent: float, time_us: int) -> Stamp:
+    x = e.exposure
+    return Stamp(
+        e.ordinal, e.frame.sequence, latent, time_us, x.start_us, x.end_us, str(x.source), x.uncertainty_us
+    )
+
+
+def _require_some(name: str, result: OfflineResult) -> None:
+    if result.frames_in == 0:
+        raise NothingRestored(f"{name}: no frames came out of it, so there is nothing to restore")
+    if result.restored == 0:
+        first = {r.reason: r.detail for r in reversed(result.refused)}
+        reasons = "; ".join(f"{n} × {first[reason]}" for reason, n in result.refusals().items())
+        raise NothingRestored(
+            f"{name}: none of {result.frames_in} exposures could be restored ({reasons or 'no reason known'})"
+        )

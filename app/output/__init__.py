@@ -1,0 +1,1 @@
+"""What the program leaves on disk: videos, picture sequences, contact sheets, reports. Whole or not at all."""

@@ -1,0 +1,181 @@
+"""Output that appears whole or not at all: written to `NAME.part` beside the target, renamed at the end."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from capture.errors import HalfmirrorError, UsageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class OutputError(HalfmirrorError):
+    """Output cannot be written (disk full, no permission). The message names the place and what to do."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block, which writes to `path`, into one sentence.
+
+    Raises:
+        OutputError: with a sentence of its own for a full disk or a quota.
+    """
+    try:
+        yield
+    except OSError as e:
+        if e.errno in _FULL:
+            raise OutputError(
+                f"disk full while writing {path} ({_free(path)}); the partial output was removed: "
+                "free some space or choose another place with -o"
+            ) from e
+        why = os.strerror(e.errno) if e.errno and 0 < e.errno < 4096 else str(e)
+        raise OutputError(f"cannot write {path}: {why}; choose another place with -o") from e
+
+
+def part_of(final: Path) -> Path:
+    """The name under which `final` is written until it is whole."""
+    return final.with_name(final.name + ".part")
+
+
+@contextmanager
+def staged_file(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise.
+
+    A `.part` left by a killed run is replaced. Two runs at once on the same target: the second is refused.
+
+    Raises:
+        UsageError: `final` exists and `overwrite` is off, is a folder, or is being written by another run.
+        OutputError: the place cannot be written to.
+    """
+    if final.is_dir():
+        raise UsageError(f"{final} is a folder; give the name of a file with -o")
+    _refuse_existing(final, overwrite)
+    part = part_of(final)
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if part.is_dir():
+            raise UsageError(f"{part} is a folder and in the way; remove it")
+        lock = os.open(part, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        _hold(lock, part, final)
+        try:
+            with writing(final):
+                os.ftruncate(lock, 0)
+            yield part
+            with writing(final):
+                _sync(part)
+                _refuse_existing(final, overwrite)  # it may have come into being meanwhile
+                os.replace(part, final)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def staged_folder(
+    final: Path, *, overwrite: bool = False, ours: Callable[[Path], bool] = lambda _: False
+) -> Iterator[Path]:
+    """Give a new folder to fill; rename it to `final` when the block ends well, remove it otherwise.
+
+    An existing empty folder may be used. With `overwrite` an existing folder is replaced only if `ours` says
+    that it is an earlier output of the same kind: a folder with anything else in it is never removed.
+
+    Raises:
+        UsageError: `final` exists, is a file, holds other things, or is being written by another run.
+        OutputError: the place cannot be written to.
+    """
+    if final.exists() and not final.is_dir():
+        raise UsageError(f"{final} is a file; give the name of a folder, or of a video ending in .mp4, with -o")
+    used = final.is_dir() and any(final.iterdir())
+    if used and not overwrite:
+        raise UsageError(f"{final} exists already and is not empty; give another name or --overwrite")
+    if used and not ours(final):
+        raise UsageError(
+            f"{final} holds files that this program did not write, so it is not replaced; give another folder"
+        )
+    part = part_of(final)
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(exist_ok=True)
+        lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _hold(lock, part, final)
+        try:
+            with writing(final):
+                _empty(part)
+            yield part
+            with writing(final):
+                os.fsync(lock)
+                _swap(part, final)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    finally:
+        os.close(lock)
+
+
+def _refuse_existing(final: Path, overwrite: bool) -> None:
+    if final.exists() and not overwrite:
+        raise UsageError(f"{final} exists already; give another name or --overwrite")
+
+
+def _hold(lock: int, part: Path, final: Path) -> None:
+    """Take the advisory lock on `part`, or say that another run has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The other run may have renamed what was opened here between opening and locking.
+        same = os.path.samestat(os.fstat(lock), os.stat(part))
+    except OSError:
+        same = False
+    if not same:
+        raise UsageError(f"{final} is being written by another run of the program; wait or choose another")
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _swap(part: Path, final: Path) -> None:
+    """Rename `part` to `final`; an old `final` is moved aside first and comes back if that fails."""
+    if not final.is_dir() or not any(final.iterdir()):
+        os.replace(part, final)
+        return
+    old = final.with_name(final.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(final, old)
+    try:
+        os.replace(part, final)
+    except OSError:
+        os.replace(old, final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the bytes on the disk before the name says that they are there (late "disk full" surfaces here)."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _free(path: Path) -> str:
+    for folder in (path, *path.parents):
+        try:
+            return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free there"
+        except OSError:
+            continue
+    return "free space unknown"

@@ -1,0 +1,41 @@
+"""Pictures beside each other, with a line of text on them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+_PLAIN = str.maketrans({"µ": "u", "×": "x", "–": "-", "…": "...", "→": "->", "±": "+-", "’": "'"})
+
+
+def as_rgb(image: U8) -> U8:
+    """(H, W, 3) of a picture that may be gray (H, W)."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def draw_text(image: U8, text: str, *, x: int = 6, y: int = 6, height_px: int = 14) -> None:
+    """Write one line into `image` (RGB, in place) with its top left corner at (x, y); outlined, so that it
+    is legible on anything. Letters that the vector font lacks are replaced by plain ones."""
+    import cv2
+
+    plain = unicodedata.normalize("NFKD", text.translate(_PLAIN)).encode("ascii", "ignore").decode()
+    scale = height_px / 30
+    at = (x, y + height_px)
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
+
+
+def side_by_side(blurred: U8, sharp: U8 | None, refusal: str = "") -> U8:
+    """(H, 2W, 3): blurred left, sharp right. Without a sharp picture the right half is dark and says why."""
+    left = as_rgb(blurred)
+    h, w = left.shape[:2]
+    out = np.full((h, 2 * w, 3), 30, np.uint8)
+    out[:, :w] = left
+    if sharp is None:
+        draw_text(out, refusal or "not restored", x=w + 8, y=h // 2, height_px=12)
+    else:
+        out[:, w:] = as_rgb(sharp)
+    return out

@@ -1,0 +1,129 @@
+"""Writes the side-by-side video of a running session without making the session wait."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.output.labels import side_by_side
+from app.output.mp4 import Mp4Writer
+from app.session import Picture
+
+_USUAL_GAP_US = 40_000
+_JUMP_US = 2_000_000
+
+
+class VideoClock:
+    """Times for the video: the exposures' own, on an axis without jumps.
+
+    Exposure ends are used where they run on; after a seek, a loop or a long hole, and for pictures whose
+    exposure is unknown, the video goes on by the time between arrivals.
+    """
+
+    def __init__(self) -> None:
+        self._video_us = 0
+        self._end_us: int | None = None
+        self._host_ns: int | None = None
+
+    def time_us(self, end_us: int | None, ready_host_ns: int) -> int:
+        """Where on the video's axis a picture belongs; strictly increasing."""
+        if self._host_ns is None:
+            step = 0
+        else:
+            by_exposure = _step(end_us, self._end_us)
+            by_arrival = (ready_host_ns - self._host_ns) // 1000
+            step = by_exposure or (by_arrival if 0 < by_arrival < _JUMP_US else _USUAL_GAP_US)
+        self._end_us, self._host_ns = end_us, ready_host_ns
+        self._video_us += step
+        return self._video_us
+
+
+def _step(end_us: int | None, before_us: int | None) -> int | None:
+    if end_us is None or before_us is None or not 0 < end_us - before_us < _JUMP_US:
+        return None
+    return end_us - before_us
+
+
+class VideoThread:
+    """A thread with a bounded queue in front of an `Mp4Writer`.
+
+    `offer` never waits: when the encoder cannot keep up the picture is left out of the video and counted in
+    `dropped`. An error of the writer is raised by the next `offer` or by `close`.
+    """
+
+    def __init__(self, path: Path, *, final: Path | None = None, depth: int = 32) -> None:
+        self.writer = Mp4Writer(path, final=final, live=True)
+        self.dropped = 0
+        self._clock = VideoClock()
+        self._queue: queue.Queue[Picture | None] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._give_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
+        self._thread.start()
+
+    def offer(self, picture: Picture) -> bool:
+        """Hand over a picture; False when it was left out."""
+        self._raise()
+        try:
+            self._queue.put_nowait(picture)
+        except queue.Full:
+            self.dropped += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Write what waits, complete the file.
+
+        Raises:
+            OutputError: disk full or not writable.
+        """
+        if self._error is None:
+            self._queue.put(None)
+        self._thread.join()
+        self._raise()
+
+    def abandon(self) -> None:
+        """Stop at once; the file is not completed."""
+        self._give_up.set()
+        while True:  # make room for the sentinel, whoever is faster
+            try:
+                self._queue.put_nowait(None)
+                break
+            except queue.Full:
+                try:
+                    self._queue.get_nowait()
+                except queue.Empty:
+                    continue
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (picture := self._queue.get()) is not None and not self._give_up.is_set():
+                image = side_by_side(picture.blurred, middle(picture), picture.refusal)
+                self.writer.add(image, self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns))
+            if self._give_up.is_set():
+                self.writer.abandon()
+            else:
+                self.writer.close()
+        except BaseException as e:
+            self._error = e
+            self.writer.abandon()
+            while self._queue.full():  # nobody may wait for room in front of a dead writer
+                self._queue.get_nowait()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def middle(picture: Picture) -> NDArray[np.uint8] | None:
+    """The sharp picture nearest to the middle of the exposure, (H, W[, 3]) uint8, None when refused."""
+    if picture.sharp is None or not picture.latents:
+        return None
+    best = min(range(len(picture.latents)), key=lambda i: abs(picture.latents[i] - 0.5))
+    image: NDArray[np.uint8] = picture.sharp[best]
+    return image

@@ -1,0 +1,153 @@
+"""What doctor finds, advises and concludes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import checks, doctor, main, usb
+from app.cli.checks import Check, State
+from app.cli.probes import Probe, probe
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_json_of_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main.run(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    by_name = {c["name"]: c for c in report["checks"]}
+    assert {"Python", "torch", "CUDA", "numba", "OpenCV", "PyAV", "Qt", "dv-processing", "memory", "disk",
+            "shared memory", "USB", "cameras"} <= set(by_name)  # fmt: skip
+    missing = [c for c in report["checks"] if c["needed"] and c["state"] == "missing"]
+    assert report["ok"] is (not missing)
+    assert code == (0 if report["ok"] else 1)
+    assert all(c["advice"] for c in report["checks"] if c["state"] == "missing")
+    assert by_name["torch"]["state"] == "ok"
+
+
+def test_missing_needed_thing_is_exit_1_with_advice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = Check("numba", State.MISSING, "not there", "pip install numba", needed=True)
+    monkeypatch.setattr(doctor, "run_checks", lambda: [gone])
+    assert main.run(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "→ pip install numba" in out
+    assert "cannot run" in out
+
+
+def test_missing_extra_is_exit_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "run_checks", lambda: [Check("Qt", State.MISSING, "no", "apt-get")])
+    assert main.run(["doctor"]) == 0
+
+
+def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Check:
+        raise OSError("odd machine")
+
+    monkeypatch.setattr(checks, "all_checks", lambda: [broken])
+    (only,) = doctor.run_checks()
+    assert (only.state, "odd machine" in only.facts) == (State.NOTE, True)
+
+
+def test_probe_survives_crash_hang_and_exception() -> None:
+    assert "signal 6" in probe("import os; os.abort()").why
+    assert "no answer within" in probe("import time; time.sleep(60)", timeout_s=0.5).why
+    assert probe("raise ValueError('why not')").why == "ValueError: why not"
+    assert probe("answer({'a': 1}); import os; os._exit(3)").ok is False
+    assert probe("print('noise'); answer({'a': 1})").facts == {"a": 1}
+
+
+def test_qt_trap_on_python_311(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.sys, "version_info", (3, 11, 7))
+    monkeypatch.setattr(checks, "_installed", lambda name: "6.12.0" if name == "PySide6-Essentials" else None)
+    (found,) = checks.qt()
+    assert found.state is State.MISSING
+    assert "<6.12" in found.advice
+    monkeypatch.setattr(checks.sys, "version_info", (3, 12, 1))
+    assert checks._qt_trap("6.12.0") is None
+    assert checks._qt_trap("6.11.3") is None
+
+
+def test_qt_without_system_libraries_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    err = "ImportError: libEGL.so.1: cannot open shared object file: No such file or directory"
+    monkeypatch.setattr(checks, "probe", lambda *_a, **_k: Probe(False, why="x", stderr=err))
+    (found,) = checks.qt()
+    assert found.state is State.MISSING
+    assert "libEGL.so.1" in found.facts
+    assert "apt-get install libegl1" in found.advice
+
+
+def test_two_opencv_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"opencv-python", "opencv-python-headless"}
+    monkeypatch.setattr(checks, "_installed", lambda name: "5.0" if name in both else None)
+    found = checks.opencv()
+    assert found.state is not State.OK
+    assert "pip uninstall -y opencv-python-headless opencv-python " in found.advice
+
+
+@pytest.mark.parametrize(
+    ("facts", "card", "advice"),
+    [
+        ({"cuda": False, "built": None}, True, "CPU build"),
+        ({"cuda": False, "built": "12.6"}, True, "driver"),
+        ({"cuda": False, "built": None}, False, "nothing to do"),
+        ({"cuda": True, "built": "12.6", "names": ["A card"]}, True, ""),
+    ],
+)
+def test_cuda_advice(
+    facts: dict[str, object], card: bool, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"version": "2", "threads": 1, "names": [], **facts}
+    monkeypatch.setattr(checks, "probe", lambda *_a, **_k: Probe(True, answer))
+    monkeypatch.setattr(checks.shutil, "which", lambda _: "/usr/bin/nvidia-smi" if card else None)
+    _, cuda = checks.torch()
+    assert advice in cuda.advice
+    assert (cuda.state is State.OK) is bool(facts["cuda"])
+
+
+def test_shared_memory_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = type("Usage", (), {"free": 64 * 1024**2})
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
+    found = checks.shared_memory(tmp_path)
+    assert (found.state, found.needed) == (State.MISSING, True)
+    assert "--shm-size" in found.advice
+    assert checks.shared_memory(tmp_path / "not there").state is State.MISSING
+
+
+def _device(folder: Path, vendor: str) -> None:
+    d = folder / "1-1"
+    d.mkdir(parents=True)
+    (d / "idVendor").write_text(vendor + "\n")
+    (d / "busnum").write_text("1\n")
+    (d / "devnum").write_text("7\n")
+
+
+def test_usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus, devices, rules = tmp_path / "bus", tmp_path / "devices", tmp_path / "rules.d"
+    assert "no USB" in usb.usb(bus, devices, [rules]).facts
+    (bus / "001").mkdir(parents=True)
+    _device(devices, "152a")
+    # Root may open everything, so the permission is what the system is asked about.
+    monkeypatch.setattr(usb.os, "access", lambda *_: False)
+    denied = usb.usb(bus, devices, [rules])
+    assert denied.state is State.MISSING
+    assert "iniVation" in denied.facts
+    monkeypatch.setattr(usb.os, "access", lambda *_: True)
+    monkeypatch.setattr(usb.os, "geteuid", lambda: 1000)
+    unruled = usb.usb(bus, devices, [rules])
+    assert unruled.state is State.NOTE
+    assert "FLIR" in unruled.advice
+    rules.mkdir()
+    text = "\n".join(f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{v}", MODE="0666"' for v in usb.VENDORS)
+    (rules / "66-cameras.rules").write_text(text)
+    ruled = usb.usb(bus, devices, [rules])
+    assert (ruled.state, ruled.facts) == (State.OK, "1 camera plugged in")
+
+
+def test_makefile_installs_what_doctor_names() -> None:
+    script = (ROOT / ".ci" / "system-libraries").read_text().replace("\\\n", "")
+    listed = script.split('packages="')[1].split('"')[0].split()
+    assert listed == checks.QT_SYSTEM_PACKAGES.split()

@@ -1,0 +1,163 @@
+"""The console entry: exit codes, one-line errors, speed of help, interrupts, closed pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.cli import console, main
+from capture.errors import CameraError, UsageError
+
+RUN = [sys.executable, "-m", "app.cli.main"]
+
+
+def _raise(error: BaseException):  # type: ignore[no-untyped-def]
+    def verb(*_a: object, **_k: object) -> None:
+        raise error
+
+    return verb
+
+
+@pytest.fixture
+def broken_doctor(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def use(error: BaseException) -> None:
+        monkeypatch.setattr("app.cli.doctor.run_checks", _raise(error))
+
+    return use
+
+
+@pytest.mark.parametrize("verb", ["live", "replay", "deblur", "doctor"])
+def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"halfmirror {verb}" in out.split("Example:")[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from app.cli.main import run; run(['deblur', '--help'])\n"
+        "print([m for m in ('torch', 'PySide6', 'numba', 'cv2', 'av', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("halfmirror ")
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("no\nsuch thing"), 2), (CameraError("gone"), 1)])
+def test_known_error_is_one_line_with_the_class_code(
+    error: BaseException, code: int, broken_doctor, capsys: pytest.CaptureFixture[str]  # type: ignore[no-untyped-def]
+) -> None:  # fmt: skip
+    broken_doctor(error)
+    assert main.run(["doctor"]) == code
+    err = capsys.readouterr().err
+    assert err.strip() == "halfmirror: " + " ".join(str(error).split())
+
+
+def test_unexpected_error_names_a_log_with_the_traceback(
+    broken_doctor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # type: ignore[no-untyped-def]
+) -> None:  # fmt: skip
+    monkeypatch.setattr("platformdirs.user_log_dir", lambda *_a, **_k: str(tmp_path / "logs"))
+    broken_doctor(ZeroDivisionError("seven"))
+    assert main.run(["doctor"]) == console.UNEXPECTED
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "seven" in lines[0]
+    log = Path(lines[0].rsplit(" ", 1)[1])
+    assert log.parent == tmp_path / "logs"
+    assert "Traceback" in log.read_text()
+
+
+def test_log_goes_elsewhere_when_its_folder_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("platformdirs.user_log_dir", lambda *_a, **_k: str(tmp_path / "file" / "logs"))
+    log = console.write_crash_log(ValueError("x"), [])
+    assert log is not None
+    assert log.is_file()
+    log.unlink()
+
+
+def test_debug_shows_the_traceback(broken_doctor) -> None:  # type: ignore[no-untyped-def]
+    broken_doctor(ZeroDivisionError("seven"))
+    with pytest.raises(ZeroDivisionError):
+        main.run(["doctor", "--debug"])
+
+
+def test_interrupt_is_130(broken_doctor) -> None:  # type: ignore[no-untyped-def]
+    broken_doctor(KeyboardInterrupt())
+    assert main.run(["doctor"]) == console.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "line", [["no-such-verb"], ["deblur"], ["deblur", "x", "--nothing"], ["replay", "x", "--speed", "quick"]]
+)
+def test_wrong_line_is_2_and_one_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(line) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert "--help" in err[0]
+
+
+def _waiting_child(signal_number: int) -> tuple[int, float, str]:
+    """A run that sleeps in a verb and gets a signal there; exit code, seconds until it left, stderr."""
+    code = (
+        "import time, app.cli.doctor as d\n"
+        "def wait():\n"
+        "    print('there', flush=True)\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    except Exception as e:\n"  # a library that turns errors into others must not hide the interrupt
+        "        raise RuntimeError from e\n"
+        "d.run_checks = wait\n"
+        "import sys; sys.argv = ['halfmirror', 'doctor']\n"
+        "from app.cli.main import main; main()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    assert child.stdout.readline().strip() == "there"
+    t = time.monotonic()
+    os.kill(child.pid, signal_number)
+    rc = child.wait(timeout=30)
+    took = time.monotonic() - t
+    err = child.stderr.read()
+    child.stdout.close()
+    child.stderr.close()
+    return rc, took, err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_quietly(number: int, code: int) -> None:
+    rc, _, err = _waiting_child(number)
+    assert (rc, err) == (code, "")
+
+
+def test_closed_pipe_is_quiet() -> None:
+    line = f"{sys.executable} -m app.cli.main deblur --help | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "1")
+
+
+def test_stdout_that_is_closed_from_the_start_is_quiet() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*RUN, "doctor", "--json"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 1

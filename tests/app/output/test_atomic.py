@@ -1,0 +1,148 @@
+"""Whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from app.output.atomic import OutputError, part_of, staged_file, staged_folder, writing
+from capture.errors import UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "a.txt"
+    with staged_file(final) as part:
+        part.write_text("whole")
+        assert names(final.parent) == ["a.txt.part"]
+    assert names(final.parent) == ["a.txt"]
+    assert final.read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_failed_file_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error), staged_file(tmp_path / "a.txt") as part:
+        part.write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_failed_overwrite_keeps_the_old_file(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+    with pytest.raises(ValueError, match="no"), staged_file(final, overwrite=True) as part:
+        part.write_text("half")
+        raise ValueError("no")
+    assert final.read_text() == "old"
+    with staged_file(final, overwrite=True) as part:
+        part.write_text("new")
+    assert (final.read_text(), names(tmp_path)) == ("new", ["a.txt"])
+
+
+def test_existing_file_is_refused(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+    with pytest.raises(UsageError, match="--overwrite"), staged_file(final):
+        pass
+    assert (final.read_text(), names(tmp_path)) == ("old", ["a.txt"])
+
+
+def test_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    with pytest.raises(UsageError, match="exists already"), staged_file(final) as part:
+        part.write_text("mine")
+        final.write_text("theirs")
+    assert final.read_text() == "theirs"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_left_over_part_is_replaced(tmp_path: Path) -> None:
+    part_of(tmp_path / "a.txt").write_text("of a run that was killed, and longer")
+    with staged_file(tmp_path / "a.txt") as part:
+        assert part.read_text() == ""
+        part.write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    old = part_of(tmp_path / "d")
+    (old / "deep").mkdir(parents=True)
+    with staged_folder(tmp_path / "d") as part:
+        assert names(part) == []
+
+
+def test_second_run_on_the_same_target_is_refused(tmp_path: Path) -> None:
+    with staged_file(tmp_path / "a.txt") as part:
+        part.write_text("first")
+        with pytest.raises(UsageError, match="another run"), staged_file(tmp_path / "a.txt"):
+            pass
+        assert part.read_text() == "first"
+    assert (tmp_path / "a.txt").read_text() == "first"
+    with staged_folder(tmp_path / "d") as part:
+        (part / "x").write_text("first")
+        with pytest.raises(UsageError, match="another run"), staged_folder(tmp_path / "d"):
+            pass
+        assert names(part) == ["x"]
+    assert names(tmp_path / "d") == ["x"]
+
+
+def test_folder_appears_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+    with staged_folder(final) as part:
+        (part / "x").write_text("1")
+        assert not final.exists()
+    assert (names(tmp_path), names(final)) == (["out"], ["x"])
+
+
+def test_failed_folder_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "out") as part:
+        (part / "x").write_text("1")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_empty_folder_may_be_used_and_stays_when_it_fails(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+    final.mkdir()
+    with pytest.raises(ValueError, match="no"), staged_folder(final):
+        raise ValueError("no")
+    assert (names(tmp_path), names(final)) == (["out"], [])
+    with staged_folder(final) as part:
+        (part / "x").write_text("1")
+    assert names(final) == ["x"]
+
+
+def test_used_folder_is_replaced_only_when_it_is_ours(tmp_path: Path) -> None:
+    final = tmp_path / "home"
+    final.mkdir()
+    (final / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="--overwrite"), staged_folder(final):
+        pass
+    with pytest.raises(UsageError, match="did not write"), staged_folder(final, overwrite=True):
+        pass
+    assert (names(tmp_path), names(final)) == (["home"], ["thesis.tex"])
+    with staged_folder(final, overwrite=True, ours=lambda _: True) as part:
+        (part / "x").write_text("1")
+    assert (names(tmp_path), names(final)) == (["home"], ["x"])
+
+
+def test_wrong_kind_of_target(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(UsageError, match="is a file"), staged_folder(tmp_path / "f", overwrite=True):
+        pass
+    with pytest.raises(UsageError, match="is a folder"), staged_file(tmp_path, overwrite=True):
+        pass
+    with pytest.raises(OutputError, match="cannot write"), staged_file(tmp_path / "f" / "a"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_full_disk_is_one_sentence(number: int, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"disk full while writing .*MB free") as e, writing(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
+    assert "\n" not in str(e.value)
+    with pytest.raises(OutputError, match=r"cannot write .*Permission denied"), writing(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "no")
