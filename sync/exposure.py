@@ -125,5 +125,6 @@ class SyncCounters:
     edges_matched: int = 0
     edges_unmatched: int = 0
     frames_missing: int = 0  # jumps of the frame counter
+    frames_lapped: int = 0  # the ring's reader was lapped; they show as a jump of the counter, too
     frames_matched: int = 0
     frames_unmatched: int = 0

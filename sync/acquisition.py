@@ -1,0 +1,285 @@
+"""Finding which trigger edge belongs to which frame, when nothing is known yet.
+
+The frames' device stamps and the edges' event stamps are two recordings of one sequence of exposures, on clocks
+of unknown offset (up to seconds or years) and of nearly equal rate (±300 ppm). Each side may lack items and
+the edges may contain extra ones. The question is one offset; everything else follows from it.
+
+**Hypotheses.** Every pairing of a few anchor frames with every edge proposes an offset; offsets that agree
+are one hypothesis. Each is refined by a straight line through the edges that it explains.
+
+**Evidence**, as natural logarithms of likelihood ratios:
+
+* a frame whose edge should have been seen (its time is covered by the event stream) and was not: `MISSING`
+  per edge; an edge among the frames that no frame explains: `EXTRA`, unless the frame counter says that
+  frames were lost there;
+* a frame whose both edges fit speaks for the hypothesis by as much as it would be a coincidence: minus the
+  logarithm of the share of all hypotheses under which the same frame fits. In a varying pattern this is
+  large; in a periodic one it is nearly zero, as it should be;
+* arrival: a frame cannot arrive before its exposure has ended (`CAUSALITY`), and the least latency should
+  not exceed what the rig is known for, which costs `1 / LATENCY_SCALE_US` per µs beyond;
+* start-up: where the event stream was seen to be quiet before the first edge, an edge earlier than the
+  first frame means that the first frame was lost; with the frame counter at its very first value that is
+  most unlikely (`FIRST_FRAME`).
+
+**Decision.** The best hypothesis is taken when it leads all others, and the possibility that none of the edges
+seen belong to these frames, by `DECISION` (1 : 1000). Otherwise nothing is taken and `Verdict.why` says what is
+open. A constant rate with a constant exposure is a purely periodic pattern, which no comparison of intervals
+can resolve: there only counters at start-up, arrival times, or one varied exposure or pause decide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+BoolA = NDArray[np.bool_]
+
+MISSING = 3.5  # an edge gets lost: about 3 %
+EXTRA = 3.5  # an edge that belongs to no frame, or a frame lost in silence
+FIRST_FRAME = {0: 8.0, 1: 3.5}  # by the first frame's counter; counters begin at 0, some at 1
+CAUSALITY = 14.0
+LATENCY_SCALE_US = 1500.0
+DECISION = math.log(1000.0)
+CAP = 14.0
+
+MAX_DRIFT = 300e-6
+MAX_FRAMES = 40
+MAX_EDGES = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What acquisition needs to know of one frame.
+
+    Attributes:
+        key: the caller's name for it, increasing.
+        start_ns, end_ns: device stamps.
+        sequence: the camera's counter.
+        arrival_us: its arrival, on the event clock, as far as known.
+    """
+
+    key: int
+    start_ns: int
+    end_ns: int
+    sequence: int
+    arrival_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known beside stamps and edges.
+
+    Attributes:
+        covered_us: the event stream is complete from … to …
+        first_key: key of the very first frame of this stream (None: it is no longer among the frames).
+        first_sequence: its counter.
+        latency_us: largest latency from end of exposure to arrival that the rig is known for.
+        causality_us: how far an arrival may seem to precede the end of its exposure (clock model's error).
+        final: no more will come, so decide with what there is.
+    """
+
+    covered_us: tuple[int, int]
+    first_key: int | None = None
+    first_sequence: int = 0
+    latency_us: float = 30_000.0
+    causality_us: float = 2_000.0
+    final: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        pairs: (device start ns, start edge µs) of the frames whose start edge was found; empty = undecided.
+        end_bias_us: by how much pulses are longer than the camera's own exposure times.
+        margin: lead over the best rival, natural logarithm.
+        how: what decided: "pattern", "arrival", "start-up".
+        why: one line, when undecided.
+    """
+
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    end_bias_us: float = 0.0
+    margin: float = 0.0
+    how: str = ""
+    why: str = "no edges yet"
+
+    @property
+    def decided(self) -> bool:
+        """An offset was found."""
+        return bool(self.pairs)
+
+
+@dataclass(slots=True)
+class _Fitted:
+    """All hypotheses, refined: arrays of H (hypotheses) × N (frames)."""
+
+    offset: F64  # (H,) µs
+    start: F64  # predicted start, µs
+    end: F64
+    at_start: BoolA  # a start edge is there
+    at_end: BoolA
+    i_start: NDArray[np.intp]  # index of the nearest start edge
+    bias: F64  # (H,) pulses longer than exposures by …
+
+
+def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidence) -> Verdict:
+    """Decide which edges belong to which frames, or say why not.
+
+    Args:
+        frames: recent frames in order.
+        starts_us, ends_us: edges at which the shutter opened and closed, event clock, sorted.
+        evidence: see `Evidence`.
+    """
+    frames = frames[-MAX_FRAMES:]
+    starts_us, ends_us = starts_us[-MAX_EDGES:], ends_us[-MAX_EDGES:]
+    enough = 1 if evidence.final else 3
+    if not len(starts_us) or not len(ends_us):
+        return Verdict(why="no edges yet")
+    if len(frames) < enough:
+        return Verdict(why=f"only {len(frames)} frames so far")
+    zero = int(starts_us[0])
+    ref = frames[0].start_ns
+    d: F64 = np.array([(f.start_ns - ref) / 1e3 for f in frames])
+    x: F64 = np.array([(f.end_ns - f.start_ns) / 1e3 for f in frames])
+    s: F64 = (starts_us - zero).astype(np.float64)
+    e: F64 = (ends_us - zero).astype(np.float64)
+    fitted = _hypotheses(d, x, s, e)
+    cover = (evidence.covered_us[0] - zero, evidence.covered_us[1] - zero)
+    covered = (fitted.start >= cover[0]) & (fitted.end < cover[1] - 500.0)
+    both = fitted.at_start & fitted.at_end
+
+    # Rivals count in proportion to what they explain: a shared fit is a coincidence.
+    chance = (1.0 + both.sum(0)) / (1.0 + np.maximum(covered | both, False).sum(0))
+    reward = -np.log(np.minimum(chance, 1.0))
+    pattern = both @ reward
+    pattern -= MISSING * ((covered & ~fitted.at_start).sum(1) + (covered & ~fitted.at_end).sum(1))
+    sequence = np.array([f.sequence for f in frames], dtype=np.int64)
+    pattern -= EXTRA * _unexplained(fitted.start, s, sequence)
+    pattern -= EXTRA * _unexplained(fitted.end, e, sequence)
+    startup = _startup(fitted, s, frames, evidence, cover)
+    arrival, arrival_known = _arrival(fitted, frames, evidence, zero)
+    score = pattern + startup + arrival
+
+    # Not a single edge belongs to these frames: free of charge without arrival times, else next to impossible.
+    nothing = -CAP if arrival_known else 0.0
+    good = both.sum(1) >= enough
+    if not good.any():
+        return Verdict(why="no edges fit the frames' intervals and exposures so far")
+    best = int(np.argmax(np.where(good, score, -np.inf)))
+    rival = np.abs(fitted.offset - fitted.offset[best]) > 1000.0
+    if len(d) > 1:
+        rival = np.abs(fitted.offset - fitted.offset[best]) > min(1000.0, 0.3 * float(np.diff(d).min()))
+
+    def lead(total: F64, null: float) -> float:
+        others = total[rival]
+        return float(total[best] - max(null, float(others.max()) if len(others) else -np.inf))
+
+    margin = lead(score, nothing)
+    n_covered = int(covered[best].sum())
+    if n_covered and both[best].sum() < 0.6 * n_covered:
+        return Verdict(margin=margin, why="too few frames have both edges")
+    if margin < DECISION:
+        open_ = 1 + int((score[rival] > score[best] - DECISION).sum())
+        return Verdict(
+            margin=margin,
+            why=f"{open_} ways to match {len(frames)} frames with {len(s)} edges are open (constant rate and "
+            "exposure); vary the exposure once, or start the frame camera after the event camera",
+        )
+    how = "pattern"
+    if lead(pattern, 0.0) < DECISION:
+        how = "arrival" if lead(pattern + arrival, nothing) >= DECISION else "start-up"
+    hit = np.flatnonzero(fitted.at_start[best])
+    pairs = [(frames[i].start_ns, int(starts_us[fitted.i_start[best, i]])) for i in hit]
+    return Verdict(pairs, float(fitted.bias[best]), margin, how, "")
+
+
+def _nearest(edges: F64, at: F64) -> tuple[NDArray[np.intp], F64]:
+    """Index of the nearest edge to each time, and the edge minus the time."""
+    i = np.clip(np.searchsorted(edges, at), 1, max(1, len(edges) - 1))
+    i = np.zeros(at.shape, np.intp) if len(edges) == 1 else i - (at - edges[i - 1] < edges[i] - at)
+    return i, edges[i] - at
+
+
+def _hypotheses(d: F64, x: F64, s: F64, e: F64) -> _Fitted:
+    """All distinct offsets that pair an anchor frame with an edge, each refined by a line."""
+    span = float(d[-1] - d[0]) + float(x.max())
+    coarse = 100.0 + MAX_DRIFT * span
+    anchors = sorted({0, len(d) // 4, len(d) // 2, 3 * len(d) // 4, len(d) - 1})
+    proposals = np.sort(np.concatenate([s - d[a] for a in anchors] + [e - (d[a] + x[a]) for a in anchors]))
+    cluster = np.concatenate([[0], np.cumsum(np.diff(proposals) > coarse / 2)])
+    offset: F64 = np.bincount(cluster, proposals) / np.bincount(cluster)
+    start = offset[:, None] + d[None, :]
+    end = start + x[None, :]
+    tol = coarse * 1.5
+    for tol_next in (max(200.0, coarse / 3), 120.0, 80.0):
+        (_, err_s), (_, err_e) = _nearest(s, start), _nearest(e, end)
+        ws, we = np.abs(err_s) <= tol, np.abs(err_e) <= tol
+        ns, ne = np.maximum(ws.sum(1), 1), np.maximum(we.sum(1), 1)
+        mean_s, mean_e = (err_s * ws).sum(1) / ns, (err_e * we).sum(1) / ne
+        ts = d[None, :] - ((d * ws).sum(1) / ns)[:, None]
+        te = d[None, :] - ((d * we).sum(1) / ne)[:, None]
+        top = (ws * ts * (err_s - mean_s[:, None])).sum(1) + (we * te * (err_e - mean_e[:, None])).sum(1)
+        bottom = (ws * ts * ts).sum(1) + (we * te * te).sum(1) + (20.0 / 100e-6) ** 2
+        slope = np.clip(top / bottom, -MAX_DRIFT, MAX_DRIFT)
+        start = start + mean_s[:, None] + slope[:, None] * ts
+        end = end + mean_e[:, None] + slope[:, None] * te
+        tol = tol_next
+    i_s, err_s = _nearest(s, start)
+    _, err_e = _nearest(e, end)
+    bias = np.median((end - start) - x[None, :], axis=1)
+    mid = start[:, len(d) // 2] - d[len(d) // 2]
+    return _Fitted(mid, start, end, np.abs(err_s) <= tol, np.abs(err_e) <= tol, i_s, bias)
+
+
+def _unexplained(predicted: F64, edges: F64, sequence: I64) -> F64:
+    """(H,) how many edges lie strictly between neighbouring frames, beyond the frames known as lost."""
+    if predicted.shape[1] < 2:
+        return np.zeros(len(predicted))
+    # An edge within 300 µs of the one before is a bounce, or noise: no frame's edge for certain.
+    distinct = edges[np.concatenate([[True], np.diff(edges) > 300.0])]
+    step = np.diff(predicted, axis=1)
+    slack = np.minimum(300.0, 0.25 * step)
+    after = np.searchsorted(distinct, predicted[:, :-1] + slack, side="right")
+    before = np.searchsorted(distinct, predicted[:, 1:] - slack, side="left")
+    between = np.maximum(before - after, 0)
+    known_lost = np.maximum(np.diff(sequence) - 1, 0)
+    excess: F64 = np.clip(between - known_lost[None, :], 0, 3).astype(np.float64)
+    return np.asarray(excess.sum(1))
+
+
+def _startup(h: _Fitted, s: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]) -> F64:
+    """(H,) cost of edges before the very first frame, where the stream was seen to be quiet before them."""
+    none = np.zeros(len(h.offset))
+    weight = FIRST_FRAME.get(evidence.first_sequence, 0.0)
+    if frames[0].key != evidence.first_key or weight == 0.0 or len(frames) < 2:
+        return none
+    period = float(np.median(np.diff(h.start[0])))
+    if s[0] - cover[0] < 2.5 * period:
+        return none
+    earlier = np.searchsorted(s, h.start[:, 0] - 0.5 * period)
+    return np.asarray(np.maximum(-weight * earlier, -CAP))
+
+
+def _arrival(h: _Fitted, frames: list[Stamp], evidence: Evidence, zero: int) -> tuple[F64, bool]:
+    """(H,) cost of implausible latencies, and whether the arrival says anything at all."""
+    known = [i for i, f in enumerate(frames) if f.arrival_us is not None]
+    if not known:
+        return np.zeros(len(h.offset)), False
+    arrived = np.array([(frames[i].arrival_us or 0) - zero for i in known], dtype=np.float64)
+    latency = arrived[None, :] - h.end[:, known]
+    least = latency.min(1)
+    period = float(np.median(np.diff(h.start[0]))) if len(frames) > 1 else 1e5
+    slack = min(evidence.causality_us, 0.25 * period)
+    cost = np.where(least < -slack, -CAUSALITY, 0.0)
+    # The least latency is only known once several arrivals agree on it; a late few would point to a later edge.
+    near = (latency <= least[:, None] + max(1000.0, 0.15 * period)).sum(1)
+    settled = near >= (1 if evidence.final else 3)
+    late = np.maximum(0.0, least - evidence.latency_us) / LATENCY_SCALE_US
+    cost = cost - np.where(settled, np.minimum(late, CAP), 0.0)
+    return cost, bool(settled.any())

@@ -1,0 +1,270 @@
+"""Trigger edges with frames, one to one: by order, count and duration.
+
+The rising and the falling edge of the exposure signal are two separate lines of points in time. A frame is
+matched with the point that lies where its own stamp, taken through the measured clock, says that it must lie.
+So a missed, an extra or a bouncing edge concerns its own frame only and nothing that follows.
+
+Before the clock is known, `sync.acquisition` finds it from the pattern. Afterwards every match refines it
+(`ClockFit`), and every frame that finds no edge where others stand nearby calls it into question: such a frame
+waits until a later one confirms the clock, or until several in a row have failed, whereupon the clock is found
+anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync.acquisition import Evidence, Stamp, Verdict, acquire
+from sync.clock import ClockFit
+
+MAX_EDGES = 4096  # per line; a noisy input may deliver a million per second
+LOST_AFTER = 3  # frames in a row that miss while edges stand nearby
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The exposure of one frame as the edges, or the clock measured from them, tell it.
+
+    Attributes:
+        start_us, end_us: event clock.
+        edges: how many of the two were seen (2, 1 or 0; what was not seen comes from the frame's own stamps).
+        uncertainty_us: about 95 %.
+    """
+
+    start_us: int
+    end_us: int
+    edges: int
+    uncertainty_us: float
+
+
+class EdgeLine:
+    """Points in time of one kind of edge, each free or used; bounded."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self.unmatched = 0
+
+    def __len__(self) -> int:
+        return len(self._free)
+
+    def add(self, t_us: int) -> None:
+        """Take one edge; drops and counts the oldest when there are too many."""
+        insort(self._free, t_us)
+        if len(self._free) > MAX_EDGES:
+            del self._free[0]
+            self.unmatched += 1
+
+    def array(self) -> NDArray[np.int64]:
+        """All free edges, sorted."""
+        return np.array(self._free, dtype=np.int64)
+
+    def nearest(self, at_us: float, within_us: float) -> int | None:
+        """The free edge nearest to a time, None when none lies within reach."""
+        i = bisect_left(self._free, at_us)
+        near = [t for t in self._free[max(0, i - 1) : i + 1] if abs(t - at_us) <= within_us]
+        return min(near, key=lambda t: abs(t - at_us), default=None)
+
+    def use(self, t_us: int) -> None:
+        """Mark an edge as matched."""
+        del self._free[bisect_left(self._free, t_us)]
+
+    def discard_before(self, t_us: float) -> None:
+        """Give up edges before a time; they are counted as unmatched."""
+        n = bisect_left(self._free, t_us)
+        self.unmatched += n
+        del self._free[:n]
+
+
+class TriggerMatcher:
+    """Matches frames with trigger edges. Pure state; the caller says what has happened and asks.
+
+    Args:
+        active_high: the shutter is open while the signal is high.
+        delay_us: added to every edge.
+        latency_us: largest host latency the rig is known for (see `acquisition.Evidence`).
+    """
+
+    def __init__(
+        self, *, active_high: bool = True, delay_us: float = 0.0, latency_us: float = 30_000.0
+    ) -> None:
+        self._active_high, self._delay = active_high, round(delay_us)
+        self.latency_us = latency_us
+        self.fit = ClockFit()
+        self.resets: dict[str, int] = {}
+        self.edges_in = self.edges_matched = 0
+        self.verdict = Verdict()
+        self._starts, self._ends = EdgeLine(), EdgeLine()
+        self._frames: deque[Stamp] = deque(maxlen=64)  # recent ones, for acquisition
+        self._queue: deque[Stamp] = deque()  # asked about, unanswered
+        self._bias_us = 0.0
+        self._bias_n = 0
+        self._first_key: int | None = None
+        self._first_sequence = 0
+        self._covered_from: int | None = None
+        self._watermark: int | None = None
+        self._new_frame = self._new_edges = False
+        self._tried_at_us = -(2**62)
+
+    @property
+    def locked(self) -> bool:
+        """The frame camera's clock is known through its edges."""
+        return len(self.fit) > 0
+
+    @property
+    def edges_unmatched(self) -> int:
+        """Edges given up without a frame."""
+        return self._starts.unmatched + self._ends.unmatched
+
+    @property
+    def edges_held(self) -> int:
+        """Edges that may still find a frame."""
+        return len(self._starts) + len(self._ends)
+
+    def add_edges(self, t_us: NDArray[np.int64], rising: NDArray[np.bool_]) -> None:
+        """Take edges as the event camera stamped them."""
+        for t, up in zip(t_us.tolist(), rising.tolist(), strict=True):
+            line = self._starts if up == self._active_high else self._ends
+            line.add(t + self._delay)
+            self.edges_in += 1
+            self._new_edges = True
+
+    def covered(self, from_us: int, until_us: int) -> None:
+        """All edges of this stretch of time have been given."""
+        self._covered_from, self._watermark = from_us, until_us + min(self._delay, 0)
+        if not self.locked:
+            oldest = until_us - 4_000_000
+            self._starts.discard_before(oldest)
+            self._ends.discard_before(oldest)
+
+    def add_frame(self, stamp: Stamp) -> None:
+        """Take the next frame; it is asked for later by its key, in order."""
+        if self._frames and stamp.start_ns <= self._frames[-1].start_ns:
+            self._lose("device clock ran back")
+            self._frames.clear()
+        if self._first_key is None:
+            self._first_key, self._first_sequence = stamp.key, stamp.sequence
+        self._frames.append(stamp)
+        self._queue.append(stamp)
+        self._new_frame = True
+
+    def give_up(self, key: int) -> None:
+        """The caller answers this frame in another way."""
+        if self._queue and self._queue[0].key == key:
+            self._queue.popleft()
+
+    def _lose(self, cause: str) -> None:
+        if self.locked:
+            self.resets[cause] = self.resets.get(cause, 0) + 1
+        self.fit = ClockFit()
+        self._bias_us, self._bias_n = 0.0, 0
+        self._first_key = -1  # whatever frames come now, none is the first
+        self._new_frame = True
+
+    def _try_to_lock(self, final: bool) -> None:
+        if self._watermark is None or self._covered_from is None:
+            return
+        # An attempt costs milliseconds: one for each new frame, and where edges lag behind, one in 10 ms.
+        fresh_edges = self._new_edges and self._watermark >= self._tried_at_us + 10_000
+        if not (self._new_frame or fresh_edges or final):
+            return
+        self._new_frame = self._new_edges = False
+        self._tried_at_us = self._watermark
+        evidence = Evidence(
+            covered_us=(self._covered_from, self._watermark),
+            first_key=self._first_key, first_sequence=self._first_sequence,
+            latency_us=self.latency_us, final=final,
+        )  # fmt: skip
+        self.verdict = acquire(list(self._frames), self._starts.array(), self._ends.array(), evidence)
+        if self.verdict.decided:
+            for device_ns, event_us in self.verdict.pairs:
+                self.fit.add(device_ns, event_us)
+            self._bias_us, self._bias_n = self.verdict.end_bias_us, len(self.verdict.pairs)
+
+    def _predict(self, f: Stamp) -> tuple[float, float, float]:
+        """Expected start and end (µs) and how far an edge may lie from them."""
+        start = self.fit.event_us(f.start_ns)
+        end = self.fit.event_us(f.end_ns) + self._bias_us
+        tol = max(60.0, 8.0 * self.fit.residual_us) + self.fit.uncertainty_us(f.start_ns)
+        return start, end, min(tol, 400.0)
+
+    def match(self, key: int, *, final: bool = False) -> Match | None:
+        """The exposure of the oldest unanswered frame, None while that is open.
+
+        Args:
+            key: that frame's; asking out of order is an error.
+            final: nothing more will come.
+        """
+        if not self._queue or self._queue[0].key != key:
+            raise ValueError(f"frame {key} is not the next one to be matched")
+        if not self.locked:
+            self._try_to_lock(final)
+            if not self.locked:
+                return None
+        f = self._queue[0]
+        start, end, tol = self._predict(f)
+        if not final and (self._watermark is None or self._watermark < end + tol):
+            return None
+        s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
+        if s is not None and e is not None and e <= s:
+            s = e = None
+        if s is None and e is None and self._doubtful(start, end) and not self._confirmed():
+            return None
+        return self._answer(f, s, e, start, end, tol)
+
+    def _answer(
+        self, f: Stamp, s: int | None, e: int | None, start: float, end: float, tol: float
+    ) -> Match | None:
+        self._queue.popleft()
+        line = self.fit.uncertainty_us(f.start_ns)
+        edge = max(1.0, 2.0 * self.fit.residual_us)
+        length = end - start
+        for at, kind in ((s, self._starts), (e, self._ends)):
+            if at is not None:
+                kind.use(at)
+                self.edges_matched += 1
+        newest = self.fit.last_device_ns
+        if s is not None and (newest is None or f.start_ns > newest):  # those of the acquisition are in already
+            self.fit.add(f.start_ns, s)
+        if s is not None and e is not None:
+            self._bias_n = min(self._bias_n + 1, 64)
+            self._bias_us += ((e - s) - (length - self._bias_us) - self._bias_us) / self._bias_n
+            found = Match(s, e, 2, edge)
+        elif s is not None:
+            found = Match(s, round(s + length), 1, edge + 1.0)
+        elif e is not None:
+            found = Match(round(e - length), e, 1, edge + 1.0)
+        else:
+            found = Match(round(start), round(end), 0, line + 1.0)
+        # Whatever lies before this frame belongs to no frame to come.
+        self._starts.discard_before(found.start_us - tol)
+        self._ends.discard_before(found.start_us - tol)
+        return found
+
+    def _doubtful(self, start: float, end: float) -> bool:
+        """No edge where it should be, yet free ones nearby: the clock may have jumped."""
+        reach = max(2.0 * (end - start), self._period_us())
+        return self._starts.nearest(start, reach) is not None or self._ends.nearest(end, reach) is not None
+
+    def _period_us(self) -> float:
+        starts = [f.start_ns for f in list(self._frames)[-9:]]
+        return float(np.median(np.diff(starts))) / 1e3 if len(starts) > 1 else 40_000.0
+
+    def _confirmed(self) -> bool:
+        """A later frame fits the clock with both edges; after too many that do not, the clock is dropped."""
+        failed = 1
+        for f in list(self._queue)[1:]:
+            start, end, tol = self._predict(f)
+            if self._watermark is None or self._watermark < end + tol:
+                break
+            if self._starts.nearest(start, tol) is not None and self._ends.nearest(end, tol) is not None:
+                return True
+            failed += 1
+        if failed >= LOST_AFTER:
+            self._frames = deque(self._queue, maxlen=64)
+            self._lose("edges no longer fit the clock")
+        return False
