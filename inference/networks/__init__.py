@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # name -> (module, class, options that are fixed by the name)
 _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "efnet": ("efnet", "EFNet", {}),
+    "gem": ("gem", "GEM", {}),
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),
     "s-sdm-edsr": ("s_sdm_edsr", "EDSR", {}),
