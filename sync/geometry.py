@@ -1,0 +1,220 @@
+"""Event pixels ↔ image pixels through the rig: coordinates, maps, images.
+
+Convention everywhere (as `sync.rig.Geometry`): pixel **centres** lie at integers, so the top left pixel covers
+[-0.5, 0.5) in both axes. On this convention an image `scale` times as large as the event grid, covering the
+same view, is `x_image = scale * x_event + (scale - 1) / 2`, not `scale * x_event`. OpenCV's warps take matrices
+of the same convention.
+
+What depends on the geometry alone (projected grids, masks) is cached. The warps are not: OpenCV's own is as
+fast as one from stored tables, and exact.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.packets import Events
+from sync.rig import CameraEntry, Rig
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+Interpolation = Literal["linear", "nearest", "cubic"]
+_FLAGS: dict[str, int] = {
+    "linear": cv2.INTER_LINEAR,
+    "nearest": cv2.INTER_NEAREST,
+    "cubic": cv2.INTER_CUBIC,
+}
+
+
+def scaled_homography(scale: float, *, mirrored: bool = False, event_width: int = 0) -> F64:
+    """(3, 3) event pixel → image pixel for two grids that cover the same view, one `scale` times as fine.
+
+    With `mirrored`, the image is flipped left to right, which needs the event sensor's width.
+    """
+    shift = (scale - 1) / 2
+    m: F64 = np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1]], dtype=np.float64)
+    if mirrored:
+        if event_width < 1:
+            raise ValueError("a mirrored homography needs the event sensor's width")
+        m = m @ np.array([[-1.0, 0, event_width - 1], [0, 1, 0], [0, 0, 1]])
+    return m
+
+
+def project(points: NDArray[np.floating | np.integer], homography: F64) -> F32:
+    """Points (N, 2) as (x, y) through a 3×3 homography → (N, 2) float32.
+
+    Computed in float64. Points on the plane's horizon give infinite coordinates.
+    """
+    p = np.asarray(points, dtype=np.float64)
+    if p.ndim != 2 or p.shape[1] != 2:
+        raise ValueError(f"points must have the shape (N, 2), got {p.shape}")
+    if not len(p):
+        return np.empty((0, 2), np.float32)
+    q = p @ homography[:, :2].T + homography[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (q[:, :2] / q[:, 2:3]).astype(np.float32)
+
+
+def to_image(points: NDArray[np.floating | np.integer], rig: Rig) -> F32:
+    """Event pixels (N, 2) → image pixels (N, 2) float32; unchanged where both share one grid."""
+    if rig.identity:
+        return np.array(points, dtype=np.float32).reshape(-1, 2)
+    return project(points, rig.image_from_event)
+
+
+def to_event(points: NDArray[np.floating | np.integer], rig: Rig) -> F32:
+    """Image pixels (N, 2) → event pixels (N, 2) float32; the inverse of `to_image`."""
+    if rig.identity:
+        return np.array(points, dtype=np.float32).reshape(-1, 2)
+    return project(points, _inverse(rig.geometry.image_from_event))
+
+
+def events_on_image(events: Events, rig: Rig) -> F32:
+    """(N, 2) float32 image coordinates of events, some outside of the image.
+
+    Every event pixel is projected once (cached), so the cost per event is one look-up.
+    """
+    if rig.identity:
+        return np.stack([events.x, events.y], axis=1).astype(np.float32)
+    return image_grid(rig)[events.y, events.x]
+
+
+def image_grid(rig: Rig) -> F32:
+    """(H, W, 2) float32, read-only: image coordinates of every event pixel. Cached per geometry."""
+    return _grid(rig.geometry.image_from_event, rig.events.width, rig.events.height)
+
+
+def event_grid(rig: Rig) -> F32:
+    """(H, W, 2) float32, read-only: event coordinates of every image pixel. Cached per geometry."""
+    return _grid(_rows(_inverse(rig.geometry.image_from_event)), rig.image.width, rig.image.height)
+
+
+def inside_events(rig: Rig) -> NDArray[np.bool_]:
+    """(H, W) bool, read-only: image pixels whose centre the event sensor sees. Cached per geometry."""
+    return _inside(_rows(_inverse(rig.geometry.image_from_event)), _size(rig.image), _size(rig.events))
+
+
+def inside_image(rig: Rig) -> NDArray[np.bool_]:
+    """(H, W) bool, read-only: event pixels whose centre the frame camera sees. Cached per geometry."""
+    return _inside(rig.geometry.image_from_event, _size(rig.events), _size(rig.image))
+
+
+def warp_event_map_to_image(
+    values: NDArray[np.floating | np.uint8],
+    rig: Rig,
+    *,
+    interpolation: Interpolation = "linear",
+    outside: float = 0.0,
+) -> NDArray[np.floating | np.uint8]:
+    """A map on the event grid, (H, W) or (H, W, C), sampled at every image pixel.
+
+    Values are sampled, not spread: a brightness or a log intensity keeps its value. Within the outermost half
+    event pixel the border's value holds. The dtype is kept (float32, float64, uint8).
+
+    Args:
+        values: on the event sensor's grid.
+        rig: geometry.
+        interpolation: how between event pixels.
+        outside: value where the event sensor sees nothing.
+
+    Raises:
+        ValueError: the map is not of the event sensor's size.
+    """
+    _check_grid(values, (rig.events.height, rig.events.width), "event")
+    if rig.identity:
+        return values.copy()
+    out = _warp(values, rig.image_from_event, _size(rig.image), _FLAGS[interpolation])
+    seen = inside_events(rig)
+    if not seen.all():
+        out[~seen] = outside
+    return out
+
+
+def image_to_event_grid(
+    image: NDArray[np.floating | np.uint8], rig: Rig, *, outside: float = 0.0
+) -> NDArray[np.floating | np.uint8]:
+    """An image, (H, W) or (H, W, C), on the event grid; the mean over each event pixel where it is coarser.
+
+    Where an event pixel covers several image pixels (`rig.scale` > 1), the picture is sampled on a grid that
+    many times finer than the events' and averaged over blocks, so nothing is aliased. The dtype is kept.
+
+    Args:
+        image: of the frame camera's size.
+        rig: geometry.
+        outside: value where the frame camera sees nothing.
+    """
+    _check_grid(image, (rig.image.height, rig.image.width), "image")
+    if rig.identity:
+        return image.copy()
+    n = max(1, math.ceil(rig.scale - 1e-6))
+    w, h = rig.events.width, rig.events.height
+    # Fine grid: n × n samples inside of every event pixel, itself with centres at integers.
+    fine_from_image = scaled_homography(n) @ _inverse(rig.geometry.image_from_event)
+    out = _warp(image, fine_from_image, (w * n, h * n), cv2.INTER_LINEAR)
+    if n > 1:
+        shape = (h, w, *image.shape[2:])
+        mean: Any = cv2.resize(out, (w, h), interpolation=cv2.INTER_AREA)
+        out = mean.reshape(shape)
+    seen = inside_image(rig)
+    if not seen.all():
+        out[~seen] = outside
+    return out
+
+
+def _check_grid(a: NDArray[np.floating | np.uint8], size: tuple[int, int], name: str) -> None:
+    if a.ndim not in (2, 3) or a.shape[:2] != size:
+        raise ValueError(f"expected a map on the {name} grid {size[1]}×{size[0]}, got shape {a.shape}")
+
+
+def _warp(
+    a: NDArray[np.floating | np.uint8], m: F64, size: tuple[int, int], flags: int
+) -> NDArray[np.floating | np.uint8]:
+    if a.ndim == 3 and a.shape[2] > 4:  # OpenCV takes four channels at a time
+        return np.stack([_warp(a[..., c], m, size, flags) for c in range(a.shape[2])], axis=2)
+    warped: Any = cv2.warpPerspective(a, m, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    out: NDArray[np.floating | np.uint8] = warped.reshape((size[1], size[0], *a.shape[2:]))
+    return out
+
+
+def _size(camera: CameraEntry) -> tuple[int, int]:
+    return camera.width, camera.height
+
+
+def _rows(m: F64) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in row) for row in m)
+
+
+@lru_cache(maxsize=8)
+def _inside(m: tuple[tuple[float, ...], ...], size: tuple[int, int], of: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels of a grid of `size` that `m` takes into a grid of size `of`."""
+    g = _grid(m, *size)
+    x, y = g[..., 0], g[..., 1]
+    slack = 1e-3  # a centre on the very border counts as inside, whatever float32 makes of it
+    inside: NDArray[np.bool_] = (x >= -0.5 - slack) & (x <= of[0] - 0.5 + slack)
+    inside &= (y >= -0.5 - slack) & (y <= of[1] - 0.5 + slack)
+    inside.flags.writeable = False
+    return inside
+
+
+@lru_cache(maxsize=8)
+def _inverse(m: tuple[tuple[float, ...], ...]) -> F64:
+    inv: F64 = np.linalg.inv(np.array(m, dtype=np.float64))
+    inv = inv / inv[2, 2] if abs(inv[2, 2]) > 1e-12 else inv
+    inv.flags.writeable = False
+    return inv
+
+
+@lru_cache(maxsize=8)
+def _grid(m: tuple[tuple[float, ...], ...], width: int, height: int) -> F32:
+    y, x = np.mgrid[0:height, 0:width]
+    flat = np.stack([x.ravel(), y.ravel()], axis=1)
+    grid = project(flat, np.array(m, dtype=np.float64)).reshape(height, width, 2)
+    grid.flags.writeable = False
+    return grid
