@@ -1,0 +1,90 @@
+"""Words on the picture: labels, the wipe handle, refusals, notes. Drawn, not widgets: they cost nothing."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
+
+from app.viewer import theme
+from app.viewer.viewport import Pane
+
+MARGIN = 12
+
+
+def label(p: QPainter, pane: Pane, text: str, *, left: bool) -> None:
+    """A discreet word in an upper corner; left out where it does not fit whole."""
+    width = p.fontMetrics().horizontalAdvance(text)
+    if width + 2 * MARGIN > pane.width or pane.height < 40:
+        return
+    x = pane.x + MARGIN if left else pane.x + pane.width - MARGIN - width
+    shaded(p, QPointF(x, pane.y + MARGIN + p.fontMetrics().ascent()), text, QColor(255, 255, 255, 205))
+
+
+def shaded(p: QPainter, at: QPointF, text: str, colour: QColor) -> None:
+    """Text that reads on bright and on dark pictures alike, without a box."""
+    path = QPainterPath()
+    path.addText(at, p.font(), text)
+    p.save()
+    p.setRenderHint(QPainter.RenderHint.Antialiasing)
+    p.strokePath(
+        path,
+        QPen(
+            QColor(0, 0, 0, 110), 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin
+        ),
+    )
+    p.restore()
+    p.setPen(colour)
+    p.drawText(at, text)
+
+
+def handle(p: QPainter, x: float, seen: Pane, *, active: bool) -> None:
+    """The wipe's line and grip."""
+    p.save()
+    p.setRenderHint(QPainter.RenderHint.Antialiasing)
+    colour = theme.ACCENT if active else QColor(255, 255, 255, 200)
+    p.setPen(QPen(QColor(0, 0, 0, 70), 3))
+    p.drawLine(QPointF(x, seen.y), QPointF(x, seen.y + seen.height))
+    p.setPen(QPen(colour, 1))
+    p.drawLine(QPointF(x, seen.y), QPointF(x, seen.y + seen.height))
+    middle = seen.y + seen.height / 2
+    p.setPen(QPen(QColor(0, 0, 0, 90), 1))
+    p.setBrush(theme.ACCENT if active else QColor(240, 240, 240, 235))
+    p.drawRoundedRect(QRectF(x - 4, middle - 20, 8, 40), 4, 4)
+    p.restore()
+
+
+def refusal(p: QPainter, seen: Pane, text: str) -> None:
+    """Why there is no sharp picture, by name, across the middle of where it would be."""
+    inner = QRectF(seen.x + 24, seen.y, max(seen.width - 48, 10), seen.height)
+    flags = int(Qt.TextFlag.TextWordWrap | Qt.AlignmentFlag.AlignCenter)
+    words = f"Not restored: {text}"
+    box = p.boundingRect(inner, flags, words)
+    band = QRectF(seen.x, box.y() - 12, seen.width, box.height() + 24)
+    p.fillRect(band, QColor(27, 29, 32, 205))
+    p.setPen(theme.ACCENT)
+    p.drawText(inner, flags, words)
+
+
+def pill(p: QPainter, seen: Pane, text: str) -> None:
+    """A line at the head of the picture, in the accent: why the picture stands still and how it goes on."""
+    _capsule(p, seen, text, seen.y + MARGIN, theme.ACCENT)
+
+
+def banner(p: QPainter, seen: Pane, text: str) -> None:
+    """A line at the foot of the picture."""
+    _capsule(p, seen, text, seen.y + seen.height - MARGIN - p.fontMetrics().height() - 10, theme.TEXT)
+
+
+def _capsule(p: QPainter, seen: Pane, text: str, y: float, colour: QColor) -> None:
+    metrics = p.fontMetrics()
+    words = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, int(max(40, seen.width - 60)))
+    width = metrics.horizontalAdvance(words) + 24
+    box = QRectF(seen.x + (seen.width - width) / 2, y, width, metrics.height() + 10)
+    p.save()
+    p.setRenderHint(QPainter.RenderHint.Antialiasing)
+    p.setPen(Qt.PenStyle.NoPen)
+    p.setBrush(QColor(27, 29, 32, 205))
+    p.drawRoundedRect(box, box.height() / 2, box.height() / 2)
+    p.restore()
+    p.setPen(colour)
+    p.drawText(box, int(Qt.AlignmentFlag.AlignCenter), words)

@@ -1,0 +1,44 @@
+"""The few questions the window asks."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+RECORDINGS = "Recordings (*.aedat4 *.raw *.h5 *.hdf5);;All files (*)"
+
+
+def recording(parent: QWidget, folder: Path | None) -> Path | None:
+    """A recording to open, None when the user thinks better of it."""
+    name, _ = QFileDialog.getOpenFileName(parent, "Open recording", str(folder or Path.home()), RECORDINGS)
+    return Path(name) if name else None
+
+
+def folder(parent: QWidget, start: Path) -> Path | None:
+    """A folder for snapshots, None when the user thinks better of it."""
+    name = QFileDialog.getExistingDirectory(parent, "Folder of snapshots", str(start))
+    return Path(name) if name else None
+
+
+def forget(parent: QWidget) -> bool:
+    """Whether what is remembered shall go."""
+    answer = QMessageBox.question(
+        parent, "Forget window and choices",
+        "Forget the window's place, view, network, last source and folders?",
+    )  # fmt: skip
+    return answer == QMessageBox.StandardButton.Yes
+
+
+def about(parent: QWidget) -> None:
+    """Who this is."""
+    try:
+        number = version("halfmirror")
+    except PackageNotFoundError:
+        number = "from source"
+    QMessageBox.about(
+        parent, "About Halfmirror",
+        f"<b>Halfmirror</b> {number}<p>Sees through motion blur, live: an event camera and an RGB camera "
+        "behind one half-silvered mirror.<p>Licence: Apache-2.0. Uses Qt through PySide6 (LGPL-3.0).",
+    )  # fmt: skip

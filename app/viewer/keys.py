@@ -1,0 +1,63 @@
+"""Every key of the window, in one table: menus, shortcuts and the help page are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.viewer.modes import View
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action.
+
+    Attributes:
+        name: what the code calls it.
+        text: what the menu and the help page call it.
+        keys: shortcuts, the first is shown in the menu.
+        group: heading on the help page.
+        recordings: only with a recording.
+    """
+
+    name: str
+    text: str
+    keys: tuple[str, ...]
+    group: str
+    recordings: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    *(Key(f"view {v.value}", v.value.capitalize(), (str(i),), "View") for i, v in enumerate(View, 1)),
+    Key("events", "Events: off, inset, overlay", ("E",), "View"),
+    Key("fit", "Fit the picture", ("F",), "View"),
+    Key("full", "Full screen", ("F11",), "View"),
+    Key("earlier", "Earlier instant", ("Left",), "Exposure"),
+    Key("later", "Later instant", ("Right",), "Exposure"),
+    Key("slow", "Slow motion", ("S",), "Exposure"),
+    Key("live", "Back to live", ("Esc",), "Exposure"),
+    Key("play", "Play or pause; hold when live", ("Space",), "Playback"),
+    Key("back", "One frame back", (",",), "Playback", recordings=True),
+    Key("forward", "One frame on", (".",), "Playback", recordings=True),
+    Key("slower", "Slower", ("[",), "Playback", recordings=True),
+    Key("faster", "Faster", ("]",), "Playback", recordings=True),
+    Key("loop", "Loop", ("L",), "Playback", recordings=True),
+    Key("open", "Open recording…", ("Ctrl+O",), "Program"),
+    Key("networks", "Networks", ("N",), "Program"),
+    Key("snapshot", "Save snapshot", ("P", "Ctrl+S"), "Program"),
+    Key("help", "Keys", ("F1", "?"), "Program"),
+    Key("quit", "Quit", ("Ctrl+Q",), "Program"),
+)
+
+MOUSE: tuple[tuple[str, str], ...] = (
+    ("drag", "Move the wipe handle"),
+    ("wheel", "Zoom about the pointer"),
+    ("middle button", "Pan"),
+    ("double click", "Fit the picture"),
+)
+
+_SHOWN = {"Left": "←", "Right": "→"}
+
+
+def shown(key: str) -> str:
+    """A key as people read it."""
+    return _SHOWN.get(key, key)

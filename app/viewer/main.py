@@ -1,0 +1,134 @@
+"""Opens the viewer: `run_viewer`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import cv2
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from app.session import SessionFactory
+from app.viewer import theme
+from app.viewer.display import display_available
+from app.viewer.remembered import Remembered
+from app.viewer.top_bar import PRESETS
+from app.viewer.window import ViewerWindow
+
+SCREENSHOT_PICTURES = 10  # shown before a screenshot is taken
+SCREENSHOT_LIMIT_S = 120.0
+
+__all__ = ["display_available", "run_viewer"]
+
+
+def run_viewer(
+    session_factory: SessionFactory,
+    source: str | Path | None,
+    network: str | None,
+    *,
+    screenshot: Path | None = None,
+    screenshot_after_s: float = 3.0,
+    speed: float = 1.0,
+    loop: bool = False,
+    presets: Sequence[tuple[str, str]] = PRESETS,
+    remembered: Remembered | None = None,
+) -> int:
+    """Open the window on a source and return the program's exit code when it is closed.
+
+    Args:
+        session_factory: makes sessions, for this source and for those chosen later.
+        source: None for the one used last, or the simulated rig.
+        network: None for the one used last, or EDI.
+        screenshot: grab the window into this PNG and quit, once enough pictures were shown. What is
+            remembered is then neither used nor changed.
+        screenshot_after_s: seconds from the first picture to the screenshot.
+        speed: of a recording; infinite for as fast as possible.
+        loop: a recording starts again at its end.
+        presets: (text, name) of the sources in the menu.
+        remembered: the user's settings by default.
+
+    Returns:
+        0, or 1 when there is no display or no screenshot could be taken (the reason goes to stderr).
+    """
+    ok, reason = display_available()
+    if not ok:
+        print(f"The viewer needs a display: {reason}.", file=sys.stderr)
+        return 1
+    cv2.setNumThreads(1)  # the pipeline needs the cores; scaling one picture is a millisecond
+    app = QApplication.instance() or QApplication([sys.argv[0] if sys.argv else "halfmirror"])
+    assert isinstance(app, QApplication)
+    app.setApplicationName("Halfmirror")
+    app.setDesktopFileName("halfmirror")
+    theme.apply(app)
+    memory = remembered or Remembered()
+    if screenshot is not None:
+        memory = Remembered.nowhere()
+    window = ViewerWindow(session_factory, memory, presets=presets, speed=speed, loop=loop)
+    window.show()
+    name = source if source is not None else first_source(memory)
+    QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
+    handlers = {s: signal.signal(s, _closer(window)) for s in (signal.SIGINT, signal.SIGTERM)}
+    camera = None if screenshot is None else _Photographer(window, screenshot, screenshot_after_s)
+    try:
+        code = app.exec()
+    finally:
+        for s, handler in handlers.items():
+            signal.signal(s, handler)
+        if window.player is not None:
+            window.close()
+    return code if camera is None else camera.code
+
+
+def first_source(memory: Remembered) -> str:
+    """The source used last if it is still there, else the simulated rig."""
+    last = memory.source
+    if last and not Path(last).exists() and (os.sep in last or not last.startswith("simulated")):
+        last = ""
+    return last or "simulated"
+
+
+def _closer(window: ViewerWindow) -> Callable[[int, FrameType | None], None]:
+    def close(_signal: int, _frame: FrameType | None) -> None:
+        window.close()
+
+    return close
+
+
+class _Photographer:
+    """Waits until there is something to see, takes the picture, closes the window."""
+
+    def __init__(self, window: ViewerWindow, path: Path, after_s: float) -> None:
+        self.code = 1
+        self._window, self._path, self._after_s = window, path, after_s
+        self._began = window.clock()
+        self._first: float | None = None
+        self._timer = QTimer(window)
+        self._timer.timeout.connect(self._look)
+        self._timer.start(50)
+
+    def _look(self) -> None:
+        w, now = self._window, self._window.clock()
+        shown = w.player.showing.received if w.player else 0
+        if shown and self._first is None:
+            self._first = now
+        ready = self._first is not None and now - self._first >= self._after_s and shown >= SCREENSHOT_PICTURES
+        if w.problem or (not ready and now - self._began > SCREENSHOT_LIMIT_S + self._after_s):
+            reason = w.problem or f"no pictures within {SCREENSHOT_LIMIT_S:.0f} s."
+            print(f"No screenshot taken: {reason}", file=sys.stderr)
+            self._finish()
+        elif ready:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if w.grab().save(str(self._path), "PNG"):
+                self.code = 0
+            else:
+                print(f"No screenshot taken: {self._path} cannot be written.", file=sys.stderr)
+            self._finish()
+
+    def _finish(self) -> None:
+        self._timer.stop()
+        self._window.close()

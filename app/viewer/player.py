@@ -1,0 +1,221 @@
+"""The user's wishes, turned into calls on a session: hold, play, step, seek, networks.
+
+Sits between the window's widgets and one session. No widget here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.session import NetworkChoice, Picture, Session
+from app.viewer.showing import Showing
+
+SEEK_EVERY_S = 0.06  # a dragged seek bar asks no more often
+STEP = 0.02  # of the exposure, for the arrow keys
+SWITCH_LIMIT_S = 30.0  # a network not ready by then will not come
+
+
+class Player:
+    """One session and what the user does with it."""
+
+    def __init__(
+        self,
+        session: Session,
+        network: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        speed: float = 1.0,
+        loop: bool = False,
+    ) -> None:
+        """Starts the session; whatever `session.start` raises comes out of here."""
+        self.session = session
+        self.clock = clock
+        self.started_at = clock()
+        self.showing = Showing(session, clock)
+        self.network = network
+        self.wanted = ""  # a network that is being made ready
+        self.speed = speed
+        self.loop = loop
+        self.ended = False
+        self._wanted_at = 0.0
+        self._play_on = False  # a recording that was playing when its frame was held
+        self._seek_to: int | None = None
+        self._sought_at = -1.0
+        session.start()
+        if session.is_recording and speed != 1.0:
+            session.command("speed", factor=speed)
+        if session.is_recording and loop:
+            session.command("loop", on=True)
+
+    @property
+    def recording(self) -> bool:
+        """Whether time can be stopped, stepped and sought."""
+        return self.session.is_recording
+
+    @property
+    def picture(self) -> Picture | None:
+        """What is on screen."""
+        return self.showing.picture
+
+    # inside the exposure -------------------------------------------------------------------------------
+
+    def move_to(self, latent: float) -> None:
+        """Show this instant of the exposure on screen."""
+        was_held = self.showing.held
+        self.showing.move_to(latent)
+        self._stop_time(was_held)
+
+    def nudge(self, steps: int) -> None:
+        """The arrow keys."""
+        self.move_to(self.showing.latent + steps * STEP)
+
+    def slow_motion(self, on: bool) -> bool:
+        """Loop through the exposure on screen; True when it does."""
+        was_held = self.showing.held
+        looping = self.showing.slow_motion(on)
+        self._stop_time(was_held)
+        return looping
+
+    def let_go(self) -> None:
+        """Back to the stream; a recording plays on if it did when its frame was held."""
+        if not self.showing.held:
+            return
+        self.showing.let_go()
+        if self._play_on:
+            self._play_on = False
+            self._set_paused(False)
+
+    def _stop_time(self, was_held: bool) -> None:
+        # Elsewhere the recording would run away under the frame that is being looked at.
+        if self.showing.held and not was_held and self.recording and not self.showing.paused:
+            self._play_on = True
+            self._set_paused(True)
+
+    # time ----------------------------------------------------------------------------------------------
+
+    def play_or_pause(self) -> None:
+        """Space: play, pause; a live picture is held and let go."""
+        if not self.recording:
+            if self.showing.held:
+                self.let_go()
+            else:
+                self.showing.hold()
+            return
+        if self.showing.held:
+            self._play_on = True
+            self.let_go()
+        elif self.ended:
+            self.ended = False
+            timeline = self.session.timeline()
+            if timeline is not None:
+                self.session.command("seek", time_us=timeline.start_us)
+            self._set_paused(False)
+        else:
+            self._set_paused(not self.showing.paused)
+
+    def step(self, frames: int) -> None:
+        """One frame on or back; time stands still then."""
+        if not self.recording:
+            return
+        self._play_on = False
+        self.let_go()
+        if not self.showing.paused:
+            self._set_paused(True)
+        self.ended = False
+        self.session.command("step", frames=frames)
+
+    def seek(self, time_us: int) -> None:
+        """Go there; the newest wish is sent at most every 60 ms."""
+        if not self.recording:
+            return
+        self.let_go()
+        self.ended = False
+        self._seek_to = time_us
+
+    def set_speed(self, factor: float) -> None:
+        """Play at this speed."""
+        if self.recording:
+            self.speed = factor
+            self.session.command("speed", factor=factor)
+
+    def set_loop(self, on: bool) -> None:
+        """Start again at the end."""
+        if self.recording:
+            self.loop = on
+            self.session.command("loop", on=on)
+
+    def _set_paused(self, paused: bool) -> None:
+        self.showing.paused = paused
+        self.session.command("pause" if paused else "play")
+
+    # networks ------------------------------------------------------------------------------------------
+
+    def choice(self, name: str) -> NetworkChoice | None:
+        """The row of this network."""
+        return next((c for c in self.session.networks() if c.name == name), None)
+
+    def select(self, name: str) -> None:
+        """Switch; the old picture stays until the new one is there."""
+        if name == (self.wanted or self.network):
+            return
+        self.wanted, self._wanted_at = name, self.clock()
+        self.session.select_network(name)
+        if self.showing.held or self.showing.paused:
+            self.showing.move_to(self.showing.latent)
+
+    # ticks ---------------------------------------------------------------------------------------------
+
+    def advance(self) -> bool:
+        """Every tick: True when another picture is to be painted."""
+        now = self.clock()
+        if self._seek_to is not None and now - self._sought_at >= SEEK_EVERY_S:
+            at, self._seek_to, self._sought_at = self._seek_to, None, now
+            self.session.command("seek", time_us=at)
+        changed = self.showing.advance()
+        if changed:
+            self.ended = False
+        p = self.picture
+        if changed and p is not None and p.network and p.network != self.network:
+            self.network = p.network
+            choice = self.choice(p.network)
+            self.showing.any_latent = choice is None or choice.any_latent
+        if self.wanted and self.wanted == self.network:
+            self.wanted = ""
+        return changed
+
+    def look_after(self) -> str:
+        """A few times a second: slow affairs. Returns a line for the user, "" for none."""
+        now = self.clock()
+        if self.wanted:
+            if now - self._wanted_at > SWITCH_LIMIT_S:
+                wanted, self.wanted = self.wanted, ""
+                return f"{wanted} did not get ready within {SWITCH_LIMIT_S:.0f} s; {self.network} goes on"
+            if self.showing.held and not self.showing.waiting:
+                self.showing.restore_again()
+        self.ended = self._has_ended(now)
+        return ""
+
+    def _has_ended(self, now: float) -> bool:
+        p = self.picture
+        if not self.recording or self.loop or p is None or self.showing.held or self.showing.paused:
+            return False
+        timeline = self.session.timeline()
+        if timeline is None or not len(timeline.exposures_us):
+            return False
+        quiet_s = now - self.showing.last_arrival
+        return bool(quiet_s > 0.7 and p.time_us >= timeline.exposures_us[-1, 0])
+
+    def learn_network(self) -> None:
+        """What the current network can do, for the first picture."""
+        choice = self.choice(self.network)
+        self.showing.any_latent = choice is None or choice.any_latent
+
+    def ask(self, verb: str, **arguments: Any) -> None:
+        """Any other command."""
+        self.session.command(verb, **arguments)
+
+    def stop(self) -> None:
+        """End the session."""
+        self.session.stop()

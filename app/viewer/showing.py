@@ -1,0 +1,237 @@
+"""What is on screen and why: live, held by the user, or looping through one exposure.
+
+No Qt here. The window calls `advance` at every tick of its timer and paints when that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from statistics import median
+
+from app.session import Picture, Session
+
+STALE_MS = 100.0
+STALE_FULL_MS = 400.0  # fully dimmed; between the two the dimming grows, so that a slow source does not flash
+SLOW_MOTION_LATENTS = 25
+SLOW_MOTION_S = 2.0  # there and back
+SETTLE_S = 0.3  # the slider at rest so long is where new exposures are restored, too
+SAME = 1e-4  # latents closer than this are one
+
+
+class Mode(Enum):
+    """Why the picture is the one it is."""
+
+    LIVE = auto()
+    HELD = auto()
+    SLOW_MOTION = auto()
+
+
+class Showing:
+    """Chooses the picture and the latent that are shown.
+
+    At most one request for latents is under way; while it is, only the newest wish is kept.
+    """
+
+    def __init__(self, session: Session, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds on the time base of `time.monotonic`."""
+        self._session = session
+        self._clock = clock
+        self.picture: Picture | None = None
+        self.index = 0
+        self.mode = Mode.LIVE
+        self.paused = False
+        self.latent = 0.5
+        self.any_latent = True
+        self.received = 0
+        self._live: Picture | None = None  # newest picture of the stream, shown when the held one is let go
+        self._strip: Picture | None = None  # answer with all instants of slow motion
+        self._wanted: tuple[float, ...] | None = None
+        self._in_flight: tuple[float, ...] | None = None
+        self._sent_at = 0.0
+        self._loop_from = 0.0
+        self._settle_at: float | None = None
+        self._arrivals: list[float] = []
+        self.last_arrival = clock()
+
+    # state ---------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """The user keeps one exposure."""
+        return self.mode is not Mode.LIVE
+
+    @property
+    def waiting(self) -> bool:
+        """An answer of the held exposure is under way."""
+        return self._in_flight is not None
+
+    @property
+    def shown_latent(self) -> float | None:
+        """The instant of the sharp picture on screen; None when it was refused."""
+        p = self.picture
+        if p is None or p.sharp is None or not p.latents:
+            return None
+        return p.latents[min(self.index, len(p.latents) - 1)]
+
+    def age_ms(self) -> float | None:
+        """How long ago the exposure on screen ended; None without a picture."""
+        p = self.picture
+        if p is None:
+            return None
+        end = p.exposure_end_host_ns or p.ready_host_ns
+        if not end:
+            return None
+        return max(0.0, self._clock() * 1e3 - end / 1e6)
+
+    def stale(self) -> float:
+        """0 fresh … 1 long out of date. Still by the user's wish is not stale."""
+        age = self.age_ms()
+        if age is None or self.held or self.paused:
+            return 0.0
+        return min(1.0, max(0.0, (age - STALE_MS) / (STALE_FULL_MS - STALE_MS)))
+
+    def interval_s(self) -> float | None:
+        """Median time between pictures of the stream, None while unknown."""
+        if len(self._arrivals) < 3:
+            return None
+        return median(b - a for a, b in zip(self._arrivals, self._arrivals[1:], strict=False))
+
+    # the user's wishes ---------------------------------------------------------------------------------
+
+    def hold(self) -> bool:
+        """Keep the exposure on screen. False when there is none to keep."""
+        if self.picture is None:
+            return False
+        if self.mode is Mode.LIVE:
+            self.mode = Mode.HELD
+            self._session.hold(self.picture.ordinal)
+        return True
+
+    def move_to(self, latent: float) -> None:
+        """Show the held exposure at this instant; holds the one on screen when none is held."""
+        self.latent = min(1.0, max(0.0, latent))
+        self._settle_at = self._clock() + SETTLE_S
+        if not self.any_latent or not self.hold():
+            return
+        self.mode = Mode.HELD
+        if self._strip is not None:  # the nearest known instant at once, the exact one when it comes
+            self.picture = self._strip
+            self.index = _nearest(self._strip.latents, self.latent)
+        self._want((self.latent,))
+
+    def slow_motion(self, on: bool) -> bool:
+        """Loop through the exposure on screen, or stop at the instant that is shown. True when it loops."""
+        if not on:
+            if self.mode is Mode.SLOW_MOTION:
+                self.mode = Mode.HELD
+                at = self.shown_latent
+                if at is not None:
+                    self.latent = at
+                    self._settle_at = self._clock() + SETTLE_S
+            return False
+        if not self.any_latent or self.picture is None or self.picture.sharp is None or not self.hold():
+            return False
+        self.mode = Mode.SLOW_MOTION
+        self._loop_from = self._clock()
+        if self._strip is None:
+            self._want(tuple(i / (SLOW_MOTION_LATENTS - 1) for i in range(SLOW_MOTION_LATENTS)))
+        return True
+
+    def let_go(self) -> None:
+        """Back to the stream."""
+        if self.mode is Mode.LIVE:
+            return
+        self.mode = Mode.LIVE
+        self._strip = self._wanted = self._in_flight = None
+        self._session.hold(None)
+        if self._live is not None:
+            self._show(self._live)
+
+    def restore_again(self) -> None:
+        """The network has changed: what is held is asked for once more."""
+        self._strip = None
+        if not self.any_latent:
+            self.let_go()
+        elif self.mode is Mode.SLOW_MOTION:
+            self.slow_motion(True)
+        elif self.mode is Mode.HELD:
+            self._want((self.latent,))
+
+    # time ----------------------------------------------------------------------------------------------
+
+    def advance(self) -> bool:
+        """Take what the session has, move the loop on. True when another picture is to be painted."""
+        now = self._clock()
+        changed = False
+        picture = self._session.poll()
+        if picture is not None:
+            self.received += 1
+            changed = self._take(picture, now)
+        if self._in_flight is not None and now - self._sent_at > 2.0 + 0.5 * len(self._in_flight):
+            # No answer: the worker has died or was exchanged. Ask the one that is there now.
+            again, self._in_flight = self._in_flight, None
+            if self.held and self.picture is not None:
+                self._session.hold(self.picture.ordinal)
+                self._wanted = self._wanted or again
+        self._send(now)
+        if self._settle_at is not None and now >= self._settle_at:
+            self._settle_at = None
+            self._session.set_latents((self.latent,))
+        if self.mode is Mode.SLOW_MOTION and self._strip is not None:
+            index = ping_pong((now - self._loop_from) / SLOW_MOTION_S, len(self._strip.latents))
+            if self.picture is not self._strip or index != self.index:
+                self.picture, self.index = self._strip, index
+                changed = True
+        return changed
+
+    def _take(self, picture: Picture, now: float) -> bool:
+        if not picture.held:
+            self._live = picture
+            self._arrivals = [*self._arrivals[-8:], now]
+            self.last_arrival = now
+            if self.held:
+                return False
+            self._show(picture)
+            return True
+        if not self.held or self.picture is None or picture.ordinal != self.picture.ordinal:
+            return False  # an answer that comes after its exposure was let go
+        if self._in_flight is not None and len(picture.latents) == len(self._in_flight):
+            self._in_flight = None
+        if len(picture.latents) > 1:
+            self._strip, self._loop_from = picture, now
+            if self.mode is Mode.SLOW_MOTION:
+                return False  # the loop shows it
+            self.picture, self.index = picture, _nearest(picture.latents, self.latent)
+            return True
+        if self.mode is Mode.SLOW_MOTION:
+            return False
+        self._show(picture)
+        return True
+
+    def _show(self, picture: Picture) -> None:
+        self.picture = picture
+        self.index = _nearest(picture.latents, self.latent)
+
+    def _want(self, latents: tuple[float, ...]) -> None:
+        self._wanted = latents
+        self._send(self._clock())
+
+    def _send(self, now: float) -> None:
+        if self._wanted is None or self._in_flight is not None:
+            return
+        self._in_flight, self._wanted, self._sent_at = self._wanted, None, now
+        self._session.request_latents(self._in_flight)
+
+
+def ping_pong(turns: float, n: int) -> int:
+    """Index into n pictures after so many times there and back."""
+    if n < 2:
+        return 0
+    span = 2 * (n - 1)
+    k = int(turns * span) % span
+    return k if k < n else span - k
+
+
+def _nearest(latents: tuple[float, ...], wish: float) -> int:
+    return min(range(len(latents)), key=lambda i: abs(latents[i] - wish), default=0)

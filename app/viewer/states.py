@@ -1,0 +1,76 @@
+"""What the window says when there is nothing to see, or when what is seen stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.session import SessionStatus
+from app.viewer.modes import View
+from app.viewer.player import Player
+from app.viewer.showing import Mode
+from app.viewer.words import rate, sentence
+from capture.camera import CameraState
+
+if TYPE_CHECKING:
+    from app.viewer.window import ViewerWindow
+
+SLOW_START_S = 6.0  # from then on a start without a picture is explained
+
+
+def pill(player: Player) -> str:
+    """Why the picture stands still and which key goes on; "" when it does not."""
+    s = player.showing
+    on = "Esc goes on" if player.recording else "Esc goes back to live"
+    if s.mode is Mode.SLOW_MOTION:
+        return f"restoring all instants… · {on}" if s.waiting else f"slow motion of one exposure · {on}"
+    if s.mode is Mode.HELD:
+        return f"held · {on}"
+    if player.ended:
+        return "end of the recording · Space plays it again"
+    if s.paused:
+        return "paused · Space plays"
+    return ""
+
+
+def nothing(
+    window: ViewerWindow, player: Player | None, status: SessionStatus | None
+) -> tuple[str, str, Callable[[], object]] | None:
+    """Sentence, name of the action and the action, where the picture would be; None with a picture."""
+    if window.problem:
+        return window.problem, "Choose another source", window._show_sources
+    if player is None:
+        return "Nothing is open.", "Choose a source", window._show_sources
+    p = player.picture
+    if p is not None:
+        if window.picture.view is View.EVENTS and p.events is None:
+            return (
+                "No events came with this picture, so there is nothing to draw.",
+                "Show blurred and sharp",
+                lambda: window.set_view(View.WIPE),
+            )
+        return None
+    workers = status.workers if status is not None else ()
+    faulted = next((w for w in workers if w.state is CameraState.FAULTED), None)
+    if faulted is not None:
+        why = sentence(faulted.detail) if faulted.detail else "It gives no reason."
+        return (
+            f"{faulted.name.capitalize()} stopped with a fault. {why}",
+            f"Restart {faulted.name}",
+            lambda: window.restart_worker(faulted.name),
+        )
+    if status is not None and status.message:
+        text = status.message
+        return (text[0].upper() + text[1:]), "", window._show_sources
+    starting = [w for w in workers if w.state is CameraState.STARTING]
+    if starting:
+        detail = next((f": {w.detail}" for w in starting if w.detail), "")
+        return f"Starting {', '.join(w.name for w in starting)}{detail}…", "", window._show_sources
+    if player.clock() - player.started_at < SLOW_START_S or status is None:
+        return "Waiting for the first picture…", "", window._show_sources
+    return (
+        f"No picture has come yet. Events arrive at {rate(status.event_rate_hz)}, "
+        f"{status.items_in} exposures came in.",
+        "Choose another source",
+        window._show_sources,
+    )

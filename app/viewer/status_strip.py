@@ -1,0 +1,207 @@
+"""The line at the foot of the window: speed and age, losses, where the exposure comes from, workers."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from app.session import Picture, SessionStatus
+from app.viewer import theme
+from app.viewer.figure_label import FigureLabel
+from app.viewer.showing import STALE_MS
+from app.viewer.words import grouped, rate
+from app.viewer.worker_dots import WorkerDots
+
+NAMES_FROM = 1160  # width of the window from which the workers' names fit
+
+
+class StatusStrip(QWidget):
+    """Shows figures. Quiet grey until something wants a look.
+
+    Signals:
+        restart: name of a worker to start again.
+    """
+
+    restart = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.speed = FigureLabel("000.0 fps")
+        self.latency = FigureLabel("000 ms")
+        self.age = FigureLabel("age 000 ms")
+        self.losses = ElidedLabel()
+        self.exposure = FigureLabel()
+        self.reblur = FigureLabel()
+        self.contrast = FigureLabel()
+        self.workers = WorkerDots()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 2, 12, 6)
+        row.setSpacing(10)
+        for w in (self.speed, self.latency, self.age):
+            row.addWidget(w)
+        row.addWidget(_rule())
+        row.addWidget(self.losses, 1)
+        for w in (self.exposure, self.reblur, self.contrast):
+            row.addWidget(w)
+        row.addSpacing(4)
+        row.addWidget(self.workers)
+        self.latency.setToolTip("From the end of the exposure to the screen")
+        self.reblur.setToolTip(
+            "Re-blur residual: the sharp pictures, blurred again, against the frame (grey levels, RMS)"
+        )
+        self.contrast.setToolTip("Contrast threshold c: change of log intensity that one event stands for")
+        for w in (self.reblur, self.contrast):
+            w.hide()
+        self.workers.restart.connect(self.restart)
+
+    def set_status(self, s: SessionStatus, paint_hz: float = 0.0) -> None:
+        """The session's figures; `paint_hz` is how often the picture was painted a second."""
+        self.speed.set(f"{s.fps:.1f} fps")
+        stages = [f"{name}: {hz:.1f} a second" for name, hz in s.stage_fps.items()]
+        stages.append(f"events: {rate(s.event_rate_hz)}")
+        stages.append(f"painted: {paint_hz:.1f} a second")
+        self.speed.setToolTip("Sharp pictures a second\n" + "\n".join(stages))
+        self.latency.set(f"{s.latency_p50_ms:.0f} ms")
+        self.latency.setToolTip(
+            "From the end of the exposure to the screen\n"
+            f"median {s.latency_p50_ms:.1f} ms, 95 % within {s.latency_p95_ms:.1f} ms"
+        )
+        text, lost = losses_text(s)
+        self.losses.set(text, lost, losses_tip(s))
+        self.workers.set_workers(s.workers)
+
+    def set_age(self, age_ms: float | None, *, still: bool) -> None:
+        """How old the picture on screen is; `still` when it stands by the user's wish."""
+        if still:
+            self.age.set("held")
+            self.age.setToolTip("The picture stands still because you asked for it")
+            return
+        self.age.setToolTip(f"Age of the picture on screen; amber beyond {STALE_MS:.0f} ms")
+        if age_ms is None:
+            self.age.set("age –")
+            return
+        text = f"age {age_ms:.0f} ms" if age_ms < 1000 else f"age {age_ms / 1000:.1f} s"
+        self.age.set(text, theme.ACCENT if age_ms > STALE_MS else theme.QUIET)
+
+    def set_picture(self, p: Picture) -> None:
+        """What the picture on screen says of itself."""
+        if p.source:
+            self.exposure.set(f"exposure: {p.source} ±{_uncertainty(p.uncertainty_us)}")
+            self.exposure.setToolTip(SOURCES.get(p.source, ""))
+        else:
+            self.exposure.set("exposure: unknown", theme.ACCENT)
+            self.exposure.setToolTip(p.refusal)
+        residual = p.figures.get("reblur_residual")
+        self.reblur.setVisible(residual is not None)
+        if residual is not None:
+            self.reblur.set(f"re-blur {residual:.1f}")
+        c = contrast_text(p.figures)
+        self.contrast.setVisible(bool(c))
+        self.contrast.set(c)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Names of workers only where there is room."""
+        self.workers.set_compact(self.width() < NAMES_FROM)
+        super().resizeEvent(event)
+
+
+SOURCES = {
+    "trigger": "From the camera's exposure signal on the event camera's trigger input",
+    "chunk": "From the frame camera's own stamps of start and end",
+    "estimated": "Estimated from arrival times: connect the exposure signal for certainty",
+}
+
+
+def _uncertainty(us: float) -> str:
+    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+
+
+def contrast_text(figures: dict[str, float]) -> str:
+    """The contrast threshold(s) of a picture's figures, "" when there are none."""
+    on, off = figures.get("contrast_on"), figures.get("contrast_off")
+    if on is None:
+        on = figures.get("contrast")
+    if on is None:
+        return ""
+    if off is None or abs(on - off) < 0.005:
+        return f"c {on:.2f}"
+    return f"c {on:.2f} / {off:.2f}"
+
+
+def short_place(place: str) -> str:
+    """A place of loss in the strip's words: "superseded (viewer)" is "viewer", a refusal just that."""
+    if place.startswith("refused"):
+        return "refused"
+    if place.endswith(")") and "(" in place:
+        return place[place.rindex("(") + 1 : -1]
+    return place
+
+
+def losses_text(s: SessionStatus) -> tuple[str, bool]:
+    """ "in 812 = out 810 + dropped 2 (viewer)" and whether anything was lost.
+
+    "in" counts exposures that have come out or been dropped; those under way are in the tooltip, so that
+    the sum on screen is true at every moment.
+    """
+    done = s.items_in - s.waiting
+    dropped = done - s.items_out
+    places: dict[str, int] = {}
+    for place, n in s.losses.items():
+        if n:
+            places[short_place(place)] = places.get(short_place(place), 0) + n
+    text = f"in {grouped(done)} = out {grouped(s.items_out)} + dropped {grouped(dropped)}"
+    if len(places) == 1:
+        name, n = next(iter(places.items()))
+        text += f" ({name})" if n == dropped else f" ({name} {grouped(n)})"
+    elif places:
+        text += " (" + ", ".join(f"{name} {grouped(n)}" for name, n in places.items()) + ")"
+    return text, bool(dropped or places)
+
+
+def losses_tip(s: SessionStatus) -> str:
+    """All places with their counts."""
+    lines = [f"{grouped(s.items_in)} exposures came in, {grouped(s.waiting)} of them under way"]
+    lines += [f"{place}: {grouped(n)}" for place, n in s.losses.items()]
+    return "\n".join(lines)
+
+
+class ElidedLabel(QLabel):
+    """Gives way when the strip is narrow; the whole text is in the tooltip."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._whole = ""
+        self._lost: bool | None = None
+        self.setMinimumWidth(40)
+
+    @property
+    def whole(self) -> str:
+        """The text before it was shortened."""
+        return self._whole
+
+    def set(self, text: str, lost: bool, tip: str) -> None:
+        """Write; amber when something was lost."""
+        self._whole = text
+        self.setToolTip(f"{text}\n{tip}")
+        self._fit()
+        if lost != self._lost:
+            self._lost = lost
+            self.setStyleSheet(f"color: {(theme.ACCENT if lost else theme.QUIET).name()};")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Shorten to the new width."""
+        self._fit()
+        super().resizeEvent(event)
+
+    def _fit(self) -> None:
+        text = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width())
+        if text != self.text():
+            self.setText(text)
+
+
+def _rule() -> QWidget:
+    line = QWidget()
+    line.setFixedSize(1, 14)
+    line.setStyleSheet(f"background: {theme.LINE.name()};")
+    return line
