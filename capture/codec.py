@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
@@ -30,6 +30,7 @@ from capture.ring_memory import ALIGN, RingError
 KIND_EVENTS = "events"
 KIND_FRAME = "frame"
 KIND_END = "end"
+_EVENT_BYTES = 13  # t 8, x 2, y 2, p 1
 
 Array = NDArray[Any]
 
@@ -187,3 +188,37 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
     except (KeyError, TypeError, ValueError) as e:
         raise RingError(f"ring item of kind {kind!r} is not a packet of this version ({e!r})") from e
     raise RingError(f"ring item of kind {kind!r} is not a packet")
+
+
+def split(packet: EventPacket, largest: int) -> list[EventPacket]:
+    """The packet in parts of at most about `largest` bytes, for a burst that would fill a ring.
+
+    The parts together say exactly what the packet said: losses, gap and rejections stand on the first, edges
+    and `complete_until_us` on the last. The parts before it promise only what has been delivered with them.
+    """
+    n = len(packet.events)
+    step = max(1, largest // _EVENT_BYTES)
+    if n <= step:
+        return [packet]
+    parts = []
+    for a in range(0, n, step):
+        b = min(a + step, n)
+        last, first = b == n, a == 0
+        parts.append(
+            replace(
+                packet,
+                events=packet.events[a:b],
+                triggers=packet.triggers if last else TriggerEdges.empty(),
+                complete_until_us=packet.complete_until_us if last else _floor_us(packet, b),
+                dropped=packet.dropped if first else 0,
+                gap=packet.gap and first,
+                rejected=packet.rejected if first else Rejected(),
+            )
+        )
+    return parts
+
+
+def _floor_us(packet: EventPacket, b: int) -> int:
+    """Up to when everything has been delivered by the events before index `b`, edges still to come."""
+    t = min(int(packet.events.t[b]), packet.complete_until_us)
+    return min(t, int(packet.triggers.t[0])) if len(packet.triggers) else t

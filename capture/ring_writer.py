@@ -178,6 +178,11 @@ class RingWriter:
                     break
                 time.sleep(_NAP_S)
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest item that fits."""
+        return self._memory.arena_bytes
+
     def stats(self) -> RingStats:
         """The ring's counters."""
         return self._memory.stats()

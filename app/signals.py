@@ -1,0 +1,45 @@
+"""Ctrl+C, SIGTERM and SIGHUP: they unwind the program, but not while it tidies up."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Put off the signals that would interrupt tidying up; only in the main thread are they delivered.
+
+    Handlers, not the signal mask: a process has other threads that do not block it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ours = {s: h for s, h in before.items() if callable(h)}  # the defaults of the system stay as they are
+    for s in ours:
+        signal.signal(s, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for s, handler in ours.items():
+            signal.signal(s, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def exit_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the program as Ctrl+C does, so that what it holds is given back.
+
+    Call it in the main thread, once, before a supervisor is made. SIGINT keeps raising KeyboardInterrupt.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for s in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, leave)

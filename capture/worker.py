@@ -1,0 +1,314 @@
+"""The process that holds a camera (or a pair that must live together) and writes its items into rings.
+
+Every item, in order, once: what the camera hands over is in the ring before the next one is asked for.
+A camera that is lost is opened again with growing pauses until the worker is told to stop; the first event
+packet after that, or after a restart of the worker, is marked with `gap`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from capture import codec, registry
+from capture.camera import Camera, CameraRole, CameraState, EndOfStream
+from capture.errors import CameraError, UsageError
+from capture.link import WorkerLink, one_line
+from capture.messages import Command
+from capture.packets import EventPacket, Frame, FrameClock
+from capture.ring import RingRef, RingStalled, RingWriter
+
+READ_S = 0.02
+PAIR_READ_S = 0.004
+READER_GRACE_S = 10.0
+"""How long a dead reader that must lose nothing is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraWorkerSpec:
+    """What a camera worker is to do; picklable.
+
+    Attributes:
+        camera: name for the registry, e.g. "simulated:handheld" or "replay:FILE".
+        settings: named settings for the driver.
+        events, frames: rings to write to. Both: the two cameras live in this process (`Driver.pair` where the
+            driver has one).
+        lossless_wait_s: how long one try to write waits for readers that must lose nothing. The worker goes
+            on trying as long as they live.
+        drivers: further drivers, name → "module:attribute", beside those of the registry.
+        reopen_s: first and longest pause before a camera that was lost is opened again.
+    """
+
+    camera: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    events: RingRef | None = None
+    frames: RingRef | None = None
+    lossless_wait_s: float = 0.1
+    drivers: Mapping[str, str] = field(default_factory=dict)
+    reopen_s: tuple[float, float] = (0.5, 5.0)
+
+
+class _Stop(BaseException):
+    """The worker was told to stop while a camera was opening. Not an Exception: drivers must not catch it."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One camera and its ring."""
+
+    role: CameraRole
+    writer: RingWriter
+    camera: Camera[Any] | None = None
+    gap: bool = False
+    ended: bool = False
+    end_written: bool = True
+    epoch: int = 0
+    sequence: int | None = None
+    items: int = 0
+    events: int = 0
+    dropped: int = 0
+    held: Frame | None = None
+    until_us: int | None = None
+
+
+def run_camera_worker(link: WorkerLink, spec: CameraWorkerSpec) -> None:
+    """Open, wait for the start, stream until told to stop. The target of a camera worker's process.
+
+    Raises:
+        UsageError: the camera's name or its settings are wrong, or it has no such camera: no use to retry.
+        RingError: the rings are gone, an item does not fit, or a reader that must lose nothing is dead.
+    """
+    _CameraWorker(link, spec).run()
+
+
+class _CameraWorker:
+    def __init__(self, link: WorkerLink, spec: CameraWorkerSpec) -> None:
+        self.link, self.spec = link, spec
+        self.streams: list[_Stream] = []
+        self._rates: deque[tuple[float, int, int]] = deque()
+        self._since = math.inf  # when streaming began
+
+    def run(self) -> None:
+        registry.BUILT_IN.update(self.spec.drivers)
+        rings = ((CameraRole.EVENTS, self.spec.events), (CameraRole.FRAMES, self.spec.frames))
+        try:
+            self.streams += [_Stream(role, RingWriter(ref)) for role, ref in rings if ref is not None]
+            if not self.streams:
+                raise UsageError(f"worker {self.link.name!r}: no ring to write to")
+            for s in self.streams:
+                s.gap = self.link.incarnation > 0
+            self._run()
+        except _Stop:
+            pass
+        finally:
+            self._close_cameras()
+            for s in self.streams:
+                s.writer.close()
+
+    def _run(self) -> None:
+        pause = self.spec.reopen_s[0]
+        while not self.link.stopping:
+            try:
+                self._open()
+                epoch = self.link.wait_start()
+                if epoch is None:
+                    return
+                for s in self.streams:
+                    assert s.camera is not None
+                    s.camera.start(epoch)
+                self.link.status(CameraState.RUNNING, **self._figures())
+                self._since = time.monotonic()
+                self._stream()
+                return
+            except UsageError:
+                raise
+            except CameraError as e:
+                # CameraLost while it ran, or CameraError because it is not there (yet).
+                text = one_line(e)
+            self._release_held()
+            self._close_cameras()
+            for s in self.streams:
+                s.gap = True
+            if time.monotonic() - self._since > self.spec.reopen_s[1]:
+                pause = self.spec.reopen_s[0]  # it ran well for a while: be quick again
+            self._since = math.inf
+            self._rest(pause, text)
+            pause = min(2 * pause, self.spec.reopen_s[1])
+
+    def _rest(self, pause: float, text: str) -> None:
+        """Wait before the next try, FAULTED; commands are answered with the error."""
+        self.link.status(CameraState.FAULTED, text, **self._figures())
+        deadline = time.monotonic() + pause
+        while not self.link.stopping and (left := deadline - time.monotonic()) > 0:
+            for c in self.link.poll(min(left, 0.05)):
+                self.link.reply(c, error=text)
+            self.link.beat(CameraState.FAULTED, text, **self._figures())
+
+    def _open(self) -> None:
+        d, config = registry.open_driver(self.spec.camera, self.spec.settings)
+        if len(self.streams) == 2:
+            both = d.pair(config) or (d.event_camera(config), d.frame_camera(config))
+            cameras: Iterable[Camera[Any]] = both
+        else:
+            one = self.streams[0].role is CameraRole.EVENTS
+            cameras = (d.event_camera(config) if one else d.frame_camera(config),)
+        self.link.status(CameraState.STARTING)
+        for i, (s, camera) in enumerate(zip(self.streams, cameras, strict=True)):
+            s.camera, s.ended, s.sequence = camera, False, None
+            s.until_us = None
+            camera.open(lambda share, i=i: self._progress((i + share) / len(self.streams)))  # type: ignore[misc]
+        self.link.publish("cameras", {s.role.value: asdict(s.camera.info) for s in self.streams if s.camera})
+
+    def _progress(self, share: float) -> None:
+        self.link.beat(CameraState.STARTING, f"{self.spec.camera}: preparing {min(1.0, max(0.0, share)):.0%}")
+        for c in self.link.poll():
+            self.link.reply(c, error=f"{self.spec.camera} is still being opened")
+        if self.link.stopping:
+            raise _Stop
+
+    def _close_cameras(self) -> None:
+        for s in self.streams:
+            camera, s.camera = s.camera, None
+            if camera is None:
+                continue
+            try:
+                camera.close()
+            except Exception as e:  # a device that is gone may fail to close; the next one must be closed too
+                self.link.publish("note", {"text": f"{self.spec.camera}: closing failed: {one_line(e)}"})
+
+    def _stream(self) -> None:
+        """Read until told to stop. Raises what the cameras raise."""
+        pair = len(self.streams) == 2
+        while not self.link.stopping:
+            for c in self.link.poll():
+                self._obey(c)
+            live = [s for s in self.streams if not s.ended]
+            for i, s in enumerate(live):
+                # Only the first waits; the other one takes what is there.
+                wait = (PAIR_READ_S if pair else READ_S) if i == 0 else 0.0
+                self._read_one(s, wait)
+            if not live:
+                self.link.beat(CameraState.RUNNING, "end", **self._figures())
+                for c in self.link.poll(0.05):
+                    self._obey(c)
+            elif self.link.beat_due:
+                self.link.status(CameraState.RUNNING, **self._figures())
+
+    def _read_one(self, s: _Stream, wait: float) -> None:
+        assert s.camera is not None
+        if s.held is not None:
+            # The frame is ahead of the events: those first.
+            events = self.streams[0]
+            if not events.ended and events.until_us is not None and events.until_us < _end_us(s.held):
+                return
+            self._release_held()
+        try:
+            item = s.camera.read(wait)
+        except EndOfStream:
+            s.ended = True
+            self._release_held()
+            if not s.end_written:
+                s.end_written = True
+                self._write(s, codec.StreamEnd(s.epoch))
+            return
+        if item is None:
+            if s.role is CameraRole.EVENTS:
+                # Nothing more for now: a frame that waits for events would only grow old.
+                self._release_held()
+            return
+        if isinstance(item, Frame):
+            ahead = len(self.streams) == 2 and item.clock is FrameClock.EVENT
+            events = self.streams[0]
+            if ahead and not events.ended and events.until_us is not None and events.until_us < _end_us(item):
+                s.held = item
+                return
+        self._hand_over(s, item)
+
+    def _release_held(self) -> None:
+        for s in self.streams:
+            frame, s.held = s.held, None
+            if frame is not None:
+                self._hand_over(s, frame)
+
+    def _hand_over(self, s: _Stream, item: EventPacket | Frame) -> None:
+        """Count an item and write it."""
+        if item.epoch != s.epoch:
+            s.sequence, s.until_us, s.epoch = None, None, item.epoch
+        s.items += 1
+        s.end_written = False
+        if isinstance(item, EventPacket):
+            if s.gap:
+                item, s.gap = replace(item, gap=True), False
+            s.events += len(item.events)
+            s.dropped += item.dropped + item.rejected.total
+            s.until_us = item.complete_until_us
+            for part in codec.split(item, s.writer.largest // 4):
+                self._write(s, part)
+        else:
+            if s.sequence is not None and item.sequence > s.sequence + 1:
+                s.dropped += item.sequence - s.sequence - 1
+            s.sequence = item.sequence
+            self._write(s, item)
+
+    def _write(self, s: _Stream, item: EventPacket | Frame | codec.StreamEnd) -> None:
+        """Write, waiting as long as it takes for living readers that must lose nothing."""
+        dead_since: float | None = None
+        while True:
+            try:
+                s.writer.write_packet(item, timeout_s=self.spec.lossless_wait_s)
+                return
+            except RingStalled as e:
+                now = time.monotonic()
+                dead_since = (dead_since or now) if e.dead else None
+                if dead_since is not None and now - dead_since > READER_GRACE_S:
+                    raise
+                detail = f"waiting for {e.reader!r}" if not e.dead else f"{e.reader!r} is gone, waiting for it"
+                self.link.beat(CameraState.RUNNING, detail, **self._figures())
+                for c in self.link.poll():
+                    self._obey(c)
+                if self.link.stopping:
+                    raise _Stop from None
+
+    def _obey(self, command: Command) -> None:
+        roles = {s.role.value: s for s in self.streams}
+        s = roles.get(command.target) if command.target else self.streams[0]
+        if s is None or s.camera is None:
+            self.link.reply(
+                command, error=f"worker {self.link.name!r} has no camera {command.target!r}: {', '.join(roles)}"
+            )
+            return
+        try:
+            result = s.camera.command(command.verb, dict(command.arguments))
+        except Exception as e:  # whatever a request does, the stream goes on
+            self.link.reply(command, error=one_line(e))
+            return
+        for other in self.streams:
+            other.ended = False  # it may have been sought back: look again
+        self.link.reply(command, result)
+
+    def _figures(self) -> dict[str, Any]:
+        now = time.monotonic()
+        items, events = sum(s.items for s in self.streams), sum(s.events for s in self.streams)
+        self._rates.append((now, items, events))
+        while len(self._rates) > 2 and now - self._rates[0][0] > 1.0:
+            self._rates.popleft()
+        t, i, e = self._rates[0]
+        span = max(now - t, 1e-3)
+        waiting = [r.waiting for s in self.streams for r in s.writer.stats().readers if r.pid]
+        return {
+            "items": items,
+            "events": events,
+            "dropped": sum(s.dropped for s in self.streams),
+            "fps": (items - i) / span,
+            "event_rate_hz": (events - e) / span,
+            "backlog": max(waiting, default=0),
+        }
+
+
+def _end_us(frame: Frame) -> int:
+    """When the frame's exposure ended on the event clock; the beginning of time when it does not say."""
+    return -(2**63) if frame.device_end_ns is None else frame.device_end_ns // 1000
