@@ -22,7 +22,9 @@ from capture.errors import HalfmirrorError
 VIDEO, SHEET, SUMMARY = "side-by-side.mp4", "contact-sheet.png", "summary.json"
 _POLL_S = 0.002
 _STATUS_EVERY_S = 0.25
-_END_QUIET_S = 0.7  # a recording is over when its worker has stopped and nothing has come for so long
+_SETTLE_S = 0.3  # the last pictures may still be on their way when the session says that it has ended
+# A recording whose session never says so (its worker died) is over when nothing has come for so long.
+_END_QUIET_S = 15.0
 # Pictures the first exposures may need: scene preparation, compilation for a new frame size.
 START_LIMIT_S = 120.0
 
@@ -119,6 +121,7 @@ class _Watch:
         self._figures: dict[str, list[float]] = {}
         self._first_s: float | None = None
         self._last_s = 0.0
+        self._ended_s: float | None = None
 
     def loop(self) -> None:
         try:
@@ -149,6 +152,10 @@ class _Watch:
                 status = self._session.status()
                 self._progress(running, status)
                 if self._ended(status, now):
+                    if self._first_s is None:
+                        raise PipelineError(
+                            "the recording ended without one picture; look at it with: halfmirror deblur"
+                        )
                     return
                 if self._first_s is None:
                     self._check_start(status, now - started)
@@ -173,10 +180,13 @@ class _Watch:
 
     def _ended(self, status: SessionStatus, now: float) -> bool:
         """The recording has been played to its end (a live session never ends by itself)."""
-        if not self._session.is_recording or self._first_s is None or now - self._last_s < _END_QUIET_S:
+        if not self._session.is_recording:
             return False
-        source = [w for w in status.workers if w.name != "restore"]
-        return bool(source) and status.waiting == 0 and all(w.state is CameraState.STOPPED for w in source)
+        if not status.ended:
+            self._ended_s = None
+            return self._first_s is not None and now - self._last_s > _END_QUIET_S
+        self._ended_s = now if self._ended_s is None else self._ended_s
+        return now - max(self._ended_s, self._last_s) > _SETTLE_S
 
     def _check_start(self, status: SessionStatus, waited_s: float) -> None:
         faulted = [

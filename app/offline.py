@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from inference.engine import Engine
 from numpy.typing import NDArray
 
 from app.output.png import Stamp
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
+from inference.engine import Engine
 from inference.restorers.base import LatentTimes, Restored, Restorer
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
 Item = EventPacket | Frame
+STAGES = ("prepare", "read", "sync", "restore", "write")
 
 
 class NothingRestored(HalfmirrorError):
@@ -76,7 +77,7 @@ class OfflineResult:
         dropped: exposures that no stage answered for; 0 unless a restorer lacks neighbours.
         incomplete: restored although event loss is known inside their window.
         events_in, events_rejected, events_dropped, edges_in, frames_missing: of the input.
-        seconds: wall time by stage: read, sync, restore, write, and total.
+        seconds: wall time by stage (`STAGES`), and total.
         flags: named states of the restorer, and how often each came.
         figures: median of every figure the restorer gave.
         first_us, last_us: times of the first and the last picture.
@@ -147,9 +148,8 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:
-    from capture.simulated.rig import SimulatedRig
-
     from capture.registry import open_driver
+    from capture.simulated.rig import SimulatedRig
 
     _, config = open_driver(text)
     simulated = SimulatedRig(config)
@@ -202,6 +202,8 @@ def deblur(
     check_latents(restorer, latents)
     run = _Run(source, restorer, tuple(latents), sink)
     started = time.perf_counter()
+    with run.clock("prepare"):
+        restorer.prepare(source.rig.image.width, source.rig.image.height)
     items = iter(source.items)
     first_us: int | None = None
     while True:
@@ -226,7 +228,7 @@ class _Run:
     def __init__(
         self, source: OfflineInput, restorer: Restorer, latents: tuple[float, ...], sink: Sink
     ) -> None:
-        self.result = OfflineResult(seconds=dict.fromkeys(("read", "sync", "restore", "write"), 0.0))
+        self.result = OfflineResult(seconds=dict.fromkeys(STAGES, 0.0))
         needs = restorer.needs
         self._sync = Synchroniser(
             source.rig, margin_before_us=needs.margin_before_us, margin_after_us=needs.margin_after_us
@@ -236,6 +238,10 @@ class _Run:
         self._sink = sink
         self._waiting: dict[int, AlignedExposure] = {}  # pushed, not restored yet (networks with neighbours)
         self._figures: dict[str, list[float]] = {}
+        # The synchroniser counts anew after a jump of the source's time axis; the output must not.
+        self._epoch = 0
+        self._base = 0
+        self._next = 0
 
     @contextmanager
     def clock(self, stage: str) -> Iterator[None]:
@@ -270,23 +276,31 @@ class _Run:
 
     def _restore(self, exposures: Sequence[AlignedExposure | RefusedExposure]) -> None:
         for e in exposures:
+            self._follow(e.frame.epoch)
+            self._next = max(self._next, self._base + e.ordinal + 1)
             if isinstance(e, RefusedExposure):
                 self.result.refused.append(
-                    RefusedItem(e.ordinal, e.frame.sequence, e.reason.name.lower(), e.detail or str(e.reason))
-                )
-                # What stands on both sides of a hole are no neighbours.
-                self._write_gap()
+                    RefusedItem(
+                        self._base + e.ordinal, e.frame.sequence, e.reason.name.lower(),
+                        e.detail or str(e.reason),
+                    )
+                )  # fmt: skip
                 continue
             self._waiting[e.ordinal] = e
             with self.clock("restore"):
                 done = self._engine.push(e, self._latents)
             self._write(done)
 
-    def _write_gap(self) -> None:
+    def _follow(self, epoch: int) -> None:
+        """Settle what belongs to the time axis before a jump."""
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
         with self.clock("restore"):
             done = self._engine.flush()
             self._engine.gap()
         self._write(done)
+        self._base = self._next
 
     def _write(self, restored: Sequence[Restored]) -> None:
         r = self.result
@@ -300,16 +314,16 @@ class _Run:
                 self._figures.setdefault(name, []).append(float(value))
             with self.clock("write"):
                 for image, latent, t in zip(item.images, item.latents, item.times_us, strict=True):
-                    self._sink.add(image, _stamp(e, latent, t))
+                    self._sink.add(image, _stamp(e, self._base + e.ordinal, latent, t))
                     r.pictures += 1
                     r.first_us = t if r.first_us is None else r.first_us
                     r.last_us = t
 
 
-def _stamp(e: AlignedExposure, latent: float, time_us: int) -> Stamp:
+def _stamp(e: AlignedExposure, ordinal: int, latent: float, time_us: int) -> Stamp:
     x = e.exposure
     return Stamp(
-        e.ordinal, e.frame.sequence, latent, time_us, x.start_us, x.end_us, str(x.source), x.uncertainty_us
+        ordinal, e.frame.sequence, latent, time_us, x.start_us, x.end_us, str(x.source), x.uncertainty_us
     )
 
 

@@ -94,6 +94,7 @@ class SessionStatus:
     workers: tuple[WorkerStatus, ...]
     event_rate_hz: float = 0.0
     message: str = ""  # one line for a banner, e.g. "preparing the simulated scene 43 %"
+    ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 
 @dataclass(frozen=True, slots=True)

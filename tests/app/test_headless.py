@@ -1,0 +1,150 @@
+"""A run without a window: what it leaves, when it ends, how it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+
+from app.headless import SHEET, SUMMARY, VIDEO, PipelineError, run_headless
+from app.output.atomic import OutputError
+from app.output.video_thread import VideoClock, VideoThread, middle
+from app.session import WorkerStatus
+from capture.camera import CameraState
+from tests.app.cli.fake_session import FakeSession, picture
+
+ABOUT = {"source": "simulated", "network": "edi", "version": "1", "command": ["x"]}
+
+
+def video_times(path: Path) -> list[int]:
+    with av.open(str(path)) as f:
+        stream = f.streams.video[0]
+        return [round(float(x.pts * x.time_base) * 1e6) for x in f.decode(stream)]
+
+
+def test_recording_runs_to_its_end_and_leaves_three_files(tmp_path: Path) -> None:
+    session = FakeSession([picture(i) for i in range(20)], is_recording=True)
+    run = run_headless(session, tmp_path, seconds=None, about=ABOUT)
+    assert session.calls == ["start", "stop"]
+    assert (run.pictures, run.refused, run.video_frames, run.video_dropped) == (20, 0, 20, 0)
+    assert video_times(tmp_path / VIDEO) == [40_000 * i for i in range(20)]
+    sheet = cv2.imread(str(tmp_path / SHEET))
+    assert sheet is not None
+    assert sheet.shape[1] == 2 * (128 + 8) + 8
+    summary = json.loads((tmp_path / SUMMARY).read_text())
+    assert summary["network"] == "edi"
+    assert summary["pictures"] == {"shown": 20, "refused": 0}
+    assert summary["status"]["losses"] == {"camera frames": 2, "ring": 0}
+    assert summary["figures_median"] == {"contrast_on": pytest.approx(0.21)}
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([SHEET, SUMMARY, VIDEO])
+
+
+def test_live_run_ends_after_its_seconds(tmp_path: Path) -> None:
+    session = FakeSession([picture(i) for i in range(1000)], every_s=0.01)
+    run = run_headless(session, tmp_path, seconds=0.5, about=ABOUT)
+    assert run.seconds >= 0.5
+    assert 1 < run.pictures < 1000
+    assert run.video_frames + run.video_dropped == run.pictures
+
+
+def test_seconds_count_from_the_first_picture(tmp_path: Path) -> None:
+    session = FakeSession([picture(0)])
+    session._next = __import__("time").monotonic() + 0.6  # a start that takes longer than the run itself
+    run = run_headless(session, tmp_path, seconds=0.2, about=ABOUT)
+    assert run.pictures == 1
+
+
+def test_refused_exposures_are_shown_and_counted(tmp_path: Path) -> None:
+    pictures = [picture(0), picture(1, refusal="no events"), picture(2)]
+    run = run_headless(FakeSession(pictures, is_recording=True), tmp_path, seconds=None, about=ABOUT)
+    assert (run.pictures, run.refused, run.video_frames) == (3, 1, 3)
+
+
+def test_interrupt_keeps_what_came(tmp_path: Path) -> None:
+    session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+    run = run_headless(session, tmp_path, seconds=60, about=ABOUT)
+    assert run.interrupted
+    assert session.calls[-1] == "stop"
+    assert len(video_times(tmp_path / VIDEO)) == 5
+    assert json.loads((tmp_path / SUMMARY).read_text())["interrupted"] is True
+
+
+def test_interrupt_before_the_first_picture_is_only_that(tmp_path: Path) -> None:
+    session = FakeSession([], error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run_headless(session, tmp_path, seconds=60, about=ABOUT)
+    assert session.calls[-1] == "stop"
+
+
+def test_faulted_worker_is_named(tmp_path: Path) -> None:
+    session = FakeSession([])
+    session.workers = (WorkerStatus("frames", CameraState.FAULTED, detail="camera unplugged"),)
+    with pytest.raises(PipelineError, match="frames: camera unplugged"):
+        run_headless(session, tmp_path, seconds=1, about=ABOUT)
+    assert session.calls[-1] == "stop"
+
+
+def test_no_picture_in_time_says_so(tmp_path: Path) -> None:
+    session = FakeSession([])
+    with pytest.raises(PipelineError, match="replay running"):
+        run_headless(session, tmp_path, seconds=1, about=ABOUT, start_limit_s=0.3)
+    assert session.calls[-1] == "stop"
+
+
+def test_recording_without_a_picture_says_so(tmp_path: Path) -> None:
+    session = FakeSession([], is_recording=True)
+    with pytest.raises(PipelineError, match="without one picture"):
+        run_headless(session, tmp_path, seconds=None, about=ABOUT, start_limit_s=60)
+
+
+def test_error_of_the_session_passes_through_and_stops_it(tmp_path: Path) -> None:
+    session = FakeSession([picture(0)], error=OSError("odd"))
+    with pytest.raises(OSError, match="odd"):
+        run_headless(session, tmp_path, seconds=5, about=ABOUT)
+    assert session.calls[-1] == "stop"
+
+
+def test_video_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
+    session = FakeSession([picture(i) for i in range(1000)], every_s=0.01)
+    with pytest.raises(OutputError, match="No such file"):
+        run_headless(session, tmp_path / "gone", seconds=30, about=ABOUT)
+    assert session.calls[-1] == "stop"
+
+
+def test_slow_encoder_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    go = threading.Event()
+    video = VideoThread(tmp_path / "a.mp4", depth=2)
+    add = video.writer.add
+
+    def slow(*a: object) -> None:
+        go.wait(20)
+        add(*a)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video.writer, "add", slow)
+    taken = sum(video.offer(picture(i)) for i in range(10))
+    go.set()
+    video.close()
+    assert taken + video.dropped == 10
+    assert video.dropped >= 7
+    assert video.writer.count == taken == len(video_times(tmp_path / "a.mp4"))
+
+
+def test_video_clock_runs_on_through_jumps() -> None:
+    clock = VideoClock()
+    ms = 1_000_000
+    ends = [5_000_000, 5_040_000, None, 5_120_000, 100_000, 140_000]  # unknown, then a loop to the start
+    hosts = [0, 40 * ms, 80 * ms, 120 * ms, 160 * ms, 200 * ms]
+    got = [clock.time_us(e, h) for e, h in zip(ends, hosts, strict=True)]
+    assert got == [0, 40_000, 80_000, 120_000, 160_000, 200_000]
+
+
+def test_middle_is_the_latent_nearest_to_one_half() -> None:
+    chosen = middle(picture(0, latents=(0.0, 0.4, 1.0)))
+    assert chosen is not None
+    assert chosen[0, 0, 0] == 80
+    assert middle(picture(0, refusal="no")) is None
