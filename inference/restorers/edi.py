@@ -23,6 +23,7 @@ from inference.restorers.apply_ratio import apply_ratio, saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.contrast import Sample, combine, search
 from inference.restorers.picture import picture_of
+from inference.restorers.ratio_filter import fill, hot_pixels, smooth
 from inference.tone import Tone, to_linear
 from sync.exposure import AlignedExposure
 from sync.geometry import image_to_event_grid, inside_events
@@ -32,7 +33,7 @@ DEFAULT_CONTRAST = 0.2
 LEARN_FROM = 5  # exposures whose searches are combined; then c is held
 SATURATED_FLAG = 0.005
 COVER_FLAG = 0.95
-KNOWN_OPTIONS = ("contrast", "contrast_on", "contrast_off", "implementation", "dtype")
+KNOWN_OPTIONS = ("contrast", "contrast_on", "contrast_off", "denoise", "implementation", "dtype")
 
 
 class _Integral(Protocol):
@@ -48,6 +49,8 @@ class EdiRestorer:
         contrast: a number (ON and OFF alike), or "auto" (default: the rig's thresholds where it states them,
             else searched), or "search" (searched although the rig states them).
         contrast_on, contrast_off: a number each; both are needed.
+        denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
+            `inference.restorers.ratio_filter`; False: the bare formula.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "float64" (default; float32 on mps) or "float32".
 
@@ -96,6 +99,8 @@ class EdiRestorer:
             merged.pop("contrast", None)
         fixed = _fixed_contrast(merged, self.rig)
         integral = self._make_integral(merged)
+        if not isinstance(merged.get("denoise", True), bool):
+            raise UsageError(f"edi: denoise {merged['denoise']!r}: give true or false")
         if "contrast" in options and options["contrast"] == "search":
             self._samples.clear()
             self._seen.clear()
@@ -129,7 +134,10 @@ class EdiRestorer:
         )  # fmt: skip
         light = np.full((h, w), 0.5, np.float32)
         search(light, events, 0, 1000)
-        ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], self._contrast)[1]
+        hot_pixels(events)
+        ratio = smooth(
+            self._integral.ratios(events, 0, 1000, [0, 500, 1000], self._contrast)[1], self._contrast
+        )
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
@@ -175,8 +183,16 @@ class EdiRestorer:
             ratios = self._integral.ratios(
                 events, a.exposure.start_us, a.exposure.end_us, times, self._contrast
             )
+            denoise = self._options.get("denoise", True)
+            hot = hot_pixels(events) if denoise else None
+            any_hot = hot is not None and bool(hot.any())
             for k in range(len(at)):
-                apply_ratio(picture, ratios[k], tone, self._event_from_image, out=images[k])
+                ratio = ratios[k]
+                if hot is not None:
+                    if any_hot:
+                        fill(ratio, hot)
+                    ratio = smooth(ratio, self._contrast)
+                apply_ratio(picture, ratio, tone, self._event_from_image, out=images[k])
             if self._fixed is None and not self._samples:
                 flags.append("contrast assumed")
         if not a.complete:

@@ -1,0 +1,118 @@
+"""How good a picture is: against truth, against itself, against the frame it came from.
+
+All measures take uint8 pictures, (H, W) gray or (H, W, 3) RGB, and compute in float64 on codes 0…255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.tone import Tone, decode, encode
+
+Image = NDArray[np.uint8]
+
+
+def _pair(a: Image, b: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if a.shape != b.shape or a.ndim not in (2, 3) or a.size == 0:
+        raise ValueError(f"pictures of shapes {a.shape} and {b.shape} cannot be compared")
+    if a.dtype != np.uint8 or b.dtype != np.uint8:
+        raise ValueError(f"pictures must be uint8, got {a.dtype} and {b.dtype}")
+    return a.astype(np.float64), b.astype(np.float64)
+
+
+def psnr(image: Image, truth: Image) -> float:
+    """Peak signal-to-noise ratio in dB, 10·log10(255² / mean squared error over all pixels and channels).
+
+    Infinite for identical pictures.
+
+    Raises:
+        ValueError: different shapes, or not uint8.
+    """
+    a, b = _pair(image, truth)
+    mse = float(np.mean((a - b) ** 2))
+    return float("inf") if mse == 0 else float(10 * np.log10(255.0**2 / mse))
+
+
+def ssim(image: Image, truth: Image) -> float:
+    """Structural similarity, mean over pixels and channels (Wang et al., IEEE TIP 2004).
+
+    The authors' settings: Gaussian window 11×11 with σ 1.5, K1 = 0.01, K2 = 0.03, range 255, and only windows
+    that lie wholly inside the picture. RGB: the mean of the three channels' values.
+
+    Raises:
+        ValueError: different shapes, not uint8, or smaller than the window.
+    """
+    a, b = _pair(image, truth)
+    if min(a.shape[:2]) < 11:
+        raise ValueError(f"SSIM needs pictures of at least 11×11 pixels, got {a.shape[1]}×{a.shape[0]}")
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+    def blur(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        out: Any = cv2.GaussianBlur(v, (11, 11), 1.5)
+        return np.asarray(out[5:-5, 5:-5], dtype=np.float64)
+
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+    value = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+    return float(value.mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReblurResidual:
+    """How far the sharp pictures, blurred again, are from the blurred frame.
+
+    Attributes:
+        rms: root mean square over pixels and channels, in codes (0…255).
+        map: (H, W) float32, root mean square over the channels at each pixel, in codes.
+    """
+
+    rms: float
+    map: NDArray[np.float32]
+
+
+def reblur_residual(latents: NDArray[np.uint8], blurred: Image, tone: Tone) -> ReblurResidual:
+    """Mean of the sharp pictures of one exposure, in linear light, against the blurred frame.
+
+    A measure that needs no truth: whatever the latent pictures are, their mean over the exposure must be the
+    frame. It cannot blame a restorer that changes nothing. The instants should be equally spaced over the
+    whole exposure, in the middle of equal parts ((k + ½) / L); with few of them the mean is a coarse sum and
+    the residual shows that, so take some 15 or more.
+
+    Args:
+        latents: (L, H, W[, 3]) uint8 in the frame's own tone.
+        blurred: (H, W[, 3]) uint8.
+        tone: of both.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if latents.ndim != blurred.ndim + 1 or len(latents) == 0 or latents.shape[1:] != blurred.shape:
+        raise ValueError(f"latents {latents.shape} do not fit the blurred picture {blurred.shape}")
+    mean = np.zeros(blurred.shape, np.float64)
+    for image in latents:
+        mean += decode(image, tone)
+    again = encode(mean / len(latents), tone)
+    a, b = _pair(again, blurred)
+    square = (a - b) ** 2
+    per_pixel = square.mean(axis=2) if square.ndim == 3 else square
+    return ReblurResidual(float(np.sqrt(square.mean())), np.sqrt(per_pixel).astype(np.float32))
+
+
+def sharpness(image: Image) -> float:
+    """Gradient energy: mean of the squared central differences in x and y, in codes² (Tenengrad-like).
+
+    Grows with sharpness and with noise alike; compare only pictures of one view and one noise level. RGB: of
+    the mean of the channels.
+    """
+    a, _ = _pair(image, image)
+    g = a.mean(axis=2) if a.ndim == 3 else a
+    if min(g.shape) < 3:
+        raise ValueError(f"sharpness needs at least 3×3 pixels, got {g.shape[1]}×{g.shape[0]}")
+    gx = 0.5 * (g[1:-1, 2:] - g[1:-1, :-2])
+    gy = 0.5 * (g[2:, 1:-1] - g[:-2, 1:-1])
+    return float(np.mean(gx * gx + gy * gy))
