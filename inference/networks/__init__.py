@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "efnet": ("efnet", "EFNet", {}),
     "gem": ("gem", "GEM", {}),
+    "cdvd-tsp": ("cdvd_tsp", "CDVDTSP", {}),
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),
     "s-sdm-edsr": ("s_sdm_edsr", "EDSR", {}),
