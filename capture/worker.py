@@ -2,7 +2,8 @@
 
 Every item, in order, once: what the camera hands over is in the ring before the next one is asked for.
 A camera that is lost is opened again with growing pauses until the worker is told to stop; the first event
-packet after that, or after a restart of the worker, is marked with `gap`.
+packet after that, or after a restart of the worker, is marked with `gap`. A recording that cannot be read
+further stays open instead: a request (seek) may lead past the damage.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from capture import codec, registry
 from capture.camera import Camera, CameraRole, CameraState, EndOfStream
-from capture.errors import CameraError, UsageError
+from capture.errors import CameraError, CameraLost, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame, FrameClock
@@ -65,6 +66,7 @@ class _Stream:
     camera: Camera[Any] | None = None
     gap: bool = False
     ended: bool = False
+    fault: str = ""
     end_written: bool = True
     epoch: int = 0
     sequence: int | None = None
@@ -158,8 +160,7 @@ class _CameraWorker:
             cameras = (d.event_camera(config) if one else d.frame_camera(config),)
         self.link.status(CameraState.STARTING)
         for i, (s, camera) in enumerate(zip(self.streams, cameras, strict=True)):
-            s.camera, s.ended, s.sequence = camera, False, None
-            s.until_us = None
+            s.camera, s.ended, s.fault, s.sequence, s.until_us = camera, False, "", None, None
             camera.open(lambda share, i=i: self._progress((i + share) / len(self.streams)))  # type: ignore[misc]
         self.link.publish("cameras", {s.role.value: asdict(s.camera.info) for s in self.streams if s.camera})
 
@@ -182,51 +183,65 @@ class _CameraWorker:
 
     def _stream(self) -> None:
         """Read until told to stop. Raises what the cameras raise."""
-        pair = len(self.streams) == 2
+        # Only the first of two waits; the other one gives what is there.
+        waits = (READ_S,) if len(self.streams) == 1 else (PAIR_READ_S, 0.0)
         while not self.link.stopping:
             for c in self.link.poll():
                 self._obey(c)
             live = [s for s in self.streams if not s.ended]
-            for i, s in enumerate(live):
-                # Only the first waits; the other one takes what is there.
-                wait = (PAIR_READ_S if pair else READ_S) if i == 0 else 0.0
+            for s, wait in zip(live, waits, strict=False):
                 self._read_one(s, wait)
+            if self.link.beat_due or not live:
+                fault = next((s.fault for s in self.streams if s.fault), "")
+                state = CameraState.FAULTED if fault else CameraState.RUNNING
+                self.link.beat(state, fault or ("" if live else "end"), **self._figures())
             if not live:
-                self.link.beat(CameraState.RUNNING, "end", **self._figures())
                 for c in self.link.poll(0.05):
                     self._obey(c)
-            elif self.link.beat_due:
-                self.link.status(CameraState.RUNNING, **self._figures())
 
     def _read_one(self, s: _Stream, wait: float) -> None:
         assert s.camera is not None
-        if s.held is not None:
-            # The frame is ahead of the events: those first.
-            events = self.streams[0]
-            if not events.ended and events.until_us is not None and events.until_us < _end_us(s.held):
-                return
-            self._release_held()
+        if s.held is not None and self._ahead(s.held):
+            return
+        self._release_held()
         try:
             item = s.camera.read(wait)
         except EndOfStream:
-            s.ended = True
-            self._release_held()
-            if not s.end_written:
-                s.end_written = True
-                self._write(s, codec.StreamEnd(s.epoch))
-            return
-        if item is None:
-            if s.role is CameraRole.EVENTS:
+            self._ended(s)
+        except CameraLost:
+            raise
+        except CameraError as e:
+            if s.camera.info.capabilities.live:
+                raise
+            s.fault = one_line(e)
+            self._ended(s)
+        else:
+            if isinstance(item, Frame) and self._ahead(item):
+                s.held = item
+            elif item is not None:
+                self._hand_over(s, item)
+            elif s.role is CameraRole.EVENTS:
                 # Nothing more for now: a frame that waits for events would only grow old.
                 self._release_held()
-            return
-        if isinstance(item, Frame):
-            ahead = len(self.streams) == 2 and item.clock is FrameClock.EVENT
-            events = self.streams[0]
-            if ahead and not events.ended and events.until_us is not None and events.until_us < _end_us(item):
-                s.held = item
-                return
-        self._hand_over(s, item)
+
+    def _ahead(self, frame: Frame) -> bool:
+        """The frame belongs behind events of a pair that are still to be read: those first."""
+        e = self.streams[0]
+        return (
+            len(self.streams) == 2
+            and frame.clock is FrameClock.EVENT
+            and not e.ended
+            and e.epoch == frame.epoch
+            and e.until_us is not None
+            and e.until_us < _end_us(frame)
+        )
+
+    def _ended(self, s: _Stream) -> None:
+        s.ended = True
+        self._release_held()
+        if not s.end_written:
+            s.end_written = True
+            self._write(s, codec.StreamEnd(s.epoch))
 
     def _release_held(self) -> None:
         for s in self.streams:
@@ -287,7 +302,8 @@ class _CameraWorker:
             self.link.reply(command, error=one_line(e))
             return
         for other in self.streams:
-            other.ended = False  # it may have been sought back: look again
+            other.ended, other.fault = False, ""  # it may have been sought back: look again
+        self._release_held()
         self.link.reply(command, result)
 
     def _figures(self) -> dict[str, Any]:
