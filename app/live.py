@@ -1,0 +1,305 @@
+"""A running pipeline: camera workers and the restore worker under one supervisor, seen as a `Session`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from app.figures import Figures
+from app.picture_reader import VIEWER, PictureReader
+from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
+from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve
+from app.supervisor import Supervisor, WorkerPlan
+from capture.camera import CameraRole, CameraState
+from capture.errors import HalfmirrorError, UsageError
+from capture.link import one_line
+from capture.ring import RingLayout
+from capture.worker import CameraWorkerSpec, run_camera_worker
+from inference import models
+from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
+
+RESTORE, SOURCE = "restore", "source"
+EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
+FRAME_SLOTS = 12
+EVENTS_OF_A_PICTURE = 8 << 20
+NOTE_S = 6.0
+_REPLAY_VERBS = {"pause", "play", "step", "seek", "speed", "loop"}
+
+
+def make_session(
+    source: str | Path,
+    network: str,
+    *,
+    options: dict[str, Any] | None = None,
+    replay_speed: float = 1.0,
+    loop: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+) -> LiveSession:
+    """A session, not started yet.
+
+    Args:
+        source: a camera name that serves a whole rig (`simulated:night`), a rig file, or a recording.
+        network: name of the restorer.
+        options: of the restorer.
+        replay_speed: of a recording: 0.1 … 8, 0 or infinity for as fast as possible (nothing is passed over).
+        loop: a recording begins again at its end.
+        settings: of the simulated rig.
+        device: "auto", "cpu", "cuda".
+
+    Raises:
+        UsageError: an unknown source, network or speed.
+    """
+    request = SourceRequest.of(source, settings)
+    known = {c.name: c for c in models.choices()}
+    if network not in known:
+        raise UsageError(f"unknown network {network!r}; known: {', '.join(known)}")
+    if not known[network].usable:
+        raise UsageError(f"network {network!r} cannot be used: {known[network].reason}")
+    if math.isinf(replay_speed):
+        replay_speed = 0.0
+    return LiveSession(request, network, options or {}, replay_speed, loop, device)
+
+
+class LiveSession:
+    """See `app.session.Session`. All methods are for one thread; none blocks but `stop` (up to 2 s)."""
+
+    def __init__(
+        self,
+        request: SourceRequest,
+        network: str,
+        options: dict[str, Any],
+        speed: float,
+        loop: bool,
+        device: str,
+    ) -> None:
+        self.title = request.text
+        self.is_recording = request.is_recording
+        self._request, self._network = request, network
+        self._options, self._speed, self._loop, self._device = options, speed, loop, device
+        self._source: Source | None = None
+        self._supervisor: Supervisor | None = None
+        self._reader: PictureReader | None = None
+        self._opening: threading.Thread | None = None
+        self._problem = ""
+        self._stopped = False
+        self._guard = threading.Lock()
+        self._timeline: Timeline | None = None
+        self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+        self._requests = 0
+        self._note = ("", 0.0)
+        self._figures = Figures()
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the source and start the workers, in the background."""
+        self._opening = threading.Thread(target=self._open, name="opening", daemon=True)
+        self._opening.start()
+
+    def _open(self) -> None:
+        try:
+            source = resolve(self._request, speed=self._speed, loop=self._loop)
+            self._assemble(source)
+        except HalfmirrorError as e:
+            self._problem = one_line(e)
+            return
+        if source.problems:
+            self._say("; ".join(source.problems))
+        if source.recording is not None:
+            from recordings import timeline as timelines
+
+            with contextlib.suppress(HalfmirrorError):  # a seek bar without a curve is no reason to stop
+                self._timeline = Timeline(*timelines.build(source.recording))
+
+    def _assemble(self, source: Source) -> None:
+        rig = source.rig
+        frame_bytes = rig.image.width * rig.image.height * 3 + 4096
+        # As fast as possible means every item: the camera worker then waits for the restore worker.
+        every_item = not source.live and self._speed == 0.0
+        lossless = (READER,) if every_item else ()
+        supervisor = Supervisor()
+        try:
+            events = supervisor.create_ring(
+                RingLayout("events", EVENT_RING_BYTES, 2048, readers=(READER,), lossless=lossless)
+            )
+            frames = supervisor.create_ring(
+                RingLayout("frames", FRAME_SLOTS * frame_bytes, 64, readers=(READER,), lossless=lossless)
+            )
+            one = (LONGEST_PART_LATENTS + 1) * frame_bytes + EVENTS_OF_A_PICTURE
+            pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=(VIEWER,)))
+            for plan in source.cameras:
+                supervisor.add(_camera_worker(plan, events, frames))
+            spec = RestoreWorkerSpec(
+                rig, self._network, events, frames, pictures, self._options, self._device,
+                every_item=every_item, live=source.live,
+            )  # fmt: skip
+            supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
+            reader = PictureReader(pictures, rig)
+        except BaseException:
+            supervisor.stop()
+            raise
+        with self._guard:
+            if self._stopped:
+                reader.close()
+                supervisor.stop()
+                return
+            self._source, self._supervisor, self._reader = source, supervisor, reader
+            supervisor.start()
+
+    def stop(self) -> None:
+        """Stop the workers and remove what they shared. Idempotent."""
+        with self._guard:
+            self._stopped = True
+            supervisor, self._supervisor = self._supervisor, None
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+        if supervisor is not None:
+            supervisor.stop()
+
+    # --- pictures and figures -------------------------------------------------------------------------
+
+    def poll(self) -> Picture | None:
+        """See `Session.poll`."""
+        if self._reader is None:
+            return None
+        p = self._reader.poll()
+        if p is not None and not p.held:
+            self._figures.shown(p)
+        return p
+
+    def status(self) -> SessionStatus:
+        """See `Session.status`."""
+        supervisor, reader = self._supervisor, self._reader
+        if supervisor is None or reader is None:
+            state = CameraState.FAULTED if self._problem else CameraState.STARTING
+            if self._stopped:
+                state = CameraState.STOPPED
+            opening = WorkerStatus(SOURCE, state, self._problem or f"opening {self.title}")
+            return self._figures.status((opening,), message=self._problem or opening.detail)
+        for m in supervisor.poll():
+            if m.topic == RESTORE:
+                self._figures.restore = m.body
+            elif m.topic == "note":
+                self._say(str(m.body.get("text", "")))
+        self._settle_replies()
+        workers = tuple(supervisor.statuses())
+        for w in workers:
+            report = supervisor.report(w.name)
+            if report is not None:
+                self._figures.stage_fps[w.name] = report.fps
+        self._figures.take_reader(reader)
+        ended = self._ended(workers)
+        return self._figures.status(workers, message=self._message(workers), ended=ended)
+
+    def _ended(self, workers: tuple[WorkerStatus, ...]) -> bool:
+        if not self.is_recording or not any(w.name == REPLAY and w.detail == "end" for w in workers):
+            return False
+        reader = self._reader
+        return reader is not None and self._figures.waiting == 0
+
+    def _message(self, workers: tuple[WorkerStatus, ...]) -> str:
+        text, until = self._note
+        if text and time.monotonic() < until:
+            return text
+        restore = self._figures.restore
+        if restore.get("message") or restore.get("error"):
+            return str(restore.get("message") or restore.get("error"))
+        if restore.get("loading"):
+            return f"loading {restore['loading']}"
+        starting = [w.detail for w in workers if w.state is CameraState.STARTING and w.detail]
+        return starting[0] if starting else ""
+
+    def _say(self, text: str) -> None:
+        self._note = (text, time.monotonic() + NOTE_S)
+
+    def _settle_replies(self) -> None:
+        for _ in range(len(self._replies)):
+            verb, future = self._replies.popleft()
+            if not future.done():
+                self._replies.append((verb, future))
+            elif not future.cancelled() and future.exception() is not None:
+                self._say(f"{verb}: {future.exception()}")
+
+    def timeline(self) -> Timeline | None:
+        """See `Session.timeline`."""
+        return self._timeline
+
+    def networks(self) -> list[NetworkChoice]:
+        """See `Session.networks`."""
+        last = self._figures.restore.get("restore_ms", {})
+        return [
+            NetworkChoice(c.name, c.takes, c.weights, c.usable, c.reason, c.any_latent, last.get(c.name))
+            for c in models.choices()
+        ]
+
+    # --- wishes ---------------------------------------------------------------------------------------
+
+    def select_network(self, name: str) -> None:
+        """See `Session.select_network`."""
+        self._network = name
+        self._ask(RESTORE, "network", {"name": name})
+
+    def set_latents(self, latents: tuple[float, ...]) -> None:
+        """See `Session.set_latents`."""
+        self._ask(RESTORE, "latents", {"latents": list(latents)})
+
+    def hold(self, ordinal: int | None) -> None:
+        """See `Session.hold`."""
+        self._ask(RESTORE, "hold", {"ordinal": ordinal})
+
+    def request_latents(self, latents: tuple[float, ...]) -> None:
+        """See `Session.request_latents`."""
+        if self._reader is None:
+            return
+        self._requests += 1
+        self._reader.request = self._requests
+        self._ask(RESTORE, "request", {"number": self._requests, "latents": list(latents)})
+
+    def command(self, verb: str, **arguments: Any) -> None:
+        """See `Session.command`."""
+        if verb == "restart":
+            if self._supervisor is not None:
+                self._supervisor.restart(str(arguments["worker"]))
+        elif verb == "set":
+            self._options.update(arguments)
+            self._ask(RESTORE, "set", arguments)
+        elif verb in _REPLAY_VERBS:
+            if verb == "step":
+                arguments = {"n": arguments.get("frames", 1)}
+            self._ask(REPLAY, verb, arguments)
+        else:
+            role = str(arguments.pop("target", CameraRole.FRAMES.value))
+            self._ask(self._worker_of(role), verb, arguments, target=role)
+
+    def _worker_of(self, role: str) -> str:
+        cameras = self._source.cameras if self._source else ()
+        return next((c.worker for c in cameras if CameraRole(role) in c.roles), role)
+
+    def _ask(self, worker: str, verb: str, arguments: dict[str, Any], *, target: str = "") -> None:
+        if self._supervisor is None:
+            return
+        try:
+            future = self._supervisor.command(worker, verb, arguments, target=target)
+        except HalfmirrorError as e:
+            self._say(one_line(e))
+            return
+        self._replies.append((verb, future))
+
+
+def _camera_worker(plan: CameraPlan, events: Any, frames: Any) -> WorkerPlan:
+    spec = CameraWorkerSpec(
+        plan.camera,
+        dict(plan.settings),
+        events=events if CameraRole.EVENTS in plan.roles else None,
+        frames=frames if CameraRole.FRAMES in plan.roles else None,
+    )
+    return WorkerPlan(plan.worker, run_camera_worker, spec, joins_epoch=True)

@@ -1,0 +1,122 @@
+"""Pictures out of the restore worker's ring: newest first for the stream, every part for held requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.session import Picture
+from capture.packets import Events
+from capture.ring import Item, RingReader, RingRef, TornItem
+from sync.rig import Rig
+
+VIEWER = "viewer"
+
+
+class PictureReader:
+    """Reads the ring of pictures. For one thread.
+
+    Attributes:
+        shown: pictures of the stream handed out; restored and not.
+        superseded: those passed over because a newer one was there.
+        refused_shown: of `shown`, those without a sharp picture.
+    """
+
+    def __init__(self, ref: RingRef, rig: Rig) -> None:
+        self._reader = RingReader(ref, VIEWER)
+        self._rig = rig
+        self._matrix = rig.image_from_event
+        self._parts: dict[int, Item] = {}
+        self._held: deque[Picture] = deque()
+        self._newest: Picture | None = None
+        self.request = 0
+        self.shown = self.refused_shown = self.superseded = self.torn = 0
+
+    @property
+    def lost(self) -> int:
+        """Pictures overwritten before anybody looked."""
+        return self._reader.stats().lost
+
+    def poll(self) -> Picture | None:
+        """The answer to the newest request, else the stream's newest picture, else None."""
+        self._drain()
+        if self._held:
+            return self._held.popleft()
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self.shown += 1
+            self.refused_shown += newest.sharp is None
+        return newest
+
+    def _drain(self) -> None:
+        while self._reader.waiting:
+            try:
+                with self._reader.next() as item:
+                    if item is None:
+                        return
+                    if item.header["held"]:
+                        self._collect(item.copied())
+                        continue
+                    if self._newest is not None:
+                        self.superseded += self._newest.sharp is not None
+                        self._newest = None
+                    # This one is not given back yet, so it waits too.
+                    if self._reader.waiting > 1:
+                        self.superseded += item.header["restored"] is not None
+                        continue
+                    newest = picture([item.copied()], self._rig, self._matrix)
+                self._newest = newest
+            except TornItem:
+                self.torn += 1
+
+    def _collect(self, item: Item) -> None:
+        """Part of an answer; only the newest request's is wanted."""
+        h = item.header
+        if h["request"] != self.request:
+            return
+        if h["part"] == 0:
+            self._parts.clear()
+        self._parts[h["part"]] = item
+        if len(self._parts) == h["parts"]:
+            ordered = [self._parts[i] for i in range(h["parts"])]
+            self._parts = {}
+            self._held.append(picture(ordered, self._rig, self._matrix))
+
+    def close(self) -> None:
+        """Let go of the ring."""
+        self._reader.close()
+
+
+def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture:
+    """A picture out of the ring items that carry it."""
+    h: dict[str, Any] = parts[0].header
+    blurred, _, t, x, y, p = parts[0].arrays
+    r: dict[str, Any] | None = h["restored"]
+    sharp = None
+    if r is not None:
+        stacks = [part.arrays[1] for part in parts]
+        sharp = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
+    start, end = h["start_us"], h["end_us"]
+    return Picture(
+        ordinal=h["ordinal"],
+        blurred=blurred,
+        sharp=sharp,
+        latents=tuple(r["latents"]) if r else (),
+        exposure_start_us=start,
+        exposure_end_us=end,
+        source=h["source"] if not h["refusal"] or r else "",
+        uncertainty_us=h["uncertainty_us"],
+        refusal="" if r else h["refusal"],
+        network=r["network"] if r else "",
+        events=Events(t, x, y, p, rig.events.width, rig.events.height) if len(t) else None,
+        image_from_event=matrix,
+        exposure_end_host_ns=h["end_host_ns"],
+        ready_host_ns=h["ready_host_ns"],
+        flags=tuple(r["flags"]) if r else (),
+        figures=dict(r["figures"]) if r else {},
+        held=h["held"],
+        time_us=end or 0,
+    )

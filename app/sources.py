@@ -1,0 +1,151 @@
+"""What a person names as a source, turned into a rig and the workers that serve it.
+
+`simulated:night`, a rig file, a recording: behind this module they are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capture.camera import CameraRole
+from capture.errors import CameraError, UsageError
+from capture.registry import CameraName, open_driver
+from recordings.open import open_recording, recognise, require_events, require_frames
+from sync.rig import Rig
+
+EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """One camera worker: its name, the camera it opens, and which streams it serves."""
+
+    worker: str
+    camera: str
+    settings: Mapping[str, Any]
+    roles: tuple[CameraRole, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source that can be started.
+
+    Attributes:
+        title: for the window's title.
+        rig: geometry, sizes and clock relation.
+        cameras: the workers to start.
+        live: paced by the world; False for recordings.
+        recording: the file, when it is one.
+        problems: what opening found wrong, one line each.
+    """
+
+    title: str
+    rig: Rig
+    cameras: tuple[CameraPlan, ...]
+    live: bool
+    recording: Path | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """A source as it was named, checked as far as that costs nothing. `resolve` does the rest.
+
+    Attributes:
+        text: what the person wrote.
+        path: a rig file or a recording, None for a camera's name.
+    """
+
+    text: str
+    path: Path | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_recording(self) -> bool:
+        """It is a recording rather than a rig."""
+        return self.path is not None and self.path.suffix.lower() != ".toml"
+
+    @classmethod
+    def of(cls, source: str | Path, settings: Mapping[str, Any] | None = None) -> SourceRequest:
+        """Check the name.
+
+        Raises:
+            UsageError: no such camera, preset, file, or the file is of no known format.
+        """
+        text = str(source)
+        if isinstance(source, str) and text.startswith(f"{REPLAY}:"):
+            source = Path(text.partition(":")[2])
+        if isinstance(source, str) and not text.lower().endswith(".toml") and not Path(text).exists():
+            open_driver(text, settings)
+            return cls(text, None, settings or {})
+        path = Path(source)
+        if path.suffix.lower() == ".toml":
+            Rig.load(path)
+        else:
+            recognise(path)
+        return cls(text, path, settings or {})
+
+
+def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -> Source:
+    """The rig and its workers. Opens a recording to see what is in it (up to a few seconds).
+
+    `speed` and `loop` are those of a recording; speed 0 means as fast as possible.
+
+    Raises:
+        HalfmirrorError: the recording cannot be used, or nothing is known of the rig.
+    """
+    if request.is_recording:
+        assert request.path is not None
+        return _recording(request.path, speed, loop)
+    if request.path is not None:
+        return _rig_file(request.path)
+    return _camera(request.text, request.settings)
+
+
+def _recording(path: Path, speed: float, loop: bool) -> Source:
+    with open_recording(path) as r:
+        require_events(r)
+        require_frames(r)
+        facts, problems = r.rig_facts(), r.info.problems
+    if facts is None:
+        raise CameraError(
+            f"{path}: nothing in the file tells how event pixels lie on the image; a rig file is needed"
+        )
+    name = f"{REPLAY}:{path}"
+    plan = CameraPlan(REPLAY, name, {"speed": speed, "loop": loop}, (CameraRole.EVENTS, CameraRole.FRAMES))
+    return Source(path.name, Rig.from_facts(name, facts), (plan,), False, path, problems)
+
+
+def _rig_file(path: Path) -> Source:
+    rig = Rig.load(path)
+    cameras = _plans(rig.events.camera, rig.events.settings, rig.image.camera, rig.image.settings)
+    return Source(rig.name, rig, cameras, True)
+
+
+def _camera(text: str, settings: Mapping[str, Any]) -> Source:
+    driver, config = open_driver(text, settings)
+    facts = driver.rig_facts(config)
+    if facts is None:
+        raise UsageError(
+            f"{text}: one camera is not a rig, and nothing is known of the other; give a rig file (.toml)"
+        )
+    return Source(text, Rig.from_facts(text, facts), _plans(text, settings, text, settings), True)
+
+
+def _plans(
+    events: str, event_settings: Mapping[str, Any], frames: str, frame_settings: Mapping[str, Any]
+) -> tuple[CameraPlan, ...]:
+    """One worker per camera, or one for both where the driver says that they must live together."""
+    driver, config = open_driver(events, event_settings)
+    open_driver(frames, frame_settings)  # a mistake in it costs no start-up
+    same = events == frames and dict(event_settings) == dict(frame_settings)
+    if same and driver.pair(config) is not None:
+        both = (CameraRole.EVENTS, CameraRole.FRAMES)
+        return (CameraPlan(CameraName.parse(events).driver, events, event_settings, both),)
+    return (
+        CameraPlan(EVENTS, events, event_settings, (CameraRole.EVENTS,)),
+        CameraPlan(FRAMES, frames, frame_settings, (CameraRole.FRAMES,)),
+    )

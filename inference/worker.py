@@ -1,0 +1,278 @@
+"""The process that synchronises and restores: reads the two cameras' rings, writes pictures into a third."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from capture.camera import CameraState
+from capture.codec import StreamEnd
+from capture.errors import HalfmirrorError, UsageError
+from capture.link import WorkerLink, one_line
+from capture.messages import Command
+from capture.packets import EventPacket, Frame
+from capture.ring import RingReader, RingRef, RingWriter, wait_any
+from inference.restore_stage import RestoreStage, Result
+from inference.restorers.base import Restored
+from inference.restorers.picture import picture_of
+from sync.exposure import AlignedExposure, RefusedExposure
+from sync.rig import Rig
+
+KIND_PICTURE = "picture"
+READER = "restore"
+LONGEST_PART_LATENTS = 5
+"""A request for many instants is answered in parts of this many pictures, so that the ring stays small."""
+
+ITEMS_A_TURN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreWorkerSpec:
+    """What the restore worker is to do; picklable.
+
+    Attributes:
+        rig: the rig.
+        network, options, device: of the restorer.
+        events, frames: rings to read, under the reader name `READER`.
+        pictures: ring to write.
+        latents: instants at which every new exposure is restored.
+        every_item: nothing is superseded (the camera workers wait for this one).
+        live: the source is paced by the world.
+        threads: torch's and OpenCV's threads; numba's kernels run on one.
+    """
+
+    rig: Rig
+    network: str
+    events: RingRef
+    frames: RingRef
+    pictures: RingRef
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    latents: tuple[float, ...] = (0.5,)
+    every_item: bool = False
+    live: bool = True
+    threads: int = 1
+
+
+def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
+    """Run until told to stop. The target of the restore worker's process.
+
+    Raises:
+        UsageError: unknown network or option: no use to retry.
+    """
+    torch.set_num_threads(spec.threads)
+    cv2.setNumThreads(spec.threads)
+    _RestoreWorker(link, spec).run()
+
+
+class _RestoreWorker:
+    def __init__(self, link: WorkerLink, spec: RestoreWorkerSpec) -> None:
+        self.link, self.spec = link, spec
+        link.status(CameraState.STARTING, f"preparing {spec.network}")
+        self._pictures = PictureWriter(spec.pictures)
+        self.stage = RestoreStage(
+            spec.rig, spec.network, self._pictures.publish, options=spec.options, device=spec.device,
+            latents=spec.latents, every_item=spec.every_item, live=spec.live,
+        )  # fmt: skip
+        # A restarted worker begins with what comes now: what its predecessor missed is shown as lost, not
+        # restored late.
+        start: Any = "newest" if link.incarnation and not spec.every_item else "resume"
+        self._events = RingReader(spec.events, READER, start=start)
+        self._frames = RingReader(spec.frames, READER, start=start)
+        if link.incarnation:
+            self.stage.sync.events_lost(1)
+        self._rates: deque[tuple[float, int, int]] = deque()
+        self._n_events = self._lost_events = self._lost_frames = 0
+        self._ended = 0
+        self._error = ""
+
+    def run(self) -> None:
+        self.stage.start()
+        if self.link.wait_start() is None:
+            self._close()
+            return
+        try:
+            while not self.link.stopping:
+                for c in self.link.poll():
+                    self._obey(c)
+                worked = False if self.stage.full else self._turn()
+                self.stage.tick(time.monotonic_ns() if self.spec.live else None)
+                if self.link.beat_due:
+                    self._report()
+                if not worked:
+                    self._rest()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.stage.stop()
+        self._events.close()
+        self._frames.close()
+        self._pictures.close()
+
+    def _rest(self) -> None:
+        if self.stage.full:
+            time.sleep(0.002)
+        else:
+            wait_any((self._events, self._frames), 0.02)
+
+    def _turn(self) -> bool:
+        """Take what waits in both rings, events first: a frame needs them."""
+        worked = False
+        for reader, feed in ((self._events, self._feed_events), (self._frames, self._feed_frames)):
+            for _ in range(ITEMS_A_TURN):
+                item = reader.read()
+                if item is None:
+                    break
+                worked = True
+                try:
+                    feed(item.packet(), item.lost_before)
+                except HalfmirrorError as e:  # one unsound item must not end the stream; it is shown
+                    self._error = one_line(e)
+                if self.stage.full:
+                    return worked
+        return worked
+
+    def _feed_events(self, packet: EventPacket | Frame | StreamEnd, lost: int) -> None:
+        if lost:
+            self._lost_events += lost
+            self.stage.sync.events_lost(lost)
+        if isinstance(packet, EventPacket):
+            self._n_events += len(packet.events)
+            self.stage.feed_events(packet)
+        else:
+            self._end()
+
+    def _feed_frames(self, packet: EventPacket | Frame | StreamEnd, lost: int) -> None:
+        if lost:
+            self._lost_frames += lost
+            self.stage.sync.frames_lost(lost)
+        if isinstance(packet, Frame):
+            self.stage.feed_frame(packet)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Both streams end; only when the second one has are the last exposures settled."""
+        self._ended += 1
+        if self._ended % 2 == 0:
+            self.stage.end()
+
+    def _obey(self, command: Command) -> None:
+        a = command.arguments
+        stage = self.stage
+        verbs: dict[str, Callable[[], object]] = {
+            "latents": lambda: stage.set_latents(a["latents"]),
+            "hold": lambda: {"held": stage.hold(a["ordinal"])},
+            "request": lambda: stage.request(a["number"], a["latents"]),
+            "network": lambda: stage.select(a["name"]),
+            "set": lambda: stage.set_options(a),
+        }
+        try:
+            if command.verb not in verbs:
+                raise UsageError(f"restore worker: unknown request {command.verb!r}; known: {', '.join(verbs)}")
+            result = verbs[command.verb]()
+        except (HalfmirrorError, KeyError, ValueError, TypeError) as e:
+            self.link.reply(command, error=one_line(e))
+            return
+        self.link.reply(command, result if isinstance(result, dict) else {})
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        s = self.stage.status()
+        restored = s["stage"]["restored"]
+        self._rates.append((now, restored, self._n_events))
+        while len(self._rates) > 2 and now - self._rates[0][0] > 2.0:
+            self._rates.popleft()
+        t, r, n = self._rates[0]
+        span = max(now - t, 1e-3)
+        detail = s["message"] or self._error
+        figures = {
+            "items": restored, "events": self._n_events, "dropped": s["stage"]["superseded"],
+            "fps": (restored - r) / span, "event_rate_hz": (self._n_events - n) / span,
+            "backlog": s["stage"]["waiting"],
+        }  # fmt: skip
+        self.link.status(CameraState.RUNNING, detail, **figures)
+        self.link.publish(
+            "restore",
+            {
+                **s,
+                "lost_event_packets": self._lost_events,
+                "lost_frames": self._lost_frames,
+                "error": self._error,
+            },
+        )
+
+
+class PictureWriter:
+    """Writes results as ring items of kind `KIND_PICTURE`: blurred, sharp, and the exposure's events."""
+
+    def __init__(self, ref: RingRef) -> None:
+        self._writer = RingWriter(ref)
+
+    def publish(self, result: Result) -> None:
+        """Write one result; a long answer goes out in parts that the reader joins."""
+        header, blurred, sharp, events = picture_parts(result)
+        total = len(sharp)
+        if total <= LONGEST_PART_LATENTS:
+            self._write(header, blurred, sharp, events, 0, 1)
+            return
+        parts = -(-total // LONGEST_PART_LATENTS)
+        for i in range(parts):
+            chunk = sharp[i * LONGEST_PART_LATENTS : (i + 1) * LONGEST_PART_LATENTS]
+            self._write(header, blurred, chunk, events, i, parts)
+
+    def _write(
+        self, header: dict[str, Any], blurred: NDArray[np.uint8], sharp: NDArray[np.uint8],
+        events: tuple[NDArray[Any], ...], part: int, parts: int,
+    ) -> None:  # fmt: skip
+        stamped = {**header, "part": part, "parts": parts, "ready_host_ns": time.monotonic_ns()}
+        self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *events))
+
+    def close(self) -> None:
+        """Let another writer in."""
+        self._writer.close()
+
+
+def picture_parts(
+    result: Result,
+) -> tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.uint8], tuple[NDArray[Any], ...]]:
+    """Header and arrays of a result: blurred (H, W[, 3]), sharp (L, H, W[, 3]) with L = 0 for none."""
+    o, r = result.exposure, result.restored
+    blurred = picture_of(o.frame)
+    sharp = np.empty((0, *blurred.shape), np.uint8) if r is None else r.images
+    if isinstance(o, AlignedExposure):
+        ev = o.exposure_events()
+        events: tuple[NDArray[Any], ...] = (ev.t, ev.x, ev.y, ev.p)
+    else:
+        events = tuple(np.empty(0, d) for d in (np.int64, np.uint16, np.uint16, np.bool_))
+    x = o.exposure
+    refusal = f"{o.reason.value} – {o.detail}" if isinstance(o, RefusedExposure) else result.failure
+    header = {
+        "ordinal": o.ordinal,
+        "epoch": o.frame.epoch,
+        "start_us": None if x is None else x.start_us,
+        "end_us": None if x is None else x.end_us,
+        "source": "" if x is None else x.source.value,
+        "uncertainty_us": 0.0 if x is None else float(x.uncertainty_us),
+        "refusal": refusal,
+        "end_host_ns": result.exposure_end_host_ns,
+        "held": result.held,
+        "request": result.request,
+        "restored": None if r is None else _restored_header(r),
+    }
+    return header, blurred, sharp, events
+
+
+def _restored_header(r: Restored) -> dict[str, Any]:
+    plain = {f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "images"}
+    return {**plain, "figures": {k: float(v) for k, v in r.figures.items()}}
