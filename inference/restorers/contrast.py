@@ -35,6 +35,7 @@ PULL = 0.35
 EDGE_TIME = 0.03  # τ as a share of the exposure
 INSTANTS = (0.3, 0.5, 0.7)
 LOWEST, HIGHEST = 0.05, 1.0
+AROUND = 2.5
 TOLERANCE = 0.06  # in ln c: 6 %
 MAX_PIXELS = 40_000
 MAX_EVENTS = 120_000
@@ -182,10 +183,13 @@ def _returning(events: Events) -> tuple[int, int]:
     return int(on[both].sum()), int(off[both].sum())
 
 
-def search(light: NDArray[np.float32], events: Events, start_us: int, end_us: int) -> Sample | None:
+def search(
+    light: NDArray[np.float32], events: Events, start_us: int, end_us: int, about: Contrast | None = None
+) -> Sample | None:
     """Search c on one exposure; None when it has too few events to tell.
 
-    Args: as `Energy`.
+    Args: as `Energy`, and
+        about: thresholds that are roughly known; the search stays within a factor `AROUND` of them.
     """
     inside = events.between(start_us, end_us)
     if len(inside) < max(500, MIN_EVENTS_PER_PIXEL * light.size):
@@ -193,7 +197,11 @@ def search(light: NDArray[np.float32], events: Events, start_us: int, end_us: in
     energy = Energy(light, inside, start_us, end_us)
     if not energy.telling:
         return None
-    c = golden_section(energy, LOWEST, HIGHEST, TOLERANCE)
+    low, high = LOWEST, HIGHEST
+    if about is not None:
+        middle = math.sqrt(about.on * about.off)
+        low, high = middle / AROUND, middle * AROUND
+    c = golden_section(energy, low, high, TOLERANCE)
     return Sample(c, *_returning(inside), energy.evaluations)
 
 
