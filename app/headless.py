@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.output.contact import EvenSample, Pair, contact_sheet
+from app.output.flags import flag_kind
 from app.output.png import write_png
 from app.output.report import write_json
 from app.output.video_thread import VideoThread, middle
@@ -171,7 +172,8 @@ class _Watch:
         for name, value in picture.figures.items():
             self._figures.setdefault(name, []).append(float(value))
         for flag in picture.flags:
-            self.run.flags[flag] = self.run.flags.get(flag, 0) + 1
+            kind = flag_kind(flag)
+            self.run.flags[kind] = self.run.flags.get(kind, 0) + 1
         if self.sample.wants():
             copy = None if sharp is None else np.array(sharp)
             self.sample.add(Pair(np.array(picture.blurred), copy, _label(picture)))

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.output.flags import flag_kind
 from app.output.png import Stamp
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
@@ -40,6 +41,7 @@ class OfflineInput:
         items: packets and frames in order of time, a frame at the end of its exposure.
         span_us: length on the event clock, for the progress bar.
         problems: what reading found wrong, one line each; complete once `items` is exhausted.
+        prepare: what takes long before the first item (the simulated scene), with a callback for its share 0…1.
     """
 
     name: str
@@ -47,6 +49,7 @@ class OfflineInput:
     items: Iterator[Item]
     span_us: int
     problems: Callable[[], list[str]] = list
+    prepare: Callable[[Callable[[float], None]], None] = lambda _progress: None
 
 
 class Sink(Protocol):
@@ -78,7 +81,7 @@ class OfflineResult:
         incomplete: restored although event loss is known inside their window.
         events_in, events_rejected, events_dropped, edges_in, frames_missing: of the input.
         seconds: wall time by stage (`STAGES`), and total.
-        flags: named states of the restorer, and how often each came.
+        flags: named states of the restorer (numbers in them left out), and how often each came.
         figures: median of every figure the restorer gave.
         first_us, last_us: times of the first and the last picture.
     """
@@ -149,12 +152,14 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
 
 def _simulated(text: str, seconds: float) -> OfflineInput:
     from capture.registry import open_driver
+    from capture.simulated.presets import SimulatedConfig
     from capture.simulated.rig import SimulatedRig
 
     _, config = open_driver(text)
+    assert isinstance(config, SimulatedConfig)
     simulated = SimulatedRig(config)
     rig = Rig.from_facts(text, simulated.facts())
-    return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6))
+    return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6), prepare=simulated.prepare)
 
 
 def until(items: Iterator[Item], span_us: int) -> Iterator[Item]:
@@ -203,6 +208,8 @@ def deblur(
     run = _Run(source, restorer, tuple(latents), sink)
     started = time.perf_counter()
     with run.clock("prepare"):
+        source.prepare(lambda share: progress(share, run.result))
+        progress(0.0, run.result)
         restorer.prepare(source.rig.image.width, source.rig.image.height)
     items = iter(source.items)
     first_us: int | None = None
@@ -297,8 +304,7 @@ class _Run:
             return
         self._epoch = epoch
         with self.clock("restore"):
-            done = self._engine.flush()
-            self._engine.gap()
+            done = self._engine.gap()
         self._write(done)
         self._base = self._next
 
@@ -309,7 +315,8 @@ class _Run:
             r.restored += 1
             r.incomplete += not e.complete
             for flag in item.flags:
-                r.flags[flag] = r.flags.get(flag, 0) + 1
+                kind = flag_kind(flag)
+                r.flags[kind] = r.flags.get(kind, 0) + 1
             for name, value in item.figures.items():
                 self._figures.setdefault(name, []).append(float(value))
             with self.clock("write"):
@@ -332,7 +339,9 @@ def _require_some(name: str, result: OfflineResult) -> None:
         raise NothingRestored(f"{name}: no frames came out of it, so there is nothing to restore")
     if result.restored == 0:
         first = {r.reason: r.detail for r in reversed(result.refused)}
-        reasons = "; ".join(f"{n} × {first[reason]}" for reason, n in result.refusals().items())
+        reasons = "; ".join(
+            f"{n} × {reason.replace('_', ' ')}: {first[reason]}" for reason, n in result.refusals().items()
+        )
         raise NothingRestored(
             f"{name}: none of {result.frames_in} exposures could be restored ({reasons or 'no reason known'})"
         )

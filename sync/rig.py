@@ -186,7 +186,9 @@ class Rig(_Strict):
 
 def _first_error(e: ValidationError) -> str:
     """One line for the first of pydantic's findings, with a hint where a key looks misspelt."""
-    first = e.errors()[0]
+    errors = e.errors()
+    # A misspelt key also leaves the right one missing; the misspelling is what the person can see in the file.
+    first = next((x for x in errors if x["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(k) for k in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'; correct the spelling or remove it"

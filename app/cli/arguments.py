@@ -42,13 +42,18 @@ def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[floa
 
 
 def parse_contrast(text: str | None) -> dict[str, Any]:
-    """Restorer options for `--contrast`: "auto" (or nothing) none; "0.2" both; "0.2,0.25" ON and OFF.
+    """Restorer options for `--contrast`.
+
+    "auto" (or nothing): the rig's thresholds where it states them, else searched. "search": always searched.
+    "0.2": both. "0.2,0.25": ON and OFF.
 
     Raises:
         UsageError: not one or two numbers, or not within 0.01…2.
     """
     if text is None or text.strip().lower() == "auto":
         return {}
+    if text.strip().lower() == "search":
+        return {"contrast": "search"}
     words = text.split(",")
     if len(words) > 2:
         raise UsageError(f"--contrast {text!r} has {len(words)} values; give one, or two as ON,OFF")

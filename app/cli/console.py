@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-TERMINATED = 143  # 128 + SIGTERM
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h: a fault of the program, not of the request
 
 

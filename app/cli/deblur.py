@@ -26,7 +26,7 @@ def deblur(
         int | None, typer.Option("--frames-per-exposure", help="So many instants, evenly spaced.")
     ] = None,
     contrast: Annotated[
-        str | None, typer.Option("--contrast", help='Event threshold: "auto", one value, or "ON,OFF".')
+        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
     ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Only so much of the input (simulated: 5).")

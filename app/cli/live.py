@@ -14,7 +14,9 @@ def live(
     rig: Annotated[
         str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
     ] = "simulated",
-    network: Annotated[str, typer.Option("--network", "-n", help="Which network restores.")] = "edi",
+    network: Annotated[
+        str | None, typer.Option("--network", "-n", help="Which network restores (edi, or the one used last).")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Run without a window.")] = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Headless: how long, from the first picture on (10).")
@@ -26,7 +28,7 @@ def live(
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
     contrast: Annotated[
-        str | None, typer.Option("--contrast", help='Event threshold: "auto", one value, or "ON,OFF".')
+        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
     ] = None,
 ) -> int:
     """Show the blurred and the sharp picture of a rig, live.
@@ -41,7 +43,8 @@ def live(
     if seconds is not None:
         positive_seconds(seconds)
     source = rig_source(rig)
-    check_network(network)
+    if network is not None:
+        check_network(network)
     return show(
         session_maker(options), source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="live",

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from app.cli import console, deblur, doctor, live, replay
-from app.cli.console import INTERRUPTED, TERMINATED, UNEXPECTED
+from app.cli.console import INTERRUPTED, UNEXPECTED
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -33,10 +33,6 @@ app.command("live", epilog=live.EXAMPLE)(live.live)
 app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: unwind like Ctrl+C does, so that nothing half-written and no process stays behind."""
 
 
 def _version(asked: bool) -> None:
@@ -58,13 +54,16 @@ def _root(
 
 
 class _Signals:
-    """Remembers that a person asked to stop, even where a library turns the interrupt into another error."""
+    """Ctrl+C, SIGTERM and SIGHUP unwind the program, so that nothing half-written and no process stays behind.
+
+    It remembers that one came, even where a library turns the interrupt into an error of its own.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             try:
                 signal.signal(number, self._on_signal)
             except ValueError:  # not the main thread (a test): the defaults stay
@@ -72,11 +71,12 @@ class _Signals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     @property
     def exit_code(self) -> int:
-        return TERMINATED if self.received == signal.SIGTERM else INTERRUPTED
+        """As shells have it; Ctrl+C when nothing is known (a test that raises KeyboardInterrupt)."""
+        return INTERRUPTED if self.received is None else 128 + self.received
 
 
 def run(arguments: list[str]) -> int:
@@ -100,7 +100,7 @@ def run(arguments: list[str]) -> int:
         return e.exit_code
     except BrokenPipeError:
         return _quiet_pipe()
-    except (KeyboardInterrupt, Terminated):
+    except KeyboardInterrupt:
         return signals.exit_code
     except typer.Abort:
         return INTERRUPTED

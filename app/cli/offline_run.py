@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.cli import console
+from app.cli.summary import figure
 from app.offline import OfflineInput, OfflineResult, deblur, open_input
 from app.output.atomic import staged_file, staged_folder
 from app.output.mp4 import Mp4Writer
@@ -159,13 +160,22 @@ class _Bar:
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+        terminal = console.err()
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=console.err(), transient=True,
+            TextColumn("{task.fields[note]}"), console=terminal, transient=True,
+            disable=not terminal.is_terminal,
         )  # fmt: skip
-        self._task = self._progress.add_task("restoring", total=1.0, note="")
+        self._task = self._progress.add_task("preparing", total=1.0, note="")
+        self._restoring = False
 
     def update(self, share: float, result: OfflineResult) -> None:
+        if not result.seconds.get("read"):
+            self._progress.update(self._task, description="preparing", completed=share)
+            return
+        if not self._restoring:
+            self._restoring = True
+            self._progress.reset(self._task, description="restoring")  # the time left is measured anew
         note = f"{result.restored} restored"
         if result.refused:
             note += f", {len(result.refused)} refused"
@@ -189,11 +199,11 @@ def _print(request: Request, r: OfflineResult, problems: list[str]) -> None:
     )  # fmt: skip
     first = {x.reason: x.detail for x in reversed(r.refused)}
     for reason, n in r.refusals().items():
-        o.print(f"refused {n}: {first[reason]}", markup=False, soft_wrap=True)
+        o.print(f"refused {n}, {reason.replace('_', ' ')}: {first[reason]}", markup=False, soft_wrap=True)
     for flag, n in r.flags.items():
         o.print(f"{flag} ({n} of {r.restored})", markup=False, soft_wrap=True)
     for name, value in r.figures.items():
-        o.print(f"{name.replace('_', ' ')} {value:.3g} (median)", markup=False)
+        o.print(f"{name.replace('_', ' ')} {figure(value)} (median)", markup=False)
     for problem in problems:
         console.say(f"note: {problem}")
     o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

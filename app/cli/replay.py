@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ def replay(
         bool, typer.Option("--as-fast-as-possible", help="Do not keep the recording's pace.")
     ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
-    network: Annotated[str, typer.Option("--network", "-n", help="Which network restores.")] = "edi",
+    network: Annotated[
+        str | None, typer.Option("--network", "-n", help="Which network restores (edi, or the one used last).")
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Run without a window.")] = False,
     seconds: Annotated[
         float | None,
@@ -33,7 +36,7 @@ def replay(
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
     contrast: Annotated[
-        str | None, typer.Option("--contrast", help='Event threshold: "auto", one value, or "ON,OFF".')
+        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
     ] = None,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
@@ -49,7 +52,8 @@ def replay(
     if seconds is not None:
         positive_seconds(seconds)
     source = recording_path(path)
-    check_network(network)
+    if network is not None:
+        check_network(network)
     check_streams(source)
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
@@ -58,6 +62,7 @@ def replay(
     return show(
         session_maker(options, replay_speed=pace, loop=loop), source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
+        speed=pace or math.inf, loop=loop,
     )  # fmt: skip
 
 

@@ -4,69 +4,87 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.cli import console
-from app.session import Session, SessionStatus
+from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
 
-SessionMaker = Callable[[str | Path, str], Session]
 FALLBACK_S = 10.0
+DEFAULT_NETWORK = "edi"
 
 
-def session_maker(options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False) -> SessionMaker:
+def session_maker(options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it."""
 
     def make(source: str | Path, network: str) -> Session:
         from app.live import make_session
 
-        session: Session = make_session(source, network, options=options, replay_speed=replay_speed, loop=loop)
-        return session
+        return make_session(source, network, options=options, replay_speed=replay_speed, loop=loop)
 
     return make
 
 
 def show(
-    make: SessionMaker,
+    make: SessionFactory,
     source: str | Path,
-    network: str,
+    network: str | None,
     *,
     headless: bool,
     seconds: float | None,
     output: Path | None,
     screenshot: Path | None,
     verb: str,
+    speed: float = 1.0,
+    loop: bool = False,
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
-    `seconds` None: headless runs of a live rig take 10 s, recordings run to their end.
+    `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
+    viewer takes the one used last. `speed` (infinite: as fast as possible) and `loop` are of a recording.
     """
     if headless and screenshot is not None:
         raise UsageError(
             "--screenshot needs the window; leave --headless out (QT_QPA_PLATFORM=offscreen will do)"
         )
     if not headless:
-        from app.viewer.main import display_available, run_viewer
+        reason = no_window()
+        if not reason:
+            from app.viewer.main import run_viewer
 
-        if display_available():
             if output is not None or seconds is not None:
-                raise UsageError("-o and --seconds are for --headless runs; add --headless")
-            return int(run_viewer(make, source, network, screenshot=screenshot) or 0)
-        length = "to the end of the recording" if verb == "replay" and seconds is None else "for 10 s"
-        if seconds is not None:
-            length = f"for {seconds:g} s"
-        console.say(f"No display (DISPLAY and WAYLAND_DISPLAY are not set): running headless {length}.")
+                raise UsageError("-o and --seconds are for runs without a window; add --headless")
+            return run_viewer(make, source, network, screenshot=screenshot, speed=speed, loop=loop)
         if screenshot is not None:
-            raise UsageError("--screenshot needs a display, or QT_QPA_PLATFORM=offscreen in the environment")
+            raise UsageError(f"--screenshot needs a display, or QT_QPA_PLATFORM=offscreen ({reason})")
+        if seconds is None and (verb == "live" or loop):
+            seconds = FALLBACK_S
+        length = "to the end of the recording" if seconds is None else f"for {seconds:g} s"
+        console.say(f"No window ({reason}): running headless {length}.")
     if seconds is None and verb == "live":
         seconds = FALLBACK_S
-    return run_without_window(make, source, network, seconds=seconds, output=output, verb=verb)
+    return run_without_window(
+        make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb
+    )
+
+
+def no_window() -> str:
+    """Why no window can be opened, in one line; "" when one can."""
+    from app.viewer.display import display_available
+
+    ok, reason = display_available()
+    if not ok:
+        return reason
+    try:
+        import PySide6.QtWidgets  # noqa: F401  # a missing system library shows only now
+    except ImportError as e:
+        return f"Qt cannot be loaded: {e}; see halfmirror doctor"
+    return ""
 
 
 def run_without_window(
-    make: SessionMaker,
+    make: SessionFactory,
     source: str | Path,
     network: str,
     *,

@@ -6,6 +6,11 @@ from app.cli import console
 from app.headless import HeadlessRun
 
 
+def figure(value: float) -> str:
+    """Three significant digits, whole numbers from a hundred on (never 2.2e+05)."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def print_summary(run: HeadlessRun, folder: str) -> None:
     """Exposures in, out and dropped by place, rates, latency, contrast, workers; then where the files are."""
     from rich.table import Table
@@ -34,7 +39,7 @@ def print_summary(run: HeadlessRun, folder: str) -> None:
             restarts = f", {w.restarts} restarts" if w.restarts else ""
             row(f"worker {w.name}", f"{w.state}{restarts}" + (f": {w.detail}" if w.detail else ""))
     for name, value in run.figures.items():
-        row(name.replace("_", " "), f"{value:.3g}")
+        row(name.replace("_", " "), figure(value))
     for flag, n in run.flags.items():
         row("flag", f"{flag} ({n} of {run.pictures})")
     video = f"{run.video_frames} frames, {run.codec}"

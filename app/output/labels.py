@@ -23,9 +23,10 @@ def draw_text(image: U8, text: str, *, x: int = 6, y: int = 6, height_px: int = 
 
     plain = unicodedata.normalize("NFKD", text.translate(_PLAIN)).encode("ascii", "ignore").decode()
     scale = height_px / 30
-    at = (x, y + height_px)
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
+    # The outline is the same text moved by a pixel: a heavier stroke would run wider than the text itself.
+    for dx, dy, level in ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, 255)):
+        at, colour = (x + dx, y + dy + height_px), (level, level, level)
+        cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
 def side_by_side(blurred: U8, sharp: U8 | None, refusal: str = "") -> U8:

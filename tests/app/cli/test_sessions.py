@@ -1,0 +1,210 @@
+"""`live` and `replay`: what they check before anything starts, and what a headless run prints and leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import console, main, run_session
+from app.cli.arguments import parse_contrast, parse_latents, rig_source
+from app.headless import SHEET, SUMMARY, VIDEO
+from app.session import Session, WorkerStatus
+from capture.camera import CameraState
+from capture.errors import UsageError
+from capture.registry import RigFacts
+from sync.rig import Rig
+from tests.app.cli.fake_session import FakeSession, picture
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import sample_events, sample_frames
+
+
+@pytest.fixture
+def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Made:
+    """Stands in for `app.live.make_session`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.seen: dict[str, object] = {}
+
+    def __call__(self, options: dict[str, object], **kwargs: object) -> object:
+        self.seen |= {"options": options, **kwargs}
+
+        def make(source: str | Path, network: str) -> Session:
+            self.seen |= {"source": source, "network": network}
+            return self.session
+
+        return make
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Made:
+    maker = Made(FakeSession([picture(i) for i in range(200)], every_s=0.005))
+    monkeypatch.setattr(run_session, "session_maker", maker)
+    monkeypatch.chdir(tmp_path)
+    return maker
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_aedat4(tmp_path_factory.mktemp("in") / "a.aedat4", sample_events(), sample_frames())
+
+
+def test_live_headless(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["live", "--headless", "--seconds", "0.3", "-o", "run", "--contrast", "0.2", "-n", "none"]
+    assert main.run(line) == 0
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted([VIDEO, SHEET, SUMMARY])
+    assert made.seen["source"] == "simulated"
+    assert made.seen["options"] == {"contrast_on": 0.2, "contrast_off": 0.2}
+    out = capsys.readouterr().out
+    for word in (
+        "in ",
+        "dropped 2",
+        "camera frames 2",
+        "frames 25.0",
+        "p95 44 ms",
+        "contrast on",
+        "running",
+        "run",
+    ):
+        assert word in out
+    assert json.loads((tmp_path / "run" / SUMMARY).read_text())["source"] == "simulated"
+
+
+def test_without_a_display_it_says_so_in_one_line_and_runs(
+    made: Made, tmp_path: Path, no_display: None, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(run_session, "FALLBACK_S", 0.3)
+    assert main.run(["live"]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "No window" in line]
+    assert len(notes) == 1
+    assert "DISPLAY" in notes[0]
+    assert "headless for 0.3 s" in notes[0]
+    (folder,) = tmp_path.glob("live-*")
+    assert (folder / VIDEO).exists()
+    assert made.seen["network"] == "edi"
+
+
+def test_folder_names_do_not_clash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_session.free_name("live-1") == Path("live-1")
+    (tmp_path / "live-1").mkdir()
+    assert run_session.free_name("live-1") == Path("live-1-2")
+
+
+def test_failed_run_leaves_no_folder(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made.session = FakeSession([])
+    made.session.workers = (WorkerStatus("events", CameraState.FAULTED, detail="no such camera"),)
+    assert main.run(["live", "--headless", "-o", "run"]) == 1
+    assert "events: no such camera" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:
+    made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+    assert main.run(["live", "--headless", "-o", "run"]) == console.INTERRUPTED
+    assert (tmp_path / "run" / VIDEO).exists()
+
+
+def test_output_that_exists_is_refused_before_anything_starts(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "x").write_text("")
+    assert main.run(["live", "--headless", "-o", "run"]) == 2
+    assert made.session.calls == []  # type: ignore[attr-defined]
+
+
+def test_replay_hands_on_its_options(made: Made, recording: Path, tmp_path: Path) -> None:
+    made.session = FakeSession([picture(i) for i in range(5)], is_recording=True)
+    line = ["replay", str(recording), "--headless", "--as-fast-as-possible", "-o", "run"]
+    assert main.run(line) == 0
+    assert made.seen["source"] == recording
+    assert (made.seen["replay_speed"], made.seen["loop"]) == (0.0, False)
+    assert json.loads((tmp_path / "run" / SUMMARY).read_text())["pictures"]["shown"] == 5
+
+
+def test_the_viewer_gets_what_was_asked_for(
+    made: Made, recording: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, object] = {}
+
+    def viewer(make: object, source: object, network: object, **kwargs: object) -> int:
+        seen.update(source=source, network=network, **kwargs)
+        return 0
+
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setattr("app.viewer.main.run_viewer", viewer)
+    shot = tmp_path / "s.png"
+    assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
+    assert seen == {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
+    assert main.run(["live", "-n", "edi"]) == 0
+    assert (seen["source"], seen["network"], seen["screenshot"]) == ("simulated", "edi", None)
+    assert main.run(["live", "--seconds", "3"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["live", "simulated:moon"], "moon"),
+        (["live", "toaster:7"], "unknown camera 'toaster'"),
+        (["live", "nowhere.toml"], "does not exist"),
+        (["live", "bad.toml"], "unknown key 'events.widht'"),
+        (["live", "REC"], "halfmirror replay"),
+        (["live", "--network", "glimt"], "known: edi"),
+        (["live", "--headless", "--seconds", "0"], "out of range"),
+        (["live", "--headless", "--screenshot", "x.png"], "needs the window"),
+        (["live", "--contrast", "x"], "not a number"),
+        (["replay", "nowhere.aedat4"], "does not exist"),
+        (["replay", "EMPTY"], "empty"),
+        (["replay", "EVENTS"], "no frames"),
+        (["replay", "REC", "--speed", "9"], "out of range"),
+        (["replay", "REC", "--speed", "nan"], "out of range"),
+        (["replay", "REC", "--speed", "2", "--as-fast-as-possible"], "not both"),
+        (["replay", "REC", "--headless", "--loop"], "never ends"),
+    ],
+)
+def test_wrong_requests(
+    line: list[str], words: str, made: Made, recording: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rig = Rig.from_facts("test", RigFacts((64, 48), (64, 48), one_sensor=True))
+    rig.save(tmp_path / "good.toml")
+    text = (tmp_path / "good.toml").read_text()
+    (tmp_path / "bad.toml").write_text(text.replace("width", "widht", 1))
+    (tmp_path / "empty.aedat4").write_bytes(b"")
+    names = {"REC": str(recording), "EMPTY": str(tmp_path / "empty.aedat4"), "EVENTS": "events.aedat4"}
+    if "EVENTS" in line:
+        write_aedat4(tmp_path / "events.aedat4", sample_events())
+    assert main.run([names.get(w, w) for w in line]) in (1, 2)
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert words in err[0]
+    assert made.session.calls == []  # type: ignore[attr-defined]
+
+
+def test_rig_source(tmp_path: Path) -> None:
+    rig = Rig.from_facts("test", RigFacts((64, 48), (64, 48), one_sensor=True))
+    rig.save(tmp_path / "r.toml")
+    assert rig_source(str(tmp_path / "r.toml")) == tmp_path / "r.toml"
+    assert rig_source("simulated") == "simulated"
+
+
+def test_latents() -> None:
+    assert parse_latents(None, None) == (0.5,)
+    assert parse_latents("1, 0,0.25", None) == (0.0, 0.25, 1.0)
+    assert parse_latents(None, 2) == (0.25, 0.75)
+    for bad in ("", "0.5,", "nan", "inf", "-0.1"):
+        with pytest.raises(UsageError):
+            parse_latents(bad, None)
+
+
+def test_contrast() -> None:
+    assert parse_contrast(None) == parse_contrast("auto") == {}
+    assert parse_contrast("search") == {"contrast": "search"}
+    assert parse_contrast("0.2,0.3") == {"contrast_on": 0.2, "contrast_off": 0.3}

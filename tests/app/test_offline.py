@@ -1,0 +1,162 @@
+"""The offline pipeline: every exposure answered, at its own time, in order."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.offline import NothingRestored, deblur, open_input, until
+from capture.errors import UsageError
+from capture.packets import Frame
+from inference.models import create
+from recordings.recording import NotARecording, RecordingError
+from tests.app.offline_source import EXPOSURE_US, Plain, Recorder, exposure_of, items, rig, source
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import sample_events, sample_frames
+
+AT = (0.0, 0.25, 1.0)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_count_and_times_match_the_exposures(lag: int) -> None:
+    sink = Recorder()
+    result = deblur(source(items(10)), Plain(lag), AT, sink)
+    expected = [round(exposure_of(k)[0] + v * EXPOSURE_US) for k in range(10) for v in AT]
+    assert [s.time_us for s in sink.stamps] == expected
+    assert [s.sequence for s in sink.stamps] == [100 + k for k in range(10) for _ in AT]
+    assert [int(p[0, 0]) for p in sink.pictures] == [10 + k for k in range(10) for _ in AT]
+    assert (result.frames_in, result.restored, result.pictures, result.dropped) == (10, 10, 30, 0)
+    assert result.refused == []
+    assert result.flags == {"saturated … %": 10}
+    assert result.figures == {"contrast_on": 0.2}
+    assert (result.first_us, result.last_us) == (expected[0], expected[-1])
+
+
+def test_refused_exposures_are_listed_and_give_no_picture() -> None:
+    sink = Recorder()
+    result = deblur(source(items(10, unexposed=(3, 4))), Plain(), (0.5,), sink)
+    assert [(r.ordinal, r.sequence, r.reason) for r in result.refused] == [
+        (3, 103, "no_exposure"), (4, 104, "no_exposure"),
+    ]  # fmt: skip
+    assert [s.ordinal for s in sink.stamps] == [0, 1, 2, 5, 6, 7, 8, 9]
+    assert result.frames_in == result.restored + len(result.refused) + result.dropped
+    assert result.refusals() == {"no_exposure": 2}
+    assert "103" in result.refused[0].detail
+
+
+def test_all_refused_is_an_error_with_the_reason() -> None:
+    with pytest.raises(NothingRestored, match=r"none of 4 exposures.*4 × no exposure: frame 100 carries no"):
+        deblur(source(items(4, unexposed=range(4))), Plain(), (0.5,), Recorder())
+
+
+def test_no_frames_is_an_error() -> None:
+    packets = (i for i in items(5) if not isinstance(i, Frame))
+    with pytest.raises(NothingRestored, match="no frames came"):
+        deblur(source(packets), Plain(), (0.5,), Recorder())
+
+
+def test_jump_of_the_time_axis_keeps_ordinals_apart() -> None:
+    sink, restorer = Recorder(), Plain(1)
+    both = itertools.chain(items(3), items(3, epoch=1))
+    result = deblur(source(both), restorer, (0.5,), sink)
+    assert [s.ordinal for s in sink.stamps] == sorted({s.ordinal for s in sink.stamps})
+    assert len({(s.ordinal, s.latent) for s in sink.stamps}) == result.pictures
+    assert result.frames_in == 6 == result.restored + len(result.refused) + result.dropped
+    assert "reset" in restorer.calls
+
+
+def test_fixed_instants_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"'plain' gives only the instants 0\.5"):
+        deblur(source(items(3)), Plain(fixed=(0.5,)), (0.25,), Recorder())
+    assert deblur(source(items(3)), Plain(fixed=(0.5,)), (0.5,), Recorder()).restored == 3
+
+
+def test_error_of_the_sink_passes_through() -> None:
+    class Full:
+        def add(self, *_: object) -> None:
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        deblur(source(items(3)), Plain(), (0.5,), Full())
+
+
+def test_progress_grows_to_one() -> None:
+    shares: list[float] = []
+    deblur(source(items(10)), Plain(), (0.5,), Recorder(), lambda share, _: shares.append(share))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(shares) > 10
+
+
+def test_same_input_same_bytes() -> None:
+    def run() -> list[np.ndarray]:
+        sink = Recorder()
+        deblur(source(items(8, rgb=True)), create("edi", rig(), None, "cpu"), AT, sink)
+        return sink.pictures
+
+    a, b = run(), run()
+    assert len(a) == 24
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_until_cuts_by_event_time() -> None:
+    got = [i for i in until(items(10), 100_000) if isinstance(i, Frame)]
+    assert [f.sequence for f in got] == [100, 101, 102]
+
+
+def test_a_recording(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "a.aedat4", sample_events(), sample_frames())
+    with open_input(str(path)) as s:
+        sink = Recorder()
+        result = deblur(s, create("none", s.rig), (0.5,), sink)
+    frames = sample_frames()
+    assert result.frames_in == len(frames)
+    whole = {f.start_us + 30_000: f.image for f in frames}
+    for stamp, image in zip(sink.stamps, sink.pictures, strict=True):
+        assert np.array_equal(image, whole[stamp.time_us])
+    with open_input(str(path), seconds=0.35) as s:
+        assert deblur(s, create("none", s.rig), (0.5,), Recorder()).frames_in < len(frames)
+
+
+def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "empty.aedat4").write_bytes(b"")
+    (tmp_path / "noise.aedat4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "rig.toml").write_text("")
+    no_frames = write_aedat4(tmp_path / "events.aedat4", sample_events())
+    no_events = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames())
+    cases = [
+        ("nowhere.aedat4", UsageError, "does not exist"),
+        (str(tmp_path / "empty.aedat4"), NotARecording, "empty"),
+        (str(tmp_path / "noise.aedat4"), NotARecording, "damaged or of another format"),
+        (str(tmp_path / "rig.toml"), UsageError, "never end"),
+        (str(tmp_path), NotARecording, "folder"),
+        (str(no_frames), RecordingError, "no frames"),
+        (str(no_events), RecordingError, "no events"),
+    ]
+    for text, kind, words in cases:
+        with pytest.raises(kind, match=words), open_input(text):
+            pass
+
+
+def test_cut_recording_uses_what_is_there_and_says_so(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "a.aedat4", sample_events(), sample_frames())
+    data = path.read_bytes()
+    cut = tmp_path / "cut.aedat4"
+    cut.write_bytes(data[: len(data) * 6 // 10])
+    with open_input(str(cut)) as s:
+        result = deblur(s, create("none", s.rig), (0.5,), Recorder())
+        assert 0 < result.restored < 10
+        assert any("missing" in p or "cut" in p for p in s.problems()), s.problems()
+
+
+def test_simulated_rig_offline() -> None:
+    with open_input("simulated:davis", seconds=0.3) as s:
+        sink = Recorder()
+        result = deblur(s, create("none", s.rig), (0.5,), sink)
+    assert result.frames_in == result.restored + len(result.refused)
+    assert result.restored >= 5
+    times = [stamp.time_us for stamp in sink.stamps]
+    assert times == sorted(times)
