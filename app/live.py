@@ -108,7 +108,7 @@ class LiveSession:
         try:
             source = resolve(self._request, speed=self._speed, loop=self._loop)
             self._assemble(source)
-        except HalfmirrorError as e:
+        except Exception as e:  # on a thread of its own: whatever it is, it must be seen
             self._problem = one_line(e)
             return
         if source.problems:

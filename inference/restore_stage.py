@@ -268,6 +268,7 @@ class RestoreStage:
             return
         finally:
             self.loading = ""
+        self.message = ""
         with self._lock:
             self._ready = (network, restorer)
             self._lock.notify_all()
@@ -340,7 +341,6 @@ class RestoreStage:
         self.network, self._restorer = self._ready
         self._ready = None
         self._failures = 0
-        self.message = ""
         self._engine = Engine(self._restorer)
         needs = self._restorer.needs
         self._margins = (needs.margin_before_us, needs.margin_after_us)  # set by the caller's thread
