@@ -32,6 +32,23 @@ def shielded() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
+@contextlib.contextmanager
+def hangup_ignored() -> Iterator[None]:
+    """Processes started meanwhile ignore SIGHUP, which a closing terminal sends to the whole group.
+
+    For Python's resource tracker, which ignores SIGINT and SIGTERM of itself. Does nothing outside the main
+    thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)
+
+
 def exit_on_signals() -> None:
     """Let SIGTERM and SIGHUP unwind the program as Ctrl+C does, so that what it holds is given back.
 

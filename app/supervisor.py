@@ -33,7 +33,7 @@ from typing import Any
 import zmq
 
 from app.session import WorkerStatus
-from app.signals import exit_on_signals, shielded
+from app.signals import exit_on_signals, hangup_ignored, shielded
 from app.supervised import Supervised, WorkerPlan, clock
 from capture import messages, notices
 from capture.errors import CameraError, UsageError
@@ -73,7 +73,8 @@ class Supervisor:
 
     def __init__(self, *, epoch_lead_s: float = 0.05, command_timeout_s: float = 10.0) -> None:
         # Before the thread exists: it would otherwise be started from there, with that thread's signal mask.
-        resource_tracker.ensure_running()
+        with hangup_ignored():
+            resource_tracker.ensure_running()
         self._runtime = RuntimeDirectory()
         self._router = notices.socket(zmq.ROUTER, hwm=1000)
         self._control = self._runtime.address("control")
@@ -141,10 +142,12 @@ class Supervisor:
             for w in self._workers.values():
                 w.start(clock())
 
-        self._ask(all_of_them)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-            self._thread.start()
+        if self._thread is not None:
+            self._ask(all_of_them)
+            return
+        all_of_them()  # at once, so that no status says STOPPED after this
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Stop all workers and remove every ring; returns when nothing is left, after `timeout_s` at most.

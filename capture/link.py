@@ -170,10 +170,12 @@ Target = Callable[[WorkerLink, Any], None]
 def serve(spec: LinkSpec, target: Target, payload: Any) -> None:
     """Run a worker in this process to its end: what the supervisor starts.
 
-    SIGINT is ignored (Ctrl+C reaches the whole group; the supervisor decides), SIGTERM asks to stop, and the
-    process ends with its parent. The exit status is 0 when `target` returned, 1 when it raised.
+    SIGINT and SIGHUP are ignored (a terminal sends them to the whole group; the supervisor decides), SIGTERM
+    asks to stop, and the process ends with its parent. The exit status is 0 when `target` returned, 1 when it
+    raised.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with_parent()
     with contextlib.suppress(OSError, ValueError):  # no stderr, no crash reports
         faulthandler.enable()

@@ -197,6 +197,7 @@ class RingMemory:
 
     def __init__(self, shm: SharedMemory, *, owner: bool) -> None:
         self._shm: SharedMemory | None = shm
+        _disarm(shm)
         self.owner = owner
         self.name = shm.name
         buf = _buffer(shm)
@@ -334,12 +335,8 @@ class RingMemory:
                 view.release()
             except BufferError:
                 break  # somebody still holds an array over it
-        try:
-            shm.close()
-        except BufferError:
-            # The mapping goes when the last array over it goes. Without this line the destructor would try
-            # again and print a warning.
-            _disarm(shm)
+        with contextlib.suppress(BufferError):  # the mapping then goes when the last array over it goes
+            SharedMemory.close(shm)
         if self.owner:
             with contextlib.suppress(FileNotFoundError):  # the resource tracker was faster
                 shm.unlink()
@@ -351,6 +348,7 @@ def _buffer(shm: SharedMemory) -> memoryview:
 
 
 def _disarm(shm: SharedMemory) -> None:
+    """Keep the destructor from closing: it would print a warning when arrays over the memory still live."""
     nothing: Callable[[], None] = lambda: None  # noqa: E731
     shm.close = nothing  # type: ignore[method-assign]
 

@@ -125,7 +125,7 @@ def test_a_stopped_reader_holds_up_a_lossless_writer_a_dead_one_is_named(
 def test_items_under_way_are_whole_and_the_books_balance(
     ring: Callable[..., RingRef], spawn: Spawn, lossless: bool
 ) -> None:
-    count = 4000
+    count = 1500
     # A slow and a skipping reader, lapped all the time (or waited for).
     ref = ring(slots=16, arena=1 << 17, lossless=("a", "b") if lossless else ())
     pipes = []
