@@ -69,11 +69,13 @@ class StreamMerger:
         self._last: int | None = None
         self._ended: int | None = None
         self._rejected = Rejected()
-        self._gap = False
+        # Events are missing: from now on until the next ones (True), or up to this time.
+        self._gap_open = False
+        self._gap_until: int | None = None
 
     def gap(self) -> None:
-        """Part of the event stream was lost here: the next packet says so."""
-        self._gap = True
+        """Part of the event stream is lost here: all packets say so up to the one with the next events."""
+        self._gap_open = True
 
     def events_ended(self) -> None:
         """The event stream has no more."""
@@ -99,6 +101,8 @@ class StreamMerger:
             self._begin(int(ev.t[0]))
             self._last = int(ev.t[-1])
             self._held.append(ev)
+            if self._gap_open:
+                self._gap_open, self._gap_until = False, int(ev.t[0])
         self._rejected += bad
         self._report.events += len(ev)
         self._report.events_rejected_decreasing += bad.decreasing
@@ -206,8 +210,12 @@ class StreamMerger:
         n = int(np.searchsorted(self._edges_t, until, side="left"))
         edges = TriggerEdges(self._edges_t[:n].copy(), self._edges_rising[:n].copy())
         self._edges_t, self._edges_rising = self._edges_t[n:], self._edges_rising[n:]
-        packet = EventPacket(events, edges, until, gap=self._gap, rejected=self._rejected)
-        self._done, self._gap, self._rejected = until, False, Rejected()
+        begun = until if self._done is None else self._done
+        gap = self._gap_open or (self._gap_until is not None and begun <= self._gap_until)
+        if not gap:
+            self._gap_until = None
+        packet = EventPacket(events, edges, until, gap=gap, rejected=self._rejected)
+        self._done, self._rejected = until, Rejected()
         return packet
 
     def _take_events(self, end: int) -> Events:

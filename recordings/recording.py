@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from capture.camera import Progress
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
@@ -14,6 +15,10 @@ from capture.registry import RigFacts
 
 class RecordingError(HalfmirrorError):
     """A recording that cannot be used; the message names the file, what is wrong and what to do."""
+
+
+class ReadCancelled(Exception):
+    """A read was given up by `Recording.cancel`; nothing is wrong."""
 
 
 class NotARecording(UsageError):
@@ -94,8 +99,17 @@ class Recording(Protocol):
         would give it. `complete_until_us` of every packet holds.
         """
 
-    def frame_times_us(self) -> list[tuple[int, int | None]]:
-        """(start, end) of every frame's exposure, in order; end None when the file does not tell."""
+    def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
+        """(start, end) of every frame's exposure, in order; end None when the file does not tell.
+
+        May read the whole file once; `progress` is then called with a share 0…1.
+        """
+
+    def cancel(self) -> None:
+        """Called from another thread: an iterator of `items` that waits raises `ReadCancelled` within 0.1 s.
+
+        The next call of `items` lifts it.
+        """
 
     def close(self) -> None:
         """Release the file and any child process."""

@@ -33,18 +33,29 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.recording import RecordingError
+from recordings.recording import ReadCancelled, RecordingError
+from recordings.sandbox_child import PAGE
 from recordings.sandbox_child import Reply as Reply
 
 SLOTS = 8
 SLOT_BYTES = 4 << 20
+_SIZE = SLOTS * SLOT_BYTES + PAGE
 _DTYPES = frozenset({"<i8", "<u2", "<i2", "|u1", "|i1", "|b1"})
 _ROOT = str(Path(__file__).resolve().parents[1])
 _POLL_S = 0.05
 
 
-class Cancelled(Exception):
-    """The read was given up from another thread by `Sandbox.cancel`."""
+class ReaderBroken(RecordingError):
+    """The child hung or crashed; the sandbox is closed.
+
+    Attributes:
+        how: "hung" or "crashed", for a report.
+        stage: what the server had marked last (`sandbox_child.mark`).
+    """
+
+    def __init__(self, text: str, how: str, stage: int) -> None:
+        super().__init__(text)
+        self.how, self.stage = how, stage
 
 
 class Sandbox:
@@ -75,7 +86,7 @@ class Sandbox:
         self._request = 0
         self._read_limit = 4 * bytes_to_read + (64 << 20)
         self._rchar = 0
-        arena_fd = _anonymous_file(SLOTS * SLOT_BYTES)
+        arena_fd = _anonymous_file(_SIZE)
         here, there = Pipe(duplex=True)
         life_r, life_w = os.pipe()
         err_r, err_w = os.pipe()
@@ -97,7 +108,7 @@ class Sandbox:
                 # Its own session: Ctrl+C in the terminal reaches the parent only.
                 start_new_session=True,
             )  # fmt: skip
-            self._map = mmap.mmap(arena_fd, SLOTS * SLOT_BYTES)
+            self._map = mmap.mmap(arena_fd, _SIZE)
         except OSError as e:
             os.close(life_w)
             os.close(err_r)
@@ -108,7 +119,7 @@ class Sandbox:
             os.close(life_r)
             os.close(err_w)
             there.close()
-        self._arena = np.frombuffer(self._map, np.uint8).reshape(SLOTS, SLOT_BYTES)
+        self._arena = np.frombuffer(self._map, np.uint8, SLOTS * SLOT_BYTES).reshape(SLOTS, SLOT_BYTES)
         self._connection = here
         self._err_fd = err_r
         self._finalizer = weakref.finalize(self, _end, self._process, here, life_w, err_r)
@@ -124,7 +135,7 @@ class Sandbox:
         return not self._finalizer.alive
 
     def cancel(self) -> None:
-        """Make a read that waits in another thread raise `Cancelled` within 0.1 s. `resume` undoes it."""
+        """Make a read that waits in another thread raise `ReadCancelled` within 0.1 s. `resume` undoes it."""
         self._cancelled = True
 
     def resume(self) -> None:
@@ -135,8 +146,9 @@ class Sandbox:
         """All replies to a request, lazily. A later request ends an earlier one.
 
         Raises:
-            RecordingError: the child refused, crashed, or made no progress for `deadline_s`. After a crash
-                or a hang the sandbox is closed.
+            ReaderBroken: the child crashed, or made no progress for `deadline_s`; the sandbox is closed.
+            RecordingError: the child refused.
+            ReadCancelled: by `cancel`.
         """
         if self.closed:
             raise RecordingError(f"{self._what}: is closed; open it again")
@@ -210,19 +222,22 @@ class Sandbox:
 
     def _wait(self) -> None:
         """Until a message is there. Only this waiting counts against the deadline."""
-        since = time.monotonic()
+        since = looked = time.monotonic()
         while not self._poll():
             if self._cancelled:
-                raise Cancelled
-            if time.monotonic() - since > self.deadline_s:
+                raise ReadCancelled
+            now = time.monotonic()
+            if now - looked > self.deadline_s / 8:
+                looked = now
                 if self._still_reading():
-                    since = time.monotonic()
-                    continue
+                    since = now
+            if now - since > self.deadline_s:
+                stage = self._stage()
                 self.close()
-                raise RecordingError(
+                raise ReaderBroken(
                     f"{self._what}: reading made no progress for {self.deadline_s:g} s and was stopped; "
-                    "the file is probably damaged there"
-                )
+                    "the file is probably damaged there", "hung", stage,
+                )  # fmt: skip
 
     def _poll(self) -> bool:
         try:
@@ -247,7 +262,7 @@ class Sandbox:
             return RecordingError(f"{self._what}: is closed; open it again")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        code = self._process.returncode
+        code, stage = self._process.returncode, self._stage()
         words = _last_words(self._err_fd)
         self.close()
         if code is not None and code < 0:
@@ -255,9 +270,13 @@ class Sandbox:
         else:
             how = f"ended early (exit status {code})"
         tail = f": {words}" if words else ""
-        return RecordingError(
-            f"{self._what}: the process that reads it {how}{tail}; the file is probably damaged"
-        )
+        return ReaderBroken(
+            f"{self._what}: the process that reads it {how}{tail}; the file is probably damaged", "crashed",
+            stage,
+        )  # fmt: skip
+
+    def _stage(self) -> int:
+        return int(self._map[SLOTS * SLOT_BYTES])
 
 
 def _anonymous_file(size: int) -> int:

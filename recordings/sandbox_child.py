@@ -12,6 +12,7 @@ import importlib
 import json
 import mmap
 import os
+import re
 import resource
 import signal
 import threading
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 ADDRESS_SPACE_BYTES = 6 << 30
 
 ALIGN = 16
+# Behind the slots, a page whose first byte is the stage that the server has marked.
+PAGE = 4096
 
 
 class Reply(NamedTuple):
@@ -42,6 +45,14 @@ class Reply(NamedTuple):
 
 class Refused(Exception):
     """The server refuses the request; the text (one line) becomes a `RecordingError` in the parent."""
+
+
+_stage: NDArray[np.uint8] = np.zeros(1, np.uint8)
+
+
+def mark(stage: int) -> None:
+    """Note what the server is about to do (0 … 255), for the parent to read should it never return."""
+    _stage[0] = stage
 
 
 class _NewRequest(Exception):
@@ -63,7 +74,7 @@ class _Link:
 
     def __init__(self, connection: Connection, arena: mmap.mmap, slots: int, slot_bytes: int) -> None:
         self._connection = connection
-        self._arena = np.frombuffer(arena, np.uint8).reshape(slots, slot_bytes)
+        self._arena = np.frombuffer(arena, np.uint8, slots * slot_bytes).reshape(slots, slot_bytes)
         self._free = list(range(slots))
         self._slots, self._slot_bytes = slots, slot_bytes
         self._waiting: dict[str, Any] | None = None
@@ -139,12 +150,13 @@ def _die_with_parent(lifeline: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _one_line(e: BaseException) -> str:
+def one_line(e: BaseException) -> str:
     """The message of a native library's exception without C++ locations and stack traces."""
     lines = [s.strip() for s in str(e).splitlines() if s.strip()]
     # dv-processing: first line is a C++ location, the second the message, then a stack trace.
     text = lines[1] if len(lines) > 1 and ("/" in lines[0] or "::" in lines[0]) else (lines or [""])[0]
-    return (text or type(e).__name__)[:300]
+    text = re.sub(r"<unspecified file>\((\d+)\)", r"description, line \1", text)  # Boost's XML parser
+    return re.sub(r"\s+", " ", text or type(e).__name__)[:200]
 
 
 def _serve(link: _Link, target: str, arguments: dict[str, Any]) -> None:
@@ -166,7 +178,7 @@ def _serve(link: _Link, target: str, arguments: dict[str, Any]) -> None:
         except MemoryError:
             _try_send(link, Reply("refused", {"text": "a size in it asks for more memory than is allowed"}, {}))
         except Exception as e:
-            _try_send(link, Reply("refused", {"text": _one_line(e)}, {}))
+            _try_send(link, Reply("refused", {"text": one_line(e)}, {}))
 
 
 def _try_send(link: _Link, reply: Reply) -> None:
@@ -183,7 +195,9 @@ def main(arguments_json: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
     size = int(a["slots"]) * int(a["slot_bytes"])
-    arena = mmap.mmap(int(a["arena"]), size)
+    arena = mmap.mmap(int(a["arena"]), size + PAGE)
+    global _stage
+    _stage = np.frombuffer(arena, np.uint8, 1, size)
     link = _Link(Connection(int(a["connection"])), arena, int(a["slots"]), int(a["slot_bytes"]))
     try:
         _serve(link, str(a["target"]), dict(a["arguments"]))

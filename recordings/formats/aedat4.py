@@ -5,8 +5,10 @@ the exposure's length stands in the file, 0 where it was not known; colour is BG
 events share one clock. External trigger edges are kept; the camera's own marks (APS frame and exposure) are
 counted as ignored, as are IMU samples.
 
-A file that lost its end (partial copy) is read up to its last complete packet, see
-`aedat4_container.without_index`.
+Damage. A file that lost its end (partial copy) is read up to its last complete packet, see
+`aedat4_container.without_index`. A packet that dv-processing refuses is passed over. A packet over which it
+hangs (one wrong byte in an LZ4 file does that) or crashes ends the child; a new one goes on behind it. All of
+it is in `report.problems`, and event packets near it have `gap` set.
 """
 
 from __future__ import annotations
@@ -14,20 +16,28 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from capture.camera import Progress
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
+from recordings.formats.aedat4_stages import STREAMS, Stage
 from recordings.merging import StreamMerger
 from recordings.recording import ReadReport, RecordingError, RecordingInfo
-from recordings.sandbox import Reply, Sandbox
+from recordings.sandbox import ReaderBroken, Reply, Sandbox
 
 _SERVER = "recordings.formats.aedat4_native:Aedat4Server"
-_MB = 1e6
+# So often a new child goes on behind a place that broke the last one. Each hang costs a deadline.
+MAX_RESUMES = 8
+# A file that broke its reader once gets no more patience than this for each further place.
+IMPATIENT_S = 2.0
+# What is passed over at such a place, at first; doubled while the next try breaks at once.
+SKIP_US = 20_000
 
 
 class Aedat4Recording:
@@ -44,27 +54,47 @@ class Aedat4Recording:
     """
 
     def __init__(self, path: Path, *, deadline_s: float = 10.0) -> None:
+        self._path, self._deadline_s = path, deadline_s
+        self._size = path.stat().st_size
         self._scratch = tempfile.mkdtemp(prefix="halfmirror-")
         self._clean = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._times: list[tuple[int, int | None]] | None = None
+        self._avoid: set[int] = set()
+        self._cancelled = False
         self.report = ReadReport()
-        size = path.stat().st_size
-        self._sandbox = Sandbox(
-            _SERVER, {"path": str(path.resolve()), "scratch": self._scratch},
-            what=str(path), deadline_s=deadline_s, bytes_to_read=size,
-        )  # fmt: skip
+        self._sandbox: Sandbox | None = None
         try:
-            d = self._sandbox.call("describe")
-            self.info = _info(path, d)
+            description = self._reopen()
+            self.info = _info(path, description)
         except BaseException:
             self.close()
             raise
-        self._unread = int(d["unread"])
-        self._times: list[tuple[int, int | None]] | None = None
+        self._unread = int(description["unread"])
 
     @property
-    def sandbox(self) -> Sandbox:
-        """The process that reads (for `cancel`, and for tests)."""
-        return self._sandbox
+    def child_pid(self) -> int | None:
+        """Process id of the child that reads; None when closed."""
+        return None if self._sandbox is None or self._sandbox.closed else self._sandbox.pid
+
+    def _reopen(self) -> dict[str, Any]:
+        """A fresh child that has opened the file; parts of the file that break it are left out."""
+        while True:
+            if self._sandbox is not None:
+                self._sandbox.close()
+            scratch = tempfile.mkdtemp(dir=self._scratch)
+            self._sandbox = Sandbox(
+                _SERVER, {"path": str(self._path.resolve()), "scratch": scratch},
+                what=str(self._path), deadline_s=self._deadline_s, bytes_to_read=self._size,
+            )  # fmt: skip
+            if self._cancelled:
+                self._sandbox.cancel()
+            try:
+                return self._sandbox.call("describe", avoid=sorted(self._avoid))
+            except ReaderBroken as e:
+                self._deadline_s = min(self._deadline_s, IMPATIENT_S)
+                if e.stage not in (Stage.INDEX, Stage.SPAN, Stage.EDGES) or e.stage in self._avoid:
+                    raise
+                self._avoid.add(e.stage)
 
     def rig_facts(self) -> RigFacts | None:
         """Facts when one sensor gave both streams, which their equal size tells; else None.
@@ -83,11 +113,16 @@ class Aedat4Recording:
         """See `Recording.items`; frames that began before `start_us` are left out.
 
         Raises:
-            RecordingError: the reader crashed or hung; what came before is sound. A packet that alone is
-                damaged is passed over: `report.problems` names it, the next `EventPacket` has `gap` set.
+            RecordingError: the file is damaged in more places than are passed over; what came is sound.
+            ReadCancelled: by `cancel`.
         """
+        self._resume()
+        first = 0
+        if start_us is not None and self.info.image_size is not None:
+            first = bisect_left(self.frame_times_us(), start_us, key=lambda t: t[0])
         self.report = report = ReadReport(problems=list(self.info.problems), bytes_unread=self._unread)
-        replies = self._sandbox.request("items", start_us=start_us)
+        starts: dict[str, int | None] = dict.fromkeys(STREAMS.values(), start_us)
+        replies = self._read("items", report, starts, first)
         return self._merged(replies, report, start_us)
 
     def _merged(
@@ -99,21 +134,104 @@ class Aedat4Recording:
             yield from _merge(merger, reply, report)
         yield from merger.finish()
 
-    def frame_times_us(self) -> list[tuple[int, int | None]]:
+    def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
         """See `Recording.frame_times_us`. The first call decodes every frame once."""
         if self._times is None:
+            self._resume()
             times: list[tuple[int, int | None]] = []
-            for reply in self._sandbox.request("frame_times"):
-                if reply.kind == "times":
-                    rows: list[list[int]] = reply.arrays["times"].tolist()
-                    times += [(r[0], r[1] if r[2] else None) for r in rows]
+            span = max(1, self.info.end_us - self.info.start_us)
+            starts: dict[str, int | None] = {"frames": None}
+            for reply in self._read("frame_times", ReadReport(), starts, 0):
+                if reply.kind != "times":
+                    continue
+                rows: list[list[int]] = reply.arrays["times"].tolist()
+                times += [(r[0], r[1] if r[2] else None) for r in rows]
+                if progress is not None:
+                    progress(min(1.0, max(0.0, (times[-1][0] - self.info.start_us) / span)))
             self._times = times
         return self._times
 
+    def _read(
+        self, verb: str, report: ReadReport, starts: dict[str, int | None], first: int
+    ) -> Iterator[Reply]:
+        """The replies to a request. Where the child breaks, a new one goes on behind that place.
+
+        The request itself is sent now, so that an earlier read ends now.
+        """
+        return self._resumed(self._ask(verb, starts, first, careful=False), verb, report, starts, first)
+
+    def _ask(self, verb: str, starts: dict[str, int | None], first: int, *, careful: bool) -> Iterator[Reply]:
+        if self._sandbox is None or self._sandbox.closed:
+            if self._sandbox is None:
+                raise RecordingError(f"{self._path}: is closed; open it again")
+            self._reopen()
+        if verb == "items":
+            return self._sandbox.request("items", starts=starts, first_index=first, careful=careful)
+        return self._sandbox.request("frame_times", start_us=starts["frames"], careful=careful)
+
+    def _resumed(
+        self, replies: Iterator[Reply], verb: str, report: ReadReport, starts: dict[str, int | None], first: int
+    ) -> Iterator[Reply]:
+        reached = {name: _or(t, self.info.start_us) for name, t in starts.items()}
+        skip, resumes, key, broken_at = SKIP_US, 0, 0, -1
+        while True:
+            try:
+                for reply in replies:
+                    key = int(reply.header.get("key", key))
+                    self._follow(reply, reached)
+                    if reply.kind == "frame":
+                        first = int(reply.header["index"]) + 1
+                    yield reply
+                return
+            except ReaderBroken as e:
+                stream = STREAMS.get(e.stage)
+                resumes += 1
+                if stream not in starts or resumes > MAX_RESUMES:
+                    raise
+                self._deadline_s = min(self._deadline_s, IMPATIENT_S)
+                # Where it stands still the steps grow; where it got on, they begin small again.
+                skip = 2 * skip if reached[stream] == broken_at else SKIP_US
+                at = (reached[stream] - self.info.start_us) / 1e6
+                over = f"{skip / 1e3:g} ms of them were passed over"
+                report.note(f"the reader {e.how} over {stream} at {at:.3f} s; {over}")
+                yield Reply("damage", {"stream": stream, "text": "", "key": key}, {})
+                if stream == "frames":
+                    first += 1
+                starts = dict(reached)
+                starts[stream] = reached[stream] = broken_at = reached[stream] + skip
+                self._reopen()
+                replies = self._ask(verb, starts, first, careful=True)
+
+    def _follow(self, reply: Reply, reached: dict[str, int]) -> None:
+        """Where each stream would have to go on."""
+        h = reply.header
+        if reply.kind == "frame":
+            stream, t = "frames", int(h["start_us"]) + 1
+        elif reply.kind == "times":
+            stream, t = "frames", int(reply.arrays["times"][-1, 0]) + 1
+        elif "last" in h:
+            stream, t = {"edges": "triggers"}.get(reply.kind, reply.kind), int(h["last"]) + 1
+        else:
+            return
+        if stream in reached and t <= self.info.end_us + 1:  # a wild stamp leads nowhere
+            reached[stream] = max(reached[stream], t)
+
+    def cancel(self) -> None:
+        """See `Recording.cancel`."""
+        self._cancelled = True
+        if self._sandbox is not None:
+            self._sandbox.cancel()
+
+    def _resume(self) -> None:
+        self._cancelled = False
+        if self._sandbox is not None:
+            self._sandbox.resume()
+
     def close(self) -> None:
         """See `Recording.close`."""
-        if hasattr(self, "_sandbox"):
-            self._sandbox.close()
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            sandbox.close()
         self._clean()
 
     def __enter__(self) -> Aedat4Recording:
@@ -121,6 +239,10 @@ class Aedat4Recording:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _or(t: int | None, otherwise: int) -> int:
+    return otherwise if t is None else t
 
 
 def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[EventPacket | Frame]:
@@ -141,15 +263,14 @@ def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[E
         elif at != (0, 0):
             yield from merger.refuse_frame(f"frame {index}: it shows a part of the sensor, from {at}", key)
         else:
-            image = a["image"]
-            yield from merger.frame(
-                image, index, int(h["start_us"]), int(h["exposure_us"]), bool(h["drawn"]), key
-            )
+            start, exposure = int(h["start_us"]), int(h["exposure_us"])
+            yield from merger.frame(a["image"], index, start, exposure, bool(h["drawn"]), key)
     elif reply.kind == "imu":
         _count(report, "imu", int(h["samples"]))
     elif reply.kind == "damage":
-        report.note(f"a packet of {h['stream']} cannot be read ({h['text']}); it was passed over")
-        if h["stream"] in ("events", "triggers"):
+        if h["text"]:
+            report.note(f"a packet of {h['stream']} cannot be read ({h['text']}); it was passed over")
+        if h["stream"] == "events":
             merger.gap()
 
 
@@ -169,17 +290,20 @@ def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
             raise RecordingError(f"{path}: claims a sensor of {s[0]}×{s[1]} pixels; its header is damaged")
     event_size, image_size = sizes
     problems: list[str] = []
+    seconds, unread = (end - start) / 1e6, int(d["unread"])
     if d["cut"]:
         total = int(d["bytes"]) + int(d["missing"])
         problems.append(
-            f"the file is cut: at least {d['missing'] / _MB:.1f} MB of {total / _MB:.1f} MB are missing; "
-            f"readable up to {(end - start) / 1e6:.3f} s, the last {int(d['unread'])} bytes are not"
+            f"the file is cut: at least {_bytes(int(d['missing']))} of {_bytes(total)} are missing; "
+            f"readable up to {seconds:.3f} s, the last {_bytes(unread)} are not"
         )
     elif not d["finished"]:
         problems.append(
-            f"the recording was not closed properly: readable up to {(end - start) / 1e6:.3f} s, "
-            f"the last {int(d['unread'])} bytes are not"
+            f"the recording was not closed properly: readable up to {seconds:.3f} s, "
+            f"the last {_bytes(unread)} are not"
         )
+    if d["index_lost"]:
+        problems.append("the file's index is damaged; it is read without")
     if d["extra_streams"]:
         problems.append(f"further streams are not read: {', '.join(map(str, d['extra_streams']))}")
     if event_size and image_size and event_size != image_size:
@@ -192,3 +316,11 @@ def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=None,
         bytes=int(d["bytes"]), problems=tuple(problems),
     )  # fmt: skip
+
+
+def _bytes(n: int) -> str:
+    """A number of bytes in words."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n} bytes"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,17 @@ from recordings.formats.aedat4_container import (
     read_container,
     without_index,
 )
-from recordings.sandbox_child import Refused, Reply
+from recordings.formats.aedat4_stages import Stage
+from recordings.sandbox_child import Refused, Reply, mark, one_line
 
 # Times further outside the file's own span than this are damage, not data.
 SPAN_MARGIN_US = 1_000_000
 # One event message: large enough that its cost per event vanishes, small enough for one arena slot.
 EVENTS_PER_MESSAGE = 250_000
 # Windows of random access aim at this many events.
-EVENTS_PER_WINDOW = 100_000
+EVENTS_PER_WINDOW = 200_000
 _WINDOW_MIN_US, _WINDOW_MAX_US = 20_000, 2_000_000
+_FRAME_WINDOW_US = 250_000
 # A stream with this many unreadable packets in a row is given up.
 MAX_FAILURES = 100
 
@@ -43,7 +44,6 @@ _EDGES = {
 }
 
 Keyed = tuple[int, Reply]
-FrameTime = tuple[int, int, int, int, int]  # start, end, has exposure, drawn, index in the file
 
 
 class Aedat4Server:
@@ -56,30 +56,44 @@ class Aedat4Server:
 
     def __init__(self, path: str, scratch: str) -> None:
         self._path, self._scratch = Path(path), Path(scratch)
-        self._reader: Any = None
-        self._times: list[FrameTime] | None = None
-        self._packet_us = 0
+        self._careful = False
 
-    def do_describe(self) -> Iterator[Reply]:
-        """Header reply with everything that `RecordingInfo` needs."""
+    def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
+        """One reply with everything that `RecordingInfo` needs; stages in `avoid` are left out."""
+        mark(Stage.OPEN)
         try:
             container = read_container(self._path)
         except Malformed as e:
             raise Refused(f"{e}; it cannot be read") from e
-        end, open_path = container.size, self._path
+        end, why = container.size, ""
         if not container.finished:
             for behind in complete_packets_end(self._path, container):
                 end = behind
                 yield Reply("progress", {}, {})
-        if container.cut:
+        self._open_path = str(self._path)
+        r = None
+        if not container.cut and Stage.INDEX not in avoid:
+            mark(Stage.INDEX if container.finished else Stage.OPEN)
+            try:
+                r = self._new_reader()
+            except Exception as e:
+                why = one_line(e)
+        without = r is None and container.table is not None
+        if without:
+            mark(Stage.OPEN)
+            end = end if container.cut else int(container.table or 0)
             for _ in without_index(self._path, container, end, self._scratch):
                 yield Reply("progress", {}, {})
-            open_path = self._scratch / "without-index.aedat4"
-        self._open_path = str(open_path)
-        self._reader = r = dv.io.MonoCameraRecording(self._open_path)
+            self._open_path = str(self._scratch / "without-index.aedat4")
+            try:
+                r = self._new_reader()
+            except Exception as e:
+                why = one_line(e)
+        if r is None:
+            raise Refused(f"its header or index is damaged ({why}); it cannot be read")
         self._streams(r)
         yield Reply("progress", {}, {})
-        start_us, end_us = self._span(r)
+        start_us, end_us = self._span(r, Stage.SPAN not in avoid)
         self._plausible = (start_us - SPAN_MARGIN_US, end_us + SPAN_MARGIN_US)
         event_size = tuple(r.getEventResolution(self._events)) if self._events else None
         image_size = tuple(r.getFrameResolution(self._frames)) if self._frames else None
@@ -89,7 +103,7 @@ class Aedat4Server:
                 "camera": str(r.getCameraName() or ""),
                 "event_size": event_size,
                 "image_size": image_size,
-                "has_triggers": self._has_external_edges(),
+                "has_triggers": Stage.EDGES not in avoid and self._has_external_edges(),
                 "start_us": start_us,
                 "end_us": end_us,
                 "bytes": container.size,
@@ -97,10 +111,14 @@ class Aedat4Server:
                 "cut": container.cut,
                 "finished": container.finished,
                 "missing": _missing(container),
+                "index_lost": without and not container.cut,
                 "extra_streams": self._extra,
             },
             {},
         )
+
+    def _new_reader(self) -> Any:
+        return dv.io.MonoCameraRecording(self._open_path)
 
     def _streams(self, r: Any) -> None:
         """First stream of each kind, by type and not by name."""
@@ -113,198 +131,180 @@ class Aedat4Server:
         self._triggers, self._imu = (tr or [None])[0], (im or [None])[0]
         self._extra = [*ev[1:], *fr[1:], *tr[1:]]
 
-    def _span(self, r: Any) -> tuple[int, int]:
-        """Times of the first and behind the last item; frames count with their whole exposure."""
+    def _span(self, r: Any, look_at_frames: bool) -> tuple[int, int]:
+        """Times of the first and the last item; frames count with their whole exposure."""
         a, b = (int(t) for t in r.getTimeRange())
-        if self._frames and abs(b - a) < 1 << 50:
+        if look_at_frames and self._frames and abs(b - a) < 1 << 50:
             # The index holds the middle of an exposure, so its ends lie outside it.
-            first = r.getNextFrame(self._frames)
-            last = r.getFramesTimeRange(b - 1_000_000, b + 1, self._frames) or []
-            r.resetSequentialRead()
-            if first is not None:
-                a = min(a, int(first.timestamp))
-            for f in last:
-                b = max(b, int(f.timestamp) + max(0, _exposure_us(f)))
+            mark(Stage.SPAN)
+            for f in _robust(lambda: _first_frame(r, self._frames), limit=1):
+                if not isinstance(f, str):
+                    a = min(a, int(f.timestamp))
+                break
+            ranges = _robust(lambda: r.getFramesTimeRange(b - 1_000_000, b + 1, self._frames), limit=1)
+            for found in ranges:
+                for f in [] if isinstance(found, str) else found:
+                    b = max(b, int(f.timestamp) + max(0, _exposure_us(f)))
+                break
         return a, b
 
     def _has_external_edges(self) -> bool:
+        """Looks at the first batches only: where the signal is wired, its edges come from the start."""
         if not self._triggers:
             return False
-        r = dv.io.MonoCameraRecording(self._open_path)
-        for _ in range(500):
-            batch = r.getNextTriggerBatch(self._triggers)
-            if batch is None:
-                return False
-            if any(t.type in _EDGES for t in batch):
+        mark(Stage.EDGES)
+        r = self._new_reader()
+        batches = _robust(lambda: r.getNextTriggerBatch(self._triggers), limit=1)
+        for _, batch in zip(range(500), batches, strict=False):
+            if not isinstance(batch, str) and any(t.type in _EDGES for t in batch):
                 return True
         return False
 
-    def do_frame_times(self) -> Iterator[Reply]:
-        """Start and end of every frame; end = start where the file has no exposure."""
-        yield from self._scan_frames()
-        assert self._times is not None
-        table = np.array(self._times, np.int64).reshape(-1, 5)
-        for a in range(0, max(1, len(table)), EVENTS_PER_MESSAGE):
-            yield Reply("times", {}, {"times": table[a : a + EVENTS_PER_MESSAGE]})
+    def do_frame_times(self, start_us: int | None, careful: bool) -> Iterator[Reply]:
+        """Rows of start, end (= start where the file has no exposure), exposure known."""
+        self._careful = careful
+        r = self._new_reader()
+        rows: list[tuple[int, int, int]] = []
+        for f in self._found_frames(r, start_us):
+            if isinstance(f, str):
+                continue
+            e, t = _exposure_us(f), int(f.timestamp)
+            rows.append((t, t + max(e, 0), int(e > 0)))
+            if len(rows) == 256:
+                yield Reply("times", {}, {"times": np.array(rows, np.int64)})
+                rows = []
+        if rows:
+            yield Reply("times", {}, {"times": np.array(rows, np.int64)})
 
-    def _scan_frames(self) -> Iterator[Reply]:
-        if self._times is not None:
-            return
-        times: list[FrameTime] = []
-        if self._frames:
-            r = dv.io.MonoCameraRecording(self._open_path)
-            for index, f in enumerate(_robust(lambda: r.getNextFrame(self._frames))):
-                if not isinstance(f, str):
-                    e, t = _exposure_us(f), int(f.timestamp)
-                    times.append((t, t + max(e, 0), int(e > 0), int(f.source in _DRAWN), index))
-                if index % 64 == 0:
-                    yield Reply("progress", {"frames": index}, {})
-        self._times = times
+    def do_items(self, starts: dict[str, int | None], first_index: int, careful: bool) -> Iterator[Reply]:
+        """Raw batches of all streams in order of their first time (frames: the end of exposure).
 
-    def do_items(self, start_us: int | None) -> Iterator[Reply]:
-        """Raw batches of all streams in order of their first time (frames: the end of exposure)."""
-        # A reader of its own each time: positions of an earlier, abandoned read must not matter.
-        r = dv.io.MonoCameraRecording(self._open_path)
+        Args:
+            starts: for each of "events", "triggers", "imu", "frames" the time to begin at, None = the first
+                of the file; a stream that is not named is left out.
+            first_index: number of the first frame.
+            careful: read in small steps, so that little is lost where reading breaks.
+        """
+        self._careful = careful
+        r = self._new_reader()
         parts: list[Iterator[Keyed]] = []
-        if self._events:
-            batches = self._all_events(r) if start_us is None else self._events_from(r, start_us)
-            parts.append(_event_messages(batches, self._plausible))
-        if self._triggers:
-            parts.append(self._trigger_messages(r, start_us))
-        if self._imu:
-            parts.append(self._imu_messages(r, start_us))
-        if self._frames:
-            if start_us is not None:
-                yield from self._scan_frames()
-            parts.append(self._frame_messages(r, start_us))
+        if self._events and "events" in starts:
+            parts.append(self._event_messages(r, starts["events"]))
+        if self._triggers and "triggers" in starts:
+            parts.append(self._trigger_messages(r, starts["triggers"]))
+        if self._imu and "imu" in starts:
+            parts.append(self._imu_messages(r, starts["imu"]))
+        if self._frames and "frames" in starts:
+            parts.append(self._frame_messages(r, starts["frames"], first_index))
         for _, reply in heapq.merge(*parts, key=lambda k: k[0]):
             yield reply
 
-    def _all_events(self, r: Any) -> Iterator[Any]:
-        return _robust(lambda: r.getNextEventBatch(self._events))
+    def _event_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
+        key = _Key(self._plausible)
+        last = None
+        for e in self._found_events(r, start_us):
+            if isinstance(e, str):
+                yield key.damage("events", e)
+                continue
+            t, xy, p = e.timestamps(), e.coordinates(), e.polarities()
+            for a in range(0, len(t), EVENTS_PER_MESSAGE):
+                s = slice(a, a + EVENTS_PER_MESSAGE)
+                last = int(t[s][-1])
+                arrays = {"t": t[s], "x": xy[s, 0], "y": xy[s, 1], "p": p[s]}
+                yield key.reply(int(t[a]), "events", {"last": last}, arrays)
+        if last is not None:
+            yield key.reply(last, "events_ended", {}, {})
 
-    def _events_from(self, r: Any, start_us: int) -> Iterator[Any]:
-        """Random access in windows that follow the event rate and are never shorter than a packet."""
-        end = int(r.getTimeRange()[1]) + 1
-        if not self._packet_us:
-            probe = dv.io.MonoCameraRecording(self._open_path)
-            e = probe.getNextEventBatch(self._events)
-            self._packet_us = max(1, int(e.getHighestTime() - e.getLowestTime()) if e is not None else 1)
-        shortest = min(max(_WINDOW_MIN_US, 2 * self._packet_us), 1 << 40)
-        width, at, failures = shortest, start_us, 0
+    def _found_events(self, r: Any, start_us: int | None) -> Iterator[Any]:
+        """Stores of events: packet by packet from the start, else in windows that follow the event rate."""
+        if start_us is None:
+            yield from _robust(_marked(Stage.EVENTS, lambda: r.getNextEventBatch(self._events)))
+            return
+        at, width, end = start_us, _WINDOW_MIN_US, int(r.getTimeRange()[1]) + 1
+        failures = 0
         while at < end and failures < MAX_FAILURES:
+            mark(Stage.EVENTS)
             try:
                 e = r.getEventsTimeRange(at, at + width, self._events)
-                failures = 0
             except Exception as error:
+                if width > _WINDOW_MIN_US:
+                    width = _WINDOW_MIN_US  # lose no more than needed: again in small steps
+                    continue
                 failures += 1
-                e = None
-                yield str(error)
-            n = 0 if e is None else int(e.size())
+                yield one_line(error)
+                at += width
+                continue
+            failures = 0
             at += width
+            n = 0 if e is None else int(e.size())
             if n:
                 yield e
-                width = min(max(width * EVENTS_PER_WINDOW // n, shortest), max(shortest, _WINDOW_MAX_US))
+                widest = _WINDOW_MIN_US if self._careful else _WINDOW_MAX_US
+                width = min(max(width * EVENTS_PER_WINDOW // n, _WINDOW_MIN_US), widest)
             else:
                 width = min(2 * width, 1 << 55)  # a pause, however long, costs few steps
 
     def _trigger_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = _Key(self._plausible)
-        for batch in _robust(lambda: r.getNextTriggerBatch(self._triggers)):
+        for batch in _robust(_marked(Stage.TRIGGERS, lambda: r.getNextTriggerBatch(self._triggers))):
             if isinstance(batch, str):
                 yield key.damage("triggers", batch)
                 continue
             wanted = [m for m in batch if start_us is None or m.timestamp >= start_us]
-            edges = [(int(m.timestamp), _EDGES[m.type]) for m in wanted if m.type in _EDGES]
             if not wanted:
                 continue
+            edges = [(int(m.timestamp), _EDGES[m.type]) for m in wanted if m.type in _EDGES]
             t = np.array([e[0] for e in edges], np.int64)
             rising = np.array([e[1] for e in edges], np.bool_)
-            header = {"marks": len(wanted) - len(edges)}
+            header = {"marks": len(wanted) - len(edges), "last": int(wanted[-1].timestamp)}
             yield key.reply(int(wanted[0].timestamp), "edges", header, {"t": t, "rising": rising})
 
     def _imu_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = _Key(self._plausible)
-        for batch in _robust(lambda: r.getNextImuBatch(self._imu)):
+        for batch in _robust(_marked(Stage.IMU, lambda: r.getNextImuBatch(self._imu))):
             if isinstance(batch, str):
                 yield key.damage("imu", batch)
                 continue
             times = [int(m.timestamp) for m in batch if start_us is None or m.timestamp >= start_us]
             if times:
-                yield key.reply(times[0], "imu", {"samples": len(times)}, {})
+                yield key.reply(times[0], "imu", {"samples": len(times), "last": times[-1]}, {})
 
-    def _frame_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
-        if start_us is None:
-            found: Iterator[Any] = enumerate(_robust(lambda: r.getNextFrame(self._frames)))
-        else:
-            assert self._times is not None
-            found = self._frames_from(r, [t for t in self._times if t[0] >= start_us])
+    def _frame_messages(self, r: Any, start_us: int | None, first_index: int) -> Iterator[Keyed]:
         key = _Key(self._plausible)
-        for index, f in found:
+        index = first_index - 1
+        for f in self._found_frames(r, start_us):
+            index += 1  # a frame that cannot be read keeps its number
             if isinstance(f, str):
                 yield key.damage("frames", f)
                 continue
             start, exposure, image = int(f.timestamp), _exposure_us(f), f.image
             header = {
                 "index": index, "start_us": start, "exposure_us": exposure, "drawn": f.source in _DRAWN,
-                "x": int(f.positionX), "y": int(f.positionY), "type": str(image.dtype),
+                "x": int(f.positionX), "y": int(f.positionY), "type": str(getattr(image, "dtype", "absent")),
             }  # fmt: skip
-            arrays = {"image": _image(image)} if image.dtype == np.uint8 else {}
+            arrays = {"image": _image(image)} if header["type"] == "uint8" else {}
             yield key.reply(start + max(0, exposure), "frame", header, arrays)
 
-    def _frames_from(self, r: Any, times: list[FrameTime]) -> Iterator[tuple[int, Any]]:
-        """The frames of the scan with their index, by random access in short windows."""
-        for chunk in _chunks(times, 8):
-            index = {t[0]: t[4] for t in chunk}
-            try:
-                # The window is by the middles of exposures, which lie between these two.
-                frames = r.getFramesTimeRange(chunk[0][0], chunk[-1][1] + 1, self._frames) or []
-            except Exception as e:
-                yield chunk[0][4], str(e)
-                continue
-            yield from ((index[f.timestamp], f) for f in frames if f.timestamp in index)
-
-
-def _missing(c: Container) -> int:
-    """Bytes that the header promises and the file lacks, at least."""
-    return max(0, c.table - c.size) if c.table is not None else 0
-
-
-def _chunks(items: list[FrameTime], n: int) -> Iterator[list[FrameTime]]:
-    for i in range(0, len(items), n):
-        yield items[i : i + n]
-
-
-def _robust(read: Any) -> Iterator[Any]:
-    """What `read` gives until None; a packet that raises becomes its message (str) and is passed over."""
-    failures = 0
-    while failures < MAX_FAILURES:
-        try:
-            item = read()
-        except Exception as e:
-            failures += 1
-            yield re.sub(r"\s+", " ", str(e))
-            continue
-        if item is None:
+    def _found_frames(self, r: Any, start_us: int | None) -> Iterator[Any]:
+        """Frames that begin at `start_us` or later, in order; a message (str) for what cannot be read."""
+        if not self._frames:
             return
-        failures = 0
-        yield item
-
-
-def _event_messages(stores: Iterator[Any], plausible: tuple[int, int]) -> Iterator[Keyed]:
-    key = _Key(plausible)
-    last = None
-    for e in stores:
-        if isinstance(e, str):
-            yield key.damage("events", e)
-            continue
-        t, xy, p = e.timestamps(), e.coordinates(), e.polarities()
-        for a in range(0, len(t), EVENTS_PER_MESSAGE):
-            s = slice(a, a + EVENTS_PER_MESSAGE)
-            yield key.reply(int(t[a]), "events", {}, {"t": t[s], "x": xy[s, 0], "y": xy[s, 1], "p": p[s]})
-            last = int(t[s][-1])
-    if last is not None:
-        yield key.reply(last, "events_ended", {}, {})
+        if start_us is None:
+            yield from _robust(_marked(Stage.FRAMES, lambda: r.getNextFrame(self._frames)))
+            return
+        # The library's windows are by the middle of an exposure, which lies behind its start.
+        shortest = _WINDOW_MIN_US if self._careful else _FRAME_WINDOW_US
+        at, width, end = start_us, shortest, int(r.getTimeRange()[1]) + 1
+        while at < end:
+            mark(Stage.FRAMES)
+            try:
+                found = r.getFramesTimeRange(at, at + width, self._frames) or []
+            except Exception as e:
+                yield one_line(e)
+                found = []
+            at += width
+            width = shortest if found else min(2 * width, 1 << 55)
+            yield from (f for f in found if f.timestamp >= start_us)
 
 
 class _Key:
@@ -325,7 +325,44 @@ class _Key:
 
     def damage(self, stream: str, text: str) -> Keyed:
         """A packet that could not be read."""
-        return self._key, Reply("damage", {"stream": stream, "text": text[:200], "key": self._key}, {})
+        return self._key, Reply("damage", {"stream": stream, "text": text, "key": self._key}, {})
+
+
+def _marked(stage: Stage, read: Callable[[], Any]) -> Callable[[], Any]:
+    """`read` with the stage noted before each call."""
+
+    def marked() -> Any:
+        mark(stage)
+        return read()
+
+    return marked
+
+
+def _robust(read: Callable[[], Any], limit: int = MAX_FAILURES) -> Iterator[Any]:
+    """What `read` gives until None; a packet that raises becomes its message (str) and is passed over."""
+    failures = 0
+    while failures < limit:
+        try:
+            item = read()
+        except Exception as e:
+            failures += 1
+            yield one_line(e)
+            continue
+        if item is None:
+            return
+        failures = 0
+        yield item
+
+
+def _first_frame(r: Any, stream: str | None) -> Any:
+    frame = r.getNextFrame(stream)
+    r.resetSequentialRead()
+    return frame
+
+
+def _missing(c: Container) -> int:
+    """Bytes that the header promises and the file lacks, at least."""
+    return max(0, c.table - c.size) if c.table is not None else 0
 
 
 def _exposure_us(f: Any) -> int:

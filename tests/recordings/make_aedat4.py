@@ -67,7 +67,9 @@ def write_aedat4(
         "path": str(path), "camera": camera, "compression": compression, "packet_us": packet_us,
         "finish": finish, "marks": camera_marks, "image_size": image_size,
         "event_size": None if events is None else (events.width, events.height),
-        "frames": None if frames is None else [(f.start_us, f.exposure_us, f.source, f.position) for f in frames],
+        "frames": None if frames is None else [
+            (f.start_us, f.exposure_us, f.source, f.position) for f in frames
+        ],
         "triggers": triggers is not None,
     }  # fmt: skip
     arrays = {f"image{k}": f.image for k, f in enumerate(frames or ())}

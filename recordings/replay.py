@@ -1,0 +1,201 @@
+"""Replay: a recording in place of the two cameras, `replay:PATH`. Everything behind it is the live code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from capture.camera import (
+    CameraBase,
+    CameraInfo,
+    CameraRole,
+    Capabilities,
+    EventCamera,
+    FrameCamera,
+    Progress,
+)
+from capture.errors import CameraError, UsageError
+from capture.packets import EventPacket, Frame
+from capture.registry import RigFacts
+from recordings.open import open_recording, recognise
+from recordings.recording import Recording, RecordingInfo
+from recordings.replay_clock import checked_speed
+from recordings.replay_reader import ReplayReader
+
+_BOTH = frozenset({CameraRole.EVENTS, CameraRole.FRAMES})
+Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
+
+
+class ReplayConfig(BaseModel):
+    """What to replay and how.
+
+    Attributes:
+        path: the recording.
+        speed: 0.1 … 8 times real time; 0 = as fast as possible.
+        loop: begin again at the end.
+        deadline_s: longest time without progress while the file is read.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    speed: float = 1.0
+    loop: bool = False
+    deadline_s: float = Field(default=10.0, gt=0, le=3600)
+
+    @property
+    def name(self) -> str:
+        """The camera's name."""
+        return f"replay:{self.path}"
+
+
+class ReplayCamera(CameraBase[Item], Generic[Item]):
+    """One of the two cameras of a replayed rig.
+
+    At the end `read` raises `EndOfStream`; the camera stays open, and a seek gives items again. Requests
+    (`command`): see `ReplayReader.command`; they act on both cameras of a pair.
+    """
+
+    def __init__(self, config: ReplayConfig, role: CameraRole, reader: ReplayReader) -> None:
+        self._config, self._role, self._reader = config, role, reader
+        self.superseded = 0
+        self.info = CameraInfo(role, config.name, "", "", 0, 0, capabilities=_capabilities(None))
+
+    def open(self, progress: Progress | None = None) -> None:
+        """See `Camera.open`. Fills `info`; reads through the frames once to know when they are."""
+        recording = self._reader.open(self._role, progress)
+        i = recording.info
+        size = (i.event_size if self._role is CameraRole.EVENTS else i.image_size) or (0, 0)
+        model, _, serial = i.camera.rpartition("_")
+        self.info = CameraInfo(
+            self._role, self._config.name, model or i.camera, serial if model else "", *size,
+            rate_hz=_rate(recording) if self._role is CameraRole.FRAMES else 0.0,
+            capabilities=_capabilities(i),
+        )  # fmt: skip
+
+    def start(self, epoch_ns: int = 0) -> None:
+        """See `Camera.start`. After a stop it begins anew, in a new epoch."""
+        self._reader.start(self._role, epoch_ns)
+
+    def read(self, timeout_s: float) -> Item | None:
+        """See `Camera.read`. While paused it gives None.
+
+        Raises:
+            EndOfStream: at the end, when not looping.
+            CameraError: the file cannot be read further; the message says why. A seek may lead past it.
+        """
+        item: Any = self._reader.take(self._role, timeout_s)
+        return item  # type: ignore[no-any-return]  # the reader's queue of this role holds only this kind
+
+    def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """See `ReplayReader.command`."""
+        return self._reader.command(verb, arguments)
+
+    def stop(self) -> None:
+        """See `Camera.stop`."""
+        self._reader.stop(self._role)
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        self._reader.close(self._role)
+
+
+class ReplayDriver:
+    """The registry's driver `replay`."""
+
+    name = "replay"
+
+    def configure(self, rest: str, settings: Mapping[str, Any]) -> ReplayConfig:
+        """`rest` is the path; settings: speed, loop, deadline_s.
+
+        Raises:
+            UsageError: no path, no such file, of no known format (`NotARecording`), a wrong setting.
+            RecordingError: the file may not be read.
+        """
+        if not rest:
+            raise UsageError("replay: which recording? give its path, as in replay:FILE.aedat4")
+        path = Path(rest).expanduser()
+        recognise(path)
+        known = set(ReplayConfig.model_fields) - {"path"}
+        unknown = set(settings) - known
+        if unknown:
+            raise UsageError(
+                f"replay: unknown setting {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}"
+            )
+        if "speed" in settings:
+            settings = {**settings, "speed": checked_speed(settings["speed"])}
+        try:
+            return ReplayConfig.model_validate({"path": path, **settings})
+        except ValidationError as e:
+            first = e.errors()[0]
+            raise UsageError(f"replay: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e
+
+    def discover(self) -> list[CameraInfo]:
+        """Nothing: recordings are named by their path."""
+        return []
+
+    def event_camera(self, config: BaseModel) -> EventCamera:
+        """The event camera alone; frames are left out."""
+        c = _own(config)
+        return ReplayCamera[EventPacket](c, CameraRole.EVENTS, _reader(c, frozenset({CameraRole.EVENTS})))
+
+    def frame_camera(self, config: BaseModel) -> FrameCamera:
+        """The frame camera alone; events are left out."""
+        c = _own(config)
+        return ReplayCamera[Frame](c, CameraRole.FRAMES, _reader(c, frozenset({CameraRole.FRAMES})))
+
+    def pair(self, config: BaseModel) -> tuple[EventCamera, FrameCamera]:
+        """Both cameras over one reader and one clock; to be used in one process, both to be read."""
+        c = _own(config)
+        reader = _reader(c, _BOTH)
+        return (
+            ReplayCamera[EventPacket](c, CameraRole.EVENTS, reader),
+            ReplayCamera[Frame](c, CameraRole.FRAMES, reader),
+        )
+
+    def rig_facts(self, config: BaseModel) -> RigFacts | None:
+        """What the recording tells of its rig; None when it does not (see `Recording.rig_facts`).
+
+        Raises:
+            RecordingError: it cannot be read.
+        """
+        c = _own(config)
+        with open_recording(c.path, deadline_s=c.deadline_s) as r:
+            return r.rig_facts()
+
+
+def _own(config: BaseModel) -> ReplayConfig:
+    if not isinstance(config, ReplayConfig):
+        raise CameraError(f"replay: got the configuration of another driver ({type(config).__name__})")
+    return config
+
+
+def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
+    return ReplayReader(c.path, roles, speed=c.speed, loop=c.loop, deadline_s=c.deadline_s)
+
+
+def _capabilities(info: RecordingInfo | None) -> Capabilities:
+    return Capabilities(
+        live=False,
+        seekable=True,
+        triggers=info is not None and info.has_triggers,
+        exposure_stamps=info is not None and info.image_size is not None,
+        event_clock=True,
+        settings=("loop", "speed"),
+    )
+
+
+def _rate(recording: Recording) -> float:
+    """Frames per second by the median distance of their starts; 0 for fewer than two frames."""
+    starts = np.array([t[0] for t in recording.frame_times_us()], np.int64)
+    if len(starts) < 2:
+        return 0.0
+    period = float(np.median(np.diff(starts)))
+    return 1e6 / period if period > 0 else 0.0
+
+
+DRIVER = ReplayDriver()

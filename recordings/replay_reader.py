@@ -1,0 +1,411 @@
+"""One recording, read ahead by a thread and handed to the two cameras of a replayed rig at its pace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from capture.camera import CameraRole, EndOfStream, Progress
+from capture.errors import CameraError, HalfmirrorError, UsageError
+from capture.packets import EventPacket, Frame
+from recordings.open import open_recording, require_events, require_frames
+from recordings.recording import ReadCancelled, Recording
+from recordings.replay_clock import ReplayClock, checked_speed
+
+# Read ahead at most this many items of each kind: enough for the pace, constant memory.
+READ_AHEAD = {CameraRole.EVENTS: 32, CameraRole.FRAMES: 8}
+# A seek also reads the events of this time before the exposure, for restorers that want a margin.
+PREROLL_US = 100_000
+# A replay that starts this late on the common axis (a restarted worker) begins where the others are.
+LATE_US = 500_000
+
+
+class UnusableRecording(CameraError, UsageError):
+    """A recording that cannot be replayed (further). To try again would meet the same file."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What to read: one pass over the recording, or its part from a seek on."""
+
+    epoch: int
+    offset_us: int  # file time + this = axis time; laps of a loop lie one after another on the axis
+    start_us: int | None
+    first_frame_us: int | None  # frames that began before this only belong to the preroll
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An item read ahead; `item` None = the end."""
+
+    item: EventPacket | Frame | None
+    axis_us: int
+    job: _Job
+    ready_ns: int
+
+
+class ReplayReader:
+    """Reads one recording for one or two cameras.
+
+    Args:
+        path: the recording.
+        roles: which cameras take items; those of the other kind are left out.
+        speed: 0.1 … 8 times real time, 0 = as fast as possible.
+        loop: begin again at the end; each lap is a new epoch.
+        deadline_s: see `open_recording`.
+
+    Both cameras must be read: what one of them does not take stops the other after `READ_AHEAD` items.
+    Nothing is ever dropped.
+    """
+
+    def __init__(
+        self, path: Path, roles: frozenset[CameraRole], *, speed: float, loop: bool, deadline_s: float
+    ) -> None:
+        self._path, self._roles, self._deadline_s = path, roles, deadline_s
+        self._speed, self._loop = speed, loop
+        self._recording: Recording | None = None
+        self._times: list[tuple[int, int | None]] = []
+        self._clock = ReplayClock(0, speed, 0)
+        self._cond = threading.Condition()
+        self._queues: dict[CameraRole, deque[_Waiting]] = {r: deque() for r in CameraRole}
+        self._opened: set[CameraRole] = set()
+        self._running: set[CameraRole] = set()
+        self._thread: threading.Thread | None = None
+        self._job: _Job | None = None
+        self._current = _Job(-1, 0, None, None)
+        self._frame = -1  # place in the list of frames of the one shown last
+        self._failure: HalfmirrorError | None = None
+        self._at_end = False
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def open(self, role: CameraRole, progress: Progress | None) -> Recording:
+        """Open for one camera; the file is opened by the first of them.
+
+        Raises:
+            UnusableRecording: it cannot be read, or it lacks a stream that is wanted.
+        """
+        with self._cond:
+            if self._recording is None:
+                self._recording = self._open(progress)
+            self._opened.add(role)
+            return self._recording
+
+    def _open(self, progress: Progress | None) -> Recording:
+        try:
+            r = open_recording(self._path, deadline_s=self._deadline_s)
+            try:
+                if CameraRole.EVENTS in self._roles:
+                    require_events(r)
+                if CameraRole.FRAMES in self._roles:
+                    require_frames(r)
+                self._times = r.frame_times_us(progress)
+            except BaseException:
+                r.close()
+                raise
+        except UsageError:
+            raise
+        except HalfmirrorError as e:
+            raise UnusableRecording(str(e)) from e
+        return r
+
+    def close(self, role: CameraRole) -> None:
+        """One camera is done; the last one closes the file."""
+        self.stop(role)
+        with self._cond:
+            self._opened.discard(role)
+            if self._opened:
+                return
+            recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.close()
+
+    def start(self, role: CameraRole, epoch_ns: int) -> None:
+        """One camera begins to deliver; the first one starts the clock, from the recording's beginning."""
+        with self._cond:
+            if self._recording is None:
+                raise CameraError(f"replay:{self._path}: is not open; open it before it is started")
+            if role in self._running:
+                return
+            first = not self._running
+            self._running.add(role)
+            if not first:
+                return
+            now = time.monotonic_ns()
+            info = self._recording.info
+            self._clock = ReplayClock(info.start_us, self._speed, epoch_ns or now)
+            self._frame, self._failure = -1, None
+            late = 0 if not epoch_ns else int((now - epoch_ns) / 1000 * self._speed)
+            if late > LATE_US:
+                span = max(1, info.end_us - info.start_us)
+                late = late % span if self._loop else min(late, span)
+                self._begin_at(info.start_us + late, now)
+            else:
+                self._begin(_Job(self._current.epoch + 1, 0, None, None))
+            self._thread = threading.Thread(target=self._pump, name="replay", daemon=True)
+            self._thread.start()
+
+    def stop(self, role: CameraRole) -> None:
+        """One camera stops; the last one stops the reading."""
+        with self._cond:
+            self._running.discard(role)
+            self._queues[role].clear()
+            self._cond.notify_all()
+            if self._running or self._thread is None:
+                return
+            thread, self._thread = self._thread, None
+            if self._recording is not None:
+                self._recording.cancel()
+        thread.join(2.0)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def take(self, role: CameraRole, timeout_s: float) -> EventPacket | Frame | None:
+        """The next item of one camera once it is due; see `Camera.read`."""
+        deadline = time.monotonic() + timeout_s
+        queue = self._queues[role]
+        with self._cond:
+            while role in self._running:
+                now = time.monotonic_ns()
+                wait_s = 1e9
+                if queue:
+                    head = queue[0]
+                    due = self._clock.due_ns(head.axis_us, now)
+                    if head.item is None and self._clock.paused:
+                        due = None  # standing on the last picture is not the end
+                    if due is not None and due <= now:
+                        if head.item is None:
+                            self._at_end = True
+                            raise EndOfStream
+                        queue.popleft()
+                        return self._hand_out(head, due)
+                    wait_s = wait_s if due is None else (due - now) / 1e9
+                elif self._failure is not None:
+                    raise UnusableRecording(str(self._failure)) from self._failure
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._cond.wait(min(left, wait_s))
+        return None
+
+    def _hand_out(self, w: _Waiting, due: int) -> EventPacket | Frame:
+        self._cond.notify_all()
+        self._current = w.job
+        self._clock.handed_out(w.axis_us)
+        assert w.item is not None
+        if isinstance(w.item, Frame):
+            self._frame = self._place(int(w.item.device_start_ns or 0) // 1000)
+        # An item that waits for its reader arrived when it was due, not when it is fetched.
+        return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.job.epoch)
+
+    def _place(self, time_us: int) -> int:
+        """Place in the list of the last frame that began at or before a time; -1 = none."""
+        return bisect_right(self._times, time_us, key=lambda t: t[0]) - 1
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """pause, play, step(n), seek(time_us), speed(factor), loop(on), set(speed, loop), status.
+
+        Returns the state after it: `time_us`, `start_us`, `end_us`, `paused`, `speed`, `loop`, `epoch`,
+        `frame` (place of the one shown or sought last, -1 none), `frames` (how many), `at_end`.
+
+        Raises:
+            CameraError: unknown request, or not running.
+            UsageError: an argument is missing or out of range.
+        """
+        with self._cond:
+            if self._recording is None or not self._running:
+                raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
+            now = time.monotonic_ns()
+            if verb == "pause":
+                self._clock.pause()
+            elif verb == "play":
+                self._clock.play(now)
+                if self._at_end:
+                    self._begin_at(self._recording.info.start_us, now)
+            elif verb == "step":
+                self._step(_integer(arguments, "n", 1), now)
+            elif verb == "seek":
+                self._begin_at(_integer(arguments, "time_us"), now)
+            elif verb == "speed":
+                self._set_speed(arguments.get("factor"), now)
+            elif verb == "loop":
+                self._loop = bool(arguments.get("on", True))
+                self._refill_after_end()
+            elif verb == "set":
+                self._set(arguments, now)
+            elif verb != "status":
+                raise CameraError(f"replay:{self._path}: does not know the request {verb!r}")
+            self._cond.notify_all()
+            return self._status()
+
+    def _status(self) -> dict[str, Any]:
+        assert self._recording is not None
+        info = self._recording.info
+        return {
+            "time_us": self._clock.reached_us - self._current.offset_us,
+            "start_us": info.start_us, "end_us": info.end_us, "paused": self._clock.paused,
+            "speed": self._speed, "loop": self._loop, "epoch": self._current.epoch,
+            "frame": self._frame, "frames": len(self._times), "at_end": self._at_end,
+        }  # fmt: skip
+
+    def _set(self, arguments: dict[str, Any], now: int) -> None:
+        unknown = set(arguments) - {"speed", "loop"}
+        if unknown:
+            raise UsageError(f"replay: unknown setting {', '.join(sorted(unknown))}; known: loop, speed")
+        if "speed" in arguments:
+            self._set_speed(arguments["speed"], now)
+        if "loop" in arguments:
+            self._loop = bool(arguments["loop"])
+            self._refill_after_end()
+
+    def _set_speed(self, value: object, now: int) -> None:
+        self._speed = checked_speed(value)
+        self._clock.set_speed(self._speed, now)
+
+    def _step(self, n: int, now: int) -> None:
+        """Show the frame `n` places on (negative: back), then stand."""
+        if not self._times:
+            raise CameraError(f"replay:{self._path}: has no frames to step by")
+        target = min(max(self._frame + n, 0), len(self._times) - 1)
+        if target == self._frame:
+            self._clock.pause()
+            return
+        if target == self._frame + 1 and self._job is None and not self._at_end:
+            # The next one: reading goes on without a jump, so recurrent networks keep their state.
+            start, end = self._times[target]
+            self._clock.step_to((start if end is None else end) + self._current.offset_us)
+            return
+        self._clock.pause()
+        self._begin_at(self._times[target][0], now)
+
+    def _begin_at(self, time_us: int, now: int) -> None:
+        """Seek: a new epoch, from the frame whose exposure began last before a time."""
+        assert self._recording is not None
+        info = self._recording.info
+        time_us = min(max(time_us, info.start_us), info.end_us)
+        place = self._place(time_us)
+        first_frame: int | None = None
+        shown_us = start = time_us
+        if self._times:
+            first_frame, end = self._times[max(place, 0)]
+            start = first_frame - PREROLL_US
+            shown_us = first_frame if end is None else end
+            self._frame = max(place, 0)
+        self._clock.jump(shown_us, now)
+        self._begin(_Job(self._current.epoch + 1, 0, start, first_frame))
+
+    def _begin(self, job: _Job) -> None:
+        """Hand a job to the reading thread; what was read ahead for the last one is dropped."""
+        if self._failure is not None and self._recording is not None:
+            self._failure = None  # a seek may lead past the damage
+        self._job, self._current, self._at_end = job, job, False
+        for q in self._queues.values():
+            q.clear()
+        if self._recording is not None:
+            self._recording.cancel()
+
+    def _refill_after_end(self) -> None:
+        """Loop switched on when everything is read already: the next lap follows."""
+        ends = [q for q in self._queues.values() if q and q[-1].item is None]
+        if self._loop and ends:
+            last = ends[0][-1]
+            for q in ends:
+                q.pop()
+            self._at_end = False
+            self._job = self._next_lap(last.job)
+
+    # -- the reading thread -------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._cond:
+                while self._thread is me and self._job is None:
+                    self._cond.wait()
+                if self._thread is not me or self._recording is None or self._job is None:
+                    return
+                job, self._job = self._job, None
+                try:
+                    # Begun under the lock: `items` lifts a cancellation, which must not be a later one's.
+                    items = self._recording.items(job.start_us)
+                except HalfmirrorError as e:
+                    self._fail(e)
+                    continue
+            try:
+                count = self._read_ahead(me, job, items)
+            except ReadCancelled:
+                continue
+            except HalfmirrorError as e:
+                with self._cond:
+                    if self._thread is me and self._job is None:
+                        self._fail(e)
+                continue
+            with self._cond:
+                if count is not None and self._thread is me and self._job is None:
+                    if self._loop and count:
+                        self._job = self._next_lap(job)
+                    else:
+                        self._put_end(job)
+
+    def _fail(self, e: HalfmirrorError) -> None:
+        self._failure = e
+        self._cond.notify_all()
+
+    def _next_lap(self, job: _Job) -> _Job:
+        assert self._recording is not None
+        info = self._recording.info
+        return _Job(job.epoch + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
+
+    def _put_end(self, job: _Job) -> None:
+        """Due with the last item, so that a reader of either kind meets it in time."""
+        assert self._recording is not None
+        now = time.monotonic_ns()
+        for role in self._roles:
+            end = _Waiting(None, self._recording.info.end_us + job.offset_us, job, now)
+            self._queues[role].append(end)
+        self._cond.notify_all()
+
+    def _read_ahead(self, me: threading.Thread, job: _Job, items: Iterator[EventPacket | Frame]) -> int | None:
+        """Fill the queues; how many items, None when the job was given up."""
+        count = 0
+        for item in items:
+            role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
+            if isinstance(item, Frame):
+                start = int(item.device_start_ns or 0) // 1000
+                axis = start if item.device_end_ns is None else item.device_end_ns // 1000
+                if job.first_frame_us is not None and start < job.first_frame_us:
+                    continue
+            else:
+                axis = item.complete_until_us
+            if role not in self._roles:
+                continue
+            with self._cond:
+                while self._thread is me and self._job is None and self._full(role):
+                    self._cond.wait()
+                if self._thread is not me or self._job is not None:
+                    return None
+                count += 1
+                waiting = _Waiting(item, axis + job.offset_us, job, time.monotonic_ns())
+                self._queues[role].append(waiting)
+                self._cond.notify_all()
+        return count
+
+    def _full(self, role: CameraRole) -> bool:
+        return len(self._queues[role]) >= READ_AHEAD[role]
+
+
+def _integer(arguments: dict[str, Any], name: str, otherwise: int | None = None) -> int:
+    value = arguments.get(name, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"replay: {name} must be a number, got {value!r}")
+    return int(value)
