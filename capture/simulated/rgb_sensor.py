@@ -1,0 +1,128 @@
+"""The frame sensor: light gathered over the exposure, with noise, a tone curve and 8 bits.
+
+The exposure is the mean of many instants in **linear** light, close enough together that nothing moves more
+than about one pixel between them; only then come shot noise (electrons), read noise, the tone curve and the
+rounding. Blur that is averaged after the tone curve is a common mistake of synthetic data.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from capture.packets import PixelLayout
+from capture.simulated.scene import View
+from capture.simulated.textures import srgb_from_linear
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+SUBFRAME_PX = 1.25
+"""Motion between two sub-frames, in image pixels; about the width of the lens's spot, so that none shows."""
+
+_TONE_STEPS = 1 << 14
+
+_BAYER: dict[PixelLayout, tuple[int, int, int, int]] = {
+    PixelLayout.BAYER_RGGB: (0, 1, 1, 2),
+    PixelLayout.BAYER_GRBG: (1, 0, 2, 1),
+    PixelLayout.BAYER_GBRG: (1, 2, 0, 1),
+    PixelLayout.BAYER_BGGR: (2, 1, 1, 0),
+}
+"""Channel (R 0, G 1, B 2) at the pixels (0, 0), (0, 1), (1, 0), (1, 1), row first."""
+
+
+class FrameSensorConfig(BaseModel):
+    """The frame sensor's figures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: PixelLayout = Field(default=PixelLayout.RGB, description="rgb, gray or one of the Bayer layouts")
+    tone: Literal["linear", "srgb"] = Field(default="srgb", description="how pixel values relate to light")
+    gain: float = Field(default=1.0, gt=0.0, le=64.0, description="1 = white paper just saturates")
+    full_well_e: float = Field(
+        default=12_000.0, ge=10.0, le=1e7, description="electrons at saturation, at gain 1"
+    )
+    read_noise_e: float = Field(default=6.0, ge=0.0, le=1e4, description="read noise, electrons rms")
+    shot_noise: bool = Field(default=True, description="photon noise")
+
+    def ideal(self) -> FrameSensorConfig:
+        """The same sensor without noise; tone curve and 8 bits stay."""
+        return self.model_copy(update={"shot_noise": False, "read_noise_e": 0.0})
+
+
+class FrameSensor:
+    """Makes 8-bit frames of a view.
+
+    Args:
+        config: its figures.
+        view: what it looks at.
+        seed: of the noise; noise depends on the frame's number too, so frames can be made in any order.
+    """
+
+    def __init__(self, config: FrameSensorConfig, view: View, seed: int) -> None:
+        self.config, self.view, self.seed = config, view, seed
+        self._times, self._moved = view.path()
+        levels = np.arange(_TONE_STEPS, dtype=np.float32) / (_TONE_STEPS - 1)
+        tone = srgb_from_linear(levels.astype(np.float32)) if config.tone == "srgb" else levels
+        self._tone = np.rint(255.0 * tone).astype(np.uint8)
+
+    def subframes(self, start_s: float, end_s: float) -> int:
+        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
+        loop = self.view.scene.loop_s
+        a, b = start_s % loop, start_s % loop + (end_s - start_s)
+        at = np.interp([a, min(b, loop), max(0.0, b - loop)], self._times, self._moved)
+        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 6, 160))
+
+    def exposed(self, start_s: float, end_s: float) -> F32:
+        """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32."""
+        n = self.subframes(start_s, end_s)
+        total = np.zeros((self.view.height, self.view.width, 1 if self.view.gray else 4), np.float32)
+        for k in range(n):
+            cv2.accumulate(self.view.draw(start_s + (k + 0.5) * (end_s - start_s) / n), total)
+        total *= np.float32(1.0 / n)
+        return np.ascontiguousarray(total[..., 0] if self.view.gray else total[..., :3])
+
+    def develop(self, light: F32, noise: np.random.Generator | None = None) -> U8:
+        """Light → 8 bits: mosaic, noise (none without a generator), gain, saturation, tone curve.
+
+        Args:
+            light: (H, W) or (H, W, 3) float32, 1 = white paper.
+            noise: the frame's own generator.
+
+        Returns:
+            (H, W) or (H, W, 3) uint8, of the configured layout.
+        """
+        c = self.config
+        if c.layout in _BAYER:
+            mosaic = np.empty(light.shape[:2], np.float32)
+            for k, channel in enumerate(_BAYER[c.layout]):
+                mosaic[k // 2 :: 2, k % 2 :: 2] = light[k // 2 :: 2, k % 2 :: 2, channel]
+            light = mosaic
+        well = np.float32(c.full_well_e)
+        value = light * np.float32(c.gain)
+        if noise is not None and (c.shot_noise or c.read_noise_e > 0):
+            # Electrons: variance = count (shot) + read². The Gaussian stands for Poisson from some ten up.
+            variance = np.clip(light, 0.0, None) / well if c.shot_noise else np.zeros_like(light)
+            variance += np.float32((c.read_noise_e / c.full_well_e) ** 2)
+            value += np.float32(c.gain) * np.sqrt(variance) * noise.standard_normal(light.shape, np.float32)
+        index = np.clip(value, 0.0, 1.0) * np.float32(_TONE_STEPS - 1) + np.float32(0.5)
+        return np.ascontiguousarray(self._tone[index.astype(np.uint16)])
+
+    def frame(self, number: int, start_s: float, end_s: float, *, noisy: bool = True) -> U8:
+        """The picture of one exposure, as the camera gives it."""
+        noise = np.random.default_rng([self.seed, 21, number]) if noisy else None
+        return self.develop(self.exposed(start_s, end_s), noise)
+
+    def sharp(self, t_s: float) -> U8:
+        """The truth: what an endless short, noise-free exposure at `t_s` would show, same tone and size.
+
+        Gray or RGB; a Bayer sensor's truth is RGB.
+        """
+        light = self.view.light(t_s) * np.float32(self.config.gain)
+        index = np.clip(light, 0.0, 1.0) * np.float32(_TONE_STEPS - 1) + np.float32(0.5)
+        return np.ascontiguousarray(self._tone[index.astype(np.uint16)])
