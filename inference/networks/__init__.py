@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "efnet": ("efnet", "EFNet", {}),
     "gem": ("gem", "GEM", {}),
+    "sc-net": ("sc_net", "SCNet", {}),
+    "stra": ("sc_net", "SCNet", {"spiking": "off"}),
     "cdvd-tsp": ("cdvd_tsp", "CDVDTSP", {}),
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),

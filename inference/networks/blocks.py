@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,3 +29,15 @@ def require_multiple(x: Tensor, multiple: int, network: str) -> None:
         raise ValueError(
             f"{network} takes sides that are multiples of {multiple}, not {width}×{height}; pad or crop first"
         )
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Lay the weights out so that convolutions run channels-last, the fastest layout on CPUs and with fp16.
+
+    As `net.to(memory_format=torch.channels_last)`, but for networks too that hold weights of five axes. Inputs
+    of four axes should be given in the same layout. Changes and returns `net`.
+    """
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return net
