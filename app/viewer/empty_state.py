@@ -21,9 +21,8 @@ class EmptyState(QWidget):
         super().__init__(parent)
         self.sentence = QLabel()
         self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.sentence.setTextFormat(Qt.TextFormat.PlainText)  # it may quote anything
         self.sentence.setWordWrap(True)
-        self.sentence.setMaximumWidth(620)
-        self.sentence.setMinimumWidth(280)
         self.sentence.setFont(theme.text_font(self.font(), pixels=15))
         self.action = QPushButton()
         self.action.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -42,5 +41,6 @@ class EmptyState(QWidget):
             # A wrapped label in a centred layout takes its narrowest form unless it is told its width.
             width = self.sentence.fontMetrics().horizontalAdvance(sentence) + 8
             self.sentence.setFixedWidth(max(280, min(620, width)))
+            self.sentence.setFixedHeight(self.sentence.heightForWidth(self.sentence.width()) + 4)
         self.action.setText(action)
         self.action.setVisible(bool(action))

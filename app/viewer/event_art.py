@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
 from app.viewer import theme
+from app.viewer.words import sentence
 from capture.packets import Events
 
 U8 = NDArray[np.uint8]
@@ -87,6 +88,7 @@ class EventArtist:
         self._done: tuple[Hashable, U8] | None = None
         self._asked: Hashable = None
         self._ended = False
+        self.fault = ""  # why the last commission could not be drawn
         self._thread: threading.Thread | None = None
 
     def ask(self, commission: Commission) -> None:
@@ -126,7 +128,11 @@ class EventArtist:
                 if self._ended or self._waiting is None:
                     return
                 job, self._waiting = self._waiting, None
-            art = draw_events(job.events, job.now_us, job.decay_us, job.image_from_event, job.size)
+            try:
+                art = draw_events(job.events, job.now_us, job.decay_us, job.image_from_event, job.size)
+            except Exception as error:  # one bad packet must not end all drawing
+                self.fault = f"events cannot be drawn: {sentence(error)}"
+                continue
             with self._wake:
                 if self._asked is not None:
-                    self._done = (job.key, art)
+                    self._done, self.fault = (job.key, art), ""

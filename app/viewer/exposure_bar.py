@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
 from app.viewer import icons, theme
 from app.viewer.latent_slider import LatentSlider
 from app.viewer.words import microseconds, milliseconds
+
+_STATES = {
+    "live": "The picture is live",
+    "playing": "The recording plays",
+    "paused": "The recording stands still: Space plays",
+    "ended": "The recording is at its end: Space plays it again",
+    "back to live": "Let the held frame go (Esc)",
+    "go on": "Let the held frame go (Esc)",
+}
 
 
 class ExposureBar(QWidget):
@@ -31,16 +41,14 @@ class ExposureBar(QWidget):
         self.instant = QLabel("")
         self.slow = _button("slow motion", "Play through this one exposure in a loop (S)", "play")
         self.slow.setCheckable(True)
-        self.back = _button("back to live", "Let the held frame go (Esc)")
-        self.back.setStyleSheet(f"color: {theme.ACCENT.name()};")
+        self.back = _button("live", "")
         metrics = self.fontMetrics()
         self.length.setMinimumWidth(theme.widest(metrics, "exposure 000.0 ms"))
         self.instant.setMinimumWidth(theme.widest(metrics, "0.00 · 000 000 µs"))
-        # The place of the button is kept while there is nothing to let go, so that nothing moves.
-        policy = self.back.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.back.setSizePolicy(policy)
-        self.back.hide()
+        self.back.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.back.setIcon(icons.icon("dot"))
+        self._reserve(self.back, *_STATES)
+        self._reserve(self.slow, "slow motion", "restoring…")
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 4, 8, 2)
         row.setSpacing(12)
@@ -50,7 +58,16 @@ class ExposureBar(QWidget):
         self.slow.clicked.connect(self.slow_motion)
         self.back.clicked.connect(self.live)
         self._note = ""
-        self.set_exposure(None, 0.5)
+        self.clear()
+
+    @staticmethod
+    def _reserve(button: QToolButton, *texts: str) -> None:
+        """Make room for the widest of its texts, so that nothing moves when it changes."""
+        widths = []
+        for text in texts:
+            button.setText(text)
+            widths.append(button.sizeHint().width())
+        button.setMinimumWidth(max(widths))
 
     def set_exposure(self, length_us: float | None, latent: float) -> None:
         """What is shown: the exposure's length (None unknown) and the instant in it, 0…1."""
@@ -60,6 +77,12 @@ class ExposureBar(QWidget):
         at = self.slider.value
         text = f"{at:.2f}" if length_us is None else f"{at:.2f} · {microseconds(at * length_us)}"
         self.instant.setText(self._note or text)
+
+    def clear(self) -> None:
+        """Nothing is open."""
+        self.set_fixed(None)
+        self.set_exposure(None, 0.5)
+        self.set_mode(held=False, slow=False, waiting=False, state="")
 
     def set_fixed(self, at: float | None, network: str = "") -> None:
         """The one instant that the network gives; None when it gives any."""
@@ -77,14 +100,23 @@ class ExposureBar(QWidget):
             else f"{network or 'This network'} restores one instant only: no slow motion."
         )
 
-    def set_mode(self, *, held: bool, slow: bool, waiting: bool, recording: bool = False) -> None:
-        """Whether a frame is held, loops, and is being restored at another instant."""
+    def set_mode(
+        self, *, held: bool, slow: bool, waiting: bool, recording: bool = False, state: str = "live"
+    ) -> None:
+        """Whether a frame is held, loops, and is being restored at another instant.
+
+        `state` is the word at the right end while nothing is held: live, playing, paused or ended.
+        """
         self.slider.set_active(held)
-        self.back.setVisible(held)
-        self.back.setText("go on" if recording else "back to live")
+        state = ("go on" if recording else "back to live") if held else state
+        if state != self.back.text():
+            running = state in ("live", "playing")
+            self.back.setText(state)
+            self.back.setIcon(icons.icon("dot" if running else "resume") if state else QIcon())
+            self.back.setStyleSheet(f"color: {(theme.ACCENT if running or held else theme.QUIET).name()};")
+            self.back.setToolTip(_STATES.get(state, ""))
         self.slow.setChecked(slow)
         self.slow.setText("restoring…" if slow and waiting else "slow motion")
-        self.slow.setIcon(icons.icon("pause" if slow else "play"))
 
 
 def _button(text: str, tip: str, name: str = "") -> QToolButton:

@@ -13,7 +13,7 @@ SIZE = 16
 
 
 def icon(name: str) -> QIcon:
-    """One of `play`, `pause`, `back`, `forward`, `loop`, `full`.
+    """One of `play`, `pause`, `back`, `forward`, `loop`, `full`, `dot`, `resume`.
 
     Raises:
         KeyError: any other name.
@@ -74,6 +74,16 @@ def _loop(p: QPainter, c: QColor) -> None:
     p.drawPolygon(QPolygonF([QPointF(9.5, 0.5), QPointF(14.5, 3.5), QPointF(9.5, 6.5)]))
 
 
+def _dot(p: QPainter, _c: QColor) -> None:
+    p.setBrush(theme.ACCENT)
+    p.drawEllipse(QRectF(4.5, 4.5, 7, 7))
+
+
+def _resume(p: QPainter, _c: QColor) -> None:
+    p.setBrush(theme.ACCENT)
+    _triangle(p, 4, 9)
+
+
 def _full(p: QPainter, c: QColor) -> None:
     p.setBrush(Qt.BrushStyle.NoBrush)
     p.setPen(QPen(c, 1.6))
@@ -83,4 +93,5 @@ def _full(p: QPainter, c: QColor) -> None:
 
 _DRAW: dict[str, Callable[[QPainter, QColor], None]] = {
     "play": _play, "pause": _pause, "back": _back, "forward": _forward, "loop": _loop, "full": _full,
+    "dot": _dot, "resume": _resume,
 }  # fmt: skip

@@ -55,7 +55,7 @@ MOUSE: tuple[tuple[str, str], ...] = (
     ("double click", "Fit the picture"),
 )
 
-_SHOWN = {"Left": "←", "Right": "→"}
+_SHOWN = {"Left": "←", "Right": "→", ",": "comma", ".": "period"}
 
 
 def shown(key: str) -> str:

@@ -43,7 +43,11 @@ class Player:
         self._play_on = False  # a recording that was playing when its frame was held
         self._seek_to: int | None = None
         self._sought_at = -1.0
-        session.start()
+        try:
+            session.start()
+        except BaseException:
+            session.stop()  # what had already come up
+            raise
         if session.is_recording and speed != 1.0:
             session.command("speed", factor=speed)
         if session.is_recording and loop:

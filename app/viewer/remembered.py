@@ -84,7 +84,11 @@ class Remembered:
         """Recordings opened before, the newest first."""
         value = self._store.value("source/recent")
         values = [value] if isinstance(value, str) else value
-        return [v for v in values if isinstance(v, str) and v] if isinstance(values, list) else []
+        return (
+            [v for v in values if isinstance(v, str) and v and v.isprintable()]
+            if isinstance(values, list)
+            else []
+        )
 
     def opened(self, path: str) -> None:
         """A recording was opened: first of the recent ones."""

@@ -33,6 +33,13 @@ def pill(player: Player) -> str:
     return ""
 
 
+def word(player: Player) -> str:
+    """What time does: live, playing, paused or ended."""
+    if not player.recording:
+        return "live"
+    return "ended" if player.ended else "paused" if player.showing.paused else "playing"
+
+
 def nothing(
     window: ViewerWindow, player: Player | None, status: SessionStatus | None
 ) -> tuple[str, str, Callable[[], object]] | None:

@@ -14,6 +14,7 @@ from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
 
 NAMES_FROM = 1160  # width of the window from which the workers' names fit
+FIGURES_FROM = 1000  # and the re-blur residual and the contrast threshold
 
 
 class StatusStrip(QWidget):
@@ -42,6 +43,7 @@ class StatusStrip(QWidget):
             row.addWidget(w)
         row.addWidget(_rule())
         row.addWidget(self.losses, 1)
+        row.addWidget(_rule())
         for w in (self.exposure, self.reblur, self.contrast):
             row.addWidget(w)
         row.addSpacing(4)
@@ -51,8 +53,8 @@ class StatusStrip(QWidget):
             "Re-blur residual: the sharp pictures, blurred again, against the frame (grey levels, RMS)"
         )
         self.contrast.setToolTip("Contrast threshold c: change of log intensity that one event stands for")
-        for w in (self.reblur, self.contrast):
-            w.hide()
+        self._has_reblur = self._has_contrast = False
+        self._arrange()
         self.workers.restart.connect(self.restart)
 
     def set_status(self, s: SessionStatus, paint_hz: float = 0.0) -> None:
@@ -86,23 +88,44 @@ class StatusStrip(QWidget):
 
     def set_picture(self, p: Picture) -> None:
         """What the picture on screen says of itself."""
+        residual = p.figures.get("reblur_residual")
+        reblur = "" if residual is None else f"re-blur {residual:.1f}"
+        contrast = contrast_text(p.figures)
+        self._has_reblur = self._has_reblur or bool(reblur)
+        self._has_contrast = self._has_contrast or bool(contrast)
+        self.reblur.set(reblur or "re-blur –")
+        self.contrast.set(contrast or "c –")
         if p.source:
             self.exposure.set(f"exposure: {p.source} ±{_uncertainty(p.uncertainty_us)}")
-            self.exposure.setToolTip(SOURCES.get(p.source, ""))
+            lines = (SOURCES.get(p.source, ""), reblur, contrast)
+            self.exposure.setToolTip("\n".join(t for t in lines if t))
         else:
             self.exposure.set("exposure: unknown", theme.ACCENT)
             self.exposure.setToolTip(p.refusal)
-        residual = p.figures.get("reblur_residual")
-        self.reblur.setVisible(residual is not None)
-        if residual is not None:
-            self.reblur.set(f"re-blur {residual:.1f}")
-        c = contrast_text(p.figures)
-        self.contrast.setVisible(bool(c))
-        self.contrast.set(c)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """A figure that a picture has had keeps its place; in a narrow window it is in the tooltip."""
+        roomy = self.width() >= FIGURES_FROM
+        self.reblur.setVisible(roomy and self._has_reblur)
+        self.contrast.setVisible(roomy and self._has_contrast)
+
+    def clear(self) -> None:
+        """Nothing is open, or nothing has come yet."""
+        for label, text in (
+            (self.speed, "– fps"), (self.latency, "– ms"), (self.age, "age –"), (self.exposure, ""),
+        ):  # fmt: skip
+            label.set(text)
+        self.exposure.setToolTip("")
+        self.losses.set("", False, "")
+        self._has_reblur = self._has_contrast = False
+        self._arrange()
+        self.workers.set_workers(())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Names of workers only where there is room."""
         self.workers.set_compact(self.width() < NAMES_FROM)
+        self._arrange()
         super().resizeEvent(event)
 
 

@@ -37,7 +37,7 @@ class Actions:
         for view in View:
             action = self._by_name[f"view {view.value}"]
             action.setCheckable(True)
-            action.setData(view)
+            action.setData(view.value)
             self.views.addAction(action)
         for name in ("slow", "loop", "full"):
             self._by_name[name].setCheckable(True)
@@ -129,7 +129,7 @@ class TopBar(QWidget):
         self.view.setText(f"View  {view.value}")
         self._actions[f"view {view.value}"].setChecked(True)
         for action in self._events_group.actions():
-            action.setChecked(action.data() == events)
+            action.setChecked(action.data() == events.value)
 
     def _menu(self, names: str) -> QMenu:
         menu = QMenu(self)
@@ -143,17 +143,17 @@ class TopBar(QWidget):
     def _build_view_menu(self) -> QMenu:
         menu = QMenu(self)
         menu.addActions(self._actions.views.actions())
-        self._actions.views.triggered.connect(lambda a: self.view_chosen.emit(a.data()))
+        self._actions.views.triggered.connect(lambda a: self.view_chosen.emit(View(a.data())))
         menu.addSeparator()
         self._events_group = QActionGroup(self)
         events = menu.addMenu("Events	E")
         for mode in EventsMode:
             action = QAction(mode.value.capitalize(), self)
             action.setCheckable(True)
-            action.setData(mode)
+            action.setData(mode.value)
             self._events_group.addAction(action)
             events.addAction(action)
-        self._events_group.triggered.connect(lambda a: self.events_chosen.emit(a.data()))
+        self._events_group.triggered.connect(lambda a: self.events_chosen.emit(EventsMode(a.data())))
         menu.addActions([self._actions["fit"], self._actions["full"]])
         menu.addSeparator()
         menu.addAction(self._actions["snapshot"])

@@ -149,6 +149,10 @@ class ViewerWindow(QMainWindow):
         wanted = network or self.remembered.network or "edi"
         self.source, self.problem, self._status = name, "", None
         self.picture.clear()
+        self.strip.clear()
+        self.exposure.clear()
+        self.transport.hide()
+        self._toast = ""
         self.setWindowTitle(f"Halfmirror – {name}")
         speed, loop = self._first_speed, self._first_loop
         try:
@@ -306,6 +310,8 @@ class ViewerWindow(QMainWindow):
         self._ticks += 1
         if (done := self._artist.take()) is not None:
             self.picture.set_events_art(done[1])
+        if self._artist.fault:
+            self.say(self._artist.fault)
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         player = self.player
         if player is not None:
@@ -321,8 +327,8 @@ class ViewerWindow(QMainWindow):
             self._look()
 
     def _saved(self, paths: list[Path]) -> None:
-        kinds = ", ".join(q.stem.rsplit("-", 3)[-1] if "side" not in q.stem else "side by side" for q in paths)
-        self.say(f"Saved {kinds}: {paths[-1]}", 8.0)
+        what = "Saved blurred, sharp and side by side" if len(paths) > 1 else "Saved the blurred frame"
+        self.say(f"{what} in {paths[-1].parent}", 8.0)
 
     def _show(self) -> None:
         """Put the player's picture and mode on screen."""
@@ -333,7 +339,10 @@ class ViewerWindow(QMainWindow):
         looping = s.mode is Mode.SLOW_MOTION
         self.keys["slow"].setChecked(looping)
         self.keys["loop"].setChecked(player.loop)
-        self.exposure.set_mode(held=s.held, slow=looping, waiting=s.waiting, recording=player.recording)
+        state = states.word(player)
+        self.exposure.set_mode(
+            held=s.held, slow=looping, waiting=s.waiting, recording=player.recording, state=state
+        )
         self.transport.set_playing(not (s.paused or player.ended))
         self.transport.set_speed(player.speed)
         self.transport.set_loop(player.loop)

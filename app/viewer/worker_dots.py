@@ -32,7 +32,7 @@ def describe(worker: WorkerStatus) -> str:
     parts = [f"{worker.name}: {worker.state.value}"]
     if worker.state is CameraState.RUNNING and worker.backlog >= LAGGING:
         parts = [f"{worker.name}: lagging, {worker.backlog} waiting"]
-    if worker.fps > 0:
+    if worker.fps > 0 and worker.state is CameraState.RUNNING:
         parts.append(f"{worker.fps:.1f} a second")
     if worker.restarts:
         parts.append(f"{worker.restarts} restart{'s' if worker.restarts > 1 else ''}")
@@ -153,6 +153,7 @@ class WorkerPopup(QFrame):
         self._worker = worker
         head = QLabel(describe(worker))
         self.text = QLabel(worker.detail or "It says nothing more.")
+        self.text.setTextFormat(Qt.TextFormat.PlainText)  # it may hold anything
         self.text.setWordWrap(True)
         self.text.setMinimumWidth(380)
         self.text.setMaximumWidth(560)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSettings, QStandardPaths
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from app.viewer import theme
@@ -80,6 +81,7 @@ def make_window(remembered: Remembered, clock: Clock, tmp_path: Path) -> Iterato
         window.resize(900, 640)
         window.show()
         window.open_source(source, session.network)
+        assert QTest.qWaitForWindowActive(window)  # else it gets no keys
         run(window, clock, ticks)
         windows.append(window)
         return window

@@ -104,27 +104,46 @@ def _luma(image: np.ndarray) -> np.ndarray:
 
 
 def _texture(width: int, height: int, seed: int) -> np.ndarray:
+    """Shelves of spines: many vertical edges, muted colours, small print."""
     rng = np.random.default_rng(seed)
-    low = cv2.resize(
-        rng.integers(70, 170, (6, 14, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    image = cv2.GaussianBlur(low, (0, 0), height / 40)
-    for _ in range(46):
-        c = tuple(int(v) for v in rng.integers(20, 245, 3))
-        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        r = int(rng.integers(height // 40, height // 8))
-        if rng.random() < 0.5:
-            cv2.circle(image, (x, y), r, c, -1, cv2.LINE_AA)
-        else:
-            box = cv2.boxPoints(((x, y), (2 * r, r), float(rng.integers(0, 180))))
-            cv2.fillPoly(image, [box.astype(np.int32)], c, cv2.LINE_AA)
-    for _ in range(60):
-        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        text = "".join(chr(65 + int(v)) for v in rng.integers(0, 26, 4))
-        cv2.putText(
-            image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, height / 420, (245, 245, 245), 1, cv2.LINE_AA
+    image = np.full((height, width, 3), (52, 47, 44), np.uint8)
+    shelf = height // 3
+    for row in range(3):
+        x = 0
+        while x < width:
+            w = int(rng.integers(shelf // 9, shelf // 4))
+            h = int(shelf * rng.uniform(0.62, 0.92))
+            base = np.array(rng.choice(_SPINES), np.float64) * rng.uniform(0.8, 1.1)
+            c = tuple(int(v) for v in base.clip(0, 255))
+            y1 = (row + 1) * shelf - shelf // 18
+            cv2.rectangle(image, (x, y1 - h), (x + w - 2, y1), c, -1)
+            light = tuple(min(255, v + 50) for v in c)
+            for f in (0.12, 0.85):
+                y = int(y1 - h * f)
+                cv2.line(image, (x + 2, y), (x + w - 4, y), light, max(1, shelf // 80))
+            for j in range(int(rng.integers(3, 8))):
+                y = int(y1 - h * (0.25 + 0.07 * j))
+                half = int(w * rng.uniform(0.1, 0.32))
+                cv2.line(
+                    image, (x + w // 2 - half, y), (x + w // 2 + half, y), (232, 228, 216), max(1, shelf // 90)
+                )
+            x += w
+        cv2.rectangle(
+            image, (0, (row + 1) * shelf - shelf // 18), (width, (row + 1) * shelf), (120, 92, 66), -1
         )
-    return np.ascontiguousarray(image)
+    noise = rng.normal(0, 5, image.shape)
+    return np.ascontiguousarray((image + noise).clip(0, 255).astype(np.uint8))
+
+
+_SPINES = [
+    (146, 62, 54),
+    (62, 88, 118),
+    (196, 176, 138),
+    (74, 98, 76),
+    (178, 120, 60),
+    (92, 76, 104),
+    (206, 200, 190),
+]
 
 
 class FakeSession:

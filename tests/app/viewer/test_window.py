@@ -1,17 +1,394 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QAction, QDropEvent
+from PySide6.QtWidgets import QMenu
+from pytestqt.qtbot import QtBot
+
+from app.session import WorkerStatus
+from app.viewer import dialogs
+from app.viewer.keys import KEYS
+from app.viewer.modes import EventsMode, View
+from app.viewer.remembered import Remembered
+from app.viewer.window import ViewerWindow
+from capture.camera import CameraState
+from capture.errors import CameraError, UsageError
 from tests.app.viewer.conftest import Clock, MakeWindow, run
-from tests.app.viewer.fake_session import FakeSession
+from tests.app.viewer.fake_session import FakeSession, Scene
+
+K = Qt.Key
 
 
-def test_first_picture_is_shown_and_closing_stops_the_session(
-    make_window: MakeWindow, fake: FakeSession, clock: Clock
-) -> None:
-    window = make_window(fake)
-    run(window, clock, 5)
+@pytest.fixture
+def window(make_window: MakeWindow, fake: FakeSession) -> ViewerWindow:
+    return make_window(fake)
+
+
+@pytest.fixture
+def tape(scene: Scene, clock: Clock) -> FakeSession:
+    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
+
+
+def test_pictures_are_shown_and_closing_stops_the_session(window: ViewerWindow, fake: FakeSession) -> None:
     assert window.pages.currentWidget() is window.picture
     assert window.picture.image_size == (96, 64)
     assert window.windowTitle() == "Halfmirror – simulated:handheld"
+    assert not window.transport.isVisible()
     window.close()
     assert fake.calls[-1] == ("stop",)
-    assert not fake.running
+
+
+def test_keys_1_to_5_and_e_choose_what_is_shown(window: ViewerWindow, qtbot: QtBot) -> None:
+    for key, view in zip(
+        (K.Key_2, K.Key_3, K.Key_4, K.Key_5, K.Key_1), [*list(View)[1:], View.WIPE], strict=True
+    ):
+        qtbot.keyClick(window, key)
+        assert window.picture.view is view
+        assert window.top.view.text() == f"View  {view.value}"
+    modes = []
+    for _ in range(3):
+        qtbot.keyClick(window, K.Key_E)
+        modes.append(window.picture.events_mode)
+    assert modes == [EventsMode.INSET, EventsMode.OVERLAY, EventsMode.OFF]
+
+
+def test_events_arrive_on_the_picture(window: ViewerWindow, clock: Clock, qtbot: QtBot) -> None:
+    qtbot.keyClick(window, K.Key_5)
+
+    def drawn() -> bool:
+        run(window, clock, 1)
+        return window.picture._events.array is not None
+
+    qtbot.waitUntil(drawn)
+
+
+def test_arrows_hold_and_move_and_escape_goes_back(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    qtbot.keyClick(window, K.Key_Right)
+    qtbot.keyClick(window, K.Key_Right)
+    run(window, clock, 10)
+    assert window.exposure.slider.value == pytest.approx(0.54)
+    assert window.exposure.back.text() == "back to live"
+    run(window, clock, 12)
+    assert window.strip.age.text() == "held"
+    assert fake.held is not None
+    qtbot.keyClick(window, K.Key_Escape)
+    assert fake.held is None
+    assert window.exposure.back.text() == "live"
+
+
+def test_dragging_the_slider_asks_coalesced_and_stays_held_after_release(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.answer_s = 0.05
+    slider, left = window.exposure.slider, Qt.MouseButton.LeftButton
+    y = slider.height() // 2
+    qtbot.mousePress(slider, left, pos=QPoint(round(slider.x_of(0.5)), y))
+    for k in range(41):
+        qtbot.mouseMove(slider, QPoint(round(slider.x_of(0.5 + k / 100)), y))
+        if k % 10 == 0:
+            run(window, clock, 1)
+    qtbot.mouseRelease(slider, left, pos=QPoint(round(slider.x_of(0.9)), y))
+    run(window, clock, 30)
+    asked = fake.named("request_latents")
+    assert 2 <= len(asked) <= 5
+    assert asked[-1][1] == pytest.approx((0.9,), abs=0.01)
+    assert window.player is not None
+    assert window.player.showing.held
+    assert window.player.showing.shown_latent == pytest.approx(0.9, abs=0.01)
+
+
+def test_slow_motion_by_key_moves_the_knob(window: ViewerWindow, clock: Clock, qtbot: QtBot) -> None:
+    qtbot.keyClick(window, K.Key_S)
+    run(window, clock, 10)
+    seen = set()
+    for _ in range(60):
+        run(window, clock, 1)
+        seen.add(window.exposure.slider.value)
+    assert len(seen) > 15
+    assert window.exposure.slow.isChecked()
+    qtbot.mouseClick(window.exposure.slow, Qt.MouseButton.LeftButton)
+    assert not window.exposure.slow.isChecked()
+    assert window.player is not None
+    assert window.player.showing.held
+
+
+def test_slow_motion_of_one_instant_says_why_not(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.network = "glint"
+    run(window, clock, 20)
+    assert window.exposure.instant.text() == "0.50 · one instant only"
+    qtbot.keyClick(window, K.Key_S)
+    assert window.picture._banner == "glint restores one instant only: no slow motion."
+    assert not window.keys["slow"].isChecked()
+
+
+def test_stale_pictures_are_dimmed_but_not_while_held(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.silent = True
+    run(window, clock, 80)
+    assert window.picture._stale == 1.0
+    assert "age 1." in window.strip.age.text()
+    qtbot.keyClick(window, K.Key_Space)
+    run(window, clock, 1)
+    assert window.picture._stale == 0.0
+
+
+def test_the_network_chooser_opens_by_key_and_switches(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.answer_s = 0.1
+    qtbot.keyClick(window, K.Key_N)
+    assert window.chooser.isVisible()
+    qtbot.keyClick(window.chooser.list, K.Key_Down)
+    qtbot.keyClick(window.chooser.list, K.Key_Return)
+    assert fake.named("select_network") == [("select_network", "none")]
+    assert window.top.network.text() == "Network  edi → none…"
+    run(window, clock, 40)
+    assert window.top.network.text() == "Network  none"
+
+
+def test_recordings_have_transport_keys(
+    make_window: MakeWindow, tape: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    window = make_window(tape, source="cups.aedat4", ticks=30)
+    assert window.transport.isVisible()
+    assert window.transport.seek.timeline is not None
+    for key, call in (
+        (K.Key_Space, ("pause", {})),
+        (K.Key_Period, ("step", {"frames": 1})),
+        (K.Key_Comma, ("step", {"frames": -1})),
+        (K.Key_Space, ("play", {})),
+        (K.Key_L, ("loop", {"on": True})),
+        (K.Key_BracketRight, ("speed", {"factor": 2.0})),
+        (K.Key_BracketLeft, ("speed", {"factor": 1.0})),
+    ):
+        qtbot.keyClick(window, key)
+        assert tape.calls[-1] == call
+        run(window, clock, 2)
+    assert window.remembered.recent == ["cups.aedat4"]
+    qtbot.mouseClick(window.transport.seek, Qt.MouseButton.LeftButton, pos=QPoint(200, 10))
+    run(window, clock, 10)
+    assert tape.named("seek")
+    assert window.transport.loop.isChecked()
+
+
+def test_transport_keys_do_nothing_live(window: ViewerWindow, fake: FakeSession, qtbot: QtBot) -> None:
+    before = list(fake.calls)
+    for key in (K.Key_Period, K.Key_Comma, K.Key_L, K.Key_BracketLeft):
+        qtbot.keyClick(window, key)
+    assert fake.calls == before
+
+
+def test_a_snapshot_is_written_and_its_place_said(
+    window: ViewerWindow, clock: Clock, qtbot: QtBot, tmp_path: Path
+) -> None:
+    qtbot.keyClick(window, K.Key_P)
+
+    def said() -> bool:
+        run(window, clock, 1)
+        return "Saved" in window.picture._banner
+
+    qtbot.waitUntil(said)
+    assert str(tmp_path / "snapshots") in window.picture._banner
+    assert len(list((tmp_path / "snapshots").glob("*.png"))) == 3
+    run(window, clock, 60 * 10)
+    assert window.picture._banner == ""
+
+
+def test_what_cannot_start_is_said_where_the_picture_would_be(
+    remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession
+) -> None:
+    errors: list[Exception] = [
+        UsageError("no such file: cups.aedat4; check the path"),
+        CameraError("DAVIS346: no camera found\nTraceback (most recent call last):"),
+        KeyError("width"),
+    ]
+
+    def factory(source: str | Path, network: str) -> FakeSession:
+        if errors:
+            raise errors.pop(0)
+        return fake
+
+    window = ViewerWindow(factory, remembered, clock=clock)
+    qtbot.addWidget(window)
+    window._timer.stop()
+    window.show()
+    for text in (
+        "no such file: cups.aedat4; check the path.", "DAVIS346: no camera found.", "KeyError: 'width'.",
+    ):  # fmt: skip
+        window.open_source("cups.aedat4")
+        assert window.pages.currentWidget() is window.empty
+        assert window.empty.sentence.text() == text
+        assert window.empty.action.text() == "Choose another source"
+    window.open_source("simulated")
+    run(window, clock, 5)
+    assert window.pages.currentWidget() is window.picture
+
+
+def test_a_start_that_raises_leaves_no_session(
+    make_window: MakeWindow, fake: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start() -> None:
+        raise CameraError("the camera is used by another program")
+
+    monkeypatch.setattr(fake, "start", start)
+    window = make_window(fake)
+    assert window.empty.sentence.text() == "the camera is used by another program."
+    assert window.player is None
+    assert fake.calls[-1] == ("stop",)
+
+
+def test_starting_faulted_and_late_sources_are_explained(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.silent = True
+    running = fake.workers
+    fake.message = "preparing the simulated scene 43 %"
+    window = make_window(fake, ticks=13)
+    text = window.empty.sentence.text
+    assert text() == "Preparing the simulated scene 43 %"
+    fake.message = ""
+    fake.workers = (WorkerStatus("events", CameraState.STARTING, "opening"), *running[1:])
+    run(window, clock, 13)
+    assert text() == "Starting events: opening…"
+    fake.workers = running
+    run(window, clock, 13)
+    assert text() == "Waiting for the first picture…"
+    clock.now += 7
+    run(window, clock, 13)
+    assert text().startswith("No picture has come yet. Events arrive at 15.0 kev/s")
+    fake.fault("frames", "no Blackfly S found")
+    run(window, clock, 13)
+    assert text() == "Frames stopped with a fault. no Blackfly S found."
+    qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
+    assert fake.calls[-1] == ("restart", {"worker": "frames"})
+
+
+def test_no_events_to_draw_leads_back_to_the_picture(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.with_events = False
+    qtbot.keyClick(window, K.Key_5)
+    run(window, clock, 20)
+    assert window.pages.currentWidget() is window.empty
+    qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
+    run(window, clock, 13)
+    assert window.pages.currentWidget() is window.picture
+    assert window.picture.view is View.WIPE
+
+
+def test_flags_refusals_and_messages_are_on_the_picture(
+    window: ViewerWindow, fake: FakeSession, clock: Clock
+) -> None:
+    fake.flags = ("saturated 12 %", "NaN replaced")
+    run(window, clock, 13)
+    assert window.picture._banner == "saturated 12 % · NaN replaced"
+    fake.message = "the event camera is being opened again"
+    run(window, clock, 13)
+    assert window.picture._banner == fake.message
+    fake.refusal = "no trigger edge within 2 ms"
+    run(window, clock, 5)
+    assert window.picture._refusal == fake.refusal
+
+
+def test_a_session_that_fails_later_does_not_take_the_window_with_it(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the worker is gone")
+
+    monkeypatch.setattr(fake, "poll", broken)
+    run(window, clock, 3)
+    assert window.picture._banner == "the worker is gone."
+    monkeypatch.undo()
+    monkeypatch.setattr(fake, "hold", broken)
+    qtbot.keyClick(window, K.Key_Right)
+    assert window.isVisible()
+
+
+def test_another_source_stops_the_first(
+    make_window: MakeWindow, fake: FakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window(fake)
+    path = tmp_path / "cups.aedat4"
+    monkeypatch.setattr(dialogs, "recording", lambda *_: path)
+    fake.calls.clear()
+    window.keys["open"].trigger()
+    assert fake.calls == [("stop",), ("start",)]
+    assert window.remembered.folder == tmp_path
+    assert window.remembered.source == str(path)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "street.aedat4"))])
+    drop = QDropEvent(
+        QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    window.dropEvent(drop)
+    assert window.source == str(tmp_path / "street.aedat4")
+
+
+def test_window_and_choices_are_remembered_and_reset(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered, qtbot: QtBot
+) -> None:
+    first = make_window(fake)
+    qtbot.keyClick(first, K.Key_4)
+    qtbot.keyClick(first, K.Key_E)
+    fake.network = "none"
+    run(first, clock, 10)
+    first.close()
+    second = make_window(fake)
+    assert (second.picture.view, second.picture.events_mode) == (View.DIFFERENCE, EventsMode.INSET)
+    assert remembered.network == "none"
+    assert remembered.source == "simulated"
+    second.resize(760, 560)  # the offscreen display is 800 pixels wide
+    second.close()
+    third = ViewerWindow(lambda _s, _n: fake, remembered, clock=clock)
+    qtbot.addWidget(third)
+    third._timer.stop()
+    assert (third.width(), third.height()) == (760, 560)
+    third.forget()
+    assert third.picture.view is View.WIPE
+    assert remembered.source == ""
+    assert remembered.geometry is None
+
+
+def test_every_key_is_in_a_menu_or_on_the_help_page_and_unique(window: ViewerWindow) -> None:
+    def actions(menu: QMenu) -> list[QAction]:
+        out = []
+        for a in menu.actions():
+            sub = a.menu()
+            out += actions(sub) if isinstance(sub, QMenu) else [a]
+        return out
+
+    top = window.top
+    shown = [a for m in (top.source_menu, top.view_menu, top.play_menu, top.help_menu) for a in actions(m)]
+    reachable = {a.text() for a in shown}
+    # Networks have their own button, events their submenu.
+    assert {k.text for k in KEYS} - reachable == {"Networks", "Events: off, inset, overlay"}
+    keys = [k for key in KEYS for k in key.keys]
+    assert len(keys) == len(set(keys))
+    assert not {"R", "G"} & set(keys)  # recording and the rig page will take them
+
+
+def test_help_covers_the_window_and_any_key_closes_it_without_acting(
+    window: ViewerWindow, qtbot: QtBot
+) -> None:
+    qtbot.keyClick(window, K.Key_F1)
+    assert window.help.isVisible()
+    assert window.help.size() == window.centralWidget().size()
+    qtbot.keyClick(window.help, K.Key_4)
+    assert not window.help.isVisible()
+    assert window.picture.view is View.WIPE
+
+
+def test_full_screen_and_escape(window: ViewerWindow, qtbot: QtBot) -> None:
+    qtbot.keyClick(window, K.Key_F11)
+    assert window.isFullScreen()
+    qtbot.keyClick(window, K.Key_Escape)
+    assert not window.isFullScreen()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import pytest
+
+from app.viewer.player import Player
+from tests.app.viewer.conftest import Clock
+from tests.app.viewer.fake_session import FakeSession, Scene
+
+
+@pytest.fixture
+def tape(scene: Scene, clock: Clock) -> FakeSession:
+    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
+
+
+@pytest.fixture
+def player(tape: FakeSession, clock: Clock) -> Player:
+    p = Player(tape, "edi", clock)
+    go(p, clock, 10)
+    return p
+
+
+def go(p: Player, clock: Clock, ticks: int) -> None:
+    for k in range(ticks):
+        clock.now += 1 / 60
+        p.advance()
+        if k % 12 == 0:
+            p.look_after()
+
+
+def test_speed_and_loop_of_the_start_are_passed_on(tape: FakeSession, clock: Clock) -> None:
+    Player(tape, "edi", clock, speed=0.5, loop=True)
+    assert ("speed", {"factor": 0.5}) in tape.calls
+    assert ("loop", {"on": True}) in tape.calls
+
+
+def test_holding_a_frame_stops_a_recording_and_letting_go_plays_on(player: Player, tape: FakeSession) -> None:
+    player.move_to(0.2)
+    assert tape.paused
+    player.let_go()
+    assert not tape.paused
+    player.play_or_pause()
+    player.move_to(0.3)
+    player.let_go()
+    assert tape.paused  # it stood still before
+
+
+def test_space_on_a_held_frame_plays(player: Player, tape: FakeSession) -> None:
+    player.play_or_pause()
+    player.move_to(0.3)
+    player.play_or_pause()
+    assert not tape.paused
+    assert not player.showing.held
+
+
+def test_steps_stop_time_and_show_the_neighbour(player: Player, tape: FakeSession, clock: Clock) -> None:
+    player.play_or_pause()
+    go(player, clock, 5)
+    assert player.picture is not None
+    k = player.picture.ordinal
+    player.step(1)
+    go(player, clock, 3)
+    assert player.picture.ordinal == k + 1
+    player.step(-1)
+    go(player, clock, 3)
+    assert player.picture.ordinal == k
+    assert tape.paused
+
+
+def test_a_dragged_seek_bar_asks_at_most_every_60_ms_and_ends_where_it_was_let_go(
+    player: Player, tape: FakeSession, clock: Clock
+) -> None:
+    for k in range(60):
+        player.seek(1_000_000 + k * 10_000)
+        go(player, clock, 1)
+    go(player, clock, 6)
+    asked = [c[1]["time_us"] for c in tape.named("seek")]
+    assert len(asked) <= 18
+    assert asked[-1] == 1_000_000 + 59 * 10_000
+
+
+def test_at_the_end_space_plays_from_the_start(player: Player, tape: FakeSession, clock: Clock) -> None:
+    go(player, clock, 60 * 4)
+    assert player.ended
+    player.play_or_pause()
+    go(player, clock, 4)
+    assert tape.named("seek") == [("seek", {"time_us": 1_000_000})]
+    assert player.picture is not None
+    assert player.picture.ordinal < 5
+    assert not player.ended
+
+
+def test_a_live_picture_is_held_by_space(fake: FakeSession, clock: Clock) -> None:
+    p = Player(fake, "edi", clock)
+    go(p, clock, 5)
+    p.play_or_pause()
+    assert p.showing.held
+    p.play_or_pause()
+    assert not p.showing.held
+    assert fake.named("pause") == []
+
+
+def test_switching_keeps_the_old_picture_until_the_new_one_is_there(fake: FakeSession, clock: Clock) -> None:
+    fake.answer_s = 0.2
+    p = Player(fake, "edi", clock)
+    go(p, clock, 10)
+    p.select("none")
+    go(p, clock, 5)
+    assert (p.network, p.wanted) == ("edi", "none")
+    go(p, clock, 60)
+    assert (p.network, p.wanted) == ("none", "")
+    assert p.picture is not None
+    assert p.picture.network == "none"
+
+
+def test_switching_restores_a_paused_recordings_frame_anew(
+    player: Player, tape: FakeSession, clock: Clock
+) -> None:
+    player.play_or_pause()
+    go(player, clock, 5)
+    assert player.picture is not None
+    k = player.picture.ordinal
+    player.select("none")
+    go(player, clock, 60)
+    assert player.picture.network == "none"
+    assert player.picture.ordinal == k
+
+
+def test_a_network_that_does_not_get_ready_is_given_up_by_name(fake: FakeSession, clock: Clock) -> None:
+    fake.answer_s = 1e6
+    p = Player(fake, "edi", clock)
+    go(p, clock, 3)
+    p.select("none")
+    clock.now += 31
+    assert "none did not get ready" in p.look_after()
+    assert p.wanted == ""
+
+
+def test_switching_to_one_instant_lets_the_slider_rest(fake: FakeSession, clock: Clock) -> None:
+    p = Player(fake, "edi", clock)
+    go(p, clock, 5)
+    p.select("glint")
+    go(p, clock, 40)
+    assert p.network == "glint"
+    assert not p.showing.any_latent
+    p.move_to(0.9)
+    assert not p.showing.held
