@@ -102,7 +102,11 @@ class Supervised:
         self._seen, self.connected, self.report = now, True, status
         if status.state is CameraState.FAULTED and status.detail:
             self.last_error, self.last_traceback = status.detail, status.traceback
-        if self.wanted:
+        if not self.wanted:
+            return
+        if status.state is CameraState.STARTING and not status.detail:
+            self.state = status.state  # why it had to start again is worth more than nothing
+        else:
             self.state, self.detail = status.state, status.detail
 
     def heard_something(self, now: float) -> None:
@@ -112,6 +116,21 @@ class Supervised:
     def excuse(self, now: float) -> None:
         """The supervisor itself was held up (suspended, stopped): silence until now proves nothing."""
         self._seen = max(self._seen, now)
+
+    def kill(self) -> None:
+        """End its process now, whatever it does; callable from any thread."""
+        process = self.process
+        if process is not None:
+            process.kill()
+
+    def abandon(self, text: str) -> None:
+        """Nobody will look after it any more: end its process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+        self.wanted = self._again = False
+        self.state, self.detail, self.last_error = CameraState.FAULTED, text, text
 
     # What it does
 
@@ -140,7 +159,8 @@ class Supervised:
         self._incarnation += 1
         self._retry_at = self._ended_at = self.report = None
         self.connected, self._killed_for, self._seen = False, "", now
-        self.state, self.detail = CameraState.STARTING, ""
+        again = f"started again after: {self.last_error}" if self._failures else ""
+        self.state, self.detail = CameraState.STARTING, again
         self.spec = LinkSpec(self.plan.name, self._incarnation, self._control)
         process = multiprocessing.get_context("spawn").Process(
             target=serve, args=(self.spec, self.plan.target, self.payload), name=self.plan.name

@@ -23,6 +23,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ from app.signals import exit_on_signals, hangup_ignored, shielded
 from app.supervised import Supervised, WorkerPlan, clock
 from capture import messages, notices
 from capture.errors import CameraError, UsageError
+from capture.link import one_line
 from capture.messages import Command, InvalidMessage, Published, Reply, Start, Status, Stop
 from capture.notices import RuntimeDirectory
 from capture.ring import RingLayout, RingMemory, RingRef, RingStats
@@ -81,6 +83,7 @@ class Supervisor:
         self._router.bind(self._control)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._wake_r, self._wake_w = os.pipe()
+        self._wake_lock = threading.Lock()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
         self._rings: dict[str, RingMemory] = {}
@@ -117,8 +120,8 @@ class Supervisor:
         return self._rings[label]
 
     def ring_stats(self) -> list[RingStats]:
-        """Counters of all rings, in the order they were made."""
-        return [] if self._closed else [r.stats() for r in self._rings.values()]
+        """Counters of all rings, in the order they were made; after `stop` as they were at the end."""
+        return [r.stats() for r in self._rings.values()]
 
     def add(self, plan: WorkerPlan) -> None:
         """Add a worker; it is started by `start` (or, when that was called already, by `start_worker`)."""
@@ -162,14 +165,19 @@ class Supervisor:
             if self._thread is not None:
                 self._ask(lambda: self._leave(timeout_s))
                 self._thread.join(timeout_s + 1.0)
-            for p in self._pending.values():
-                p.future.cancel()
+                if self._thread.is_alive():  # held up somewhere: at least the workers must not be left
+                    for w in self._workers.values():
+                        w.kill()
+                    self._thread.join(1.0)
+            self._fail_all(None, "the program is stopping")
             self._router.close()
             for ring in self._rings.values():
                 ring.close()
             self._runtime.remove()
-            os.close(self._wake_w)
-            os.close(self._wake_r)
+            with self._wake_lock:
+                os.close(self._wake_w)
+                os.close(self._wake_r)
+                self._wake_w = -1  # its number may belong to another file soon
 
     def __enter__(self) -> Supervisor:
         return self
@@ -236,17 +244,17 @@ class Supervisor:
         Poll `future.done()`; nothing here blocks. A worker that dies, or does not answer in time, fails it.
         """
         w, future = self._worker(worker), Future[dict[str, Any]]()
+        future.set_running_or_notify_cancel()  # it cannot be called back any more
         message = Command(number=next(self._numbers), verb=verb, arguments=arguments or {}, target=target)
         data = messages.pack(message)  # here: what cannot be sent is the caller's error
+        self._pending[message.number] = _Pending(future, worker, clock() + self._command_timeout_s)
 
         def send() -> None:
-            if w.connected and w.process is not None and self._send(w, data):
-                self._pending[message.number] = _Pending(future, worker, clock() + self._command_timeout_s)
-            else:
-                future.set_exception(CameraError(f"worker {worker!r} does not run; {verb!r} was not done"))
+            if not (w.connected and w.process is not None and self._send(w, data)):
+                self._fail(message.number, f"worker {worker!r} does not run; {verb!r} was not done")
 
         if self._thread is None or self._closed:
-            future.set_exception(CameraError(f"worker {worker!r} does not run; {verb!r} was not done"))
+            send()
         else:
             self._ask(send)
         return future
@@ -261,8 +269,9 @@ class Supervisor:
     def _ask(self, request: Callable[[], Any]) -> None:
         """Have the supervisor's thread do something."""
         self._requests.append(request)
-        with contextlib.suppress(OSError):  # a full pipe wakes as well
-            os.write(self._wake_w, b"!")
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+            if self._wake_w >= 0:
+                os.write(self._wake_w, b"!")
 
     def _send(self, w: Supervised, data: bytes) -> bool:
         assert w.spec is not None
@@ -302,14 +311,13 @@ class Supervisor:
                     signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
                     w.tick(now)
                     if had is not None and w.process is None:
-                        self._fail_pending(w.plan.name)
+                        self._fail_all(w.plan.name, f"worker {w.plan.name!r} ended before it answered")
                 self._time_out(now)
                 self._settle_epoch()
-        finally:
+        except Exception as e:
+            traceback.print_exc()
             for w in self._workers.values():
-                if w.process is not None:
-                    w.process.kill()
-                    w.process.join()
+                w.abandon(f"the supervisor failed: {one_line(e)}")
 
     def _wait(self) -> None:
         poller = zmq.Poller()
@@ -359,19 +367,20 @@ class Supervisor:
         else:
             pending.future.set_result(reply.result)
 
-    def _fail_pending(self, worker: str) -> None:
+    def _fail(self, number: int, text: str) -> None:
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            pending.future.set_exception(CameraError(text))
+
+    def _fail_all(self, worker: str | None, text: str) -> None:
         for number, p in list(self._pending.items()):
-            if p.worker == worker:
-                del self._pending[number]
-                p.future.set_exception(CameraError(f"worker {worker!r} ended before it answered"))
+            if worker in (None, p.worker):
+                self._fail(number, text)
 
     def _time_out(self, now: float) -> None:
         for number, p in list(self._pending.items()):
             if now > p.deadline:
-                del self._pending[number]
-                p.future.set_exception(
-                    CameraError(f"worker {p.worker!r} did not answer within {self._command_timeout_s:g} s")
-                )
+                self._fail(number, f"worker {p.worker!r} did not answer within {self._command_timeout_s:g} s")
 
     def _settle_epoch(self) -> None:
         """Once every worker of the common start is ready (or faulted), set the epoch and tell them."""

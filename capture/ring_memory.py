@@ -198,6 +198,7 @@ class RingMemory:
     def __init__(self, shm: SharedMemory, *, owner: bool) -> None:
         self._shm: SharedMemory | None = shm
         _disarm(shm)
+        self._last: RingStats | None = None
         self.owner = owner
         self.name = shm.name
         buf = _buffer(shm)
@@ -305,10 +306,17 @@ class RingMemory:
 
     def set_lossless(self, reader: str, on: bool) -> None:
         """Make the writer wait for a reader, or no longer."""
-        self.words[self.reader_at(self.index_of(reader)) + k.R_LOSSLESS] = int(on)
+        at = self.reader_at(self.index_of(reader)) + k.R_LOSSLESS
+        if self._shm is not None:
+            self.words[at] = int(on)
 
     def stats(self) -> RingStats:
-        """All counters now. Callable from any attached process; it takes no lock and stops nobody."""
+        """All counters now, or as they were when this was closed.
+
+        Callable from any attached process and from any thread; it takes no lock and stops nobody.
+        """
+        if self._last is not None:
+            return self._last
         w = self.words
         rows = []
         for index, name in enumerate(self.reader_names):
@@ -329,6 +337,7 @@ class RingMemory:
         """Unmap; the owner also removes the segment. Idempotent. Views that are still in use stay valid."""
         if self._shm is None:
             return
+        self._last = self.stats()
         shm, self._shm = self._shm, None
         for view in (self.words, self.arena_readonly, self.arena):
             try:

@@ -253,7 +253,9 @@ class RingReader:
 
     @property
     def waiting(self) -> int:
-        """Items written and not taken yet, lost ones included until they are counted."""
+        """Items written and not taken yet, lost ones included until they are counted; 0 once closed."""
+        if self._closed:
+            return 0
         return int(self._w[k.H_WRITTEN]) - self._memory.cursor(self._index)
 
     def stats(self) -> ReaderStats:

@@ -93,6 +93,7 @@ def test_two_cameras_share_an_epoch_and_a_killed_one_comes_back_to_it(s: Supervi
     assert (w.restarts, w.pid != pid) == (1, True)
     assert s.last_error("events") == "killed by SIGKILL"
     assert s.command("events", "echo").result(GUARD_S) == {"epoch_ns": s.epoch_ns}
+    assert s.statuses()[0].detail == ""
     assert status(s, "frames").restarts == 0
     # The other reader slept through all this: it lost the old ones and knows how many.
     until(lambda: b.waiting > 64)
@@ -101,6 +102,8 @@ def test_two_cameras_share_an_epoch_and_a_killed_one_comes_back_to_it(s: Supervi
     st = b.stats()
     assert item.lost_before == st.lost > 0
     a.close(), b.close()
+    s.stop()
+    assert s.ring_stats()[0].reader("b").lost == st.lost
 
 
 def test_a_camera_that_is_faulted_does_not_hold_up_the_other(s: Supervisor, tmp_path: Path) -> None:

@@ -273,6 +273,18 @@ def test_arrays_may_outlive_the_ring(make: Make) -> None:
     assert lease.release()
 
 
+def test_the_counters_outlive_the_ring(make: Make) -> None:
+    m, ref = make()
+    w, r = RingWriter(ref), RingReader(ref, "a")
+    w.write("x", {}), w.write("x", {})
+    assert r.read() is not None
+    r.close(), w.close(), m.close()
+    for s in (m.stats().reader("a"), r.stats(), w.stats().reader("a")):
+        assert (s.read, s.waiting) == (1, 1)
+    assert r.waiting == 0
+    m.set_lossless("a", True)
+
+
 def test_the_end_of_a_stream_is_an_item(make: Make) -> None:
     _, ref = make()
     w, r = RingWriter(ref), RingReader(ref, "a")
