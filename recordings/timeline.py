@@ -1,0 +1,74 @@
+"""A recording at a glance: event rate over time and where its exposures lie, for a seek bar."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.camera import Progress
+from capture.packets import EventPacket
+from recordings.open import open_recording
+from recordings.recording import Recording
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """The whole recording in few numbers.
+
+    Attributes:
+        start_us, end_us: its time span on its own axis.
+        event_rate_hz: (bins,) float64, mean events per second in equal parts of the span.
+        exposures: (start_us, end_us) of every frame, end None when the file does not tell.
+        problems: what was found wrong, one line each.
+    """
+
+    start_us: int
+    end_us: int
+    event_rate_hz: NDArray[np.float64]
+    exposures: list[tuple[int, int | None]]
+    problems: tuple[str, ...] = ()
+
+
+def build(
+    path: str | os.PathLike[str],
+    *,
+    bins: int = 500,
+    deadline_s: float = 10.0,
+    progress: Progress | None = None,
+) -> Timeline:
+    """Read a recording once, in constant memory.
+
+    Args:
+        path: the recording.
+        bins: parts of the time span.
+        deadline_s: see `open_recording`.
+        progress: called now and then with a share 0…1.
+
+    Raises:
+        NotARecording, RecordingError: it cannot be read.
+    """
+    with open_recording(path, deadline_s=deadline_s) as recording:
+        return of_recording(recording, bins=bins, progress=progress)
+
+
+def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | None = None) -> Timeline:
+    """As `build`, for a recording that is open; its current read, if any, ends."""
+    info = recording.info
+    span = info.end_us - info.start_us + 1
+    counts = np.zeros(bins, np.int64)
+    exposures: list[tuple[int, int | None]] = []
+    for item in recording.items():
+        if isinstance(item, EventPacket):
+            # Integers, not floats: microseconds since 1970 times bins would lose their last digits.
+            place = np.clip((item.events.t - info.start_us) * bins // span, 0, bins - 1)
+            counts += np.bincount(place, minlength=bins)
+            if progress is not None:
+                progress(min(1.0, max(0.0, (item.complete_until_us - info.start_us) / span)))
+        else:
+            start, end = item.device_start_ns, item.device_end_ns
+            exposures.append(((start or 0) // 1000, None if end is None else end // 1000))
+    rate: NDArray[np.float64] = counts.astype(np.float64) * np.float64(bins * 1e6 / span)
+    return Timeline(info.start_us, info.end_us, rate, exposures, tuple(recording.report.problems))
