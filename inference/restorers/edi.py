@@ -23,10 +23,10 @@ from inference.restorers.apply_ratio import apply_ratio, saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.contrast import Sample, combine, search
 from inference.restorers.picture import picture_of
-from inference.restorers.ratio_filter import fill, hot_pixels, smooth
+from inference.restorers.ratio_filter import clean, fill, hot_pixels, refinement
 from inference.tone import Tone, to_linear
 from sync.exposure import AlignedExposure
-from sync.geometry import image_to_event_grid, inside_events
+from sync.geometry import image_to_event_grid, inside_events, scaled_homography
 from sync.rig import Rig
 
 DEFAULT_CONTRAST = 0.2
@@ -50,7 +50,7 @@ class EdiRestorer:
             it starts and what limits it; or "rig": the rig's thresholds as they are.
         contrast_on, contrast_off: a number each; both are needed.
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
-            `inference.restorers.ratio_filter`; False: the bare formula.
+            `inference.restorers.ratio_filter`; False: they stay.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "float64" (default; float32 on mps) or "float32".
 
@@ -78,7 +78,7 @@ class EdiRestorer:
         self._seen: set[tuple[int, int]] = set()
         self._integral: _Integral = double_integral_numba.DoubleIntegral()
         self._event_from_image: NDArray[np.float64] | None = None
-        self._covered = 1.0
+        self._covered = self._scale = 1.0
         self._use_rig(rig)
         self.set(dict(options or {}))
 
@@ -138,9 +138,8 @@ class EdiRestorer:
         light = np.full((h, w), 0.5, np.float32)
         search(light, events, 0, 1000)
         hot_pixels(events)
-        ratio = smooth(
-            self._integral.ratios(events, 0, 1000, [0, 500, 1000], self._contrast)[1], self._contrast
-        )
+        ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], self._contrast)[1]
+        ratio = clean(ratio, self._contrast, self._scale)
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
@@ -191,10 +190,9 @@ class EdiRestorer:
             any_hot = hot is not None and bool(hot.any())
             for k in range(len(at)):
                 ratio = ratios[k]
-                if hot is not None:
-                    if any_hot:
-                        fill(ratio, hot)
-                    ratio = smooth(ratio, self._contrast)
+                if hot is not None and any_hot:
+                    fill(ratio, hot)
+                ratio = clean(ratio, self._contrast, self._scale, denoise)
                 apply_ratio(picture, ratio, tone, self._event_from_image, out=images[k])
             if self._fixed is None and not self._samples:
                 flags.append("contrast assumed")
@@ -217,7 +215,9 @@ class EdiRestorer:
 
     def _use_rig(self, rig: Rig) -> None:
         self.rig = rig
-        self._event_from_image = None if rig.identity else event_from_image(rig)
+        self._scale = 1.0 if rig.identity else rig.scale
+        fine = scaled_homography(refinement(self._scale))
+        self._event_from_image = None if rig.identity else fine @ event_from_image(rig)
         self._covered = 1.0 if rig.identity else float(np.mean(inside_events(rig)))
         self._start = stated_contrast(rig)
         self._off_over_on = None if self._start is None else self._start.off / self._start.on

@@ -1,10 +1,14 @@
-"""Cleans a ratio map: hot pixels filled from their neighbours, threshold noise smoothed.
+"""Cleans a ratio map: hot pixels filled from their neighbours, threshold noise smoothed, coarse maps refined.
 
 A pixel's log ratio is known only to about one contrast threshold c: where within a step the light stood at the
 exposure's start is not in the events, thresholds spread from pixel to pixel, and noise adds events. So the log
-ratio is smoothed over a radius of two pixels by a bilateral filter whose range is 1.5 c: differences of a
-step are noise, larger ones are edges and stay. On panning scenes with known light it gains 0.6…1.1 dB without
-noise and 1.1…3.7 dB with (thresholds 0.12…0.35, spread 10…20 %, 5…20 Hz of noise per pixel).
+ratio is smoothed by a small bilateral filter whose range is tied to c: differences of a step are noise, larger
+ones are edges and stay. Where pictures and events share one grid it gains 1.4 dB on the simulated DAVIS, with
+noise and without. Where an event pixel covers several image pixels, every event pixel's detail counts and a
+much weaker filter is all that does no harm.
+
+There, too, the map is refined twofold by cubic interpolation of the log ratio, before the picture samples it
+bilinearly: 0.3 dB on the simulated 4:1 rig against bilinear sampling of the coarse map.
 
 A hot pixel fires whatever the light does. It is told by its count, many times its neighbours', and takes
 their median.
@@ -20,9 +24,13 @@ from numpy.typing import NDArray
 from capture.packets import Events
 from inference.representations.double_integral import Contrast
 
-RANGE = 1.5  # of the bilateral filter, in thresholds
-RADIUS_SIGMA = 0.8
 DIAMETER = 5
+# (range in thresholds, sigma in pixels) of the bilateral filter
+ONE_GRID = (1.5, 0.7)
+FINER_IMAGE = (0.75, 0.5)
+FINER_FROM = 1.5  # image pixels per event pixel
+REFINE = 2
+LOG_LIMIT = 12.0  # no picture of 8 bits asks for more; wild values would coarsen the filter's table
 HOT_LEAST = 20  # events in one exposure
 HOT_TIMES = 5  # times the mean of the eight neighbours, the largest of which is left out
 
@@ -78,11 +86,36 @@ def fill(ratio: NDArray[np.float32], hot: NDArray[np.bool_]) -> None:
         ratio[y, x] = np.median(good) if len(good) else 1.0
 
 
-def smooth(ratio: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
-    """The ratio map with threshold noise smoothed; exactly 1 stays where all around is 1."""
+def refinement(scale: float) -> int:
+    """How many times finer `clean` makes the map, for a rig of this scale (image pixels per event pixel)."""
+    return REFINE if scale > FINER_FROM else 1
+
+
+def clean(
+    ratio: NDArray[np.float32], contrast: Contrast, scale: float, smooth: bool = True
+) -> NDArray[np.float32]:
+    """The ratio map as the picture samples it: smoothed, and refined where the image is finer than the events.
+
+    Args:
+        ratio: (h, w) float32, positive.
+        contrast: the thresholds that the map was made with.
+        scale: image pixels per event pixel.
+        smooth: False leaves the noise in.
+
+    Returns:
+        (h · n, w · n) float32 with n = `refinement(scale)`, fine pixel centres at n·x + (n - 1)/2. Exactly 1
+        stays where all around is 1.
+    """
+    n = refinement(scale)
+    if not smooth and n == 1:
+        return ratio
     log = np.log(ratio)
-    # At most one diameter of wild values (limited exponents) must not coarsen the filter's table.
-    np.clip(log, -12.0, 12.0, out=log)
-    step = 0.5 * (contrast.on + contrast.off)
-    filtered = cv2.bilateralFilter(log, DIAMETER, RANGE * step, RADIUS_SIGMA, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(np.exp(filtered, out=filtered), dtype=np.float32)
+    np.clip(log, -LOG_LIMIT, LOG_LIMIT, out=log)
+    if smooth:
+        steps, sigma = FINER_IMAGE if scale > FINER_FROM else ONE_GRID
+        reach = steps * 0.5 * (contrast.on + contrast.off)
+        log = np.asarray(cv2.bilateralFilter(log, DIAMETER, reach, sigma, borderType=cv2.BORDER_REPLICATE))
+    if n > 1:
+        h, w = log.shape
+        log = np.asarray(cv2.resize(log, (w * n, h * n), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+    return np.asarray(np.exp(log, out=log), dtype=np.float32)
