@@ -234,8 +234,8 @@ def main() -> None:
         f"readers of both, {args.seconds:g} s"
     )
     about = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; a shared machine, "
-        f"its load average before the run {load_before:.1f}; bare copy {bandwidth:.1f} GB per CPU second; one run"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; a shared machine "
+        f"(load average before the run {load_before:.1f}); bare copy {bandwidth:.1f} GB per CPU second; one run"
     )
     head = ("process", "items", "CPU of one core", "bare copy", "remarks")
     table = Table(*head, title=title, caption=f"{command}\n{about}")
