@@ -78,6 +78,8 @@ def run() -> Iterator[Start]:
         if p.group():
             os.killpg(p.process.pid, signal.SIGKILL)
         p.process.communicate()
+        for name in segments(p.process.pid):  # only after a failure: the tracker was killed with the group
+            Path("/dev/shm", name).unlink(missing_ok=True)
     shutil.rmtree(tmp)
 
 
