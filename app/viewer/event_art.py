@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
+from app.session import Picture
 from app.viewer import theme
 from app.viewer.words import sentence
 from capture.packets import Events
@@ -74,6 +75,22 @@ class Commission:
     decay_us: float
     image_from_event: NDArray[np.float64]
     size: tuple[int, int]
+
+
+def commission(picture: Picture, latent: float | None) -> Commission:
+    """What to draw for a picture that has events: all of its exposure, or those up to an instant of it.
+
+    Held at an instant, the events are those up to it: they move with the sharp picture.
+    """
+    events = picture.events
+    assert events is not None
+    start, end = picture.exposure_start_us, picture.exposure_end_us
+    if start is None or end is None:
+        start, end = (int(events.t[0]), int(events.t[-1]) + 1) if len(events) else (0, 1)
+    now = end if latent is None else round(start + latent * (end - start))
+    size = (int(picture.blurred.shape[1]), int(picture.blurred.shape[0]))
+    key = (picture.ordinal, start, now, size)
+    return Commission(key, events, now, float(end - start), picture.image_from_event, size)
 
 
 class EventArtist:

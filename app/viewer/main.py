@@ -95,6 +95,7 @@ def first_source(memory: Remembered) -> str:
 def _closer(window: ViewerWindow) -> Callable[[int, FrameType | None], None]:
     def close(_signal: int, _frame: FrameType | None) -> None:
         window.close()
+        QApplication.quit()  # a dialog that is open would keep the program
 
     return close
 

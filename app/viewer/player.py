@@ -183,8 +183,7 @@ class Player:
         p = self.picture
         if changed and p is not None and p.network and p.network != self.network:
             self.network = p.network
-            choice = self.choice(p.network)
-            self.showing.any_latent = choice is None or choice.any_latent
+            self.learn_network()
         if self.wanted and self.wanted == self.network:
             self.wanted = ""
         return changed
@@ -192,6 +191,7 @@ class Player:
     def look_after(self) -> str:
         """A few times a second: slow affairs. Returns a line for the user, "" for none."""
         now = self.clock()
+        self.learn_network()
         if self.wanted:
             if now - self._wanted_at > SWITCH_LIMIT_S:
                 wanted, self.wanted = self.wanted, ""
@@ -212,7 +212,7 @@ class Player:
         return bool(quiet_s > 0.7 and p.time_us >= timeline.exposures_us[-1, 0])
 
     def learn_network(self) -> None:
-        """What the current network can do, for the first picture."""
+        """What the current network can do."""
         choice = self.choice(self.network)
         self.showing.any_latent = choice is None or choice.any_latent
 

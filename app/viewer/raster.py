@@ -75,7 +75,8 @@ class Layer:
         if key != self._key:
             x0, y0, x1, y1 = place.crop
             size = (max(1, round(place.target[2] * ratio)), max(1, round(place.target[3] * ratio)))
-            self._buffer = _bgra(_resized(self._array[y0:y1, x0:x1], size))
+            # Converted before it is scaled: most pictures are smaller than their place on screen.
+            self._buffer = _resized(_bgra(self._array[y0:y1, x0:x1]), size)
             image = to_qimage(self._buffer)
             if self._array.ndim == 2 or self._array.shape[2] == 3:
                 image = QImage(

@@ -40,14 +40,22 @@ def word(player: Player) -> str:
     return "ended" if player.ended else "paused" if player.showing.paused else "playing"
 
 
+def still(player: Player) -> str:
+    """held, paused or ended: the picture is old by the user's wish; "" when it is not."""
+    if player.showing.held:
+        return "held"
+    state = word(player)
+    return state if state in ("paused", "ended") else ""
+
+
 def nothing(
     window: ViewerWindow, player: Player | None, status: SessionStatus | None
 ) -> tuple[str, str, Callable[[], object]] | None:
     """Sentence, name of the action and the action, where the picture would be; None with a picture."""
     if window.problem:
-        return window.problem, "Choose another source", window._show_sources
+        return window.problem, "Choose another source", window.show_sources
     if player is None:
-        return "Nothing is open.", "Choose a source", window._show_sources
+        return "Nothing is open.", "Choose a source", window.show_sources
     p = player.picture
     if p is not None:
         if window.picture.view is View.EVENTS and p.events is None:
@@ -68,16 +76,16 @@ def nothing(
         )
     if status is not None and status.message:
         text = status.message
-        return (text[0].upper() + text[1:]), "", window._show_sources
+        return (text[0].upper() + text[1:]), "", window.show_sources
     starting = [w for w in workers if w.state is CameraState.STARTING]
     if starting:
         detail = next((f": {w.detail}" for w in starting if w.detail), "")
-        return f"Starting {', '.join(w.name for w in starting)}{detail}…", "", window._show_sources
+        return f"Starting {', '.join(w.name for w in starting)}{detail}…", "", window.show_sources
     if player.clock() - player.started_at < SLOW_START_S or status is None:
-        return "Waiting for the first picture…", "", window._show_sources
+        return "Waiting for the first picture…", "", window.show_sources
     return (
         f"No picture has come yet. Events arrive at {rate(status.event_rate_hz)}, "
         f"{status.items_in} exposures came in.",
         "Choose another source",
-        window._show_sources,
+        window.show_sources,
     )

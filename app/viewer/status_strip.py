@@ -73,13 +73,15 @@ class StatusStrip(QWidget):
         self.losses.set(text, lost, losses_tip(s))
         self.workers.set_workers(s.workers)
 
-    def set_age(self, age_ms: float | None, *, still: bool) -> None:
-        """How old the picture on screen is; `still` when it stands by the user's wish."""
+    def set_age(self, age_ms: float | None, *, still: str = "") -> None:
+        """How old the picture on screen is; `still` is the word for it when it stands by the user's wish."""
         if still:
-            self.age.set("held")
+            self.age.set(still)
             self.age.setToolTip("The picture stands still because you asked for it")
             return
-        self.age.setToolTip(f"Age of the picture on screen; amber beyond {STALE_MS:.0f} ms")
+        self.age.setToolTip(
+            f"Age of the picture on screen, the oldest of the last moments; amber beyond {STALE_MS:.0f} ms"
+        )
         if age_ms is None:
             self.age.set("age –")
             return

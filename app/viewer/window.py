@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 from app.session import Picture, SessionFactory, SessionStatus
 from app.viewer import dialogs, states
 from app.viewer.empty_state import EmptyState
-from app.viewer.event_art import Commission, EventArtist
+from app.viewer.event_art import EventArtist, commission
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.help_overlay import HelpOverlay
 from app.viewer.modes import EventsMode, View
@@ -26,7 +26,8 @@ from app.viewer.showing import Mode
 from app.viewer.snapshot import SnapshotWriter, default_folder
 from app.viewer.status_strip import StatusStrip
 from app.viewer.top_bar import PRESETS, Actions, TopBar
-from app.viewer.transport_bar import TransportBar, next_speed
+from app.viewer.transport_bar import TransportBar
+from app.viewer.wiring import connect
 from app.viewer.words import sentence
 
 TICK_MS = 16
@@ -57,12 +58,13 @@ class ViewerWindow(QMainWindow):
         self._first_speed, self._first_loop = speed, loop
         self._ticks = 0
         self._toast, self._toast_until = "", 0.0
+        self._oldest_ms: float | None = None  # age on screen at its worst since the last reading
         self._status: SessionStatus | None = None
-        self._helpful: Callable[[], object] = self._show_sources
+        self._helpful: Callable[[], object] = self.show_sources
         self._artist = EventArtist()
         self._snapshots = SnapshotWriter()
         self._build(presets)
-        self._connect()
+        connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
         self.resize(1280, 800)
@@ -100,54 +102,14 @@ class ViewerWindow(QMainWindow):
         self.setCentralWidget(middle)
         self.help = HelpOverlay(middle)
 
-    def _connect(self) -> None:
-        self.keys.connect(
-            events=lambda: self.set_events_mode(self.picture.events_mode.next()),
-            fit=self.picture.fit,
-            full=self.toggle_full_screen,
-            earlier=lambda: self._do(lambda p: p.nudge(-1)),
-            later=lambda: self._do(lambda p: p.nudge(1)),
-            slow=lambda: self._slow_motion(self.keys["slow"].isChecked()),
-            live=self.escape,
-            play=lambda: self._do(Player.play_or_pause),
-            back=lambda: self._do(lambda p: p.step(-1)),
-            forward=lambda: self._do(lambda p: p.step(1)),
-            slower=lambda: self._do(lambda p: p.set_speed(next_speed(p.speed, -1))),
-            faster=lambda: self._do(lambda p: p.set_speed(next_speed(p.speed, 1))),
-            loop=lambda: self._do(lambda p: p.set_loop(not p.loop)),
-            open=self.choose_recording,
-            networks=self.show_networks,
-            snapshot=self.save_snapshot,
-            help=self.help.toggle,
-            quit=self.close,
-        )
-        self.top.view_chosen.connect(self.set_view)
-        self.top.events_chosen.connect(self.set_events_mode)
-        self.top.source_chosen.connect(lambda name: self.open_source(name))
-        self.top.network.clicked.connect(self.show_networks)
-        self.top.folder_wanted.connect(self.choose_snapshot_folder)
-        self.top.forget_wanted.connect(self._ask_to_forget)
-        self.top.about_wanted.connect(lambda: dialogs.about(self))
-        self.chooser.chosen.connect(lambda name: self._do(lambda p: p.select(name)))
-        self.exposure.moved.connect(lambda f: self._do(lambda p: p.move_to(f)))
-        self.exposure.slow_motion.connect(self._slow_motion)
-        self.exposure.live.connect(lambda: self._do(Player.let_go))
-        self.transport.play_clicked.connect(lambda: self._do(Player.play_or_pause))
-        self.transport.stepped.connect(lambda n: self._do(lambda p: p.step(n)))
-        self.transport.sought.connect(lambda t: self._do(lambda p: p.seek(t)))
-        self.transport.speed_chosen.connect(lambda f: self._do(lambda p: p.set_speed(f)))
-        self.transport.loop_switched.connect(lambda on: self._do(lambda p: p.set_loop(on)))
-        self.strip.restart.connect(self.restart_worker)
-        self.empty.acted.connect(lambda: self._helpful())
-
     # sources -------------------------------------------------------------------------------------------
 
     def open_source(self, source: str | Path, network: str = "") -> None:
         """Show another source; what goes wrong is said where the picture would be."""
+        wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
         name = str(source)
-        wanted = network or self.remembered.network or "edi"
-        self.source, self.problem, self._status = name, "", None
+        self.source, self.problem, self._status, self._oldest_ms = name, "", None, None
         self.picture.clear()
         self.strip.clear()
         self.exposure.clear()
@@ -156,16 +118,24 @@ class ViewerWindow(QMainWindow):
         self.setWindowTitle(f"Halfmirror – {name}")
         speed, loop = self._first_speed, self._first_loop
         try:
-            session = self.factory(source, wanted)
-            self.player = Player(session, wanted, self.clock, speed=speed, loop=loop)
+            try:
+                self.player = Player(self.factory(source, wanted), wanted, self.clock, speed=speed, loop=loop)
+            except Exception as error:
+                if network or wanted == "edi":
+                    raise
+                # A remembered network that cannot run any more must not keep the window shut.
+                self.player = Player(self.factory(source, "edi"), "edi", self.clock, speed=speed, loop=loop)
+                self.say(f"{wanted} cannot run: {sentence(error)} edi runs instead.", 15.0)
         except Exception as error:
             self.problem = sentence(error)
             self._look()
             return
+        session = self.player.session
         p = self.player
         p.learn_network()
         if p.recording:
             self._first_speed, self._first_loop = 1.0, False
+            name = str(Path(name).resolve()) if Path(name).exists() else name
             self.remembered.opened(name)
         self.remembered.source = name
         self.setWindowTitle(f"Halfmirror – {session.title or name}")
@@ -195,7 +165,7 @@ class ViewerWindow(QMainWindow):
 
     # the user ------------------------------------------------------------------------------------------
 
-    def _do(self, wish: Callable[[Player], object]) -> None:
+    def wish(self, wish: Callable[[Player], object]) -> None:
         """Hand a wish to the player; what goes wrong is said in the picture."""
         if self.player is None:
             return
@@ -205,7 +175,13 @@ class ViewerWindow(QMainWindow):
             self.say(sentence(error))
         self._show()
 
-    def _slow_motion(self, on: bool) -> None:
+    def help_out(self) -> None:
+        """The one action of the empty state."""
+        self._helpful()
+
+    def slow_motion(self, on: bool) -> None:
+        """Loop through the exposure on screen, or stop; says why when it cannot."""
+
         def wish(p: Player) -> None:
             if on and not p.slow_motion(True):
                 self.say(
@@ -216,12 +192,12 @@ class ViewerWindow(QMainWindow):
             elif not on:
                 p.slow_motion(False)
 
-        self._do(wish)
+        self.wish(wish)
 
     def escape(self) -> None:
         """Let go what is held, else leave full screen."""
         if self.player is not None and self.player.showing.held:
-            self._do(Player.let_go)
+            self.wish(Player.let_go)
         elif self.isFullScreen():
             self.toggle_full_screen()
 
@@ -259,12 +235,13 @@ class ViewerWindow(QMainWindow):
         button = self.top.network
         self.chooser.open_below(button.mapToGlobal(button.rect().bottomLeft()), self.height() - 80)
 
-    def _show_sources(self) -> None:
+    def show_sources(self) -> None:
+        """Open the menu of sources."""
         self.top.source.showMenu()
 
     def restart_worker(self, name: str) -> None:
         """Start a worker again."""
-        self._do(lambda p: p.ask("restart", worker=name))
+        self.wish(lambda p: p.ask("restart", worker=name))
         self.say(f"Starting {name} again…")
 
     def save_snapshot(self) -> None:
@@ -282,7 +259,8 @@ class ViewerWindow(QMainWindow):
             self.remembered.snapshots = folder
             self.say(f"Snapshots go to {folder}")
 
-    def _ask_to_forget(self) -> None:
+    def ask_to_forget(self) -> None:
+        """Forget, if the user means it."""
         if dialogs.forget(self):
             self.forget()
 
@@ -318,6 +296,9 @@ class ViewerWindow(QMainWindow):
             try:
                 if player.advance():
                     self._show()
+                age = player.showing.age_ms()
+                if age is not None:
+                    self._oldest_ms = max(age, self._oldest_ms or 0.0)
                 self.picture.set_stale(0.0 if player.ended else player.showing.stale())
                 if self._ticks % FIGURES_EVERY == 0:
                     self._look()
@@ -374,15 +355,7 @@ class ViewerWindow(QMainWindow):
         if p.events is None:
             self.picture.set_events_art(None)
             return
-        start, end = p.exposure_start_us, p.exposure_end_us
-        if start is None or end is None:
-            times = p.events.t
-            start, end = (int(times[0]), int(times[-1]) + 1) if len(times) else (0, 1)
-        # Held at an instant, the events are those up to it: they move with the picture.
-        now = end if latent is None else round(start + latent * (end - start))
-        size = (int(p.blurred.shape[1]), int(p.blurred.shape[0]))
-        key = (p.ordinal, now, size)
-        self._artist.ask(Commission(key, p.events, now, float(end - start), p.image_from_event, size))
+        self._artist.ask(commission(p, latent))
 
     def _look(self) -> None:
         """Figures, timeline, empty states."""
@@ -392,8 +365,8 @@ class ViewerWindow(QMainWindow):
                 self.say(line)
             self._status = player.session.status()
             self.strip.set_status(self._status, self.picture.paint_rate.hz())
-            still = player.showing.held or player.showing.paused or player.ended
-            self.strip.set_age(player.showing.age_ms(), still=still)
+            self.strip.set_age(self._oldest_ms, still=states.still(player))
+            self._oldest_ms = player.showing.age_ms()
             if player.recording and self.transport.seek.timeline is None:
                 timeline = player.session.timeline()
                 if timeline is not None:

@@ -65,11 +65,11 @@ def test_every_place_is_named() -> None:
 
 
 def test_age_is_amber_when_stale_and_held_is_no_age(strip: StatusStrip) -> None:
-    strip.set_age(99.0, still=False)
+    strip.set_age(99.0, still="")
     assert (strip.age.text(), strip.age.colour) == ("age 99 ms", theme.QUIET)
-    strip.set_age(1234.0, still=False)
+    strip.set_age(1234.0, still="")
     assert (strip.age.text(), strip.age.colour) == ("age 1.2 s", theme.ACCENT)
-    strip.set_age(1234.0, still=True)
+    strip.set_age(1234.0, still="held")
     assert (strip.age.text(), strip.age.colour) == ("held", theme.QUIET)
 
 
@@ -106,7 +106,7 @@ def test_moving_figures_do_not_move_their_neighbours(
     before = [w.geometry() for w in labels]
     for fps, ms, n in ((7.1, 8.0, 9), (111.1, 111.0, 111_111), (88.8, 999.0, 8)):
         strip.set_status(status(n, fps=fps, latency_p50_ms=ms))
-        strip.set_age(ms, still=False)
+        strip.set_age(ms, still="")
         qtbot.wait(5)
         assert [w.geometry() for w in labels] == before
 

@@ -392,3 +392,35 @@ def test_full_screen_and_escape(window: ViewerWindow, qtbot: QtBot) -> None:
     assert window.isFullScreen()
     qtbot.keyClick(window, K.Key_Escape)
     assert not window.isFullScreen()
+
+
+def test_a_remembered_network_that_cannot_run_gives_way_by_name(
+    remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession
+) -> None:
+    def factory(source: str | Path, network: str) -> FakeSession:
+        if network != "edi":
+            raise UsageError(f"no weights for {network}")
+        return fake
+
+    remembered.network = "efnet"
+    window = ViewerWindow(factory, remembered, clock=clock)
+    qtbot.addWidget(window)
+    window._timer.stop()
+    window.open_source("simulated")
+    run(window, clock, 5)
+    assert window.picture._banner == "efnet cannot run: no weights for efnet. edi runs instead."
+    window.open_source("simulated", "efnet")  # asked for by name, it is refused by name
+    assert window.empty.sentence.text() == "no weights for efnet."
+
+
+def test_the_age_shown_is_the_oldest_since_the_last_reading(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock
+) -> None:
+    fake.fps, fake.latency_s = 10.0, 0.03
+    window = make_window(fake, ticks=30)
+    seen = set()
+    for _ in range(60):
+        run(window, clock, 1)
+        seen.add(int(window.strip.age.text().split()[1]))
+    # Between 30 and 130 ms at every moment, at its worst about 130: the figure does not jump about.
+    assert min(seen) > 100
