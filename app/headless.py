@@ -86,6 +86,7 @@ def run_headless(
         try:
             watch.loop()
         finally:
+            video.end()
             session.stop()
         if not watch.run.pictures and watch.run.interrupted:
             raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from pathlib import Path
@@ -62,6 +63,7 @@ class VideoThread:
         self._queue: queue.Queue[Picture | None] = queue.Queue(depth)
         self._error: BaseException | None = None
         self._give_up = threading.Event()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="video", daemon=True)
         self._thread.start()
 
@@ -75,30 +77,38 @@ class VideoThread:
             return False
         return True
 
+    def end(self) -> None:
+        """Say that no picture comes any more, so that the file is completed while others tidy up."""
+        if self._error is None and not self._ending:
+            with contextlib.suppress(queue.Full):  # then `close` says it again
+                self._queue.put_nowait(None)
+                self._ending = True
+
     def close(self) -> None:
         """Write what waits, complete the file.
 
         Raises:
             OutputError: disk full or not writable.
         """
-        if self._error is None:
-            self._queue.put(None)
+        if not self._ending:
+            self._say_end()
         self._thread.join()
         self._raise()
 
     def abandon(self) -> None:
         """Stop at once; the file is not completed."""
         self._give_up.set()
-        while True:  # make room for the sentinel, whoever is faster
-            try:
-                self._queue.put_nowait(None)
-                break
-            except queue.Full:
-                try:
-                    self._queue.get_nowait()
-                except queue.Empty:
-                    continue
+        self._say_end()
         self._thread.join()
+
+    def _say_end(self) -> None:
+        """Put the sentinel, for as long as somebody is there to take it."""
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=0.05)
+                return
+            except queue.Full:
+                continue
 
     def _run(self) -> None:
         try:
@@ -112,8 +122,6 @@ class VideoThread:
         except BaseException as e:
             self._error = e
             self.writer.abandon()
-            while self._queue.full():  # nobody may wait for room in front of a dead writer
-                self._queue.get_nowait()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -1,0 +1,93 @@
+"""The verbs under one name, and how every error reaches a person: one line, an exit code, no traceback.
+
+Nothing heavy is imported here or at the top of a verb's file (no torch, no Qt, no numba): `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from app.cli import console, deblur, doctor, live, replay
+from capture.errors import HalfmirrorError
+
+app = typer.Typer(
+    name="halfmirror",
+    help="Sees through motion blur, live: an event camera and an RGB camera behind one beam splitter.",
+    epilog="Example: halfmirror live   (the simulated rig; no camera needed)",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+)
+app.command("live", epilog=live.EXAMPLE)(live.live)
+app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
+app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from app.version import version
+
+        typer.echo(f"halfmirror {version()}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
+) -> None:
+    pass
+
+
+def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: False) -> int:
+    """Run one command line and return its exit code; a known error is printed as one line.
+
+    `interrupted` tells that a signal came: an unexpected error is then its consequence and not worth a word.
+
+    Raises:
+        KeyboardInterrupt, SystemExit, BrokenPipeError: for the caller.
+        Any error when `--debug` is given.
+    """
+    debug = "--debug" in arguments or bool(os.environ.get("HALFMIRROR_DEBUG"))
+    # Accepted anywhere on the line, not only before the verb, where nobody looks for it.
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        return int(app(args=arguments, prog_name="halfmirror", standalone_mode=False) or 0)
+    except HalfmirrorError as e:
+        if debug:
+            raise
+        console.fail(str(e))
+        return e.exit_code
+    except typer.Abort:
+        return console.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as e:
+        if not hasattr(e, "format_message"):
+            if interrupted():
+                return console.INTERRUPTED
+            if debug:
+                raise
+            return unexpected(e, arguments)
+        # typer's own usage errors; the message is empty when the help was printed in its place
+        if e.format_message():
+            verb = getattr(getattr(e, "ctx", None), "command_path", "halfmirror")
+            console.fail(f"{e.format_message()} (see {verb} --help)")
+        return int(getattr(e, "exit_code", 2))
+
+
+def unexpected(error: Exception, arguments: list[str]) -> int:
+    """One line and a log with the traceback for an error that should not have happened."""
+    log = console.write_crash_log(error, arguments)
+    where = f"the traceback is in {log}" if log else "run again with --debug to see the traceback"
+    console.fail(f"unexpected {type(error).__name__}: {error}; this is a fault of the program: {where}")
+    return console.UNEXPECTED
