@@ -9,22 +9,24 @@ are one hypothesis. Each is refined by a straight line through the edges that it
 
 **Evidence**, as natural logarithms of likelihood ratios:
 
-* a frame whose edge should have been seen (its time is covered by the event stream) and was not: `MISSING`
-  per edge; an edge among the frames that no frame explains: `EXTRA`, unless the frame counter says that
-  frames were lost there;
+* a frame whose edge should have been seen (its time is covered by the event stream) and was not: so much per
+  edge as the loss rate makes it unlikely that the hypothesis itself implies (`_missing`); a whole pulse
+  among the frames that no frame explains: `EXTRA`, unless the frame counter says that frames were lost there;
 * a frame whose both edges fit speaks for the hypothesis by as much as it would be a coincidence: minus the
   logarithm of the share of all hypotheses under which the same frame fits. In a varying pattern this is
   large; in a periodic one it is nearly zero, as it should be;
-* arrival: a frame cannot arrive before its exposure has ended (`CAUSALITY`), and the least latency should
-  not exceed what the rig is known for, which costs `1 / LATENCY_SCALE_US` per µs beyond;
+* edges that scatter more around their line than under the quietest hypothesis (`_scatter`);
+* arrival, live: a frame cannot arrive before its exposure has ended (`CAUSALITY`), and the least latency
+  should not exceed what the rig is known for, which costs `1 / LATENCY_SCALE_US` per µs beyond; in a
+  recording: the order of the items, known to one packet;
 * start-up: where the event stream was seen to be quiet before the first edge, an edge earlier than the
   first frame means that the first frame was lost; with the frame counter at its very first value that is
-  most unlikely (`FIRST_FRAME`).
+  most unlikely (`FIRST_FRAME`). A frame earlier than the first pulse is as unlikely (`FIRST_PULSE`).
 
 **Decision.** The best hypothesis is taken when it leads all others, and the possibility that none of the edges
-seen belong to these frames, by `DECISION` (1 : 1000). Otherwise nothing is taken and `Verdict.why` says what is
-open. A constant rate with a constant exposure is a purely periodic pattern, which no comparison of intervals
-can resolve: there only counters at start-up, arrival times, or one varied exposure or pause decide.
+seen belong to these frames, by `DECISION` (1 : 10 000). Otherwise nothing is taken and `Verdict.why` says what
+is open. A constant rate with a constant exposure is a purely periodic pattern, which no comparison of
+intervals can resolve: there only counters at start-up, arrival times, or one varied exposure or pause decide.
 """
 
 from __future__ import annotations
@@ -39,12 +41,14 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 BoolA = NDArray[np.bool_]
 
-MISSING = 3.5  # an edge gets lost: about 3 %
-EXTRA = 3.5  # an edge that belongs to no frame, or a frame lost in silence
-FIRST_FRAME = {0: 8.0, 1: 3.5}  # by the first frame's counter; counters begin at 0, some at 1
+EXTRA = 2.5  # a pulse without a frame: the frame was lost in silence, or noise looks like a pulse; 8 %
+FIRST_FRAME = {0: 10.0, 1: 3.5}  # by the first frame's counter; counters begin at 0, some at 1
+FIRST_PULSE = 8.0  # the very first pulse lost both its edges
 CAUSALITY = 14.0
-LATENCY_SCALE_US = 1500.0
-DECISION = math.log(1000.0)
+CLOCK_SLACK_US = 2000.0  # an arrival may seem to precede the end of its exposure by the host clock's error
+LATENCY_SCALE_US = 1000.0
+ORDER_SCALE_US = 300.0
+DECISION = math.log(1e4)
 CAP = 14.0
 
 MAX_DRIFT = 300e-6
@@ -79,7 +83,8 @@ class Evidence:
         first_key: key of the very first frame of this stream (None: it is no longer among the frames).
         first_sequence: its counter.
         latency_us: largest latency from end of exposure to arrival that the rig is known for.
-        causality_us: how far an arrival may seem to precede the end of its exposure (clock model's error).
+        packet_us: the longest event packet, where `Stamp.arrival_us` comes from the order of the items (a
+            recording: by contract a frame is given at the end of its exposure); None where host times tell.
         final: no more will come, so decide with what there is.
     """
 
@@ -87,7 +92,7 @@ class Evidence:
     first_key: int | None = None
     first_sequence: int = 0
     latency_us: float = 30_000.0
-    causality_us: float = 2_000.0
+    packet_us: float | None = None
     final: bool = False
 
 
@@ -122,6 +127,8 @@ class _Fitted:
     offset: F64  # (H,) µs
     start: F64  # predicted start, µs
     end: F64
+    residual: F64  # (H,) rms of the edges around the lines, µs
+    edges: F64  # (H,) how many those are
     at_start: BoolA  # a start edge is there
     at_end: BoolA
     i_start: NDArray[np.intp]  # index of the nearest start edge
@@ -157,12 +164,12 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     # Rivals count in proportion to what they explain: a shared fit is a coincidence.
     chance = (1.0 + both.sum(0)) / (1.0 + np.maximum(covered | both, False).sum(0))
     reward = -np.log(np.minimum(chance, 1.0))
-    pattern = both @ reward
-    pattern -= MISSING * ((covered & ~fitted.at_start).sum(1) + (covered & ~fitted.at_end).sum(1))
+    pattern = (0.5 * fitted.at_start + 0.5 * fitted.at_end) @ reward
+    pattern -= _missing(covered, fitted) + _scatter(fitted, both.sum(1))
     sequence = np.array([f.sequence for f in frames], dtype=np.int64)
-    pattern -= EXTRA * _unexplained(fitted.start, s, sequence)
-    pattern -= EXTRA * _unexplained(fitted.end, e, sequence)
-    startup = _startup(fitted, s, frames, evidence, cover)
+    pulses = _pulses(s, e, x)
+    pattern -= EXTRA * _unexplained(fitted.start, pulses, sequence)
+    startup = _startup(fitted, pulses, frames, evidence, cover)
     arrival, arrival_known = _arrival(fitted, frames, evidence, zero)
     score = pattern + startup + arrival
 
@@ -234,36 +241,79 @@ def _hypotheses(d: F64, x: F64, s: F64, e: F64) -> _Fitted:
     _, err_e = _nearest(e, end)
     bias = np.median((end - start) - x[None, :], axis=1)
     mid = start[:, len(d) // 2] - d[len(d) // 2]
-    return _Fitted(mid, start, end, np.abs(err_s) <= tol, np.abs(err_e) <= tol, i_s, bias)
+    at_start, at_end = np.abs(err_s) <= tol, np.abs(err_e) <= tol
+    edges = (at_start.sum(1) + at_end.sum(1)).astype(np.float64)
+    square = (np.where(at_start, err_s, 0.0) ** 2).sum(1) + (np.where(at_end, err_e, 0.0) ** 2).sum(1)
+    residual = np.sqrt(square / np.maximum(edges - 3.0, 1.0))  # offset, slope and bias were fitted
+    return _Fitted(mid, start, end, residual, edges, at_start, at_end, i_s, bias)
 
 
-def _unexplained(predicted: F64, edges: F64, sequence: I64) -> F64:
-    """(H,) how many edges lie strictly between neighbouring frames, beyond the frames known as lost."""
-    if predicted.shape[1] < 2:
+def _missing(covered: BoolA, h: _Fitted) -> F64:
+    """(H,) cost of edges that should be there. Losses are rare (half a loss in 50), but seen ones count."""
+    lost = (covered & ~h.at_start).sum(1) + (covered & ~h.at_end).sum(1)
+    rate = (0.5 + lost) / (50.0 + 2.0 * covered.sum(1))
+    return np.asarray(-lost * np.log(np.minimum(rate, 1.0)))
+
+
+def _scatter(h: _Fitted, matched: NDArray[np.intp]) -> F64:
+    """(H,) cost of edges that scatter more around their line than those of the quietest hypothesis do.
+
+    The Gaussian likelihood, n · ln(σ / σ₀), less what chance alone does to σ (2.5 standard deviations). It
+    tells shifts apart by variations of the interval that lie far below the tolerance of a match.
+    """
+    sound = (matched >= 0.8 * matched.max(initial=1)) & (h.edges >= 10)
+    if not sound.any():
+        return np.zeros(len(h.offset))
+    least = max(2.0, float(h.residual[sound].min()))
+    freedom = np.maximum(h.edges - 3.0, 1.0)
+    excess = np.log(np.maximum(h.residual, least) / least) - 2.5 / np.sqrt(freedom)
+    return np.asarray(np.minimum(freedom * np.maximum(excess, 0.0), 2 * CAP))
+
+
+def _pulses(s: F64, e: F64, x: F64) -> F64:
+    """Start edges that an end edge follows after a plausible exposure; others are noise, bounces or half lost.
+
+    Only a whole pulse without a frame speaks against a hypothesis: noise is as likely between the frames as
+    before and after them, so it must not favour those hypotheses that leave it outside.
+    """
+    first = np.searchsorted(e, s + float(x.min()) - 200.0)
+    last = np.searchsorted(e, s + float(x.max()) + 200.0)
+    found = s[last > first]
+    # Of several starts within 300 µs one is the pulse.
+    return found[np.diff(found, prepend=-np.inf) > 300.0]
+
+
+def _unexplained(predicted: F64, pulses: F64, sequence: I64) -> F64:
+    """(H,) how many pulses lie strictly between neighbouring frames, beyond the frames known as lost."""
+    if predicted.shape[1] < 2 or not len(pulses):
         return np.zeros(len(predicted))
-    # An edge within 300 µs of the one before is a bounce, or noise: no frame's edge for certain.
-    distinct = edges[np.concatenate([[True], np.diff(edges) > 300.0])]
     step = np.diff(predicted, axis=1)
     slack = np.minimum(300.0, 0.25 * step)
-    after = np.searchsorted(distinct, predicted[:, :-1] + slack, side="right")
-    before = np.searchsorted(distinct, predicted[:, 1:] - slack, side="left")
+    after = np.searchsorted(pulses, predicted[:, :-1] + slack, side="right")
+    before = np.searchsorted(pulses, predicted[:, 1:] - slack, side="left")
     between = np.maximum(before - after, 0)
     known_lost = np.maximum(np.diff(sequence) - 1, 0)
     excess: F64 = np.clip(between - known_lost[None, :], 0, 3).astype(np.float64)
     return np.asarray(excess.sum(1))
 
 
-def _startup(h: _Fitted, s: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]) -> F64:
+def _startup(
+    h: _Fitted, pulses: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]
+) -> F64:
     """(H,) cost of edges before the very first frame, where the stream was seen to be quiet before them."""
     none = np.zeros(len(h.offset))
     weight = FIRST_FRAME.get(evidence.first_sequence, 0.0)
-    if frames[0].key != evidence.first_key or weight == 0.0 or len(frames) < 2:
+    if frames[0].key != evidence.first_key or len(frames) < 2 or not len(pulses):
         return none
     period = float(np.median(np.diff(h.start[0])))
-    if s[0] - cover[0] < 2.5 * period:
+    if pulses[0] - cover[0] < 2.5 * period:
         return none
-    earlier = np.searchsorted(s, h.start[:, 0] - 0.5 * period)
-    return np.asarray(np.maximum(-weight * earlier, -CAP))
+    earlier = np.searchsorted(pulses, h.start[:, 0] - 0.5 * period)
+    before = (h.start < pulses[0] - 0.5 * period).any(axis=1)
+    # Only where edges are seen to be reliable.
+    whole = (h.at_start & h.at_end).sum(1) + before >= len(frames)
+    before &= whole & (len(frames) >= 6 or evidence.final)
+    return np.asarray(np.maximum(-weight * earlier - FIRST_PULSE * before, -CAP))
 
 
 def _arrival(h: _Fitted, frames: list[Stamp], evidence: Evidence, zero: int) -> tuple[F64, bool]:
@@ -273,13 +323,21 @@ def _arrival(h: _Fitted, frames: list[Stamp], evidence: Evidence, zero: int) -> 
         return np.zeros(len(h.offset)), False
     arrived = np.array([(frames[i].arrival_us or 0) - zero for i in known], dtype=np.float64)
     latency = arrived[None, :] - h.end[:, known]
+    if evidence.packet_us is not None:
+        # The order of items is known to one packet. Where it is not that even, it says nothing.
+        if float(np.ptp(latency[0])) > 2.0 * evidence.packet_us + 1000.0:
+            return np.zeros(len(h.offset)), False
+        beyond = np.maximum(0.0, np.maximum(-latency.min(1), latency.max(1)) - evidence.packet_us)
+        return -np.minimum(beyond / ORDER_SCALE_US, CAP), True
     least = latency.min(1)
     period = float(np.median(np.diff(h.start[0]))) if len(frames) > 1 else 1e5
-    slack = min(evidence.causality_us, 0.25 * period)
-    cost = np.where(least < -slack, -CAUSALITY, 0.0)
-    # The least latency is only known once several arrivals agree on it; a late few would point to a later edge.
-    near = (latency <= least[:, None] + max(1000.0, 0.15 * period)).sum(1)
-    settled = near >= (1 if evidence.final else 3)
-    late = np.maximum(0.0, least - evidence.latency_us) / LATENCY_SCALE_US
-    cost = cost - np.where(settled, np.minimum(late, CAP), 0.0)
-    return cost, bool(settled.any())
+    cost = np.where(least < -min(CLOCK_SLACK_US, 0.25 * period), -CAUSALITY, 0.0)
+    # The least of n latencies that scatter over a width w exceeds the true least by w / n or so; at 1 : 1000 by
+    # seven times that. So a few late arrivals cannot point to a later edge.
+    n = len(known)
+    if n < 4 and not evidence.final:
+        return cost, False
+    width = np.ptp(latency, axis=1) * (n + 1) / max(1, n - 1)
+    surely = least - 7.0 * width / n
+    cost = cost - np.minimum(np.maximum(0.0, surely - evidence.latency_us) / LATENCY_SCALE_US, CAP)
+    return cost, True

@@ -19,11 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sync.acquisition import Evidence, Stamp, Verdict, acquire
+from sync.acquisition import CLOCK_SLACK_US, Evidence, Stamp, Verdict, acquire
 from sync.clock import ClockFit
 
 MAX_EDGES = 4096  # per line; a noisy input may deliver a million per second
-LOST_AFTER = 3  # frames in a row that miss while edges stand nearby
+STABLE_FRAMES = 2
+MATURE = 5
+LOST_AFTER = 3  # frames that miss while edges stand nearby
+OVERLAP_NS = 200_000  # of neighbouring exposures, by rounding and by row-wise read-out
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class EdgeLine:
         near = [t for t in self._free[max(0, i - 1) : i + 1] if abs(t - at_us) <= within_us]
         return min(near, key=lambda t: abs(t - at_us), default=None)
 
+    def any_before(self, t_us: float) -> bool:
+        """A free edge lies before this time."""
+        return bool(self._free) and self._free[0] < t_us
+
     def use(self, t_us: int) -> None:
         """Mark an edge as matched."""
         del self._free[bisect_left(self._free, t_us)]
@@ -86,14 +93,15 @@ class TriggerMatcher:
     Args:
         active_high: the shutter is open while the signal is high.
         delay_us: added to every edge.
-        latency_us: largest host latency the rig is known for (see `acquisition.Evidence`).
+
+    Attributes:
+        latency_us, packet_us: what is known of arrivals, see `acquisition.Evidence`.
     """
 
-    def __init__(
-        self, *, active_high: bool = True, delay_us: float = 0.0, latency_us: float = 30_000.0
-    ) -> None:
+    def __init__(self, *, active_high: bool = True, delay_us: float = 0.0) -> None:
         self._active_high, self._delay = active_high, round(delay_us)
-        self.latency_us = latency_us
+        self.latency_us = 30_000.0
+        self.packet_us: float | None = None
         self.fit = ClockFit()
         self.resets: dict[str, int] = {}
         self.edges_in = self.edges_matched = 0
@@ -101,6 +109,8 @@ class TriggerMatcher:
         self._starts, self._ends = EdgeLine(), EdgeLine()
         self._frames: deque[Stamp] = deque(maxlen=64)  # recent ones, for acquisition
         self._queue: deque[Stamp] = deque()  # asked about, unanswered
+        self._former: ClockFit | None = None
+        self._former_key = -1
         self._bias_us = 0.0
         self._bias_n = 0
         self._first_key: int | None = None
@@ -109,6 +119,10 @@ class TriggerMatcher:
         self._watermark: int | None = None
         self._new_frame = self._new_edges = False
         self._tried_at_us = -(2**62)
+        self._early = 0  # frames in a row that arrived before their exposures ended
+        self._silent = False  # no edges come any more
+        self._matched = 0  # since the clock was found
+        self._candidate: tuple[list[tuple[int, int]], int] = ([], 0)
 
     @property
     def locked(self) -> bool:
@@ -131,7 +145,7 @@ class TriggerMatcher:
             line = self._starts if up == self._active_high else self._ends
             line.add(t + self._delay)
             self.edges_in += 1
-            self._new_edges = True
+            self._new_edges, self._silent = True, False
 
     def covered(self, from_us: int, until_us: int) -> None:
         """All edges of this stretch of time have been given."""
@@ -143,7 +157,10 @@ class TriggerMatcher:
 
     def add_frame(self, stamp: Stamp) -> None:
         """Take the next frame; it is asked for later by its key, in order."""
-        if self._frames and stamp.start_ns <= self._frames[-1].start_ns:
+        # Exposures of one sensor cannot overlap; a stamp that says so was made by another count of time.
+        if self._frames and stamp.start_ns < self._frames[-1].end_ns - OVERLAP_NS:
+            self._former = self.fit  # for the frames that still wait with stamps of before
+            self._former_key = self._frames[-1].key
             self._lose("device clock ran back")
             self._frames.clear()
         if self._first_key is None:
@@ -162,6 +179,8 @@ class TriggerMatcher:
             self.resets[cause] = self.resets.get(cause, 0) + 1
         self.fit = ClockFit()
         self._bias_us, self._bias_n = 0.0, 0
+        self._early = self._matched = 0
+        self._candidate = ([], 0)
         self._first_key = -1  # whatever frames come now, none is the first
         self._new_frame = True
 
@@ -177,44 +196,80 @@ class TriggerMatcher:
         evidence = Evidence(
             covered_us=(self._covered_from, self._watermark),
             first_key=self._first_key, first_sequence=self._first_sequence,
-            latency_us=self.latency_us, final=final,
+            latency_us=self.latency_us, packet_us=self.packet_us, final=final,
         )  # fmt: skip
         self.verdict = acquire(list(self._frames), self._starts.array(), self._ends.array(), evidence)
-        if self.verdict.decided:
+        if self.verdict.decided and (final or self._stands(self.verdict)):
             for device_ns, event_us in self.verdict.pairs:
                 self.fit.add(device_ns, event_us)
             self._bias_us, self._bias_n = self.verdict.end_bias_us, len(self.verdict.pairs)
 
-    def _predict(self, f: Stamp) -> tuple[float, float, float]:
+    def _stands(self, verdict: Verdict) -> bool:
+        """Found `STABLE_FRAMES` ago, too: so it does not hang on what the newest frames lack."""
+        pairs = dict(verdict.pairs)
+        count = self._frames[-1].key
+        found, since = self._candidate
+        if not any(pairs.get(device) == edge for device, edge in found):
+            self._candidate = verdict.pairs, count
+            return False
+        self._candidate = verdict.pairs, since
+        return count - since >= STABLE_FRAMES
+
+    def _predict(self, f: Stamp, fit: ClockFit | None = None) -> tuple[float, float, float]:
         """Expected start and end (µs) and how far an edge may lie from them."""
-        start = self.fit.event_us(f.start_ns)
-        end = self.fit.event_us(f.end_ns) + self._bias_us
-        tol = max(60.0, 8.0 * self.fit.residual_us) + self.fit.uncertainty_us(f.start_ns)
+        fit = self.fit if fit is None else fit
+        start = fit.event_us(f.start_ns)
+        end = fit.event_us(f.end_ns) + self._bias_us
+        tol = max(60.0, 8.0 * fit.residual_us) + fit.uncertainty_us(f.start_ns)
         return start, end, min(tol, 400.0)
 
-    def match(self, key: int, *, final: bool = False) -> Match | None:
+    def match(self, key: int, *, final: bool = False, overdue: bool = False) -> Match | None:
         """The exposure of the oldest unanswered frame, None while that is open.
 
         Args:
             key: that frame's; asking out of order is an error.
             final: nothing more will come.
+            overdue: it has waited long enough: where not one edge came meanwhile (the wire is off), the
+                measured clock speaks for them.
         """
         if not self._queue or self._queue[0].key != key:
             raise ValueError(f"frame {key} is not the next one to be matched")
+        f = self._queue[0]
+        if key <= self._former_key:
+            return self._match_by_former(f)
         if not self.locked:
             self._try_to_lock(final)
             if not self.locked:
                 return None
-        f = self._queue[0]
         start, end, tol = self._predict(f)
         if not final and (self._watermark is None or self._watermark < end + tol):
             return None
         s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
         if s is not None and e is not None and e <= s:
             s = e = None
-        if s is None and e is None and self._doubtful(start, end) and not self._confirmed():
+        if s is None and e is None:
+            self._silent |= overdue and not self.edges_held
+            # Right after the clock was found, a frame that fits no edge may be older than the clock.
+            trusted = self._matched >= MATURE and self._confirmed()
+            if not (self._silent or trusted):
+                return None
+        elif (s is None or e is None) and self._doubtful(start, end, s, e) and not self._confirmed():
             return None
         return self._answer(f, s, e, start, end, tol)
+
+    def _match_by_former(self, f: Stamp) -> Match | None:
+        """A frame stamped before the device clock ran back: both edges by the old clock, or nothing."""
+        if self._former is None or not len(self._former):
+            return None
+        start, end, tol = self._predict(f, self._former)
+        s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
+        if s is None or e is None or e <= s:
+            return None
+        self._queue.popleft()
+        self._starts.use(s)
+        self._ends.use(e)
+        self.edges_matched += 2
+        return Match(s, e, 2, max(1.0, 2.0 * self._former.residual_us))
 
     def _answer(
         self, f: Stamp, s: int | None, e: int | None, start: float, end: float, tol: float
@@ -231,6 +286,7 @@ class TriggerMatcher:
         if s is not None and (newest is None or f.start_ns > newest):  # those of the acquisition are in already
             self.fit.add(f.start_ns, s)
         if s is not None and e is not None:
+            self._matched += 1
             self._bias_n = min(self._bias_n + 1, 64)
             self._bias_us += ((e - s) - (length - self._bias_us) - self._bias_us) / self._bias_n
             found = Match(s, e, 2, edge)
@@ -240,31 +296,43 @@ class TriggerMatcher:
             found = Match(round(e - length), e, 1, edge + 1.0)
         else:
             found = Match(round(start), round(end), 0, line + 1.0)
+        if f.arrival_us is not None and self.packet_us is None:
+            early = f.arrival_us < found.end_us - CLOCK_SLACK_US
+            self._early = self._early + 1 if early else 0
+            if self._early >= LOST_AFTER:
+                self._lose("frames arrived before their exposures ended")
+                return found
         # Whatever lies before this frame belongs to no frame to come.
         self._starts.discard_before(found.start_us - tol)
         self._ends.discard_before(found.start_us - tol)
         return found
 
-    def _doubtful(self, start: float, end: float) -> bool:
-        """No edge where it should be, yet free ones nearby: the clock may have jumped."""
+    def _doubtful(self, start: float, end: float, s: int | None, e: int | None) -> bool:
+        """An edge is not where it should be, yet free ones are near or passed over: did the clock jump?"""
         reach = max(2.0 * (end - start), self._period_us())
-        return self._starts.nearest(start, reach) is not None or self._ends.nearest(end, reach) is not None
+        for found, at, line in ((s, start, self._starts), (e, end, self._ends)):
+            if found is None and (line.nearest(at, reach) is not None or line.any_before(at)):
+                return True
+        return False
 
     def _period_us(self) -> float:
         starts = [f.start_ns for f in list(self._frames)[-9:]]
         return float(np.median(np.diff(starts))) / 1e3 if len(starts) > 1 else 40_000.0
 
     def _confirmed(self) -> bool:
-        """A later frame fits the clock with both edges; after too many that do not, the clock is dropped."""
-        failed = 1
+        """Later frames fit the clock with both edges; where too many do not, the clock is dropped."""
+        fits, fails = 0, 1
         for f in list(self._queue)[1:]:
             start, end, tol = self._predict(f)
             if self._watermark is None or self._watermark < end + tol:
                 break
             if self._starts.nearest(start, tol) is not None and self._ends.nearest(end, tol) is not None:
+                fits += 1
+            else:
+                fails += 1
+            if fits >= 2 and fits > fails:
                 return True
-            failed += 1
-        if failed >= LOST_AFTER:
+        if fails >= LOST_AFTER and fails > fits:
             self._frames = deque(self._queue, maxlen=64)
             self._lose("edges no longer fit the clock")
         return False

@@ -32,7 +32,7 @@ from sync.exposure import (
     RefusedExposure,
     SyncCounters,
 )
-from sync.matching import TriggerMatcher
+from sync.matching import Match, TriggerMatcher
 from sync.rig import Rig
 from sync.windows import EventStore
 
@@ -40,6 +40,8 @@ Outcome = AlignedExposure | RefusedExposure
 
 # The stream's true beginning is unknown within the time to its first event.
 EDGE_SLACK_US = 1_000
+# While the edges are not yet matched, frames wait longer: it happens once, and more frames make it surer.
+ACQUIRE_WAIT_US = 600_000
 # More than this share of an exposure outside of the stream is not restored.
 OUTSIDE_SHARE = 0.1
 
@@ -118,6 +120,7 @@ class Synchroniser:
         self._last_sequence: int | None = None
         self._newest_frame_us: int | None = None
         self._any_edges = self._gave_up_on_edges = False
+        self._steps: deque[int] = deque(maxlen=32)  # by which the watermark moved on, µs
         self._event_host, self._frame_host = HostClock(), HostClock()
         clock = self.rig.clock
         self._matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us)
@@ -151,6 +154,7 @@ class Synchroniser:
         if not self._enter(packet.epoch):
             c.edges_unmatched += len(packet.triggers)
             return
+        before = self._store.complete_until_us
         out_of_order = self._store.out_of_order_events
         self._store.push(packet)
         c.events_rejected += self._store.out_of_order_events - out_of_order
@@ -163,6 +167,8 @@ class Synchroniser:
             else:
                 self._matcher.add_edges(packet.triggers.t, packet.triggers.rising)
         assert self._store.complete_until_us is not None
+        if before is not None:
+            self._steps.append(self._store.complete_until_us - before)
         start = self._store.start_us if self._store.start_us is not None else packet.complete_until_us
         self._matcher.covered(start, self._store.complete_until_us)
         for w in self._queue:
@@ -198,9 +204,8 @@ class Synchroniser:
             self._frame_host.add(frame.device_end_ns // 1000, frame.host_ns)
         if self._uses_edges(frame):
             start_ns, end_ns = frame.device_start_ns or 0, frame.device_end_ns or 0
-            # In a recording a frame comes at the end of its exposure, by contract: no latency to allow for.
-            latency_ms = 1.5 * self.rig.clock.host_latency_ms if frame.host_ns > 0 else 0.0
-            self._matcher.latency_us = 1e3 * latency_ms
+            self._matcher.latency_us = 1.5e3 * self.rig.clock.host_latency_ms
+            self._matcher.packet_us = None if frame.host_ns > 0 else max(self._steps, default=0)
             arrival = self._arrival(frame)
             self._matcher.add_frame(Stamp(w.ordinal, start_ns, end_ns, frame.sequence, arrival))
         self._queue.append(w)
@@ -284,7 +289,7 @@ class Synchroniser:
             if head.exposure is None and not self._find_exposure(head, final):
                 if not self._waited_for_edges(head):
                     break
-                self._overdue(head, f"within {self._max_wait_us / 1e3:.0f} ms of data")
+                self._overdue(head, f"in {self._max_wait_us / 1e3:.0f} ms or more of data")
                 continue
             if self._queue and self._queue[0] is head and not self._align(head, final):
                 break
@@ -313,15 +318,18 @@ class Synchroniser:
             return True
         m = self._matcher.match(w.ordinal, final=final)
         if m is not None:
-            source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
-            self.counters.frames_matched += m.edges > 0
-            self.counters.frames_unmatched += m.edges == 0
-            self._settle(w, m.start_us, m.end_us, source, m.uncertainty_us)
+            self._take_match(w, m)
             return True
         if final:
             self._overdue(w, "before the end of the streams")
             return True
         return False
+
+    def _take_match(self, w: _Waiting, m: Match) -> None:
+        source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
+        self.counters.frames_matched += m.edges > 0
+        self.counters.frames_unmatched += m.edges == 0
+        self._settle(w, m.start_us, m.end_us, source, m.uncertainty_us)
 
     def _settle(self, w: _Waiting, start: int, end: int, source: ExposureSource, uncertainty: float) -> None:
         if end <= start:
@@ -401,10 +409,12 @@ class Synchroniser:
         return self._newest_frame_us - w.clock_us > self._max_wait_us + extra_us
 
     def _waited_for_edges(self, w: _Waiting) -> bool:
-        mark = self._store.complete_until_us
-        if mark is not None and w.since_us is not None and mark - w.since_us > self._max_wait_us:
+        mark, extra = self._store.complete_until_us, 0
+        if self._any_edges and not self._matcher.locked:
+            extra = max(0, ACQUIRE_WAIT_US - self._max_wait_us)
+        if mark is not None and w.since_us is not None and mark - w.since_us > self._max_wait_us + extra:
             return True
-        return self._frames_ran_on(w, 0)
+        return self._frames_ran_on(w, extra)
 
     def _overdue(self, w: _Waiting, when: str) -> None:
         """The wait is over: refuse by what was missing, or estimate where no edge ever came."""
@@ -413,6 +423,10 @@ class Synchroniser:
         elif w.exposure is not None:
             self._refuse(w, Refusal.NO_EVENTS_YET, f"events up to {w.exposure.end_us} µs did not come {when}")
         elif self._any_edges:
+            m = self._matcher.match(w.ordinal, overdue=True)
+            if m is not None:
+                self._take_match(w, m)
+                return
             why = self._matcher.verdict.why or "its edges do not fit the measured clock"
             self.counters.frames_unmatched += 1
             self._refuse(w, Refusal.UNMATCHED_TRIGGER, f"{when}: {why}")
