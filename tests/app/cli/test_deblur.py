@@ -228,3 +228,26 @@ def test_interrupted_leaves_nothing(number: int, target: str, recording: Path, t
     assert child.returncode == 128 + number
     assert err == ""
     assert names(tmp_path) == []
+
+
+def test_real_recording(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Eighteen exposures of 104 ms go in, eighteen pictures at their middles come out."""
+    source = shared_data / "event" / "davis346_blur_cups.aedat4"
+    assert run(source, "-o", tmp_path / "cups.mp4") == 0
+    assert run(source, "-o", tmp_path / "cups") == 0
+    rows = list(csv.DictReader((tmp_path / "cups" / "timestamps.csv").open()))
+    middles = [int(r["time_us"]) for r in rows]
+    assert len(rows) == 18
+    assert all(
+        abs(2 * int(r["time_us"]) - int(r["exposure_start_us"]) - int(r["exposure_end_us"])) <= 1 for r in rows
+    )
+    assert {int(r["exposure_end_us"]) - int(r["exposure_start_us"]) for r in rows} <= {103_999, 104_000}
+    assert video_times(tmp_path / "cups.mp4") == [m - middles[0] for m in middles]
+
+
+def test_real_recording_without_frames(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(shared_data / "event" / "dvxplorer_320x240.aedat4", "-o", tmp_path / "out") == 1
+    assert "has no frames" in capsys.readouterr().err
+    assert names(tmp_path) == []
