@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import numpy as np
 
 from app.picture_reader import PictureReader
 from app.session import Picture, SessionStatus, WorkerStatus
+from capture.ring import ReaderStats
 
 WINDOW_S = 3.0
 LATENCIES = 200
 
 
+def losses_of(report: dict[str, Any]) -> Counter[str]:
+    """Exposures lost in one restore worker's life, by place, out of its report."""
+    stage, sync = report.get("stage", {}), report.get("sync", {})
+    lapped = int(report.get("lost_frames", 0))
+    losses = Counter({
+        "camera frames": max(0, int(sync.get("frames_missing", 0)) - lapped),
+        "superseded (seek)": int(sync.get("superseded", 0)),
+        "superseded (restore)": int(stage.get("superseded", 0)),
+        "failed": int(stage.get("failed", 0)),
+    })  # fmt: skip
+    losses.update({f"refused: {k}": int(v) for k, v in stage.get("refused_by", {}).items()})
+    return losses
+
+
+def event_losses_of(report: dict[str, Any]) -> Counter[str]:
+    """Events, or packets of them, lost in one restore worker's life, by place."""
+    sync = report.get("sync", {})
+    return Counter({
+        "ring event packets": int(report.get("lost_event_packets", 0)),
+        "camera events": int(sync.get("events_dropped_upstream", 0)),
+        "rejected events": int(sync.get("events_rejected", 0)),
+    })  # fmt: skip
+
+
 class Figures:
     """Gathers what workers report and what the viewer has shown.
+
+    A restore worker that dies takes its counters along; its last report is kept, and what it had read without
+    ever answering is the loss "restart".
 
     Attributes:
         restore: the restore worker's last report (`inference.worker`).
@@ -28,10 +56,23 @@ class Figures:
         self.restore: dict[str, Any] = {}
         self.stage_fps: dict[str, float] = {}
         self.waiting = 0
+        self._dead: Counter[str] = Counter()
+        self._dead_events: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES)
         self._shown_at: deque[float] = deque()
         self._source, self._uncertainty_us = "", 0.0
         self._restored_shown = self._superseded = self._lost = 0
+        self._written = self._passed_over = 0
+        self._dead_ends = 0  # marks of a recording's end travel in the ring of frames, but are none
+        self._restored_by: Counter[int] = Counter()
+
+    def take_report(self, report: dict[str, Any]) -> None:
+        """The restore worker's next report."""
+        if self.restore and report.get("incarnation") != self.restore.get("incarnation"):
+            self._dead.update(losses_of(self.restore))
+            self._dead_events.update(event_losses_of(self.restore))
+            self._dead_ends += int(self.restore.get("frame_ends", 0))
+        self.restore = report
 
     def shown(self, p: Picture) -> None:
         """A picture of the stream goes on screen now."""
@@ -42,11 +83,14 @@ class Figures:
                 self._latency_ms.append((time.monotonic_ns() - p.exposure_end_host_ns) / 1e6)
         self._source, self._uncertainty_us = p.source, p.uncertainty_us
 
-    def take_reader(self, reader: PictureReader) -> None:
-        """Counters of the viewer's end."""
+    def take_rings(self, reader: PictureReader, frames: ReaderStats) -> None:
+        """Counters of the rings: the viewer's end of the pictures, the restore worker's end of the frames."""
         self._restored_shown = reader.shown - reader.refused_shown
         self._superseded = reader.superseded
         self._lost = reader.lost
+        self._restored_by = reader.restored_by
+        self._passed_over = frames.lost + frames.superseded + frames.aborted
+        self._written = frames.read + self._passed_over + frames.waiting
 
     def _rate(self, now: float) -> float:
         while self._shown_at and now - self._shown_at[0] > WINDOW_S:
@@ -57,39 +101,37 @@ class Figures:
 
     def exposure_losses(self) -> dict[str, int]:
         """Places at which exposures were lost, with counts; they add up to what is dropped."""
-        stage, sync = self.restore.get("stage", {}), self.restore.get("sync", {})
-        lapped = int(self.restore.get("lost_frames", 0))
-        losses = {
-            "camera frames": max(0, int(sync.get("frames_missing", 0)) - lapped),
-            "ring frames": lapped,
-            "superseded (seek)": int(sync.get("superseded", 0)),
-            "superseded (restore)": int(stage.get("superseded", 0)),
+        now = int(self.restore.get("incarnation", 0))
+        answered = sum(n for i, n in self._restored_by.items() if i < now)
+        # Frames that the camera lost never reached the ring.
+        answered += self._dead.total() - self._dead["camera frames"]
+        losses = self._dead + losses_of(self.restore)
+        return {
+            **{
+                place: losses[place] for place in ("camera frames", "superseded (seek)", "superseded (restore)")
+            },
             "superseded (viewer)": self._superseded,
+            "ring frames": self._passed_over,
             "ring pictures": self._lost,
-            "failed": int(stage.get("failed", 0)),
+            "restart": max(0, int(self.restore.get("frames_read_before", 0)) - self._dead_ends - answered),
+            **{place: n for place, n in losses.items() if place == "failed" or place.startswith("refused")},
         }
-        losses.update({f"refused: {k}": int(v) for k, v in stage.get("refused_by", {}).items()})
-        return losses
 
     def event_losses(self) -> dict[str, int]:
         """Places at which events or packets of events were lost."""
-        sync = self.restore.get("sync", {})
-        return {
-            "ring event packets": int(self.restore.get("lost_event_packets", 0)),
-            "camera events": int(sync.get("events_dropped_upstream", 0)),
-            "rejected events": int(sync.get("events_rejected", 0)),
-        }
+        found = event_losses_of(self.restore)
+        found.update(self._dead_events)
+        return dict(found)
 
     def status(
         self, workers: tuple[WorkerStatus, ...], *, message: str = "", ended: bool = False
     ) -> SessionStatus:
         """All figures now."""
-        sync = self.restore.get("sync", {})
         losses = self.exposure_losses()
         dropped = sum(losses.values())
-        # The worker's report is up to 0.2 s older than the viewer's own counters.
-        missing = losses["camera frames"] + losses["ring frames"]
-        items_in = max(int(sync.get("frames_in", 0)) + missing, self._restored_shown + dropped)
+        # Reports are up to 0.2 s older than the rings' counters, never newer.
+        ends = self._dead_ends + int(self.restore.get("frame_ends", 0))
+        items_in = max(self._written - ends + losses["camera frames"], self._restored_shown + dropped)
         self.waiting = items_in - self._restored_shown - dropped
         fps = self._rate(time.monotonic())
         ms = np.array(self._latency_ms) if self._latency_ms else np.zeros(1)

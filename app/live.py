@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
@@ -24,6 +26,7 @@ from capture.ring import RingLayout
 from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
+from recordings import timeline as timelines
 
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
@@ -114,10 +117,8 @@ class LiveSession:
         if source.problems:
             self._say("; ".join(source.problems))
         if source.recording is not None:
-            from recordings import timeline as timelines
-
             with contextlib.suppress(HalfmirrorError):  # a seek bar without a curve is no reason to stop
-                self._timeline = Timeline(*timelines.build(source.recording))
+                self._timeline = _timeline_of(source.recording)
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
@@ -187,7 +188,7 @@ class LiveSession:
             return self._figures.status((opening,), message=self._problem or opening.detail)
         for m in supervisor.poll():
             if m.topic == RESTORE:
-                self._figures.restore = m.body
+                self._figures.take_report(m.body)
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
@@ -196,7 +197,7 @@ class LiveSession:
             report = supervisor.report(w.name)
             if report is not None:
                 self._figures.stage_fps[w.name] = report.fps
-        self._figures.take_reader(reader)
+        self._figures.take_rings(reader, supervisor.ring("frames").stats().reader(READER))
         ended = self._ended(workers)
         return self._figures.status(workers, message=self._message(workers), ended=ended)
 
@@ -293,6 +294,13 @@ class LiveSession:
             self._say(one_line(e))
             return
         self._replies.append((verb, future))
+
+
+def _timeline_of(recording: Path) -> Timeline:
+    t = timelines.build(recording)
+    spans = [(a, b) for a, b in t.exposures if b is not None]
+    exposures = np.array(spans, np.int64).reshape(-1, 2)
+    return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
 
 
 def _camera_worker(plan: CameraPlan, events: Any, frames: Any) -> WorkerPlan:

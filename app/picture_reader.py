@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class PictureReader:
         shown: pictures of the stream handed out; restored and not.
         superseded: those passed over because a newer one was there.
         refused_shown: of `shown`, those without a sharp picture.
+        restored_by: sharp pictures of the stream that came, by the restore worker's incarnation.
     """
 
     def __init__(self, ref: RingRef, rig: Rig) -> None:
@@ -33,6 +34,7 @@ class PictureReader:
         self._held: deque[Picture] = deque()
         self._newest: Picture | None = None
         self.request = 0
+        self.restored_by: Counter[int] = Counter()
         self.shown = self.refused_shown = self.superseded = self.torn = 0
 
     @property
@@ -60,6 +62,7 @@ class PictureReader:
                     if item.header["held"]:
                         self._collect(item.copied())
                         continue
+                    self.restored_by[item.header["incarnation"]] += item.header["restored"] is not None
                     if self._newest is not None:
                         self.superseded += self._newest.sharp is not None
                         self._newest = None

@@ -78,7 +78,7 @@ class _RestoreWorker:
     def __init__(self, link: WorkerLink, spec: RestoreWorkerSpec) -> None:
         self.link, self.spec = link, spec
         link.status(CameraState.STARTING, f"preparing {spec.network}")
-        self._pictures = PictureWriter(spec.pictures)
+        self._pictures = PictureWriter(spec.pictures, link.incarnation)
         self.stage = RestoreStage(
             spec.rig, spec.network, self._pictures.publish, options=spec.options, device=spec.device,
             latents=spec.latents, every_item=spec.every_item, live=spec.live,
@@ -88,11 +88,14 @@ class _RestoreWorker:
         start: Any = "newest" if link.incarnation and not spec.every_item else "resume"
         self._events = RingReader(spec.events, READER, start=start)
         self._frames = RingReader(spec.frames, READER, start=start)
+        # What predecessors read and never answered is lost; the supervising side works out how much that is.
+        self._read_before = self._frames.stats().read
         if link.incarnation:
             self.stage.sync.events_lost(1)
         self._rates: deque[tuple[float, int, int]] = deque()
         self._n_events = self._lost_events = self._lost_frames = 0
-        self._ended = 0
+        self._ended = self._frame_ends = 0
+        self._first_frame_read = False
         self._error = ""
 
     def run(self) -> None:
@@ -153,12 +156,15 @@ class _RestoreWorker:
             self._end()
 
     def _feed_frames(self, packet: EventPacket | Frame | StreamEnd, lost: int) -> None:
-        if lost:
+        # What went by before this process read its first frame leaves no jump in what it reads.
+        if lost and self._first_frame_read:
             self._lost_frames += lost
             self.stage.sync.frames_lost(lost)
+        self._first_frame_read = True
         if isinstance(packet, Frame):
             self.stage.feed_frame(packet)
         else:
+            self._frame_ends += 1
             self._end()
 
     def _end(self) -> None:
@@ -202,22 +208,20 @@ class _RestoreWorker:
             "backlog": s["stage"]["waiting"],
         }  # fmt: skip
         self.link.status(CameraState.RUNNING, detail, **figures)
-        self.link.publish(
-            "restore",
-            {
-                **s,
-                "lost_event_packets": self._lost_events,
-                "lost_frames": self._lost_frames,
-                "error": self._error,
-            },
-        )
+        more = {
+            "incarnation": self.link.incarnation, "frames_read_before": self._read_before,
+            "event_rate_hz": figures["event_rate_hz"], "lost_event_packets": self._lost_events,
+            "lost_frames": self._lost_frames, "frame_ends": self._frame_ends, "error": self._error,
+        }  # fmt: skip
+        self.link.publish("restore", {**s, **more})
 
 
 class PictureWriter:
     """Writes results as ring items of kind `KIND_PICTURE`: blurred, sharp, and the exposure's events."""
 
-    def __init__(self, ref: RingRef) -> None:
+    def __init__(self, ref: RingRef, incarnation: int = 0) -> None:
         self._writer = RingWriter(ref)
+        self._incarnation = incarnation
 
     def publish(self, result: Result) -> None:
         """Write one result; a long answer goes out in parts that the reader joins."""
@@ -235,7 +239,13 @@ class PictureWriter:
         self, header: dict[str, Any], blurred: NDArray[np.uint8], sharp: NDArray[np.uint8],
         events: tuple[NDArray[Any], ...], part: int, parts: int,
     ) -> None:  # fmt: skip
-        stamped = {**header, "part": part, "parts": parts, "ready_host_ns": time.monotonic_ns()}
+        stamped = {
+            **header,
+            "incarnation": self._incarnation,
+            "part": part,
+            "parts": parts,
+            "ready_host_ns": time.monotonic_ns(),
+        }
         self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *events))
 
     def close(self) -> None:

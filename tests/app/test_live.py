@@ -1,0 +1,309 @@
+"""The whole pipeline with real processes, on a small simulated rig and on a small recording."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.live import LiveSession, make_session
+from app.session import Picture, SessionStatus, WorkerStatus
+from capture.camera import CameraState
+from capture.errors import HalfmirrorError, UsageError
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import FRAMES, sample_events, sample_frames
+
+LIMIT_S = 60.0
+EVENT_PLACES = {"ring event packets", "camera events", "rejected events"}
+ONE_SENSOR = {
+    "image_width": 64, "image_height": 48, "event_width": 64, "event_height": 48, "fine": 2, "loop_s": 0.6,
+    "cache": False,
+}  # fmt: skip
+TWO_SENSORS = {
+    "image_width": 96, "image_height": 64, "event_width": 24, "event_height": 16, "loop_s": 0.6, "cache": False,
+    "rate_hz": 20.0, "exposure_us": 20_000,
+}  # fmt: skip
+
+
+def segments() -> set[str]:
+    return {p.name for p in Path("/dev/shm").glob(f"hm{os.getpid()}_*")}
+
+
+class Watch:
+    """Polls a session as a viewer would."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self.session = session
+        self.pictures: list[Picture] = []
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        deadline = time.monotonic() + LIMIT_S
+        while True:
+            p = self.session.poll()
+            if p is not None:
+                self.pictures.append(p)
+            found = condition()
+            if found:
+                return found
+            assert time.monotonic() < deadline, f"never: {what}; {self.session.status()}"
+            if p is None:
+                time.sleep(0.003)
+
+    def restored(self, n: int) -> list[Picture]:
+        self.until(lambda: len([p for p in self.pictures if p.sharp is not None]) >= n, f"{n} sharp pictures")
+        return [p for p in self.pictures if p.sharp is not None]
+
+    def worker(self, name: str) -> WorkerStatus:
+        return next(w for w in self.session.status().workers if w.name == name)
+
+    def settled(self) -> SessionStatus:
+        """A status after the workers have reported once more."""
+        end = time.monotonic() + 0.5
+        self.until(lambda: time.monotonic() > end, "half a second")
+        return self.session.status()
+
+
+@pytest.fixture(scope="module")
+def davis() -> Iterator[Watch]:
+    session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+    session.start()
+    yield Watch(session)
+    session.stop()
+
+
+def test_two_cameras_become_sharp_pictures(davis: Watch) -> None:
+    p = davis.restored(5)[-1]
+    assert p.sharp is not None
+    assert p.sharp.shape == (1, 48, 64)
+    assert p.blurred.shape == (48, 64)
+    assert (p.source, p.latents, p.network) == ("chunk", (0.5,), "edi")
+    assert p.exposure_start_us is not None
+    assert p.exposure_end_us is not None
+    assert p.exposure_end_us - p.exposure_start_us == 30_000
+    assert p.events is not None
+    assert p.exposure_start_us <= p.events.t[0] <= p.events.t[-1] < p.exposure_end_us
+    assert np.any(p.sharp[0] != p.blurred)
+    assert "contrast_on" in p.figures
+
+
+def test_every_exposure_is_accounted_for(davis: Watch) -> None:
+    davis.restored(8)
+    s = davis.settled()
+    dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
+    assert s.items_in == s.items_out + dropped + s.waiting
+    # Ordinals that were not shown were lost in a named place, not in silence.
+    stream = [p.ordinal for p in davis.pictures if not p.held]
+    assert stream == sorted(set(stream))
+    assert s.items_in >= stream[-1] + 1
+    assert s.fps > 0
+    assert {w.name: w.state for w in s.workers} == dict.fromkeys(
+        ("events", "frames", "restore"), CameraState.RUNNING
+    )
+
+
+def test_latency_runs_from_the_end_of_the_exposure(davis: Watch) -> None:
+    p = davis.restored(len(davis.pictures) + 1)[-1]
+    assert 0 <= p.ready_host_ns - p.exposure_end_host_ns < 5e9
+    assert davis.session.status().latency_p95_ms >= davis.session.status().latency_p50_ms > 0
+
+
+def test_the_held_exposure_is_restored_at_other_instants(davis: Watch) -> None:
+    last = davis.restored(len(davis.pictures) + 1)[-1]
+    davis.session.hold(last.ordinal)
+    at = tuple(i / 11 for i in range(12))  # more than fit into one part
+    davis.session.request_latents(at)
+    answer = davis.until(lambda: next((p for p in davis.pictures if p.held), None), "the answer")
+    assert answer.ordinal == last.ordinal
+    assert answer.sharp is not None
+    assert answer.sharp.shape == (12, 48, 64)
+    assert answer.latents == pytest.approx(at)
+    assert np.any(answer.sharp[0] != answer.sharp[-1])
+    davis.session.hold(None)
+    n = len(davis.pictures)
+    davis.until(lambda: len(davis.pictures) > n + 2, "the stream goes on")
+
+
+def test_networks_switch_while_streaming(davis: Watch) -> None:
+    davis.session.select_network("none")
+    p = davis.until(
+        lambda: next((p for p in davis.pictures if p.network == "none"), None), "a picture passed through"
+    )
+    assert np.array_equal(p.sharp[0], p.blurred)
+    n = len(davis.pictures)
+    davis.session.select_network("edi")
+    davis.until(lambda: any(p.network == "edi" for p in davis.pictures[n:]), "EDI again")
+    row = next(c for c in davis.session.networks() if c.name == "edi")
+    assert row.usable
+    assert row.last_ms is not None
+    davis.session.select_network("magic")
+    davis.until(lambda: "unknown network 'magic'" in davis.session.status().message, "the reason on screen")
+
+
+def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
+    before = segments()
+    session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.restored(3)
+        for name in ("restore", "events", "frames"):
+            pid = watch.worker(name).pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            watch.until(lambda n=name: watch.worker(n).restarts == 1, f"{name} restarted")
+            watch.until(lambda n=name: watch.worker(n).state is CameraState.RUNNING, f"{name} running")
+            seen = len(watch.pictures)
+            watch.until(
+                lambda s=seen: any(p.sharp is not None for p in watch.pictures[s:]), f"pictures after {name}"
+            )
+        s = watch.settled()
+        assert s.losses["camera frames"] > 0, f"the frame camera was away for some frames: {s}"
+        assert s.losses["restart"] + s.losses["ring frames"] > 0, "the restore worker was away for some frames"
+        dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
+        assert s.items_in == s.items_out + dropped + s.waiting
+        assert s.waiting < 10
+    finally:
+        session.stop()
+    assert segments() == before
+
+
+def test_edges_tell_the_exposures_of_two_cameras() -> None:
+    before, children = segments(), {c.pid for c in multiprocessing.active_children()}
+    session = make_session("simulated", "edi", settings=TWO_SENSORS)
+    session.start()
+    watch = Watch(session)
+    try:
+        p = watch.restored(4)[-1]
+        assert p.source == "trigger"
+        assert 0 < p.uncertainty_us < 1000
+        assert p.sharp is not None
+        assert p.sharp.shape == (1, 64, 96, 3)
+        assert p.events is not None
+        assert (p.events.width, p.events.height) == (24, 16)
+        assert np.linalg.det(p.image_from_event[:2, :2]) < 0, "the mirror flips"
+    finally:
+        began = time.monotonic()
+        session.stop()
+    assert time.monotonic() - began < 4.0
+    assert segments() == before
+    assert {c.pid for c in multiprocessing.active_children()} <= children
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "sample.aedat4"
+    return write_aedat4(path, sample_events(), sample_frames())
+
+
+def offline(path: Path) -> dict[int, np.ndarray]:
+    from capture.packets import Frame
+    from inference import models
+    from inference.engine import Engine
+    from recordings.open import open_recording
+    from sync.exposure import AlignedExposure
+    from sync.rig import Rig
+    from sync.synchroniser import Synchroniser
+
+    out: dict[int, np.ndarray] = {}
+    with open_recording(path) as r:
+        facts = r.rig_facts()
+        assert facts is not None
+        rig = Rig.from_facts("sample", facts)
+        sync, engine = Synchroniser(rig), Engine(models.create("edi", rig, None, "cpu"))
+        for item in r.items():
+            (sync.push_frame if isinstance(item, Frame) else sync.push_events)(item)  # type: ignore[operator]
+        for o in sync.finish():
+            if isinstance(o, AlignedExposure):
+                out.update({q.ordinal: q.images for q in engine.push(o, (0.5,))})
+    return out
+
+
+def test_a_recording_replayed_gives_the_pictures_of_the_offline_path(recording: Path) -> None:
+    session = make_session(recording, "edi", replay_speed=0.0)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: session.status().ended, "the end of the recording")
+        status = watch.settled()
+    finally:
+        session.stop()
+    want = offline(recording)
+    assert len(want) == FRAMES
+    assert status.losses["superseded (restore)"] == 0, "as fast as possible passes over nothing"
+    assert status.items_in == FRAMES
+    got = {p.ordinal: p.sharp for p in watch.pictures if p.sharp is not None}
+    assert got
+    for ordinal, sharp in got.items():
+        assert np.array_equal(sharp, want[ordinal]), f"exposure {ordinal} differs from the offline path"
+
+
+def test_a_recording_can_be_paused_stepped_and_sought(recording: Path) -> None:
+    session = make_session(recording, "none")
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.restored(2)
+        timeline = watch.until(session.timeline, "the timeline")
+        assert len(timeline.exposures_us) == FRAMES
+        session.command("pause")
+        watch.settled()
+        n = len(watch.pictures)
+        watch.settled()
+        assert len(watch.pictures) == n, "nothing comes while paused"
+        session.command("seek", time_us=int(timeline.exposures_us[5, 0]) - 1000)
+        session.command("step", frames=1)
+        watch.until(lambda: len(watch.pictures) > n, "the frame stepped to")
+        p = watch.pictures[-1]
+        assert p.exposure_end_us == timeline.exposures_us[5, 1]
+    finally:
+        session.stop()
+
+
+@pytest.mark.parametrize(
+    ("source", "network", "error"),
+    [
+        ("simulated:nowhere", "edi", "no preset 'nowhere'"),
+        ("simulated", "magic", "unknown network 'magic'; known: edi, none"),
+        ("nikon", "edi", "unknown camera 'nikon'"),
+        ("missing.toml", "edi", "missing.toml does not exist"),
+        (Path("missing.aedat4"), "edi", "missing.aedat4"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_starts(
+    source: str | Path, network: str, error: str
+) -> None:
+    with pytest.raises((UsageError, HalfmirrorError), match=error):
+        make_session(source, network)
+
+
+def test_a_recording_without_frames_is_said_where_the_picture_would_be(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "events.aedat4", sample_events(2000))
+    session = make_session(path, "edi")
+    session.start()
+    try:
+        watch = Watch(session)
+        watch.until(lambda: session.status().workers[0].state is CameraState.FAULTED, "the fault of the source")
+        assert "has no frames" in session.status().message
+    finally:
+        session.stop()
+
+
+def test_stopping_at_once_leaves_nothing() -> None:
+    before = segments()
+    for pause in (0.0, 0.3, 1.0):
+        session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+        session.start()
+        time.sleep(pause)
+        session.stop()
+        session.stop()
+    deadline = time.monotonic() + 5
+    while segments() != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert segments() == before
