@@ -82,7 +82,7 @@ class EdiRestorer:
         self._use_rig(rig)
         self.set(dict(options or {}))
 
-    # -- options -----------------------------------------------------------------------------------------------
+    # -- options
 
     def set(self, options: dict[str, Any]) -> None:
         """Change options while running; all of them or, when one is wrong, none.
@@ -124,7 +124,7 @@ class EdiRestorer:
             raise UsageError(f"edi: dtype {name!r}: give float64 or float32")
         return double_integral_torch.DoubleIntegral(self._device, dtype)
 
-    # -- life --------------------------------------------------------------------------------------------------
+    # -- life
 
     def prepare(self, width: int, height: int) -> None:
         """Compile and warm up for frames of this size; a second or two on a machine's first run."""
@@ -152,7 +152,7 @@ class EdiRestorer:
     def reset(self) -> None:
         """Nothing is carried from one exposure to the next but the contrast, which belongs to the camera."""
 
-    # -- work --------------------------------------------------------------------------------------------------
+    # -- work
 
     def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
         """Sharp pictures of `window[0]` at these instants. See `Restorer.restore`.
@@ -211,7 +211,7 @@ class EdiRestorer:
             a.ordinal, at, times, images, self.name, time.perf_counter() - began, tuple(flags), figures
         )
 
-    # -- inside ------------------------------------------------------------------------------------------------
+    # -- inside
 
     def _use_rig(self, rig: Rig) -> None:
         self.rig = rig

@@ -32,7 +32,7 @@ FINER_FROM = 1.5  # image pixels per event pixel
 REFINE = 2
 LOG_LIMIT = 12.0  # no picture of 8 bits asks for more; wild values would coarsen the filter's table
 HOT_LEAST = 20  # events in one exposure
-HOT_TIMES = 5  # times the mean of the eight neighbours, the largest of which is left out
+HOT_TIMES = 5  # times the mean of the eight neighbours; below 8, so that two side by side are both found
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -52,17 +52,14 @@ def _find_hot(counts: NDArray[np.int32], least: int, times: int, hot: NDArray[np
             c = counts[y, x]
             if c < least:
                 continue
-            total, top, n = 0, 0, 0
+            total, n = 0, 0
             for v in range(max(0, y - 1), min(h, y + 2)):
                 for u in range(max(0, x - 1), min(w, x + 2)):
                     if v == y and u == x:
                         continue
-                    k = counts[v, u]
-                    total += k
-                    top = max(top, k)
+                    total += counts[v, u]
                     n += 1
-            # The busiest neighbour is left out, so that two hot pixels side by side are both found.
-            if n > 1 and c * (n - 1) > times * max(total - top, n - 1):
+            if c * n > times * max(total, n):
                 hot[y, x] = True
                 found += 1
     return found
