@@ -192,7 +192,10 @@ def losses_tip(s: SessionStatus) -> str:
 
 
 class ElidedLabel(QLabel):
-    """Gives way when the strip is narrow; the whole text is in the tooltip."""
+    """Gives way when the strip is narrow: first the places go, then all but the loss.
+
+    The whole text is in the tooltip.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -220,7 +223,10 @@ class ElidedLabel(QLabel):
         super().resizeEvent(event)
 
     def _fit(self) -> None:
-        text = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width())
+        metrics, width = self.fontMetrics(), self.width()
+        forms = (self._whole, self._whole.split(" (")[0], self._whole.split(" + ")[-1].split(" (")[0])
+        text = next((t for t in forms if metrics.horizontalAdvance(t) <= width), forms[-1])
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
         if text != self.text():
             self.setText(text)
 

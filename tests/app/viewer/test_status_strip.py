@@ -118,6 +118,11 @@ def test_a_narrow_strip_keeps_faults_and_the_sum(strip: StatusStrip, fake: FakeS
     qtbot.wait(10)
     assert strip.losses.text() == strip.losses.whole
     assert not strip.reblur.isVisible()
+    strip.resize(740, 30)
+    qtbot.wait(10)
+    assert strip.losses.text() == "dropped 2"
+    strip.resize(900, 30)
+    qtbot.wait(10)
     assert "re-blur 1.3" in strip.exposure.toolTip()
     assert strip.workers.geometry().right() < 900
     assert strip.workers._named(WORKERS[1])
