@@ -273,27 +273,36 @@ def test_damaged_files_cost_neither_life_nor_time(
     assert refused < files
 
 
-def test_one_wrong_byte_in_a_compressed_packet_costs_only_its_surroundings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packets", [1, 9])
+def test_broken_packets_cost_only_their_surroundings(tmp_path: Path, packets: int) -> None:
     """dv-processing hangs over such a packet; what lies behind is read all the same, the gap is marked."""
     source = write_aedat4(tmp_path / "s.aedat4", sample_events(), sample_frames(), compression="LZ4")
     container = read_container(source)
     data = bytearray(source.read_bytes())
-    at = container.data_start
-    for _ in range(30):  # the 31st packet of events: about 0.3 s
-        while struct.unpack_from("<i", data, at)[0] != 0:
-            at += 8 + struct.unpack_from("<i", data, at + 4)[0]
-        at += 8 + struct.unpack_from("<i", data, at + 4)[0]
-    while struct.unpack_from("<i", data, at)[0] != 0:
-        at += 8 + struct.unpack_from("<i", data, at + 4)[0]
-    path = tmp_path / "one.aedat4"
-    data[at + 8 + 4 : at + 8 + 40] = bytes(36)  # the compressed frame's header
+    at, n = container.data_start, 0
+    while n < 30 + packets:
+        stream, size = struct.unpack_from("<ii", data, at)
+        n += stream == 0
+        if stream == 0 and n > 30:  # from the 31st packet of events on: 0.3 s
+            data[at + 12 : at + 48] = bytes(36)  # the header of the compressed frame
+        at += 8 + size
+    path = tmp_path / "broken.aedat4"
     path.write_bytes(data)
-    with open_recording(path, deadline_s=1) as r:
+    with open_recording(path, deadline_s=0.7) as r:
         items = list(r.items())
-        assert len(r.report.problems) == 1, r.report.problems
-    packets = [i for i in items if isinstance(i, EventPacket)]
-    assert sum(len(p.events) for p in packets) > 0.95 * len(sample_events())
+        assert r.report.problems
+        assert all("hung over events at 0." in p for p in r.report.problems)
+    got = [i for i in items if isinstance(i, EventPacket)]
+    lost = (START_US + 300_000, START_US + 300_000 + packets * 10_000)
+    kept = Events.concatenate([p.events for p in got])
+    whole = sample_events()
+    assert len(kept) > len(whole) - (packets * 10_000 + 120_000) * len(whole) // 900_000
+    for piece in (whole.between(0, lost[0] - 20_000), whole.between(lost[1] + 120_000, 1 << 62)):
+        part = kept.between(int(piece.t[0]), int(piece.t[-1]) + 1)
+        assert all(np.array_equal(getattr(piece, k), getattr(part, k)) for k in "txyp")
     assert sum(isinstance(i, Frame) for i in items) == 10
-    gaps = [p.complete_until_us - START_US for p in packets if p.gap]
-    assert gaps
-    assert all(280_000 <= g <= 380_000 for g in gaps)
+    gaps = [p.complete_until_us for p in got if p.gap]
+    assert min(gaps) <= lost[0] + 20_000
+    assert max(gaps) >= lost[1]
+    assert lost[0] - 20_000 <= min(gaps)
+    assert max(gaps) <= lost[1] + 120_000
