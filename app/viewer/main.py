@@ -47,8 +47,8 @@ def run_viewer(
         screenshot: grab the window into this PNG and quit, once enough pictures were shown. What is
             remembered is then neither used nor changed.
         screenshot_after_s: seconds from the first picture to the screenshot.
-        speed: of a recording; infinite for as fast as possible.
-        loop: a recording starts again at its end.
+        speed, loop: what `session_factory` starts recordings with (infinite: as fast as possible), for
+            the transport bar to show.
         presets: (text, name) of the sources in the menu.
         remembered: the user's settings by default.
 

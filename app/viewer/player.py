@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app.session import NetworkChoice, Picture, Session
+from app.session import NetworkChoice, Picture, Session, SessionStatus
 from app.viewer.showing import Showing
 
 SEEK_EVERY_S = 0.06  # a dragged seek bar asks no more often
@@ -29,7 +29,10 @@ class Player:
         speed: float = 1.0,
         loop: bool = False,
     ) -> None:
-        """Starts the session; whatever `session.start` raises comes out of here."""
+        """Starts the session; whatever `session.start` raises comes out of here.
+
+        `speed` and `loop` are those that the session was made with.
+        """
         self.session = session
         self.clock = clock
         self.started_at = clock()
@@ -48,10 +51,6 @@ class Player:
         except BaseException:
             session.stop()  # what had already come up
             raise
-        if session.is_recording and speed != 1.0:
-            session.command("speed", factor=speed)
-        if session.is_recording and loop:
-            session.command("loop", on=True)
 
     @property
     def recording(self) -> bool:
@@ -188,7 +187,7 @@ class Player:
             self.wanted = ""
         return changed
 
-    def look_after(self) -> str:
+    def look_after(self, status: SessionStatus) -> str:
         """A few times a second: slow affairs. Returns a line for the user, "" for none."""
         now = self.clock()
         self.learn_network()
@@ -198,18 +197,8 @@ class Player:
                 return f"{wanted} did not get ready within {SWITCH_LIMIT_S:.0f} s; {self.network} goes on"
             if self.showing.held and not self.showing.waiting:
                 self.showing.restore_again()
-        self.ended = self._has_ended(now)
+        self.ended = self.recording and status.ended and not self.showing.held
         return ""
-
-    def _has_ended(self, now: float) -> bool:
-        p = self.picture
-        if not self.recording or self.loop or p is None or self.showing.held or self.showing.paused:
-            return False
-        timeline = self.session.timeline()
-        if timeline is None or not len(timeline.exposures_us):
-            return False
-        quiet_s = now - self.showing.last_arrival
-        return bool(quiet_s > 0.7 and p.time_us >= timeline.exposures_us[-1, 0])
 
     def learn_network(self) -> None:
         """What the current network can do."""

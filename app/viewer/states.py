@@ -15,6 +15,7 @@ from capture.camera import CameraState
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
 
+OPENING = "source"  # the name under which a session reports that its source does not open
 SLOW_START_S = 6.0  # from then on a start without a picture is explained
 
 
@@ -58,9 +59,9 @@ def nothing(
         return "Nothing is open.", "Choose a source", window.show_sources
     p = player.picture
     if p is not None:
-        if window.picture.view is View.EVENTS and p.events is None:
+        if window.nothing_to_see(p):
             return (
-                "No events came with this picture, so there is nothing to draw.",
+                "No events come with the pictures, so there is nothing to draw.",
                 "Show blurred and sharp",
                 lambda: window.set_view(View.WIPE),
             )
@@ -68,6 +69,9 @@ def nothing(
     workers = status.workers if status is not None else ()
     faulted = next((w for w in workers if w.state is CameraState.FAULTED), None)
     if faulted is not None:
+        if faulted.name == OPENING:
+            why = faulted.detail or f"{window.source} cannot be opened"
+            return sentence(why), "Choose another source", window.show_sources
         why = sentence(faulted.detail) if faulted.detail else "It gives no reason."
         return (
             f"{faulted.name.capitalize()} stopped with a fault. {why}",
@@ -79,8 +83,9 @@ def nothing(
         return (text[0].upper() + text[1:]), "", window.show_sources
     starting = [w for w in workers if w.state is CameraState.STARTING]
     if starting:
-        detail = next((f": {w.detail}" for w in starting if w.detail), "")
-        return f"Starting {', '.join(w.name for w in starting)}{detail}…", "", window.show_sources
+        detail = next((w.detail for w in starting if w.detail), "")
+        text = f"Starting {', '.join(w.name for w in starting)}" + (f": {detail}" if detail else "")
+        return text.rstrip("…") + "…", "", window.show_sources
     if player.clock() - player.started_at < SLOW_START_S or status is None:
         return "Waiting for the first picture…", "", window.show_sources
     return (

@@ -33,6 +33,7 @@ from app.viewer.words import sentence
 TICK_MS = 16
 FIGURES_EVERY = 12  # ticks between two readings of the figures: five times a second, so that they can be read
 TOAST_S = 5.0
+NO_EVENTS_S = 2.0  # so long without one event, and the events view says so
 
 
 class ViewerWindow(QMainWindow):
@@ -48,16 +49,17 @@ class ViewerWindow(QMainWindow):
         loop: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`speed` and `loop` are for the first recording that is opened; `clock` as `time.monotonic`."""
+        """`speed` and `loop` are those that `factory` starts recordings with; `clock` as `time.monotonic`."""
         super().__init__()
         self.factory, self.remembered, self.clock = factory, remembered, clock
         self.player: Player | None = None
         self.problem = ""
         self.source = ""
         self.tick_rate = Rate()
-        self._first_speed, self._first_loop = speed, loop
+        self._speed, self._loop = speed, loop
         self._ticks = 0
         self._toast, self._toast_until = "", 0.0
+        self._events_at = clock()
         self._oldest_ms: float | None = None  # age on screen at its worst since the last reading
         self._status: SessionStatus | None = None
         self._helpful: Callable[[], object] = self.show_sources
@@ -116,7 +118,7 @@ class ViewerWindow(QMainWindow):
         self.transport.hide()
         self._toast = ""
         self.setWindowTitle(f"Halfmirror – {name}")
-        speed, loop = self._first_speed, self._first_loop
+        speed, loop = self._speed, self._loop
         try:
             try:
                 self.player = Player(self.factory(source, wanted), wanted, self.clock, speed=speed, loop=loop)
@@ -134,7 +136,6 @@ class ViewerWindow(QMainWindow):
         p = self.player
         p.learn_network()
         if p.recording:
-            self._first_speed, self._first_loop = 1.0, False
             name = str(Path(name).resolve()) if Path(name).exists() else name
             self.remembered.opened(name)
         self.remembered.source = name
@@ -331,7 +332,7 @@ class ViewerWindow(QMainWindow):
         self.picture.set_pill(states.pill(player))
         if p is None:
             return
-        self.pages.setCurrentWidget(self.empty if self._nothing_to_see(p) else self.picture)
+        self.pages.setCurrentWidget(self.empty if self.nothing_to_see(p) else self.picture)
         at = s.shown_latent
         note = f"{at:.2f}" if at is not None and s.held else ""
         self.picture.show_picture(
@@ -346,8 +347,12 @@ class ViewerWindow(QMainWindow):
         self._draw_events(p, at if s.held else None)
         self._write_banner()
 
-    def _nothing_to_see(self, p: Picture) -> bool:
-        return self.picture.view is View.EVENTS and p.events is None
+    def nothing_to_see(self, p: Picture) -> bool:
+        """The events view without events: a still scene gives none for a while, so not at once."""
+        now = self.clock()
+        if p.events is not None or self.player is None:
+            self._events_at = now
+        return self.picture.view is View.EVENTS and now - self._events_at > NO_EVENTS_S
 
     def _draw_events(self, p: Picture, latent: float | None) -> None:
         if not self.picture.needs_events:
@@ -361,9 +366,9 @@ class ViewerWindow(QMainWindow):
         """Figures, timeline, empty states."""
         player = self.player
         if player is not None:
-            if line := player.look_after():
-                self.say(line)
             self._status = player.session.status()
+            if line := player.look_after(self._status):
+                self.say(line)
             self.strip.set_status(self._status, self.picture.paint_rate.hz())
             self.strip.set_age(self._oldest_ms, still=states.still(player))
             self._oldest_ms = player.showing.age_ms()

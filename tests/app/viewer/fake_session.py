@@ -254,6 +254,7 @@ class FakeSession:
             fps=self.fps - 0.1, stage_fps={"frames": self.fps, "restore": self.fps - 0.1},
             latency_p50_ms=31.0, latency_p95_ms=44.0, items_in=self._out + dropped + 1, items_out=self._out,
             waiting=1, losses=dict(self.losses), exposure_source="trigger", uncertainty_us=5.0,
+            ended=self.is_recording and self._next >= self.total,
             workers=self.workers, event_rate_hz=self.scene.events_per_frame * self.fps, message=self.message,
         )  # fmt: skip
 

@@ -24,13 +24,7 @@ def go(p: Player, clock: Clock, ticks: int) -> None:
         clock.now += 1 / 60
         p.advance()
         if k % 12 == 0:
-            p.look_after()
-
-
-def test_speed_and_loop_of_the_start_are_passed_on(tape: FakeSession, clock: Clock) -> None:
-    Player(tape, "edi", clock, speed=0.5, loop=True)
-    assert ("speed", {"factor": 0.5}) in tape.calls
-    assert ("loop", {"on": True}) in tape.calls
+            p.look_after(p.session.status())
 
 
 def test_holding_a_frame_stops_a_recording_and_letting_go_plays_on(player: Player, tape: FakeSession) -> None:
@@ -131,7 +125,7 @@ def test_a_network_that_does_not_get_ready_is_given_up_by_name(fake: FakeSession
     go(p, clock, 3)
     p.select("none")
     clock.now += 31
-    assert "none did not get ready" in p.look_after()
+    assert "none did not get ready" in p.look_after(p.session.status())
     assert p.wanted == ""
 
 

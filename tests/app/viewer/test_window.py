@@ -264,6 +264,11 @@ def test_starting_faulted_and_late_sources_are_explained(
     clock.now += 7
     run(window, clock, 13)
     assert text().startswith("No picture has come yet. Events arrive at 15.0 kev/s")
+    fake.workers = (WorkerStatus("source", CameraState.FAULTED, "no such file: cups.aedat4"),)
+    run(window, clock, 13)
+    assert text() == "no such file: cups.aedat4."
+    assert window.empty.action.text() == "Choose another source"
+    fake.workers = running
     fake.fault("frames", "no Blackfly S found")
     run(window, clock, 13)
     assert text() == "Frames stopped with a fault. no Blackfly S found."
@@ -276,7 +281,9 @@ def test_no_events_to_draw_leads_back_to_the_picture(
 ) -> None:
     fake.with_events = False
     qtbot.keyClick(window, K.Key_5)
-    run(window, clock, 20)
+    run(window, clock, 60)
+    assert window.pages.currentWidget() is window.picture  # a still scene has none for a while
+    run(window, clock, 90)
     assert window.pages.currentWidget() is window.empty
     qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
     run(window, clock, 13)
