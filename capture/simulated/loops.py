@@ -19,6 +19,7 @@ from capture.simulated.event_sensor import EventSensor, RawEvents, read_out
 from capture.simulated.presets import SimulatedConfig
 from capture.simulated.rgb_sensor import FrameSensor
 from capture.simulated.scene import Scene, View
+from capture.simulated.street import street
 from capture.simulated.studio import studio
 
 Progress = Callable[[float], None]
@@ -28,7 +29,7 @@ EVENT_STEP_PX = 0.5
 """Motion between two instants of the event sensor, in its own pixels."""
 EVENT_STEP_US = 2000.0
 """Longest time between them."""
-WARM_UP_S = 1.0
+WARM_UP_S = 0.6
 """How long the event sensor runs before the loop begins, so that its pixels are in the state of mid-stream."""
 
 # What does not change a prepared loop.
@@ -59,9 +60,15 @@ class EventLoop:
 def scene_of(config: SimulatedConfig) -> Scene:
     """The scene that a configuration shows."""
     view = (float(config.image_width * config.fine), float(config.image_height * config.fine))
-    return studio(
-        config.seed, config.loop_us / 1e6, view, speed=config.speed * config.fine, reach=config.reach,
-        contrast=config.contrast, veil=config.veil,
+    loop_s, speed = config.loop_us / 1e6, config.speed * config.fine
+    if config.scene == "studio":
+        return studio(
+            config.seed, loop_s, view, speed=speed, reach=config.reach, contrast=config.contrast,
+            veil=config.veil, light=config.daylight,
+        )  # fmt: skip
+    return street(
+        config.seed, loop_s, view, speed=speed, reach=config.reach, contrast=config.contrast,
+        veil=config.veil, daylight=config.daylight, night=config.scene == "night",
     )  # fmt: skip
 
 

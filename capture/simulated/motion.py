@@ -224,3 +224,25 @@ class CameraMotion:
             Wave.shake(rng, loop_s, low_hz, min(high_hz, 4.0), turn),
             Wave.shake(rng, loop_s, low_hz, min(high_hz, 2.0), 0.6 * turn),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A part of something that moves, such as a wheel or a lamp of a car.
+
+    Attributes:
+        carrier: the motion of the whole.
+        dx, dy: where the part sits, from the whole's anchor.
+        radius: of a wheel that rolls without slipping on the way; None for a part that does not turn.
+    """
+
+    carrier: Motion
+    dx: float
+    dy: float
+    radius: float | None = None
+
+    def __call__(self, t: float) -> Pose:
+        """The pose at `t` seconds."""
+        p = self.carrier(t)
+        angle = p.x / (self.radius * p.scale) if self.radius else 0.0
+        return Pose(p.x + p.scale * self.dx, p.y + p.scale * self.dy, angle, p.scale, p.visible)

@@ -35,7 +35,7 @@ class SimulatedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: str = Field(default=DEFAULT, description="the preset that it started from")
-    scene: Literal["studio", "street"] = Field(default="studio", description="what is seen")
+    scene: Literal["studio", "street", "night"] = Field(default="studio", description="what is seen")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="of scene, motion, pixels and noise")
     noise: bool = Field(
         default=True, description="false: both sensors without a flaw (only thresholds, tone, 8 bits)"
@@ -59,10 +59,10 @@ class SimulatedConfig(BaseModel):
     rate_hz: float = Field(default=15.0, ge=0.5, le=1000.0, description="frames per second")
     exposure_us: int = Field(default=40_000, ge=20, le=2_000_000, description="exposure of every frame")
     loop_s: float = Field(
-        default=2.8, ge=0.2, le=30.0, description="length of the loop that is prepared and played"
+        default=2.4, ge=0.2, le=30.0, description="length of the loop that is prepared and played"
     )
     speed: float = Field(
-        default=850.0, ge=0.0, le=20_000.0, description="of the hand that holds the rig, pixels/s"
+        default=780.0, ge=0.0, le=20_000.0, description="of the hand that holds the rig, pixels/s"
     )
     reach: float = Field(
         default=1.0, ge=0.0, le=4.0, description="factor on the motion of the things in the scene"
@@ -161,6 +161,22 @@ PRESETS: dict[str, dict[str, Any]] = {
     "handheld": {
         "clock_offset_ms": 73_412.5, "clock_drift_ppm": 18.0,
         "event_sensor": {"threshold_on": 0.22, "threshold_off": 0.22},
+    },
+    # A street from a tripod: the background stands still, traffic crosses fast.
+    "traffic": {
+        "scene": "street", "speed": 0.0, "loop_s": 3.0, "exposure_us": 30_000, "veil": 0.02,
+        "clock_offset_ms": 12_004.25, "clock_drift_ppm": -25.0,
+        "event_sensor": {"threshold_on": 0.2, "threshold_off": 0.22},
+    },
+    # The same street by night from the hand: few photons, shot noise, leak, headlights that saturate.
+    "night": {
+        "scene": "night", "speed": 420.0, "loop_s": 2.4, "exposure_us": 50_000, "reach": 0.65, "daylight": 0.16,
+        "veil": 0.004, "clock_offset_ms": 880.5, "clock_drift_ppm": 40.0,
+        "event_sensor": {
+            "threshold_on": 0.25, "threshold_off": 0.27, "leak_rate_hz": 0.2, "shot_rate_hz": 0.5,
+            "dark_rate_hz": 9.0, "reset_noise": 0.012, "hot_share": 6e-4,
+        },
+        "frame_sensor": {"gain": 4.0, "full_well_e": 9000.0, "read_noise_e": 7.0},
     },
     # As a DAVIS346: one sensor gives both, frames are gray, proportional to light, stamped on the event clock.
     "davis": {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from capture.simulated.motion import CameraMotion, Motion
 from capture.simulated.textures import LUMINANCE
-from capture.simulated.warp import blend
+from capture.simulated.warp import blend, used_cells
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -23,6 +23,9 @@ F64 = NDArray[np.float64]
 # The lens: its spot, as the standard deviation of a Gaussian in units of a sensor pixel. It keeps the pictures
 # free of aliasing, as a real lens in front of a real pixel does.
 LENS_SPOT = 0.45
+
+PATH_STEP_S = 1e-3
+"""Time between two looks at how far things have moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +116,11 @@ class View:
             if gray:
                 t = np.dstack([t[..., :3] @ LUMINANCE, t[..., 3]])
             self._textures.append(np.ascontiguousarray(t, np.float32))
+        self._used = [used_cells(t) for t in self._textures]
+        self._path: tuple[F64, F64] | None = None
         self._rim = 2.0 * footprint
+        self._still: F32 | None = None
+        self._still_at: F64 = np.zeros((3, 3))
         self._out = np.zeros((height, width, channels), np.float32)
 
     def background_matrix(self, t: float) -> F64:
@@ -138,18 +145,29 @@ class View:
         """
         m = self.background_matrix(t) @ self._fine_from_texture
         out = self._out
-        cv2.warpPerspective(
-            self._background, np.linalg.inv(m), (self.width, self.height),
-            dst=out[..., 0] if self.gray else out,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        if self._still is not None and np.array_equal(m, self._still_at):
+            # On a tripod: the background is drawn once.
+            np.copyto(out, self._still)
+        else:
+            self._draw_background(m)
+            # Kept only when it came out the same twice: a moving rig must not pay for the copy.
+            self._still = out.copy() if np.array_equal(m, self._still_at) else None
+            self._still_at = m
         shift = np.eye(3)
         shift[0, 2] = shift[1, 2] = -self._rim
         for i, texture in enumerate(self._textures):
             lm = self.layer_matrix(i, t)
             if lm is not None:
-                blend(out, texture, lm @ shift @ self._fine_from_texture)
+                blend(out, texture, self._used[i], lm @ shift @ self._fine_from_texture)
         return out
+
+    def _draw_background(self, m: F64) -> None:
+        out = self._out
+        cv2.warpPerspective(
+            self._background, np.linalg.inv(m), (self.width, self.height),
+            dst=out[..., 0] if self.gray else out,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
 
     def light(self, t: float) -> F32:
         """A copy of the light at `t` seconds: (H, W) luminance or (H, W, 3) RGB, float32, >= 0."""
@@ -173,21 +191,25 @@ class View:
                 found.append(None)
                 continue
             th, tw = layer.texture.shape[:2]
-            # Middles of the sides: what is drawn seldom reaches the corners.
-            q = m @ np.array([[tw / 2, tw, tw / 2, 0], [0, th / 2, th, th / 2], [1, 1, 1, 1]], np.float64)
+            # Half way out from the middle: a turning thing's rim is faster, its marks lie further in.
+            px, py = tw * np.array([0.5, 0.75, 0.5, 0.25]), th * np.array([0.25, 0.5, 0.75, 0.5])
+            q = m @ np.stack([px, py, np.ones(4)])
             xy = q[:2] / q[2]
-            lo, hi = xy.min(1), xy.max(1)
+            reach = np.abs(xy - xy.mean(1, keepdims=True)).max(1) * 2
+            lo, hi = xy.mean(1) - reach, xy.mean(1) + reach
             outside = hi[0] < 0 or hi[1] < 0 or lo[0] > w or lo[1] > h
             found.append(None if outside else xy)
         return found
 
-    def path(self, step_s: float = 1e-3) -> tuple[F64, F64]:
+    def path(self) -> tuple[F64, F64]:
         """Times over one loop, and how far the fastest thing in sight has moved by then.
 
         Returns:
             (N,) seconds from 0 to the loop's end, (N,) sensor pixels, starting at 0, non-decreasing.
         """
-        n = max(2, round(self.scene.loop_s / step_s) + 1)
+        if self._path is not None:
+            return self._path
+        n = max(2, round(self.scene.loop_s / PATH_STEP_S) + 1)
         times = np.linspace(0.0, self.scene.loop_s, n)
         moved = np.zeros(n)
         before = self._points(0.0)
@@ -199,4 +221,5 @@ class View:
                     far = max(far, float(np.sqrt(np.max(np.sum((b - a) ** 2, axis=0)))))
             moved[k] = moved[k - 1] + far
             before = now
-        return times, moved
+        self._path = times, moved
+        return self._path

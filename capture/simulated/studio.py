@@ -218,7 +218,7 @@ def _middle(layer: F32) -> tuple[float, float]:
 
 def studio(
     seed: int, loop_s: float, view: tuple[float, float], *, speed: float, reach: float = 1.0,
-    contrast: float = 1.0, veil: float = 0.0,
+    contrast: float = 1.0, veil: float = 0.0, light: float = 1.0,
 ) -> Scene:  # fmt: skip
     """The whole scene.
 
