@@ -306,7 +306,8 @@ def _startup(
     if frames[0].key != evidence.first_key or len(frames) < 2 or not len(pulses):
         return none
     period = float(np.median(np.diff(h.start[0])))
-    if pulses[0] - cover[0] < 2.5 * period:
+    # Quiet for a period and an exposure: whatever frame came before the first pulse would have been seen.
+    if pulses[0] - cover[0] < 1.1 * period + float((h.end - h.start).max()):
         return none
     earlier = np.searchsorted(pulses, h.start[:, 0] - 0.5 * period)
     before = (h.start < pulses[0] - 0.5 * period).any(axis=1)

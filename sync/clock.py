@@ -159,13 +159,25 @@ class HostClock:
 
     What arrives at host time h was sent at or before h; the least late arrivals mark the relation, up to the
     least latency, which no arrival can show. Bounded memory: the least late arrival of each half second.
+
+    Where arrivals come much earlier, or for a second all much later, than the envelope says, the source's time
+    axis has moved against the host's (a jump, a pause in a replay): it begins anew.
+
+    Attributes:
+        arrivals: since the beginning or the last reset.
+        resets: how often it began anew, by the name of the cause.
     """
+
+    JUMP_NS = 100_000_000
 
     def __init__(self, *, bucket_us: int = 500_000, buckets: int = 120) -> None:
         self._bucket_us = bucket_us
         self._minima: deque[tuple[int, int, int]] = deque(maxlen=buckets)  # bucket, source µs, lateness ns
-        self._late: deque[int] = deque(maxlen=64)  # recent lateness above the envelope, ns
+        self._recent: deque[tuple[int, int]] = deque(maxlen=64)  # source µs, lateness ns
         self._line: tuple[int, int, float] | None = None  # source µs, lateness ns there, slope (ns per µs)
+        self._late: tuple[int, int, int] | None = (
+            None  # arrivals too late in a row: since, how many, least late
+        )
         self.resets: dict[str, int] = {}
         self.arrivals = 0
 
@@ -173,14 +185,25 @@ class HostClock:
         """Begin anew and remember why."""
         self.resets[cause] = self.resets.get(cause, 0) + 1
         self._minima.clear()
-        self._late.clear()
-        self._line = None
+        self._recent.clear()
+        self._line = self._late = None
         self.arrivals = 0
 
     @property
     def ready(self) -> bool:
         """At least one arrival is known."""
         return bool(self._minima)
+
+    @property
+    def steady(self) -> bool | None:
+        """Host time and source time run at one rate (within 10 %); None while too little has come to tell."""
+        if len(self._recent) < 8 or self._recent[-1][0] - self._recent[0][0] < 20_000:
+            return None
+        half = len(self._recent) // 2
+        arrivals = list(self._recent)
+        a = min(arrivals[:half], key=lambda p: p[1])
+        b = min(arrivals[half:], key=lambda p: p[1])
+        return abs(b[1] - a[1]) <= 0.1 * (arrivals[-1][0] - arrivals[0][0]) * 1e3 / 2 + 5_000_000
 
     def add(self, source_us: int, host_ns: int) -> None:
         """An item that was complete at `source_us` arrived at `host_ns`. Times of 0 (unknown) are ignored."""
@@ -190,9 +213,8 @@ class HostClock:
         bucket = source_us // self._bucket_us
         if self._minima and bucket < self._minima[-1][0]:
             self.reset("time ran back")
-        if self.ready and lateness < self._envelope(source_us) - 1_000_000_000:
-            # A second earlier than the earliest possible: the source's time axis jumped ahead.
-            self.reset("time jumped")
+        elif self.ready:
+            self._watch(source_us, lateness)
         if not self._minima or bucket > self._minima[-1][0]:
             self._minima.append((bucket, source_us, lateness))
             self._line = None
@@ -200,7 +222,20 @@ class HostClock:
             self._minima[-1] = (bucket, source_us, lateness)
             self._line = None
         self.arrivals += 1
-        self._late.append(max(0, lateness - self._envelope(source_us)))
+        self._recent.append((source_us, lateness))
+
+    def _watch(self, source_us: int, lateness: int) -> None:
+        """Reset where the two time axes have moved against each other."""
+        excess = lateness - self._envelope(source_us)
+        if excess < -self.JUMP_NS and self.arrivals >= 8:
+            self.reset("time jumped ahead")
+        elif excess <= self.JUMP_NS:
+            self._late = None
+        else:
+            since, n, least = self._late or (source_us, 0, lateness)
+            self._late = since, n + 1, min(least, lateness)
+            if n >= 8 and source_us - since > 1_000_000:
+                self.reset("host time ran on")
 
     def _envelope(self, source_us: float) -> int:
         """Least lateness (ns) at a source time."""
@@ -229,8 +264,7 @@ class HostClock:
         for a, b in itertools.pairwise(hull):
             if a[0] <= mean <= b[0]:
                 slope = (b[1] - a[1]) / (b[0] - a[0])
-                limit = MAX_DRIFT_PPM * 1e-6 * 1e3
-                if abs(slope) <= limit:
+                if abs(slope) <= MAX_DRIFT_PPM * 1e-3:
                     return a[0], a[1], slope
         return (*lowest, 0.0)
 
@@ -243,13 +277,18 @@ class HostClock:
         return round(source_us * 1000) + self._envelope(source_us)
 
     def source_us_of(self, host_ns: int) -> int:
-        """Source time (µs) of a host time; the inverse of `host_ns_of`."""
+        """Source time (µs) of a host time; the inverse of `host_ns_of`.
+
+        Raises:
+            ValueError: nothing has arrived yet.
+        """
         guess = (host_ns - self._envelope(self._minima[-1][1] if self._minima else 0)) / 1000
         return round((host_ns - self._envelope(guess)) / 1000)
 
     @property
     def uncertainty_us(self) -> float:
-        """Typical lateness above the envelope (95th percentile of the recent arrivals), µs."""
-        if not self._late:
+        """How late arrivals are above the envelope (95th percentile of the recent ones), µs."""
+        if not self._recent:
             return math.inf
-        return float(np.percentile(np.array(self._late), 95)) / 1e3
+        late = [max(0, y - self._envelope(x)) for x, y in self._recent]
+        return float(np.percentile(np.array(late), 95)) / 1e3

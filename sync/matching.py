@@ -120,6 +120,7 @@ class TriggerMatcher:
         self._new_frame = self._new_edges = False
         self._tried_at_us = -(2**62)
         self._early = 0  # frames in a row that arrived before their exposures ended
+        self._attempts = 0  # to find the clock
         self._silent = False  # no edges come any more
         self._matched = 0  # since the clock was found
         self._candidate: tuple[list[tuple[int, int]], int] = ([], 0)
@@ -179,7 +180,7 @@ class TriggerMatcher:
             self.resets[cause] = self.resets.get(cause, 0) + 1
         self.fit = ClockFit()
         self._bias_us, self._bias_n = 0.0, 0
-        self._early = self._matched = 0
+        self._early = self._matched = self._attempts = 0
         self._candidate = ([], 0)
         self._first_key = -1  # whatever frames come now, none is the first
         self._new_frame = True
@@ -187,10 +188,14 @@ class TriggerMatcher:
     def _try_to_lock(self, final: bool) -> None:
         if self._watermark is None or self._covered_from is None:
             return
-        # An attempt costs milliseconds: one for each new frame, and where edges lag behind, one in 10 ms.
-        fresh_edges = self._new_edges and self._watermark >= self._tried_at_us + 10_000
-        if not (self._new_frame or fresh_edges or final):
+        # An attempt costs milliseconds: one for each new frame, and where edges lag behind, one in 10 ms; ever
+        # fewer while they stay without success.
+        pause = 0 if self._attempts < 30 else 40_000 if self._attempts < 100 else 200_000
+        rested = self._watermark >= self._tried_at_us + pause
+        fresh_edges = self._new_edges and self._watermark >= self._tried_at_us + max(10_000, pause)
+        if not ((self._new_frame and rested) or fresh_edges or final):
             return
+        self._attempts += 1
         self._new_frame = self._new_edges = False
         self._tried_at_us = self._watermark
         evidence = Evidence(

@@ -82,6 +82,10 @@ class Clock(_Strict):
     relation `same`: frames are stamped on the event clock (one sensor). `trigger`: exposure edges on the
     event camera's trigger input. `host`: no wire; arrival times only. `delay_us` is added to every edge
     (strobe delay); `active_high` says which level of the signal means that the shutter is open.
+
+    `host_latency_ms` ± `host_latency_spread_ms` is the least time from the end of an exposure to the frame's
+    arrival in the host. It places exposures where no wire does, and tells which edge belongs to which frame
+    where rate and exposure are constant: only if the spread is well below the frame period. Measure it.
     """
 
     relation: Literal["same", "trigger", "host"] = "trigger"
@@ -89,6 +93,7 @@ class Clock(_Strict):
     active_high: bool = True
     residual_us: Annotated[float, Field(ge=0)] | None = None
     host_latency_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
+    host_latency_spread_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
 
 
 class Rig(_Strict):
@@ -143,7 +148,12 @@ class Rig(_Strict):
                 image_from_event=(rows[0], rows[1], rows[2]),
                 mirrored=bool(np.linalg.det(m[:2, :2]) < 0), measured=facts.note,
             ),
-            clock=Clock(relation="same" if facts.one_sensor else "trigger"),
+            # An exact rig is simulated: its frames arrive when their exposures end, or some set time later.
+            clock=Clock(
+                relation="same" if facts.one_sensor else "trigger",
+                host_latency_ms=5.0 if facts.exact else 20.0,
+                host_latency_spread_ms=5.0 if facts.exact else 20.0,
+            ),
         )  # fmt: skip
 
     @classmethod

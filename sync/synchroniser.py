@@ -1,15 +1,8 @@
 """Frames and events to aligned exposures: every frame answered once, in order, aligned or refused by name.
 
-Where an exposure comes from, in falling order of trust:
-
-1. stamps on the event clock itself (`FrameClock.EVENT`, one sensor gives both): they are the exposure, ±1 µs;
-   edges could not say it better, and on such a camera they usually belong to something else;
-2. trigger edges (`TRIGGER`; `CHUNK` where one or both edges of a frame are missing and the camera's own stamps
-   stand in through the measured clock);
-3. arrival times (`ESTIMATED`), when the rig has no wire or not one edge ever came.
-
-A frame waits for what is still to come: its edges, and events up to the end of its window. The wait is bounded
-by the streams' own progress (`max_wait_us`) and, live, by host time (`max_wait_host_s`).
+Where an exposure comes from is told in `sync.exposing`. A frame waits for what is still to come: its edges,
+and events up to the end of its window. The wait is bounded by the streams' own progress (`max_wait_us`) and,
+live, by host time (`max_wait_host_s`).
 
 All work is done when an item is pushed; `take` hands over what is ready. So the same items in the same order
 give the same outputs, however often `take` is called (only the host time limit depends on the caller's clock).
@@ -17,22 +10,14 @@ give the same outputs, however often `take` is called (only the host time limit 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
 from capture.errors import InvalidPacket
-from capture.packets import EventPacket, Frame, FrameClock, FrameKind
-from sync.acquisition import Stamp
-from sync.clock import HostClock
-from sync.exposure import (
-    AlignedExposure,
-    Exposure,
-    ExposureSource,
-    Refusal,
-    RefusedExposure,
-    SyncCounters,
-)
-from sync.matching import Match, TriggerMatcher
+from capture.packets import EventPacket, Frame
+from sync.exposing import ExposureFinder, NoExposure
+from sync.exposure import AlignedExposure, Exposure, Refusal, RefusedExposure, SyncCounters
 from sync.rig import Rig
 from sync.windows import EventStore
 
@@ -108,9 +93,9 @@ class Synchroniser:
         self.set_margins(margin_before_us, margin_after_us)
         self._out: list[Outcome] = []
         self._epoch = 0
-        self._last_source: Exposure | None = None
+        self._last_exposure: Exposure | None = None
         self._resets: dict[str, int] = {}
-        self._edges_done = [0, 0]  # matched, unmatched in earlier epochs
+        self._done = [0, 0, 0, 0]  # edges and frames matched and unmatched in earlier epochs
         self._begin()
 
     def _begin(self) -> None:
@@ -119,11 +104,7 @@ class Synchroniser:
         self._ordinal = 0
         self._last_sequence: int | None = None
         self._newest_frame_us: int | None = None
-        self._any_edges = self._gave_up_on_edges = False
-        self._steps: deque[int] = deque(maxlen=32)  # by which the watermark moved on, µs
-        self._event_host, self._frame_host = HostClock(), HostClock()
-        clock = self.rig.clock
-        self._matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us)
+        self._finder = ExposureFinder(self.rig.clock)
         self._store.clear()
 
     # -- what comes in ---------------------------------------------------------------------------------------
@@ -154,23 +135,12 @@ class Synchroniser:
         if not self._enter(packet.epoch):
             c.edges_unmatched += len(packet.triggers)
             return
-        before = self._store.complete_until_us
         out_of_order = self._store.out_of_order_events
         self._store.push(packet)
         c.events_rejected += self._store.out_of_order_events - out_of_order
-        self._event_host.add(packet.complete_until_us, packet.host_ns)
-        if len(packet.triggers):
-            self._any_edges = True
-            self._gave_up_on_edges = False
-            if self.rig.clock.relation == "host":
-                self._edges_done[1] += len(packet.triggers)
-            else:
-                self._matcher.add_edges(packet.triggers.t, packet.triggers.rising)
-        assert self._store.complete_until_us is not None
-        if before is not None:
-            self._steps.append(self._store.complete_until_us - before)
-        start = self._store.start_us if self._store.start_us is not None else packet.complete_until_us
-        self._matcher.covered(start, self._store.complete_until_us)
+        mark = self._store.complete_until_us
+        assert mark is not None
+        self._finder.add_packet(packet, mark if self._store.start_us is None else self._store.start_us, mark)
         for w in self._queue:
             if w.since_us is None:
                 w.since_us = self._store.complete_until_us
@@ -200,14 +170,7 @@ class Synchroniser:
         w = _Waiting(frame, self._ordinal, clock_us, self._store.complete_until_us)
         self._ordinal += 1
         self._newest_frame_us = clock_us
-        if frame.device_end_ns is not None and frame.clock is FrameClock.DEVICE:
-            self._frame_host.add(frame.device_end_ns // 1000, frame.host_ns)
-        if self._uses_edges(frame):
-            start_ns, end_ns = frame.device_start_ns or 0, frame.device_end_ns or 0
-            self._matcher.latency_us = 1.5e3 * self.rig.clock.host_latency_ms
-            self._matcher.packet_us = None if frame.host_ns > 0 else max(self._steps, default=0)
-            arrival = self._arrival(frame)
-            self._matcher.add_frame(Stamp(w.ordinal, start_ns, end_ns, frame.sequence, arrival))
+        self._finder.add_frame(w.ordinal, frame)
         self._queue.append(w)
         self._advance()
 
@@ -226,30 +189,21 @@ class Synchroniser:
             return False
         if epoch > self._epoch:
             self.counters.superseded += len(self._queue)
-            self._retire_matcher()
+            self._retire()
             self._epoch = epoch
             self._begin()
             self._count()
         return True
 
-    def _retire_matcher(self) -> None:
-        m = self._matcher
-        self._edges_done[0] += m.edges_matched
-        self._edges_done[1] += m.edges_unmatched + m.edges_held
-        for cause, n in [*m.resets.items(), *m.fit.resets.items()]:
+    def _retire(self) -> None:
+        """Carry the finished epoch's figures over."""
+        f = self._finder
+        self._done[0] += f.matcher.edges_matched
+        self._done[1] += f.matcher.edges_unmatched + f.matcher.edges_held + f.edges_unused
+        self._done[2] += f.frames_matched
+        self._done[3] += f.frames_unmatched
+        for cause, n in f.resets().items():
             self._resets[cause] = self._resets.get(cause, 0) + n
-
-    def _uses_edges(self, frame: Frame) -> bool:
-        return (
-            frame.clock is FrameClock.DEVICE and frame.kind is FrameKind.SENSOR
-            and self.rig.clock.relation != "host" and (frame.exposure_ns or 0) > 0
-        )  # fmt: skip
-
-    def _arrival(self, frame: Frame) -> int | None:
-        """When a frame arrived, on the event clock: by host times, or by its place among the packets."""
-        if frame.host_ns > 0 and self._event_host.ready:
-            return self._event_host.source_us_of(frame.host_ns)
-        return self._store.complete_until_us
 
     # -- what goes out ---------------------------------------------------------------------------------------
 
@@ -271,90 +225,38 @@ class Synchroniser:
         return self.take()
 
     def _expire(self, now_ns: int) -> None:
+        for w in self._queue:
+            w.seen_ns = now_ns if w.seen_ns is None else w.seen_ns
         while self._queue:
             head = self._queue[0]
-            if head.seen_ns is None:
-                for w in self._queue:
-                    w.seen_ns = now_ns if w.seen_ns is None else w.seen_ns
+            waited = now_ns - (head.seen_ns or now_ns)
+            if waited <= self._max_wait_ns:
                 return
-            if now_ns - head.seen_ns <= self._max_wait_ns:
-                return
-            self._overdue(head, f"after {(now_ns - head.seen_ns) / 1e9:.2f} s")
+            self._overdue(head, f"after {waited / 1e9:.2f} s")
             self._advance()
 
     def _advance(self, *, final: bool = False) -> None:
         """Answer frames from the front as far as possible."""
         while self._queue:
             head = self._queue[0]
-            if head.exposure is None and not self._find_exposure(head, final):
-                if not self._waited_for_edges(head):
+            if head.exposure is None:
+                found = self._finder.find(head.ordinal, head.frame, final=final)
+                if found is not None:
+                    self._settle(head, found)
+                elif self._waited_for_edges(head):
+                    self._overdue(head, f"in {self._max_wait_us / 1e3:.0f} ms or more of data")
+                else:
                     break
-                self._overdue(head, f"in {self._max_wait_us / 1e3:.0f} ms or more of data")
-                continue
-            if self._queue and self._queue[0] is head and not self._align(head, final):
+            elif not self._align(head, final):
                 break
         self._count()
 
-    def _find_exposure(self, w: _Waiting, final: bool) -> bool:
-        """Determine the exposure or refuse the frame; False while that is open."""
-        f = w.frame
-        if f.kind is FrameKind.ACCUMULATOR:
-            self._refuse(w, Refusal.ACCUMULATOR, f"frame {f.sequence} was drawn from events")
-            return True
-        if f.device_start_ns is None or f.device_end_ns is None:
-            self._refuse(w, Refusal.NO_EXPOSURE, f"frame {f.sequence} carries no start and end of exposure")
-            return True
-        if f.device_end_ns <= f.device_start_ns:
-            self._refuse(w, Refusal.ZERO_EXPOSURE, f"frame {f.sequence} starts and ends at one stamp")
-            return True
-        if f.clock is FrameClock.EVENT:
-            start, end = round(f.device_start_ns / 1000), round(f.device_end_ns / 1000)
-            self._settle(w, start, end, ExposureSource.CHUNK, 1.0)
-            return True
-        if self.rig.clock.relation == "host" or self._gave_up_on_edges:
-            if self.rig.clock.relation != "host":
-                self._matcher.give_up(w.ordinal)
-            self._estimate(w)
-            return True
-        m = self._matcher.match(w.ordinal, final=final)
-        if m is not None:
-            self._take_match(w, m)
-            return True
-        if final:
-            self._overdue(w, "before the end of the streams")
-            return True
-        return False
-
-    def _take_match(self, w: _Waiting, m: Match) -> None:
-        source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
-        self.counters.frames_matched += m.edges > 0
-        self.counters.frames_unmatched += m.edges == 0
-        self._settle(w, m.start_us, m.end_us, source, m.uncertainty_us)
-
-    def _settle(self, w: _Waiting, start: int, end: int, source: ExposureSource, uncertainty: float) -> None:
-        if end <= start:
-            self._refuse(w, Refusal.ZERO_EXPOSURE, f"frame {w.frame.sequence} is exposed for less than 1 µs")
-            return
-        w.exposure = self._last_source = Exposure(start, end, source, uncertainty)
-
-    def _estimate(self, w: _Waiting) -> None:
-        """Exposure by arrival times: the device's own length, placed by the two lower envelopes."""
-        f = w.frame
-        start_ns, end_ns = f.device_start_ns or 0, f.device_end_ns or 0
-        if f.host_ns <= 0 or not self._event_host.ready:
-            self._refuse(
-                w, Refusal.NO_EXPOSURE,
-                f"frame {f.sequence}: no trigger edges and no arrival times relate its clock to the events",
-            )  # fmt: skip
-            return
-        latency_ms = self.rig.clock.host_latency_ms
-        arrived_ns = self._frame_host.host_ns_of(end_ns / 1000)
-        end = self._event_host.source_us_of(arrived_ns - round(latency_ms * 1e6))
-        length = (end_ns - start_ns) / 1000
-        # The latency itself is unknown within about its own size.
-        spread = self._frame_host.uncertainty_us / max(1.0, self._frame_host.arrivals**0.5)
-        uncertainty = 500.0 + 1e3 * latency_ms + spread
-        self._settle(w, round(end - length), end, ExposureSource.ESTIMATED, uncertainty)
+    def _settle(self, w: _Waiting, found: Exposure | NoExposure) -> None:
+        """Note a frame's exposure, or refuse it."""
+        if isinstance(found, NoExposure):
+            self._refuse(w, found.reason, found.detail)
+        else:
+            w.exposure = self._last_exposure = found
 
     def _align(self, w: _Waiting, final: bool) -> bool:
         """Cut the window, or refuse; False while events are still to come."""
@@ -410,64 +312,60 @@ class Synchroniser:
 
     def _waited_for_edges(self, w: _Waiting) -> bool:
         mark, extra = self._store.complete_until_us, 0
-        if self._any_edges and not self._matcher.locked:
+        if self._finder.any_edges and not self._finder.matcher.locked:
             extra = max(0, ACQUIRE_WAIT_US - self._max_wait_us)
         if mark is not None and w.since_us is not None and mark - w.since_us > self._max_wait_us + extra:
             return True
         return self._frames_ran_on(w, extra)
 
     def _overdue(self, w: _Waiting, when: str) -> None:
-        """The wait is over: refuse by what was missing, or estimate where no edge ever came."""
+        """The wait is over: refuse by what is missing, or take the next best exposure."""
         if self._store.complete_until_us is None:
             self._refuse(w, Refusal.NO_EVENT_STREAM, f"not one event packet has come {when}")
         elif w.exposure is not None:
             self._refuse(w, Refusal.NO_EVENTS_YET, f"events up to {w.exposure.end_us} µs did not come {when}")
-        elif self._any_edges:
-            m = self._matcher.match(w.ordinal, overdue=True)
-            if m is not None:
-                self._take_match(w, m)
-                return
-            why = self._matcher.verdict.why or "its edges do not fit the measured clock"
-            self.counters.frames_unmatched += 1
-            self._refuse(w, Refusal.UNMATCHED_TRIGGER, f"{when}: {why}")
         else:
-            self._gave_up_on_edges = True
-            self._find_exposure(w, False)
+            self._settle(w, self._finder.overdue(w.ordinal, w.frame, when))
 
     def _refuse(self, w: _Waiting, reason: Refusal, detail: str) -> None:
         self._out.append(RefusedExposure(w.frame, reason, detail, w.ordinal, w.exposure))
         self.counters.refused[reason.name] = self.counters.refused.get(reason.name, 0) + 1
-        if self._uses_edges(w.frame):
-            self._matcher.give_up(w.ordinal)
+        self._finder.matcher.give_up(w.ordinal)
         self._queue.popleft()
 
     def _count(self) -> None:
-        c, m = self.counters, self._matcher
+        c, f, done = self.counters, self._finder, self._done
         c.waiting = len(self._queue)
-        c.edges_matched = self._edges_done[0] + m.edges_matched
-        c.edges_unmatched = self._edges_done[1] + m.edges_unmatched
+        c.edges_matched = done[0] + f.matcher.edges_matched
+        c.edges_unmatched = done[1] + f.matcher.edges_unmatched + f.edges_unused
+        c.frames_matched = done[2] + f.frames_matched
+        c.frames_unmatched = done[3] + f.frames_unmatched
 
     # -- how it stands ---------------------------------------------------------------------------------------
 
     def host_ns_of(self, event_us: int) -> int | None:
         """Host time (`time.monotonic_ns`) of an event time as best known; None without arrival times."""
-        return self._event_host.host_ns_of(event_us) if self._event_host.ready else None
+        clock = self._finder.event_host
+        return clock.host_ns_of(event_us) if clock.ready else None
 
     @property
     def status(self) -> SyncStatus:
         """See `SyncStatus`."""
-        m, x = self._matcher, self._last_source
+        m, x = self._finder.matcher, self._last_exposure
         resets = dict(self._resets)
-        for cause, n in [*m.resets.items(), *m.fit.resets.items()]:
+        for cause, n in self._finder.resets().items():
             resets[cause] = resets.get(cause, 0) + n
         return SyncStatus(
-            source=x.source.value if x else "", uncertainty_us=x.uncertainty_us if x else 0.0,
-            locked=m.locked, how=m.verdict.how if m.locked else "",
-            odds=min(1e12, 2.718281828 ** min(m.verdict.margin, 27.0)) if m.locked else 0.0,
+            source=x.source.value if x else "",
+            uncertainty_us=x.uncertainty_us if x else 0.0,
+            locked=m.locked,
+            how=m.verdict.how if m.locked else "",
+            odds=math.exp(min(m.verdict.margin, 27.0)) if m.locked else 0.0,
             drift_ppm=m.fit.drift_ppm if m.locked else 0.0,
             residual_us=m.fit.residual_us if m.locked else 0.0,
-            resets=tuple(sorted(resets.items())), why="" if m.locked else m.verdict.why,
-        )  # fmt: skip
+            resets=tuple(sorted(resets.items())),
+            why="" if m.locked else m.verdict.why,
+        )
 
 
 def _stamped(o: Outcome, now_ns: int) -> Outcome:

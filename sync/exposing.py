@@ -1,0 +1,165 @@
+"""When the shutter was open, frame by frame: from stamps, trigger edges, or arrival times, in order of trust.
+
+1. Stamps on the event clock itself (`FrameClock.EVENT`, one sensor gives both): they are the exposure, ±1 µs.
+   Edges could not say it better, and on such a camera they usually belong to something else.
+2. Trigger edges: `TRIGGER` when both were seen, `CHUNK` where the camera's own stamps stand in for a missing
+   one (or both) through the measured clock.
+3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came.
+
+Arrivals come with two clocks: the events' arrivals relate the event clock to host time, the frames' relate the
+frame camera's clock to it. Where items carry no host time (recordings), or where host time runs at another rate
+than the stream (replay at another speed), the order of the items says when a frame came.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from capture.packets import EventPacket, Frame, FrameClock, FrameKind
+from sync.acquisition import Stamp
+from sync.clock import HostClock
+from sync.exposure import Exposure, ExposureSource, Refusal
+from sync.matching import Match, TriggerMatcher
+from sync.rig import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class NoExposure:
+    """Why a frame's exposure is not known and will not be."""
+
+    reason: Refusal
+    detail: str
+
+
+class ExposureFinder:
+    """Finds the exposures of one epoch's frames. Frames are asked for in the order in which they were added.
+
+    Args:
+        clock: the rig's clock relation.
+
+    Attributes:
+        any_edges: an edge has come.
+        frames_matched, frames_unmatched: of those that edges were expected for.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us)
+        self.matcher.latency_us = 1e3 * (clock.host_latency_ms + clock.host_latency_spread_ms)
+        self.event_host, self.frame_host = HostClock(), HostClock()
+        self.any_edges = False
+        self.frames_matched = self.frames_unmatched = 0
+        self.edges_unused = 0
+        self._no_edges_come = False
+        self._watermark: int | None = None
+        self._steps: deque[int] = deque(maxlen=32)  # by which the watermark moved on, µs
+
+    def add_packet(self, packet: EventPacket, start_us: int, watermark_us: int) -> None:
+        """Take a packet's edges and arrival; events are complete from start to watermark."""
+        if self._watermark is not None:
+            self._steps.append(watermark_us - self._watermark)
+        self._watermark = watermark_us
+        self.event_host.add(packet.complete_until_us, packet.host_ns)
+        if len(packet.triggers):
+            if self._clock.relation == "host":
+                self.edges_unused += len(packet.triggers)
+            else:
+                self.any_edges, self._no_edges_come = True, False
+                self.matcher.add_edges(packet.triggers.t, packet.triggers.rising)
+        self.matcher.covered(start_us, watermark_us)
+
+    def resets(self) -> dict[str, int]:
+        """How often a clock was found anew, by cause."""
+        out = dict(self.matcher.resets)
+        for clock, whose in ((self.event_host, "events"), (self.frame_host, "frames")):
+            out.update({f"{whose}: {cause}": n for cause, n in clock.resets.items()})
+        return out
+
+    def uses_edges(self, frame: Frame) -> bool:
+        """Edges are expected for this frame."""
+        return (
+            frame.clock is FrameClock.DEVICE
+            and frame.kind is FrameKind.SENSOR
+            and self._clock.relation != "host"
+            and (frame.exposure_ns or 0) > 0
+        )
+
+    def add_frame(self, key: int, frame: Frame) -> None:
+        """Take the next frame."""
+        if frame.clock is FrameClock.DEVICE and frame.device_end_ns is not None:
+            self.frame_host.add(frame.device_end_ns // 1000, frame.host_ns)
+        if not self.uses_edges(frame):
+            return
+        start, end = frame.device_start_ns or 0, frame.device_end_ns or 0
+        arrival, self.matcher.packet_us = self._watermark, float(max(self._steps, default=0))
+        if frame.host_ns > 0 and self.event_host.ready:
+            steady = self.event_host.steady
+            if steady:
+                arrival, self.matcher.packet_us = self.event_host.source_us_of(frame.host_ns), None
+            elif steady is None:
+                arrival = None  # too early to tell at which rate host time runs
+        self.matcher.add_frame(Stamp(key, start, end, frame.sequence, arrival))
+
+    def find(self, key: int, frame: Frame, *, final: bool = False) -> Exposure | NoExposure | None:
+        """The frame's exposure, why there is none, or None while that is open."""
+        start, end = frame.device_start_ns, frame.device_end_ns
+        if frame.kind is FrameKind.ACCUMULATOR:
+            return NoExposure(Refusal.ACCUMULATOR, f"frame {frame.sequence} was drawn from events")
+        if start is None or end is None:
+            missing = "start and end" if start is None and end is None else "start" if start is None else "end"
+            return NoExposure(Refusal.NO_EXPOSURE, f"frame {frame.sequence} carries no {missing} of exposure")
+        if end <= start:
+            return NoExposure(Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} starts and ends at one stamp")
+        if frame.clock is FrameClock.EVENT:
+            a, b = round(start / 1000), round(end / 1000)
+            if b <= a:
+                return NoExposure(
+                    Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} is exposed for {end - start} ns"
+                )
+            return Exposure(a, b, ExposureSource.CHUNK, 1.0)
+        if self._clock.relation == "host":
+            return self._estimate(frame)
+        if self._no_edges_come:
+            self.matcher.give_up(key)
+            return self._estimate(frame)
+        m = self.matcher.match(key, final=final)
+        if m is not None:
+            return self._exposure(m)
+        return self.overdue(key, frame, "before the end of the streams") if final else None
+
+    def overdue(self, key: int, frame: Frame, when: str) -> Exposure | NoExposure:
+        """The answer for a frame that has waited long enough for its edges."""
+        if not self.any_edges:
+            self._no_edges_come = True
+            self.matcher.give_up(key)
+            return self._estimate(frame)
+        m = self.matcher.match(key, overdue=True)
+        if m is not None:
+            return self._exposure(m)
+        self.frames_unmatched += 1
+        self.matcher.give_up(key)
+        why = self.matcher.verdict.why or "its edges do not fit the measured clock"
+        return NoExposure(Refusal.UNMATCHED_TRIGGER, f"frame {frame.sequence}, {when}: {why}")
+
+    def _exposure(self, m: Match) -> Exposure:
+        self.frames_matched += m.edges > 0
+        self.frames_unmatched += m.edges == 0
+        source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
+        return Exposure(m.start_us, max(m.end_us, m.start_us + 1), source, m.uncertainty_us)
+
+    def _estimate(self, frame: Frame) -> Exposure | NoExposure:
+        """By arrival times: the device's own length, placed by the two lower envelopes."""
+        if frame.host_ns <= 0 or not self.event_host.ready:
+            return NoExposure(
+                Refusal.NO_EXPOSURE,
+                f"frame {frame.sequence}: neither trigger edges nor arrival times relate it to the events",
+            )
+        start, end = (frame.device_start_ns or 0) / 1e3, (frame.device_end_ns or 0) / 1e3
+        # The least late frame arrived the usual latency after its end; the others follow by their stamps.
+        earliest = self.frame_host.host_ns_of(end) - round(1e6 * self._clock.host_latency_ms)
+        end_us = self.event_host.source_us_of(earliest)
+        scatter = self.frame_host.uncertainty_us / max(1, self.frame_host.arrivals)
+        uncertainty = 1e3 * self._clock.host_latency_spread_ms + 500.0 + scatter
+        start_us = min(round(end_us - (end - start)), end_us - 1)
+        return Exposure(start_us, end_us, ExposureSource.ESTIMATED, uncertainty)
