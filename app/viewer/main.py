@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 import cv2
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QApplication, QToolButton
 
 from app.session import SessionFactory
 from app.viewer import theme
@@ -118,12 +118,17 @@ class _Photographer:
         if shown and self._first is None:
             self._first = now
         ready = self._first is not None and now - self._first >= self._after_s and shown >= SCREENSHOT_PICTURES
+        # One exposure that was refused is not what the source looks like.
+        picture = w.player.picture if w.player else None
+        ready = ready and picture is not None and picture.sharp is not None
         if w.problem or (not ready and now - self._began > SCREENSHOT_LIMIT_S + self._after_s):
             reason = w.problem or f"no pictures within {SCREENSHOT_LIMIT_S:.0f} s."
             print(f"No screenshot taken: {reason}", file=sys.stderr)
             self._finish()
         elif ready:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            for button in w.findChildren(QToolButton):  # without a pointer Qt takes the corner for one
+                button.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
             if w.grab().save(str(self._path), "PNG"):
                 self.code = 0
             else:

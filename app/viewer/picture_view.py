@@ -60,7 +60,7 @@ class PictureView(QWidget):
         self._blurred, self._sharp, self._difference, self._events = Layer(), Layer(), Layer(), Layer()
         self._inset = Layer()
         self._refusal = ""
-        self._sharp_note = ""
+        self._label = "sharp"
         self._banner = ""
         self._pill = ""
         self._stale = 0.0
@@ -112,23 +112,23 @@ class PictureView(QWidget):
         self._wipe = min(1.0, max(0.0, at))
         self.update()
 
-    def show_picture(self, blurred: U8, sharp: U8 | None, *, refusal: str = "", note: str = "") -> None:
+    def show_picture(self, blurred: U8, sharp: U8 | None, *, refusal: str = "", label: str = "sharp") -> None:
         """Another picture.
 
         Args:
             blurred: (H, W, 3) RGB or (H, W) gray.
             sharp: the same size, None when refused.
             refusal: why there is no sharp picture.
-            note: a few words after the label "sharp", for example the instant.
+            label: what the sharp picture is called, for example with its instant.
         """
-        words = (refusal if sharp is None else "", note)
+        words = (refusal if sharp is None else "", label)
         another = self._blurred.set(blurred)
         another = self._sharp.set(sharp) or another
         if another:
             self._difference.set(None)
             self._refresh_difference()
-        if another or words != (self._refusal, self._sharp_note):
-            self._refusal, self._sharp_note = words
+        if another or words != (self._refusal, self._label):
+            self._refusal, self._label = words
             self.update()
 
     def set_events_art(self, art: U8 | None) -> None:
@@ -160,7 +160,7 @@ class PictureView(QWidget):
         """Show nothing."""
         for layer in (self._blurred, self._sharp, self._difference, self._events, self._inset):
             layer.set(None)
-        self._refusal = self._sharp_note = self._banner = self._pill = ""
+        self._refusal = self._banner = self._pill = ""
         self.update()
 
     def fit(self) -> None:
@@ -216,7 +216,7 @@ class PictureView(QWidget):
             self._blit(p, self._sharp, panes[1], size, seen[1])
             captions.label(p, seen[0], "blurred", left=True)
             if not self._refusal:
-                captions.label(p, seen[1], self._sharp_label(), left=True)
+                captions.label(p, seen[1], self._label, left=True)
         elif self._view is View.EVENTS:
             p.fillRect(_rect(seen[0]), theme.EVENT_NEUTRAL)
             self._blit(p, self._events, panes[0], size, seen[0])
@@ -231,7 +231,7 @@ class PictureView(QWidget):
             captions.label(p, seen[0], "difference: sharp − blurred", left=True)
         else:
             self._blit(p, self._sharp, panes[0], size, seen[0])
-            captions.label(p, seen[0], self._sharp_label(), left=True)
+            captions.label(p, seen[0], self._label, left=True)
         if self._events_mode is EventsMode.OVERLAY and self._view is not View.EVENTS:
             p.setOpacity(OVERLAY_OPACITY)
             for pane, part in zip(panes, seen, strict=True):
@@ -250,9 +250,6 @@ class PictureView(QWidget):
             captions.pill(p, seen[0], self._pill)
         if self._banner:
             captions.banner(p, seen[0], self._banner)
-
-    def _sharp_label(self) -> str:
-        return f"sharp  {self._sharp_note}" if self._sharp_note else "sharp"
 
     def _blit(self, p: QPainter, layer: Layer, pane: Pane, size: tuple[int, int], clip: Pane) -> None:
         a = layer.array
@@ -277,7 +274,7 @@ class PictureView(QWidget):
         if right.width > 0:
             self._blit(p, self._sharp, pane, size, right)
         captions.label(p, left, "blurred", left=True)
-        captions.label(p, right, self._sharp_label(), left=False)
+        captions.label(p, right, self._label, left=False)
         captions.handle(p, x, seen, active=self._drag is _Drag.WIPE)
 
     def inset_rect(self) -> QRect | None:

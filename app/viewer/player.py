@@ -165,7 +165,9 @@ class Player:
             return
         self.wanted, self._wanted_at = name, self.clock()
         self.session.select_network(name)
-        if self.showing.held or self.showing.paused:
+        if self.showing.held:
+            self.showing.restore_again()
+        elif self.showing.paused:  # nothing new comes by itself
             self.showing.move_to(self.showing.latent)
 
     # ticks ---------------------------------------------------------------------------------------------

@@ -196,8 +196,8 @@ class Showing:
             return True
         if not self.held or self.picture is None or picture.ordinal != self.picture.ordinal:
             return False  # an answer that comes after its exposure was let go
-        if self._in_flight is not None and len(picture.latents) == len(self._in_flight):
-            self._in_flight = None
+        # A network of fixed instants answers with those, however many were asked for.
+        asked, self._in_flight = self._in_flight, None
         if len(picture.latents) > 1:
             self._strip, self._loop_from = picture, now
             if self.mode is Mode.SLOW_MOTION:
@@ -205,7 +205,9 @@ class Showing:
             self.picture, self.index = picture, _nearest(picture.latents, self.latent)
             return True
         if self.mode is Mode.SLOW_MOTION:
-            return False
+            if asked is None or len(asked) == 1:
+                return False  # from before the loop was wished for
+            self.mode = Mode.HELD  # one instant is all there is
         self._show(picture)
         return True
 

@@ -15,6 +15,7 @@ from capture.camera import CameraState
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
 
+PASSED_THROUGH = "none"  # the network that changes nothing
 OPENING = "source"  # the name under which a session reports that its source does not open
 SLOW_START_S = 6.0  # from then on a start without a picture is explained
 
@@ -39,6 +40,14 @@ def word(player: Player) -> str:
     if not player.recording:
         return "live"
     return "ended" if player.ended else "paused" if player.showing.paused else "playing"
+
+
+def label(player: Player) -> str:
+    """What the right half is called: with its instant when a frame is held, honest when nothing was done."""
+    s = player.showing
+    name = "unchanged" if s.picture is not None and s.picture.network == PASSED_THROUGH else "sharp"
+    at = s.shown_latent
+    return f"{name}  {at:.2f}" if s.held and at is not None else name
 
 
 def still(player: Player) -> str:

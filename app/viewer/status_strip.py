@@ -102,7 +102,8 @@ class StatusStrip(QWidget):
             lines = (SOURCES.get(p.source, ""), reblur, contrast)
             self.exposure.setToolTip("\n".join(t for t in lines if t))
         else:
-            self.exposure.set("exposure: unknown", theme.ACCENT)
+            known = p.exposure_start_us is not None
+            self.exposure.set("not restored" if known else "exposure: unknown", theme.ACCENT)
             self.exposure.setToolTip(p.refusal)
         self._arrange()
 

@@ -334,10 +334,8 @@ class ViewerWindow(QMainWindow):
             return
         self.pages.setCurrentWidget(self.empty if self.nothing_to_see(p) else self.picture)
         at = s.shown_latent
-        note = f"{at:.2f}" if at is not None and s.held else ""
-        self.picture.show_picture(
-            p.blurred, None if p.sharp is None else p.sharp[s.index], refusal=p.refusal, note=note
-        )
+        sharp = None if p.sharp is None else p.sharp[s.index]
+        self.picture.show_picture(p.blurred, sharp, refusal=p.refusal, label=states.label(player))
         start, end = p.exposure_start_us, p.exposure_end_us
         length = None if start is None or end is None else end - start
         self.exposure.set_fixed(None if s.any_latent else (at if at is not None else 0.5), player.network)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from app.viewer.player import Player
+from app.viewer.showing import SLOW_MOTION_LATENTS, Mode
+from app.viewer.states import label
 from tests.app.viewer.conftest import Clock
 from tests.app.viewer.fake_session import FakeSession, Scene
 
@@ -138,3 +140,22 @@ def test_switching_to_one_instant_lets_the_slider_rest(fake: FakeSession, clock:
     assert not p.showing.any_latent
     p.move_to(0.9)
     assert not p.showing.held
+
+
+def test_slow_motion_goes_on_with_another_network(fake: FakeSession, clock: Clock) -> None:
+    p = Player(fake, "edi", clock)
+    go(p, clock, 5)
+    p.slow_motion(True)
+    go(p, clock, 20)
+    p.select("none")
+    go(p, clock, 60)
+    assert p.showing.mode is Mode.SLOW_MOTION
+    assert p.picture is not None
+    assert p.picture.network == "none"
+    assert len(p.picture.latents) == SLOW_MOTION_LATENTS
+    assert label(p).startswith("unchanged  ")
+    p.select("glint")
+    go(p, clock, 60)
+    assert p.network == "glint"
+    assert not p.showing.any_latent
+    assert p.showing.mode is not Mode.SLOW_MOTION

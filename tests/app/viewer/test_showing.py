@@ -147,3 +147,13 @@ def test_ping_pong_meets_every_picture_and_both_ends_once() -> None:
     turn = [ping_pong(k / 8, 5) for k in range(8)]
     assert turn == [0, 1, 2, 3, 4, 3, 2, 1]
     assert ping_pong(3.7, 1) == 0
+
+
+def test_an_answer_from_before_does_not_end_the_loop(showing: Showing, fake: FakeSession, clock: Clock) -> None:
+    fake.answer_s = 0.1
+    showing.move_to(0.3)
+    showing.slow_motion(True)
+    go(showing, clock, 30)
+    assert showing.mode is Mode.SLOW_MOTION
+    assert showing.picture is not None
+    assert len(showing.picture.latents) == SLOW_MOTION_LATENTS
