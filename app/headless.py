@@ -26,8 +26,9 @@ _STATUS_EVERY_S = 0.25
 _SETTLE_S = 0.3  # the last pictures may still be on their way when the session says that it has ended
 # A recording whose session never says so (its worker died) is over when nothing has come for so long.
 _END_QUIET_S = 15.0
-# Pictures the first exposures may need: scene preparation, compilation for a new frame size.
+# What the first picture may need: scene preparation, compilation for a new frame size.
 START_LIMIT_S = 120.0
+FAULT_PATIENCE_S = 5.0
 
 
 class PipelineError(HalfmirrorError):
@@ -69,6 +70,7 @@ def run_headless(
     final: Path | None = None,
     progress: Callable[[float, SessionStatus], None] = lambda _t, _s: None,
     start_limit_s: float = START_LIMIT_S,
+    fault_patience_s: float | None = None,
 ) -> HeadlessRun:
     """Run `session` for `seconds` from its first picture on (None: until the recording ends).
 
@@ -81,7 +83,8 @@ def run_headless(
     """
     final = final or folder
     video = VideoThread(folder / VIDEO, final=final / VIDEO)
-    watch = _Watch(session, video, seconds, progress, start_limit_s)
+    patience_s = FAULT_PATIENCE_S if fault_patience_s is None else fault_patience_s
+    watch = _Watch(session, video, seconds, progress, start_limit_s, patience_s)
     try:
         try:
             watch.loop()
@@ -112,6 +115,7 @@ class _Watch:
         seconds: float | None,
         progress: Callable[[float, SessionStatus], None],
         start_limit_s: float,
+        fault_patience_s: float,
     ) -> None:
         self.run = HeadlessRun()
         self.sample: EvenSample[Pair] = EvenSample(8)
@@ -120,10 +124,12 @@ class _Watch:
         self._seconds = seconds
         self._progress = progress
         self._start_limit_s = start_limit_s
+        self._fault_patience_s = fault_patience_s
         self._figures: dict[str, list[float]] = {}
         self._first_s: float | None = None
         self._last_s = 0.0
         self._ended_s: float | None = None
+        self._faulted_s: float | None = None
 
     def loop(self) -> None:
         try:
@@ -192,16 +198,24 @@ class _Watch:
         return now - max(self._ended_s, self._last_s) > _SETTLE_S
 
     def _check_start(self, status: SessionStatus, waited_s: float) -> None:
-        faulted = [
-            f"{w.name}: {w.detail or 'no detail'}" for w in status.workers if w.state is CameraState.FAULTED
-        ]
-        if faulted:
+        faulted = faults(status)
+        if not faulted:
+            self._faulted_s = None
+        elif self._faulted_s is None:
+            self._faulted_s = waited_s
+        # A faulted worker is started again; one that stays so is what a person must hear of.
+        if self._faulted_s is not None and waited_s - self._faulted_s >= self._fault_patience_s:
             raise PipelineError(f"no picture came, because a worker failed ({'; '.join(faulted)})")
         if waited_s > self._start_limit_s:
             states = ", ".join(f"{w.name} {w.state}" for w in status.workers)
             raise PipelineError(
                 f"no picture came within {waited_s:.0f} s (workers: {states or 'none'}); try: halfmirror doctor"
             )
+
+
+def faults(status: SessionStatus) -> list[str]:
+    """One line for each worker that is down, with what it said."""
+    return [f"{w.name}: {w.detail or 'no detail'}" for w in status.workers if w.state is CameraState.FAULTED]
 
 
 def _label(p: Picture) -> str:

@@ -24,6 +24,7 @@ from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
 Item = EventPacket | Frame
+MAX_BYTES = 4 << 30
 STAGES = ("prepare", "read", "sync", "restore", "write")
 
 
@@ -188,6 +189,16 @@ def check_latents(restorer: Restorer, latents: Sequence[float]) -> None:
             raise UsageError(f"network {restorer.name!r} gives only the instants {known}; use --at {known}")
 
 
+def _check_memory(rig: Rig, instants: int) -> None:
+    """All instants of one exposure are in memory at once; refuse what would fill it."""
+    one = rig.image.width * rig.image.height * 3 * 4  # colour, as float while it is worked on
+    if instants > 1 and instants * one > MAX_BYTES:
+        raise UsageError(
+            f"{instants} instants of {rig.image.width}×{rig.image.height} need {instants * one / 1e9:.1f} GB "
+            f"at once; give at most {max(1, MAX_BYTES // one)} an exposure"
+        )
+
+
 def deblur(
     source: OfflineInput,
     restorer: Restorer,
@@ -205,6 +216,7 @@ def deblur(
         Whatever the source and the sink raise.
     """
     check_latents(restorer, latents)
+    _check_memory(source.rig, len(latents))
     run = _Run(source, restorer, tuple(latents), sink)
     started = time.perf_counter()
     with run.clock("prepare"):

@@ -10,6 +10,7 @@ from typing import Any
 from capture.errors import UsageError
 
 MAX_INSTANTS = 1000
+_OTHER_FILES = {".avi", ".mkv", ".mov", ".webm", ".m4v", ".gif", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 
 
 def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[float, ...]:
@@ -64,6 +65,17 @@ def parse_contrast(text: str | None) -> dict[str, Any]:
                 f"--contrast {v:g} is out of range; thresholds lie within 0.01 to 2 (log intensity)"
             )
     return {"contrast_on": values[0], "contrast_off": values[-1]}
+
+
+def output_path(path: Path) -> Path:
+    """OUT of `deblur`: a video (.mp4) or a folder.
+
+    Raises:
+        UsageError: the name is that of a file of another kind, which would become a folder unasked.
+    """
+    if path.suffix.lower() in _OTHER_FILES:
+        raise UsageError(f"-o {path}: videos are written as .mp4, pictures into a folder; give one of these")
+    return path
 
 
 def check_network(name: str) -> None:

@@ -41,12 +41,18 @@ def deblur(
     exposures give no picture: the report lists them with the reason. The output appears under its name only
     when it is whole.
     """
-    from app.cli.arguments import check_network, parse_contrast, parse_latents, positive_seconds
+    from app.cli.arguments import (
+        check_network,
+        output_path,
+        parse_contrast,
+        parse_latents,
+        positive_seconds,
+    )
     from app.cli.offline_run import Request, run_offline
 
     request = Request(
-        source=input_, output=output, network=network, latents=parse_latents(at, frames_per_exposure),
-        options=parse_contrast(contrast),
+        source=input_, output=output_path(output), network=network,
+        latents=parse_latents(at, frames_per_exposure), options=parse_contrast(contrast),
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
     )  # fmt: skip
     check_network(network)

@@ -94,7 +94,7 @@ def run_without_window(
 ) -> int:
     """The headless run with its folder, progress and table; returns the exit code."""
     from app.cli.summary import print_summary
-    from app.headless import run_headless
+    from app.headless import faults, run_headless
     from app.output.atomic import staged_folder
     from app.version import version
 
@@ -105,7 +105,12 @@ def run_without_window(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update
         )
     print_summary(run, str(final))
-    return console.INTERRUPTED if run.interrupted else 0
+    if run.interrupted:
+        return console.INTERRUPTED
+    down = faults(run.status) if run.status else []
+    if down:
+        console.fail(f"a worker was down at the end ({'; '.join(down)}); what came before it is in {final}")
+    return 1 if down else 0
 
 
 def free_name(stem: str) -> Path:

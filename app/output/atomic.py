@@ -92,6 +92,9 @@ def staged_folder(
         UsageError: `final` exists, is a file, holds other things, or is being written by another run.
         OutputError: the place cannot be written to.
     """
+    if final.name in ("", "..") or (final.is_dir() and final.samefile(os.curdir)):
+        # Renamed over, the folder that the shell stands in would be gone under its feet.
+        raise UsageError(f"{final} is the working folder or above it; name a new folder with -o")
     if final.exists() and not final.is_dir():
         raise UsageError(f"{final} is a file; give the name of a folder, or of a video ending in .mp4, with -o")
     used = final.is_dir() and any(final.iterdir())

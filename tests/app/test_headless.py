@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import av
@@ -52,7 +53,7 @@ def test_live_run_ends_after_its_seconds(tmp_path: Path) -> None:
 
 def test_seconds_count_from_the_first_picture(tmp_path: Path) -> None:
     session = FakeSession([picture(0)])
-    session._next = __import__("time").monotonic() + 0.6  # a start that takes longer than the run itself
+    session._next = time.monotonic() + 0.6  # a start that takes longer than the run itself
     run = run_headless(session, tmp_path, seconds=0.2, about=ABOUT)
     assert run.pictures == 1
 
@@ -83,8 +84,15 @@ def test_faulted_worker_is_named(tmp_path: Path) -> None:
     session = FakeSession([])
     session.workers = (WorkerStatus("frames", CameraState.FAULTED, detail="camera unplugged"),)
     with pytest.raises(PipelineError, match="frames: camera unplugged"):
-        run_headless(session, tmp_path, seconds=1, about=ABOUT)
+        run_headless(session, tmp_path, seconds=1, about=ABOUT, fault_patience_s=0.4)
     assert session.calls[-1] == "stop"
+
+
+def test_worker_that_recovers_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    session = FakeSession([picture(i) for i in range(5)], is_recording=True)
+    session._next = time.monotonic() + 0.8
+    session.workers = (WorkerStatus("frames", CameraState.FAULTED, detail="trying again"),)
+    assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=30).pictures == 5
 
 
 def test_no_picture_in_time_says_so(tmp_path: Path) -> None:

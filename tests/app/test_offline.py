@@ -74,6 +74,14 @@ def test_fixed_instants_are_refused_by_name() -> None:
     assert deblur(source(items(3)), Plain(fixed=(0.5,)), (0.5,), Recorder()).restored == 3
 
 
+def test_more_instants_than_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.offline.MAX_BYTES", 40 * 32 * 24 * 12)
+    at = [k / 100 for k in range(41)]
+    with pytest.raises(UsageError, match="at most 40"):
+        deblur(source(items(3)), Plain(), at, Recorder())
+    assert deblur(source(items(3)), Plain(), at[:40], Recorder()).pictures == 120
+
+
 def test_error_of_the_sink_passes_through() -> None:
     class Full:
         def add(self, *_: object) -> None:

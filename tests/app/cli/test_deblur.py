@@ -157,6 +157,7 @@ def test_failed_overwrite_keeps_the_earlier_output(tmp_path: Path, recording: Pa
         (["IN", "-o", "x", "--frames-per-exposure", "0"], "out of range"),
         (["IN", "-o", "x", "--contrast", "9"], "out of range"),
         (["IN", "-o", "x", "--contrast", "0.1,0.2,0.3"], "3 values"),
+        (["IN", "-o", "x.avi"], "written as .mp4"),
         (["IN", "-o", "x", "--seconds", "-1"], "out of range"),
         (["IN", "-o", "x", "--seconds", "nan"], "out of range"),
         (["IN", "-o", "x", "--device", "toaster"], "toaster"),

@@ -99,12 +99,24 @@ def test_folder_names_do_not_clash(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert run_session.free_name("live-1") == Path("live-1-2")
 
 
-def test_failed_run_leaves_no_folder(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_run_leaves_no_folder(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made.session = FakeSession([])
     made.session.workers = (WorkerStatus("events", CameraState.FAULTED, detail="no such camera"),)
+    monkeypatch.setattr("app.headless.FAULT_PATIENCE_S", 0.3)
     assert main.run(["live", "--headless", "-o", "run"]) == 1
     assert "events: no such camera" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_worker_that_is_down_at_the_end_is_an_error_and_the_rest_is_kept(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.session.workers = (WorkerStatus("events", CameraState.FAULTED, detail="unplugged"),)  # type: ignore[attr-defined]
+    assert main.run(["live", "--headless", "--seconds", "0.2", "-o", "run"]) == 1
+    assert "events: unplugged" in capsys.readouterr().err
+    assert (tmp_path / "run" / SUMMARY).exists()
 
 
 def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:

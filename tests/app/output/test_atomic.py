@@ -129,6 +129,17 @@ def test_used_folder_is_replaced_only_when_it_is_ours(tmp_path: Path) -> None:
     assert (names(tmp_path), names(final)) == (["home"], ["x"])
 
 
+def test_working_folder_as_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    with pytest.raises(UsageError, match="is a folder"), staged_file(Path()):
+        pass
+    for target in (Path(), Path(".."), Path("..") / "a", tmp_path / "a"):
+        with pytest.raises(UsageError, match="working folder"), staged_folder(target, overwrite=True):
+            pass
+    assert names(tmp_path) == ["a"]
+
+
 def test_wrong_kind_of_target(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(UsageError, match="is a file"), staged_folder(tmp_path / "f", overwrite=True):
