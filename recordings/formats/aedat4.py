@@ -13,6 +13,7 @@ it is in `report.problems`, and event packets near it have `gap` set.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import weakref
@@ -56,7 +57,9 @@ class Aedat4Recording:
     def __init__(self, path: Path, *, deadline_s: float = 10.0) -> None:
         self._path, self._deadline_s = path, deadline_s
         self._size = path.stat().st_size
-        self._scratch = tempfile.mkdtemp(prefix="halfmirror-")
+        # Made by a child that needs it (a cut or oddly named file), removed here.
+        self._scratch = Path(tempfile.gettempdir()) / f"halfmirror-recording-{secrets.token_hex(8)}"
+        self._children = 0
         self._clean = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._times: list[tuple[int, int | None]] | None = None
         self._avoid: set[int] = set()
@@ -81,7 +84,8 @@ class Aedat4Recording:
         while True:
             if self._sandbox is not None:
                 self._sandbox.close()
-            scratch = tempfile.mkdtemp(dir=self._scratch)
+            self._children += 1
+            scratch = str(self._scratch / str(self._children))
             self._sandbox = Sandbox(
                 _SERVER, {"path": str(self._path.resolve()), "scratch": scratch},
                 what=str(self._path), deadline_s=self._deadline_s, bytes_to_read=self._size,

@@ -51,7 +51,7 @@ class Aedat4Server:
 
     Args:
         path: the file.
-        scratch: an empty folder for what a cut file needs.
+        scratch: a folder that does not exist yet, for what a cut or oddly named file needs.
     """
 
     def __init__(self, path: str, scratch: str) -> None:
@@ -71,6 +71,11 @@ class Aedat4Server:
                 end = behind
                 yield Reply("progress", {}, {})
         self._open_path = str(self._path)
+        if self._path.suffix != ".aedat4":  # which the library insists on
+            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link = self._scratch / "recording.aedat4"
+            link.symlink_to(self._path)
+            self._open_path = str(link)
         r = None
         if not container.cut and Stage.INDEX not in avoid:
             mark(Stage.INDEX if container.finished else Stage.OPEN)
@@ -82,6 +87,7 @@ class Aedat4Server:
         if without:
             mark(Stage.OPEN)
             end = end if container.cut else int(container.table or 0)
+            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             for _ in without_index(self._path, container, end, self._scratch):
                 yield Reply("progress", {}, {})
             self._open_path = str(self._scratch / "without-index.aedat4")

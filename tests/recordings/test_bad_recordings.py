@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,23 @@ def test_a_cut_file_gives_its_readable_part_and_says_what_is_missing(
         assert np.array_equal(getattr(events, k), getattr(expected, k)[: len(events)])
     pictures = [i.image for i in got if isinstance(i, Frame)]
     assert all(np.array_equal(a, b.image) for a, b in zip(pictures, sample_frames(), strict=False))
+
+
+@pytest.mark.parametrize("name", ["REC.AEDAT4", "recording", "rec.bin"])
+def test_contents_count_and_not_the_name(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    path = tmp_path / name
+    path.write_bytes(sample.read_bytes())
+    with open_recording(path) as r:
+        assert r.info.path == path
+        assert sum(isinstance(i, Frame) for i in r.items()) == 10
+    path.write_bytes(sample.read_bytes()[:100_000])
+    with open_recording(path) as r:
+        assert "the file is cut" in r.info.problems[0]
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_an_unfinished_recording_is_read(tmp_path: Path) -> None:
