@@ -99,8 +99,13 @@ class SpikeLayer(nn.Module):
     def __init__(self, neuron: Neuron) -> None:
         super().__init__()
         self.neuron = neuron
-        self.register_buffer("srmKernel", alpha_kernel(neuron.tau, 1.0))
-        self.register_buffer("refKernel", alpha_kernel(neuron.tau_refractory, -neuron.threshold))
+        for name, kernel in self._kernels().items():
+            self.register_buffer(name, kernel)
+
+    def _kernels(self) -> dict[str, Tensor]:
+        neuron = self.neuron
+        response = alpha_kernel(neuron.tau, 1.0)
+        return {"srmKernel": response, "refKernel": alpha_kernel(neuron.tau_refractory, -neuron.threshold)}
 
     def respond(self, x: Tensor) -> Tensor:
         """Spikes (T, M) that come in give the potentials that they cause (T, M)."""
@@ -114,9 +119,9 @@ class SpikeLayer(nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         # The kernels follow from the neuron; a file without them, or with a series cut off elsewhere, is fine.
         kept = dict(state_dict)
-        for name, own in self.named_buffers():
-            if prefix + name not in kept or kept[prefix + name].shape != own.shape:
-                kept[prefix + name] = own
+        for name, kernel in self._kernels().items():
+            if prefix + name not in kept or kept[prefix + name].shape != kernel.shape:
+                kept[prefix + name] = kernel
         super()._load_from_state_dict(kept, prefix, *rest)
 
 

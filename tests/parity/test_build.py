@@ -50,6 +50,19 @@ def test_every_network_is_known_and_has_the_published_size() -> None:
         assert sum(p.numel() for p in build(name).parameters()) == PUBLISHED[name], name
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("efnet", {"ev_chn": 7}, 8_467_021),
+        ("sc-net", {"base_channel": 16}, 390_672),
+        ("sc-net", {"num_res": 8}, 2_874_240),
+        ("s-sdm-ldn", {"spike_dim": 11}, 234_158 - 10 * 16 * 9),
+    ],
+)
+def test_other_options_have_the_published_size(name: str, options: dict[str, Any], size: int) -> None:
+    assert sum(p.numel() for p in build(name, **options).parameters()) == size
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system_has_a_case(system: str) -> None:
     if os.environ.get("HALFMIRROR_PARITY_DIR"):
