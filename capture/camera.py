@@ -20,6 +20,10 @@ from capture.errors import CameraError, StaleError
 from capture.packets import EventPacket, Frame
 
 Progress = Callable[[float], None]
+
+DRAIN_S = 1.0
+"""How long `read_latest` goes on draining a source that always has a next item."""
+
 Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
 
 
@@ -160,12 +164,19 @@ class CameraBase(Generic[Item]):
         while True:
             # Once something was found, only what already waits is drained: no more waiting.
             wait = 0.0 if newest is not None else max(0.0, deadline - time.monotonic())
-            item = self.read(wait)
+            try:
+                item = self.read(wait)
+            except EndOfStream:
+                if newest is None:
+                    raise
+                item = None  # the last item of a finite source is its newest; the next call says the end
             if item is not None:
                 if newest is not None:
                     self.superseded += 1
                 newest = item
-                continue
+                # A source that is read as fast as one likes never runs dry.
+                if time.monotonic() < deadline + DRAIN_S:
+                    continue
             if newest is not None and time.monotonic_ns() - newest.host_ns <= max_age_s * 1e9:
                 return newest
             if newest is not None:

@@ -76,7 +76,7 @@ class FrameSensor:
         loop = self.view.scene.loop_s
         a, b = start_s % loop, start_s % loop + (end_s - start_s)
         at = np.interp([a, min(b, loop), max(0.0, b - loop)], self._times, self._moved)
-        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 6, 160))
+        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 12, 160))
 
     def exposed(self, start_s: float, end_s: float) -> F32:
         """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32."""

@@ -91,7 +91,10 @@ def test_a_frame_is_the_mean_of_the_truth_over_its_exposure() -> None:
     start, end = rig.exposure_truth(frame.sequence)
     mean = np.mean([rig.light(t) for t in np.linspace(start, end, 201)], axis=0)
     want = np.clip(mean, 0, 1) * 255
-    assert np.abs(frame.image - want).max() < 2.0
+    off = frame.image - want
+    # Rounding to 8 bits alone is 0.29 rms.
+    assert np.sqrt(np.mean(off**2)) < 0.4
+    assert np.abs(off).max() < 2.0
 
 
 def test_stamps_of_a_single_sensor_are_on_the_event_clock() -> None:

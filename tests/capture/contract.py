@@ -1,0 +1,290 @@
+"""What every camera driver must keep to. Drivers' own tests inherit from these classes and say how to make one.
+
+class TestMyCamera(CameraContract):
+    @pytest.fixture(params=[...])
+    def case(self, request): return CameraCase(make=lambda: ..., ...)
+
+class TestMyDriver(DriverContract):
+    @pytest.fixture
+    def subject(self): return DriverCase(...)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from capture.camera import Camera, CameraRole, EndOfStream
+from capture.errors import CameraError, StaleError, UsageError
+from capture.packets import EventPacket, Frame, FrameClock
+from capture.registry import Driver
+
+HANG_S = 20.0
+"""A guard against hanging, not a figure of merit."""
+
+
+@dataclass(frozen=True)
+class CameraCase:
+    """One camera to hold to the contract.
+
+    Attributes:
+        make: a new, closed camera of the same kind every time.
+        items: how many items to read; a finite source has at least as many.
+        values: for every listed setting a value that it takes.
+    """
+
+    make: Callable[[], Camera[Any]]
+    items: int = 12
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def read_items(camera: Camera[Any], count: int) -> list[EventPacket | Frame]:
+    """The next items in order, fewer at the end of a finite source."""
+    got: list[EventPacket | Frame] = []
+    deadline = time.monotonic() + HANG_S
+    while len(got) < count and time.monotonic() < deadline:
+        try:
+            item = camera.read(0.5)
+        except EndOfStream:
+            break
+        if item is not None:
+            got.append(item)
+    return got
+
+
+def left_behind() -> tuple[set[int | None], set[int], set[str]]:
+    """Threads, child processes and shared memory of this process now."""
+    shm = Path("/dev/shm")
+    names = set(os.listdir(shm)) if shm.is_dir() else set()
+    children = {p.pid for p in psutil.Process().children(recursive=True)}
+    return {t.ident for t in threading.enumerate()}, children, names
+
+
+class CameraContract:
+    """The contract of `capture.camera.Camera`."""
+
+    @pytest.fixture
+    def camera(self, case: CameraCase) -> Iterator[Camera[Any]]:
+        """The camera, open and started."""
+        c = case.make()
+        c.open()
+        c.start(time.monotonic_ns())
+        yield c
+        c.close()
+
+    def test_open_and_close_can_be_repeated(self, case: CameraCase) -> None:
+        c = case.make()
+        c.close()
+        c.open()
+        c.open()
+        c.start(time.monotonic_ns())
+        assert read_items(c, 1)
+        c.stop()
+        c.stop()
+        c.close()
+        c.close()
+
+    def test_it_opens_again_after_close(self, case: CameraCase) -> None:
+        c = case.make()
+        for _ in range(2):
+            c.open()
+            c.start(time.monotonic_ns())
+            assert len(read_items(c, 2)) == 2
+            c.close()
+
+    def test_a_closed_camera_says_so(self, case: CameraCase) -> None:
+        with pytest.raises(CameraError):
+            case.make().start(time.monotonic_ns())
+
+    def test_progress_is_a_share(self, case: CameraCase) -> None:
+        shares: list[float] = []
+        c = case.make()
+        c.open(shares.append)
+        c.close()
+        assert all(0.0 <= s <= 1.0 for s in shares)
+
+    def test_info_is_the_truth_about_items(self, case: CameraCase, camera: Camera[Any]) -> None:
+        info, cap = camera.info, camera.info.capabilities
+        edges = 0
+        for item in read_items(camera, case.items):
+            if isinstance(item, EventPacket):
+                assert info.role is CameraRole.EVENTS
+                assert (item.events.width, item.events.height) == (info.width, info.height)
+                edges += len(item.triggers)
+            else:
+                assert info.role is CameraRole.FRAMES
+                assert (item.width, item.height) == (info.width, info.height)
+                assert (item.clock is FrameClock.EVENT) == cap.event_clock
+                if cap.exposure_stamps:
+                    assert item.exposure_ns is not None
+                    assert item.exposure_ns > 0
+        assert cap.triggers or edges == 0
+
+    def test_time_never_runs_back(self, case: CameraCase, camera: Camera[Any]) -> None:
+        """Events, edges, stamps and arrival; and `complete_until_us` is kept by all that follows."""
+        items = read_items(camera, case.items)
+        assert len(items) == case.items
+        until, event, edge, host, sequence, stamp = (-(2**62),) * 6
+        for item in items:
+            assert item.host_ns >= host
+            assert item.host_ns <= time.monotonic_ns()
+            host = item.host_ns
+            if isinstance(item, EventPacket):
+                if len(item.events):
+                    assert item.events.t[0] >= max(event, until)
+                    event = int(item.events.t[-1])
+                if len(item.triggers):
+                    assert item.triggers.t[0] >= max(edge, until)
+                    edge = int(item.triggers.t[-1])
+                assert item.complete_until_us >= until
+                until = item.complete_until_us
+            else:
+                assert item.sequence > sequence
+                sequence = item.sequence
+                if item.device_end_ns is not None and item.device_start_ns is not None:
+                    assert item.device_start_ns >= stamp
+                    stamp = item.device_end_ns
+
+    def test_nothing_is_lost_in_silence(self, case: CameraCase, camera: Camera[Any]) -> None:
+        """A reader that keeps up gets every frame and hears of no loss."""
+        items = read_items(camera, case.items)
+        frames = [i.sequence for i in items if isinstance(i, Frame)]
+        assert frames == list(range(frames[0], frames[0] + len(frames))) if frames else True
+        packets = [i for i in items if isinstance(i, EventPacket)]
+        assert not any(p.gap for p in packets[1:])
+        assert all(p.dropped >= 0 for p in packets)
+        assert camera.superseded == 0
+
+    def test_latest_is_the_newest_and_counts_what_it_passes_over(
+        self, case: CameraCase, camera: Camera[Any]
+    ) -> None:
+        first = camera.read_latest(10.0, HANG_S)
+        if not camera.info.capabilities.live:
+            return
+        time.sleep(0.25)
+        before = camera.superseded
+        newest = camera.read_latest(10.0, HANG_S)
+        passed = camera.superseded - before
+        assert passed >= 1
+        if isinstance(first, Frame) and isinstance(newest, Frame):
+            assert newest.sequence - first.sequence == passed + 1
+
+    def test_latest_says_when_nothing_is_new_enough(self, case: CameraCase, camera: Camera[Any]) -> None:
+        read_items(camera, 1)
+        camera.stop()
+        with pytest.raises((StaleError, EndOfStream)):
+            camera.read_latest(0.0, 0.02)
+
+    def test_unknown_requests_are_refused(self, camera: Camera[Any]) -> None:
+        with pytest.raises(CameraError):
+            camera.command("no such request", {})
+
+    def test_settings_are_what_is_listed(self, case: CameraCase, camera: Camera[Any]) -> None:
+        names = camera.info.capabilities.settings
+        assert set(case.values) == set(names), "the case must give a value for every listed setting"
+        for name, value in case.values.items():
+            answer = camera.command("set", {name: value})
+            assert answer.get(name, value) == value
+        if names:
+            with pytest.raises(CameraError, match="nonsense"):
+                camera.command("set", {"nonsense": 1})
+        assert read_items(camera, 1)
+
+    def test_faults_only_where_it_offers_them(self, camera: Camera[Any]) -> None:
+        wanted = "nonsense" if camera.info.capabilities.faults else "stall"
+        with pytest.raises(CameraError):
+            camera.command("fault", {"kind": wanted})
+
+    def test_stop_ends_a_read_that_waits(self, camera: Camera[Any]) -> None:
+        raised: list[BaseException] = []
+
+        def reader() -> None:
+            try:
+                while camera.read(HANG_S) is not None:
+                    pass
+            except EndOfStream:
+                pass
+            except BaseException as e:
+                raised.append(e)
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        time.sleep(0.05)
+        camera.stop()
+        thread.join(2.0)  # the contract's own limit
+        assert not thread.is_alive()
+        assert not raised
+
+    def test_a_stopped_camera_gives_nothing_and_goes_on_when_started(
+        self, case: CameraCase, camera: Camera[Any]
+    ) -> None:
+        def at(item: EventPacket | Frame) -> int:
+            return item.complete_until_us if isinstance(item, EventPacket) else item.sequence
+
+        before = read_items(camera, 2)
+        camera.stop()
+        assert camera.read(0.01) is None
+        camera.start()
+        after = read_items(camera, 2)
+        assert at(after[0]) > at(before[-1])
+
+    def test_nothing_is_left_behind(self, case: CameraCase) -> None:
+        before = left_behind()
+        c = case.make()
+        c.open()
+        c.start(time.monotonic_ns())
+        read_items(c, 2)
+        c.close()
+        after = left_behind()
+        assert after[0] <= before[0]
+        assert after[1] <= before[1]
+        assert after[2] <= before[2]
+
+
+@dataclass(frozen=True)
+class DriverCase:
+    """One driver to hold to the contract: `rest` and `settings` of a source that can be configured."""
+
+    driver: Driver
+    rest: str
+    settings: dict[str, Any]
+    bad_rest: str
+
+
+class DriverContract:
+    """The contract of `capture.registry.Driver`."""
+
+    def test_discovery_never_raises(self, subject: DriverCase) -> None:
+        for info in subject.driver.discover():
+            assert info.name.split(":")[0] == subject.driver.name
+
+    def test_a_wrong_setting_is_named(self, subject: DriverCase) -> None:
+        with pytest.raises(UsageError, match="nonsense"):
+            subject.driver.configure(subject.rest, {**subject.settings, "nonsense": 1})
+
+    def test_a_wrong_name_is_refused_in_one_line(self, subject: DriverCase) -> None:
+        with pytest.raises(UsageError) as e:
+            subject.driver.configure(subject.bad_rest, subject.settings)
+        assert "\n" not in str(e.value)
+
+    def test_facts_agree_with_the_cameras(self, subject: DriverCase) -> None:
+        config = subject.driver.configure(subject.rest, subject.settings)
+        facts = subject.driver.rig_facts(config)
+        pair = subject.driver.pair(config)
+        events, frames = pair or (subject.driver.event_camera(config), subject.driver.frame_camera(config))
+        try:
+            if facts is not None:
+                assert facts.event_size == (events.info.width, events.info.height)
+                assert facts.image_size == (frames.info.width, frames.info.height)
+                assert facts.one_sensor == frames.info.capabilities.event_clock
+        finally:
+            events.close()
+            frames.close()
