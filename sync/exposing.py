@@ -128,15 +128,21 @@ class ExposureFinder:
             return self._exposure(m)
         return self.overdue(key, frame, "before the end of the streams") if final else None
 
-    def overdue(self, key: int, frame: Frame, when: str) -> Exposure | NoExposure:
-        """The answer for a frame that has waited long enough for its edges."""
+    def overdue(self, key: int, frame: Frame, when: str) -> Exposure | NoExposure | None:
+        """The answer for a frame that has waited long enough for its edges.
+
+        None when this very frame has shown that the clock must be found anew: then it may wait for that.
+        """
         if not self.any_edges:
             self._no_edges_come = True
             self.matcher.give_up(key)
             return self._estimate(frame)
+        locked = self.matcher.locked
         m = self.matcher.match(key, overdue=True)
         if m is not None:
             return self._exposure(m)
+        if locked and not self.matcher.locked:
+            return None
         self.frames_unmatched += 1
         self.matcher.give_up(key)
         why = self.matcher.verdict.why or "its edges do not fit the measured clock"

@@ -247,6 +247,12 @@ class TriggerMatcher:
             if not self.locked:
                 return None
         start, end, tol = self._predict(f)
+        if overdue and self.edges_held:
+            # Not even now, or its time still lies ahead of all events: is it the frame, or the clock?
+            fits, fails = self._later(None)
+            if not fits and fails + 1 >= LOST_AFTER:
+                self._drop_clock()
+                return None
         if not final and (self._watermark is None or self._watermark < end + tol):
             return None
         s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
@@ -326,18 +332,30 @@ class TriggerMatcher:
 
     def _confirmed(self) -> bool:
         """Later frames fit the clock with both edges; where too many do not, the clock is dropped."""
-        fits, fails = 0, 1
+        fits, fails = self._later(self._watermark)
+        if fails + 1 >= LOST_AFTER and fails > fits:
+            self._drop_clock()
+        return fits >= 2 and fits > fails
+
+    def _later(self, until_us: int | None) -> tuple[int, int]:
+        """How many frames behind the first fit the clock with both edges; how many have edges only elsewhere.
+
+        Only frames whose exposure lies before a time count; None takes all. A single edge says neither.
+        """
+        fits = fails = 0
         for f in list(self._queue)[1:]:
             start, end, tol = self._predict(f)
-            if self._watermark is None or self._watermark < end + tol:
+            if until_us is not None and until_us < end + tol:
                 break
-            if self._starts.nearest(start, tol) is not None and self._ends.nearest(end, tol) is not None:
+            s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
+            if s is not None and e is not None:
                 fits += 1
-            else:
+                if fits >= 2 and fits > fails:
+                    break
+            elif s is None and e is None and self._doubtful(start, end, None, None):
                 fails += 1
-            if fits >= 2 and fits > fails:
-                return True
-        if fails >= LOST_AFTER and fails > fits:
-            self._frames = deque(self._queue, maxlen=64)
-            self._lose("edges no longer fit the clock")
-        return False
+        return fits, fails
+
+    def _drop_clock(self) -> None:
+        self._frames = deque(self._queue, maxlen=64)
+        self._lose("edges no longer fit the clock")

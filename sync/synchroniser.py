@@ -232,7 +232,8 @@ class Synchroniser:
             waited = now_ns - (head.seen_ns or now_ns)
             if waited <= self._max_wait_ns:
                 return
-            self._overdue(head, f"after {waited / 1e9:.2f} s")
+            if not self._overdue(head, f"after {waited / 1e9:.2f} s"):
+                return
             self._advance()
 
     def _advance(self, *, final: bool = False) -> None:
@@ -243,9 +244,9 @@ class Synchroniser:
                 found = self._finder.find(head.ordinal, head.frame, final=final)
                 if found is not None:
                     self._settle(head, found)
-                elif self._waited_for_edges(head):
-                    self._overdue(head, f"in {self._max_wait_us / 1e3:.0f} ms or more of data")
-                else:
+                elif not self._waited_for_edges(head) or not self._overdue(
+                    head, f"in {self._max_wait_us / 1e3:.0f} ms or more of data"
+                ):
                     break
             elif not self._align(head, final):
                 break
@@ -318,14 +319,18 @@ class Synchroniser:
             return True
         return self._frames_ran_on(w, extra)
 
-    def _overdue(self, w: _Waiting, when: str) -> None:
-        """The wait is over: refuse by what is missing, or take the next best exposure."""
+    def _overdue(self, w: _Waiting, when: str) -> bool:
+        """The wait is over: refuse by what is missing, or take the next best exposure; False: wait on."""
         if self._store.complete_until_us is None:
             self._refuse(w, Refusal.NO_EVENT_STREAM, f"not one event packet has come {when}")
         elif w.exposure is not None:
             self._refuse(w, Refusal.NO_EVENTS_YET, f"events up to {w.exposure.end_us} µs did not come {when}")
         else:
-            self._settle(w, self._finder.overdue(w.ordinal, w.frame, when))
+            found = self._finder.overdue(w.ordinal, w.frame, when)
+            if found is None:
+                return False
+            self._settle(w, found)
+        return True
 
     def _refuse(self, w: _Waiting, reason: Refusal, detail: str) -> None:
         self._out.append(RefusedExposure(w.frame, reason, detail, w.ordinal, w.exposure))
