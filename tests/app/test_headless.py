@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from app.headless import SHEET, SUMMARY, VIDEO, PipelineError, run_headless
 from app.output.atomic import OutputError
 from app.output.video_thread import VideoClock, VideoThread, middle
-from app.session import WorkerStatus
+from app.session import SessionStatus, WorkerStatus
 from capture.camera import CameraState
 from tests.app.cli.fake_session import FakeSession, picture
 
@@ -93,6 +94,20 @@ def test_worker_that_recovers_is_no_reason_to_give_up(tmp_path: Path) -> None:
     session._next = time.monotonic() + 0.8
     session.workers = (WorkerStatus("frames", CameraState.FAULTED, detail="trying again"),)
     assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=30).pictures == 5
+
+
+def test_patience_begins_anew_when_a_worker_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession([picture(0)], is_recording=True)
+    session._next = time.monotonic() + 1.6
+    states = itertools.cycle([CameraState.FAULTED, CameraState.RUNNING])
+    status = session.status
+
+    def flickering() -> SessionStatus:
+        session.workers = (WorkerStatus("frames", next(states), detail="trying again"),)
+        return status()
+
+    monkeypatch.setattr(session, "status", flickering)
+    assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=1.0).pictures == 1
 
 
 def test_no_picture_in_time_says_so(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_stdout_that_is_closed_from_the_start_is_quiet() -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [*RUN, "doctor", "--json"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+        [*RUN, "deblur", "--help"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
     assert done.stderr == ""
