@@ -92,10 +92,11 @@ class LiveSession:
         self._reader: PictureReader | None = None
         self._opening: threading.Thread | None = None
         self._problem = ""
-        self._stopped = False
+        self._stopped = self._running = False
         self._guard = threading.Lock()
         self._timeline: Timeline | None = None
         self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+        self._early: list[tuple[str, str, dict[str, Any], str]] = []
         self._requests = 0
         self._note = ("", 0.0)
         self._figures = Figures()
@@ -193,6 +194,11 @@ class LiveSession:
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
         workers = tuple(supervisor.statuses())
+        if not self._running and all(w.state is CameraState.RUNNING for w in workers):
+            self._running = True
+            for worker, verb, arguments, target in self._early:
+                self._ask(worker, verb, arguments, target=target)
+            self._early.clear()
         for w in workers:
             report = supervisor.report(w.name)
             if report is not None:
@@ -286,7 +292,9 @@ class LiveSession:
         return next((c.worker for c in cameras if CameraRole(role) in c.roles), role)
 
     def _ask(self, worker: str, verb: str, arguments: dict[str, Any], *, target: str = "") -> None:
-        if self._supervisor is None:
+        if self._supervisor is None or not self._running:
+            if not self._stopped:  # wishes while the source is opening
+                self._early.append((worker, verb, arguments, target))
             return
         try:
             future = self._supervisor.command(worker, verb, arguments, target=target)

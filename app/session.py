@@ -31,7 +31,7 @@ class Picture:
         uncertainty_us: of the exposure's ends.
         refusal: one line, "" when restored.
         network: which restorer made `sharp`.
-        events: of the exposure, on **image** pixels when `events_on_image`, else on event pixels.
+        events: of the exposure, on event pixels; None when there are none.
         image_from_event: (3, 3) float64, event pixel → image pixel.
         exposure_end_host_ns: `time.monotonic_ns` at which the exposure ended as best known (for latency).
         ready_host_ns: when the sharp picture was ready.

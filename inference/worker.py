@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -11,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from capture.camera import CameraState
@@ -69,7 +69,8 @@ def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
     Raises:
         UsageError: unknown network or option: no use to retry.
     """
-    torch.set_num_threads(spec.threads)
+    # torch reads it when it is first imported, which EDI never does: importing it takes seconds of a start.
+    os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads))
     cv2.setNumThreads(spec.threads)
     _RestoreWorker(link, spec).run()
 

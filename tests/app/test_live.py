@@ -266,6 +266,21 @@ def test_a_recording_can_be_paused_stepped_and_sought(recording: Path) -> None:
         session.stop()
 
 
+def test_a_wish_while_the_source_opens_is_not_lost(recording: Path) -> None:
+    session = make_session(recording, "none")
+    session.start()
+    session.command("pause")
+    watch = Watch(session)
+    try:
+        watch.until(lambda: all(w.state is CameraState.RUNNING for w in session.status().workers), "running")
+        watch.settled()
+        n = len(watch.pictures)
+        watch.settled()
+        assert len(watch.pictures) == n < FRAMES
+    finally:
+        session.stop()
+
+
 @pytest.mark.parametrize(
     ("source", "network", "error"),
     [
