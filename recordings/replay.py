@@ -22,7 +22,7 @@ from capture.errors import CameraError, UsageError
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.open import open_recording, recognise
-from recordings.recording import Recording, RecordingInfo
+from recordings.recording import Recording
 from recordings.replay_clock import checked_speed
 from recordings.replay_reader import ReplayReader
 
@@ -63,6 +63,7 @@ class ReplayCamera(CameraBase[Item], Generic[Item]):
     def __init__(self, config: ReplayConfig, role: CameraRole, reader: ReplayReader) -> None:
         self._config, self._role, self._reader = config, role, reader
         self.superseded = 0
+        # Sizes stand in the file: they are 0 until it is open.
         self.info = CameraInfo(role, config.name, "", "", 0, 0, capabilities=_capabilities(None))
 
     def open(self, progress: Progress | None = None) -> None:
@@ -74,11 +75,11 @@ class ReplayCamera(CameraBase[Item], Generic[Item]):
         self.info = CameraInfo(
             self._role, self._config.name, model or i.camera, serial if model else "", *size,
             rate_hz=_rate(recording) if self._role is CameraRole.FRAMES else 0.0,
-            capabilities=_capabilities(i),
+            capabilities=_capabilities(recording),
         )  # fmt: skip
 
     def start(self, epoch_ns: int = 0) -> None:
-        """See `Camera.start`. After a stop it begins anew, in a new epoch."""
+        """See `Camera.start`. After a stop it goes on where it stopped."""
         self._reader.start(self._role, epoch_ns)
 
     def read(self, timeout_s: float) -> Item | None:
@@ -178,12 +179,13 @@ def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
     return ReplayReader(c.path, roles, speed=c.speed, loop=c.loop, deadline_s=c.deadline_s)
 
 
-def _capabilities(info: RecordingInfo | None) -> Capabilities:
+def _capabilities(recording: Recording | None) -> Capabilities:
+    times = [] if recording is None else recording.frame_times_us()
     return Capabilities(
         live=False,
         seekable=True,
-        triggers=info is not None and info.has_triggers,
-        exposure_stamps=info is not None and info.image_size is not None,
+        triggers=recording is not None and recording.info.has_triggers,
+        exposure_stamps=bool(times) and all(end is not None for _, end in times),
         event_clock=True,
         settings=("loop", "speed"),
     )

@@ -66,6 +66,11 @@ class ReplayClock:
             self.paused, self.limit_us = False, None
             self._anchor(self.reached_us, now_ns)
 
+    def go_on(self, now_ns: int) -> None:
+        """After a stop: the time that passed meanwhile does not count."""
+        if not self.paused:
+            self._anchor(self.reached_us, now_ns)
+
     def step_to(self, axis_us: int) -> None:
         """Hand out everything up to this time, then stand."""
         self.paused, self.limit_us = True, axis_us

@@ -118,28 +118,42 @@ class ReplayReader:
         return r
 
     def close(self, role: CameraRole) -> None:
-        """One camera is done; the last one closes the file."""
+        """One camera is done; the last one ends the reading and closes the file."""
         self.stop(role)
         with self._cond:
             self._opened.discard(role)
             if self._opened:
                 return
             recording, self._recording = self._recording, None
+            thread, self._thread = self._thread, None
+            if recording is not None:
+                recording.cancel()
+            for q in self._queues.values():
+                q.clear()
+            self._job = None
+            self._cond.notify_all()
+        if thread is not None:
+            thread.join(2.0)
         if recording is not None:
             recording.close()
 
     def start(self, role: CameraRole, epoch_ns: int) -> None:
-        """One camera begins to deliver; the first one starts the clock, from the recording's beginning."""
+        """One camera begins to deliver; the first one starts the clock.
+
+        The first time from the recording's beginning, or later where the common axis is late already; after
+        a stop from where it stopped.
+        """
         with self._cond:
-            if self._recording is None:
+            if self._recording is None or role not in self._opened:
                 raise CameraError(f"replay:{self._path}: is not open; open it before it is started")
             if role in self._running:
                 return
-            first = not self._running
             self._running.add(role)
-            if not first:
-                return
             now = time.monotonic_ns()
+            if self._thread is not None:
+                if len(self._running) == 1:
+                    self._clock.go_on(now)
+                return
             info = self._recording.info
             self._clock = ReplayClock(info.start_us, self._speed, epoch_ns or now)
             self._frame, self._failure = -1, None
@@ -154,17 +168,10 @@ class ReplayReader:
             self._thread.start()
 
     def stop(self, role: CameraRole) -> None:
-        """One camera stops; the last one stops the reading."""
+        """One camera stops: it gives nothing, and keeps what it was to give next."""
         with self._cond:
             self._running.discard(role)
-            self._queues[role].clear()
             self._cond.notify_all()
-            if self._running or self._thread is None:
-                return
-            thread, self._thread = self._thread, None
-            if self._recording is not None:
-                self._recording.cancel()
-        thread.join(2.0)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -219,8 +226,7 @@ class ReplayReader:
         `frame` (place of the one shown or sought last, -1 none), `frames` (how many), `at_end`.
 
         Raises:
-            CameraError: unknown request, or not running.
-            UsageError: an argument is missing or out of range.
+            CameraError: unknown request, an argument missing or out of range, or not running.
         """
         with self._cond:
             if self._recording is None or not self._running:
@@ -261,7 +267,7 @@ class ReplayReader:
     def _set(self, arguments: dict[str, Any], now: int) -> None:
         unknown = set(arguments) - {"speed", "loop"}
         if unknown:
-            raise UsageError(f"replay: unknown setting {', '.join(sorted(unknown))}; known: loop, speed")
+            raise CameraError(f"replay: unknown setting {', '.join(sorted(unknown))}; known: loop, speed")
         if "speed" in arguments:
             self._set_speed(arguments["speed"], now)
         if "loop" in arguments:
@@ -269,7 +275,10 @@ class ReplayReader:
             self._refill_after_end()
 
     def _set_speed(self, value: object, now: int) -> None:
-        self._speed = checked_speed(value)
+        try:
+            self._speed = checked_speed(value)
+        except UsageError as e:
+            raise CameraError(f"replay: {e}") from e
         self._clock.set_speed(self._speed, now)
 
     def _step(self, n: int, now: int) -> None:
@@ -407,5 +416,5 @@ class ReplayReader:
 def _integer(arguments: dict[str, Any], name: str, otherwise: int | None = None) -> int:
     value = arguments.get(name, otherwise)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"replay: {name} must be a number, got {value!r}")
+        raise CameraError(f"replay: {name} must be a number, got {value!r}")
     return int(value)

@@ -1,0 +1,61 @@
+"""The camera contract over replay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from capture.camera import Camera
+from recordings.replay import DRIVER
+from tests.capture import contract
+from tests.capture.contract import CameraCase, CameraContract, DriverCase, DriverContract
+
+
+@pytest.fixture(autouse=True)
+def _own_memory_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/shm is shared: what other processes (other tests) make meanwhile is not ours to count."""
+    everything = contract.left_behind
+
+    def own() -> tuple[set[int | None], set[int], set[str]]:
+        threads, children, memory = everything()
+        return threads, children, {m for m in memory if m.startswith(f"hm{os.getpid()}_")}
+
+    monkeypatch.setattr(contract, "left_behind", own)
+
+
+class TestReplayedCameras(CameraContract):
+    @pytest.fixture(params=["events", "frames", "unpaced-events", "unpaced-frames"])
+    def case(self, request: pytest.FixtureRequest, sample: Path) -> CameraCase:
+        paced, _, kind = request.param.rpartition("-")
+        config = DRIVER.configure(str(sample), {"speed": 0 if paced else 4})
+
+        def make() -> Camera[object]:
+            return DRIVER.event_camera(config) if kind == "events" else DRIVER.frame_camera(config)
+
+        return CameraCase(make, 12 if kind == "events" else 6, values={"speed": 8.0, "loop": True})
+
+
+class TestReplayDriver(DriverContract):
+    @pytest.fixture
+    def subject(self, sample: Path) -> DriverCase:
+        return DriverCase(DRIVER, str(sample), {"speed": 0}, "no/such/file.aedat4")
+
+    def test_facts_agree_with_the_cameras(self, subject: DriverCase) -> None:
+        """Cameras of a file know their sizes once it is open, not before."""
+        config = subject.driver.configure(subject.rest, subject.settings)
+        facts = subject.driver.rig_facts(config)
+        pair = subject.driver.pair(config)
+        assert facts is not None
+        assert pair is not None
+        events, frames = pair
+        try:
+            events.open()
+            frames.open()
+            assert facts.event_size == (events.info.width, events.info.height)
+            assert facts.image_size == (frames.info.width, frames.info.height)
+            assert facts.one_sensor == frames.info.capabilities.event_clock
+        finally:
+            events.close()
+            frames.close()
