@@ -143,11 +143,12 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
         starts_us, ends_us: edges at which the shutter opened and closed, event clock, sorted.
         evidence: see `Evidence`.
     """
+    if not len(starts_us) or not len(ends_us):
+        return Verdict(why="no edges yet")
+    first_edge = int(min(starts_us[0], ends_us[0]))
     frames = frames[-MAX_FRAMES:]
     starts_us, ends_us = starts_us[-MAX_EDGES:], ends_us[-MAX_EDGES:]
     enough = 1 if evidence.final else 3
-    if not len(starts_us) or not len(ends_us):
-        return Verdict(why="no edges yet")
     if len(frames) < enough:
         return Verdict(why=f"only {len(frames)} frames so far")
     zero = int(starts_us[0])
@@ -167,9 +168,8 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     pattern = (0.5 * fitted.at_start + 0.5 * fitted.at_end) @ reward
     pattern -= _missing(covered, fitted) + _scatter(fitted, both.sum(1))
     sequence = np.array([f.sequence for f in frames], dtype=np.int64)
-    pulses = _pulses(s, e, x)
-    pattern -= EXTRA * _unexplained(fitted.start, pulses, sequence)
-    startup = _startup(fitted, pulses, frames, evidence, cover)
+    pattern -= EXTRA * _unexplained(fitted.start, _pulses(s, e, x), sequence)
+    startup = _startup(fitted, float(first_edge - zero), frames, evidence, cover[0])
     arrival, arrival_known = _arrival(fitted, frames, evidence, zero)
     score = pattern + startup + arrival
 
@@ -298,22 +298,25 @@ def _unexplained(predicted: F64, pulses: F64, sequence: I64) -> F64:
 
 
 def _startup(
-    h: _Fitted, pulses: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]
+    h: _Fitted, edges: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]
 ) -> F64:
-    """(H,) cost of edges before the very first frame, where the stream was seen to be quiet before them."""
+    """(H,) cost by start-up order, where the stream was seen to be quiet before the first edge of either kind.
+
+    Noise before the first frame counts like an edge: then every hypothesis pays and nothing is decided.
+    """
     none = np.zeros(len(h.offset))
-    weight = FIRST_FRAME.get(evidence.first_sequence, 0.0)
-    if frames[0].key != evidence.first_key or len(frames) < 2 or not len(pulses):
+    if frames[0].key != evidence.first_key or len(frames) < 2:
         return none
     period = float(np.median(np.diff(h.start[0])))
     # Quiet for a period and an exposure: whatever frame came before the first pulse would have been seen.
-    if pulses[0] - cover[0] < 1.1 * period + float((h.end - h.start).max()):
+    if first_edge - since < 1.1 * period + float((h.end - h.start).max()):
         return none
-    earlier = np.searchsorted(pulses, h.start[:, 0] - 0.5 * period)
-    before = (h.start < pulses[0] - 0.5 * period).any(axis=1)
+    earlier = first_edge < h.start[:, 0] - 0.25 * period
+    before = (h.start < first_edge - 0.5 * period).any(axis=1)
     # Only where edges are seen to be reliable.
     whole = (h.at_start & h.at_end).sum(1) + before >= len(frames)
     before &= whole & (len(frames) >= 6 or evidence.final)
+    weight = FIRST_FRAME.get(evidence.first_sequence, 0.0)
     return np.asarray(np.maximum(-weight * earlier - FIRST_PULSE * before, -CAP))
 
 

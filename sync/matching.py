@@ -23,6 +23,7 @@ from sync.acquisition import CLOCK_SLACK_US, Evidence, Stamp, Verdict, acquire
 from sync.clock import ClockFit
 
 MAX_EDGES = 4096  # per line; a noisy input may deliver a million per second
+RETAIN_US = 4_000_000  # edges without a frame, while the clock is not known
 STABLE_FRAMES = 2
 MATURE = 5
 LOST_AFTER = 3  # frames that miss while edges stand nearby
@@ -150,9 +151,10 @@ class TriggerMatcher:
 
     def covered(self, from_us: int, until_us: int) -> None:
         """All edges of this stretch of time have been given."""
-        self._covered_from, self._watermark = from_us, until_us + min(self._delay, 0)
+        self._watermark = until_us + min(self._delay, 0)
+        oldest = until_us - RETAIN_US
+        self._covered_from = max(from_us, oldest)
         if not self.locked:
-            oldest = until_us - 4_000_000
             self._starts.discard_before(oldest)
             self._ends.discard_before(oldest)
 

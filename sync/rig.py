@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -173,9 +174,10 @@ class Rig(_Strict):
         except tomllib.TOMLDecodeError as e:
             raise UsageError(f"rig file {path} is not valid TOML: {e}") from e
         version = data.get("version", VERSION)
-        if not isinstance(version, int) or version > VERSION:
+        if type(version) is not int or not 1 <= version <= VERSION:
             raise UsageError(
-                f"rig file {path} has version {version!r}; this program reads up to {VERSION}: update it"
+                f"rig file {path} has version {version!r}; this program reads 1 to {VERSION}: "
+                "update the program, or correct the file"
             )
         try:
             return cls.model_validate(data)
@@ -195,13 +197,24 @@ class Rig(_Strict):
 
 
 def _first_error(e: ValidationError) -> str:
-    """One line for the first of pydantic's findings, with a hint where a key looks misspelt."""
-    errors = e.errors()
-    # A misspelt key also leaves the right one missing; the misspelling is what the person can see in the file.
-    first = next((x for x in errors if x["type"] == "extra_forbidden"), errors[0])
+    """One line for the first of pydantic's findings, with the likely key where one looks misspelt."""
+    # A misspelt key gives two findings, the unknown one and the missing one; the first says more.
+    first = min(e.errors(), key=lambda f: f["type"] != "extra_forbidden")
     key = ".".join(str(k) for k in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; correct the spelling or remove it"
+        *parents, wrong = [str(k) for k in first["loc"]]
+        known = _keys(parents)
+        near = difflib.get_close_matches(wrong, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key '{key}'; {hint}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     return f"key '{key}': {first['msg']}"
+
+
+def _keys(parents: list[str]) -> list[str]:
+    """Names of the keys that may stand in a table of the file."""
+    model: Any = Rig
+    for name in parents:
+        model = model.model_fields[name].annotation
+    return list(model.model_fields)

@@ -106,7 +106,7 @@ def simulate(s: Setup) -> Simulated:
     truth, device_of = {}, {}
     sequence = 0
     for k, (a, b) in enumerate(zip(start, end, strict=True)):
-        if rng.random() < s.silent_loss:
+        if k and rng.random() < s.silent_loss:  # a counter at its first value lost nothing before
             continue
         q = sequence
         sequence += 1

@@ -1,0 +1,138 @@
+"""The rig file: read back as written, and refused in one line that names the file and the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capture.errors import UsageError
+from capture.registry import RigFacts
+from sync.rig import Clock, EventEntry, Geometry, ImageEntry, Rig
+
+GOOD = """
+version = 1
+name = "bench"
+
+[events]
+camera = "davis346:00000123"
+width = 346
+height = 260
+threshold_on = 0.2
+
+[image]
+camera = "flir:21345678"
+width = 1152
+height = 768
+tone = "srgb"
+settings = { gain = 3.0 }
+
+[geometry]
+image_from_event = [[-3.3, 0.0, 1145.0], [0.0, 3.3, 2.0], [0.0, 0.0, 1.0]]
+mirrored = true
+residual_px = 0.4
+
+[clock]
+relation = "trigger"
+delay_us = 12.5
+active_high = false
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    p = tmp_path / "rig.toml"
+    p.write_text(text, encoding="utf-8")
+    return p
+
+
+def test_save_and_load_round_trip(tmp_path: Path) -> None:
+    rig = Rig.load(written(tmp_path, GOOD))
+    assert rig.clock.delay_us == 12.5
+    assert not rig.clock.active_high
+    assert rig.image.settings == {"gain": 3.0}
+    assert rig.scale == pytest.approx(3.3)
+    assert not rig.identity
+    rig.save(tmp_path / "again.toml")
+    assert Rig.load(tmp_path / "again.toml") == rig
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
+
+
+def test_unwritable_place_is_named(tmp_path: Path) -> None:
+    rig = Rig.load(written(tmp_path, GOOD))
+    with pytest.raises(UsageError, match=r"nowhere.*cannot be written"):
+        rig.save(tmp_path / "nowhere" / "rig.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("relation =", "relatoin =", ["clock.relatoin", "unknown key", "relation"]),
+        ("[clock]", "[clok]", ["'clok'", "unknown key", "clock"]),
+        ("width = 346", "widht = 346", ["events.widht", "width"]),
+        ("delay_us = 12.5", 'delay_us = "much"', ["clock.delay_us", "number"]),
+        ("width = 346", "width = 3", ["events.width", "8"]),
+        ("width = 346", "width = 34.5", ["events.width", "integer"]),
+        ('camera = "flir:21345678"\n', "", ["image.camera", "missing"]),
+        ('relation = "trigger"', 'relation = "wire"', ["clock.relation", "'same'", "'host'"]),
+        ("version = 1", "version = 7", ["version 7", "update"]),
+        ("version = 1", 'version = "1"', ["version '1'"]),
+        ("version = 1", "version = true", ["version True"]),
+        ("version = 1", "version = 0", ["version 0"]),
+        ("mirrored = true", "mirrored = false", ["geometry", "mirrored", "determinant"]),
+        ("[0.0, 3.3, 2.0]", "[0.0, 0.0, 2.0]", ["geometry", "invertible"]),
+        ("[0.0, 3.3, 2.0]", "[0.0, nan, 2.0]", ["geometry", "finite"]),
+        ("[0.0, 3.3, 2.0]", "[0.0, 3.3]", ["geometry.image_from_event"]),
+        ("residual_px = 0.4", "residual_px = -1", ["geometry.residual_px"]),
+        ("threshold_on = 0.2", "threshold_on = 0", ["events.threshold_on"]),
+        ("[image]", "[image", ["not valid TOML", "line"]),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UsageError) as e:
+        Rig.load(path)
+    message = str(e.value)
+    assert "\n" not in message
+    for w in [str(path), *words]:
+        assert w in message
+
+
+def test_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml does not exist"):
+        Rig.load(tmp_path / "none.toml")
+    p = tmp_path / "bytes.toml"
+    p.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(UsageError, match=r"bytes\.toml cannot be read"):
+        Rig.load(p)
+    with pytest.raises(UsageError, match="cannot be read"):
+        Rig.load(tmp_path)
+
+
+def test_rig_from_what_a_driver_knows() -> None:
+    mirror = np.array([[-4.0, 0, 1150], [0, 4.0, 1.5], [0, 0, 1]])
+    facts = RigFacts((288, 192), (1152, 768), mirror, tone="srgb", exact=True, threshold_on=0.25)
+    rig = Rig.from_facts("simulated", facts)
+    assert rig.geometry.mirrored
+    assert rig.clock.relation == "trigger"
+    assert np.array_equal(rig.image_from_event, mirror)
+    assert rig.events.threshold_on == 0.25
+    # A simulated frame's arrival is known well; a real one's has to be measured.
+    assert rig.clock.host_latency_spread_ms < Clock().host_latency_spread_ms
+    davis = Rig.from_facts("replay:x", RigFacts((346, 260), (346, 260), one_sensor=True))
+    assert davis.identity
+    assert davis.clock.relation == "same"
+
+
+def test_scale_of_a_perspective_view_is_taken_at_the_middle() -> None:
+    m = np.array([[4.0, 0, 0], [0, 4.0, 0], [1e-3, 0, 1.0]])
+    rig = Rig(
+        events=EventEntry(camera="e", width=201, height=101),
+        image=ImageEntry(camera="i", width=800, height=400),
+        geometry=Geometry(image_from_event=tuple(map(tuple, m.tolist()))),  # type: ignore[arg-type]
+    )
+    a = np.array([[100.0, 50, 1], [100.001, 50, 1], [100, 50.001, 1]]) @ m.T
+    p = a[:, :2] / a[:, 2:]
+    area = abs(np.linalg.det(p[1:] - p[0])) / 1e-6
+    assert rig.scale == pytest.approx(np.sqrt(area), rel=1e-4)
