@@ -297,9 +297,7 @@ def _unexplained(predicted: F64, pulses: F64, sequence: I64) -> F64:
     return np.asarray(excess.sum(1))
 
 
-def _startup(
-    h: _Fitted, edges: F64, frames: list[Stamp], evidence: Evidence, cover: tuple[float, float]
-) -> F64:
+def _startup(h: _Fitted, first_edge: float, frames: list[Stamp], evidence: Evidence, since: float) -> F64:
     """(H,) cost by start-up order, where the stream was seen to be quiet before the first edge of either kind.
 
     Noise before the first frame counts like an edge: then every hypothesis pays and nothing is decided.
