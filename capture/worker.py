@@ -25,6 +25,8 @@ from capture.ring import RingRef, RingStalled, RingWriter
 
 READ_S = 0.02
 PAIR_READ_S = 0.004
+EPOCHS_A_LIFE = 1_000_000
+"""Epochs of a pair count from here, times the restarts, so that no epoch comes twice."""
 READER_GRACE_S = 10.0
 """How long a dead reader that must lose nothing is waited for."""
 
@@ -251,6 +253,9 @@ class _CameraWorker:
 
     def _hand_over(self, s: _Stream, item: EventPacket | Frame) -> None:
         """Count an item and write it."""
+        if len(self.streams) == 2 and self.link.incarnation:
+            # A replay that begins again counts its jumps from 0. What comes must not be taken for old.
+            item = replace(item, epoch=item.epoch + self.link.incarnation * EPOCHS_A_LIFE)
         if item.epoch != s.epoch:
             s.sequence, s.until_us, s.epoch = None, None, item.epoch
         s.items += 1

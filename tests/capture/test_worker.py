@@ -17,7 +17,7 @@ from capture.errors import CameraError, CameraLost, UsageError
 from capture.messages import Command
 from capture.packets import EventPacket, Frame, Rejected, TriggerEdges
 from capture.ring import ItemTooLarge, RingLayout, RingMemory, RingReader, RingRef
-from capture.worker import CameraWorkerSpec, run_camera_worker
+from capture.worker import EPOCHS_A_LIFE, CameraWorkerSpec, run_camera_worker
 from tests.capture import toy
 from tests.capture.fake_link import FakeLink
 
@@ -307,3 +307,13 @@ def test_a_damaged_recording_stays_open_a_damaged_camera_does_not(rig: Rig, lost
     assert [type(p) for p in rig.packets("events")].count(StreamEnd) == (
         0 if lost else 2
     )  # it meets the damage again
+
+
+def test_a_restarted_pair_gives_epochs_that_were_not_there_before(rig: Rig) -> None:
+    """A replay that is started again counts from 0; taken for old, all of it would be thrown away."""
+    ends = iter(range(10**6))
+    link = FakeLink(lambda link: setattr(link, "stopping", next(ends) > 200), incarnation=2)
+    run(link, events=rig.ring("events"), frames=rig.ring("frames"), settings={**FAST, "count": 3})
+    got = [p for name in ("events", "frames") for p in rig.packets(name)]
+    assert len(got) == 8
+    assert {p.epoch for p in got} == {2 * EPOCHS_A_LIFE}
