@@ -57,7 +57,7 @@ class EdiRestorer:
     The searched contrast comes from the first `LEARN_FROM` exposures with enough events, in order, and is then
     held; the same exposures in the same order give the same contrast and the same pictures. It is a property of
     the camera, so `reset` (gap, seek) keeps it; `set({"contrast": "auto"})` starts anew. A searched contrast
-    serves better than the sensor's true threshold (0.6…0.8 dB on the simulated DAVIS): light that turns back
+    serves better than the sensor's true threshold (0.1…0.8 dB on the simulated presets): light that turns back
     within a threshold makes no event, so events tell of less change than there was.
     """
 

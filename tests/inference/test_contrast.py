@@ -86,6 +86,20 @@ def test_a_flat_picture_gives_the_pull_alone() -> None:
     assert flat(0.5) - flat(0.1) == pytest.approx(PULL * 0.4)
 
 
+def test_a_still_background_does_not_drive_it_up() -> None:
+    s = scene(seed=1, width=128, height=96)
+    a = s.exposure
+    light = light_on_event_grid(a.frame.image, a.rig)
+    alone = search(light, a.events, a.exposure.start_us, a.exposure.end_us)
+    rng = np.random.default_rng(0)
+    wide = np.concatenate([light, rng.uniform(0.1, 0.9, light.shape).astype(np.float32)], axis=1)
+    e = a.events
+    beside = search(wide, Events(e.t, e.x, e.y, e.p, 256, 96), a.exposure.start_us, a.exposure.end_us)
+    assert alone is not None
+    assert beside is not None
+    assert beside.contrast == pytest.approx(alone.contrast, rel=0.1)
+
+
 def test_golden_section_finds_a_minimum() -> None:
     class Parabola:
         calls = 0
