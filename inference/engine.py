@@ -93,8 +93,8 @@ class Engine:
     def again(self, exposure: AlignedExposure, latents: Sequence[float]) -> Restored:
         """Restore one exposure outside the stream's order, such as the held one at other instants.
 
-        It does not enter the stream and stands in for its own neighbours. A restorer that carries state keeps
-        the stream's (`stateful` restorers are reset around it by their own means).
+        It does not enter the stream and stands in for its own neighbours. Meant for restorers without state:
+        one that carries something from exposure to exposure would take this one for the next.
         """
         needs = self.restorer.needs
         count = needs.frames_before + 1 + needs.frames_after
@@ -105,7 +105,7 @@ class Engine:
         needs = self.restorer.needs
         before = list(self._past)[-needs.frames_before :] if needs.frames_before else []
         first = before[0] if before else exposure
-        after = [e for e, _ in self._waiting][: needs.frames_after]
+        after = [e for e, _ in self._waiting]  # never more than `frames_after`
         last = after[-1] if after else exposure
         window = [
             *[first] * (needs.frames_before - len(before)), *before, exposure,
