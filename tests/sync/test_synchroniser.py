@@ -446,6 +446,8 @@ def test_without_edges_arrival_times_estimate(relation: str) -> None:
         assert abs(o.exposure.start_us - a) <= o.exposure.uncertainty_us
         assert abs(o.exposure.duration_us - (b - a)) < 3
         assert o.exposure.uncertainty_us >= 20_000
+        # The least latency is 18 ms and the rig says 20: so far off, and hardly further.
+        assert abs(o.exposure.end_us - (b - 2_000)) < 3_500
 
 
 def test_host_relation_does_not_use_edges() -> None:
