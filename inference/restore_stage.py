@@ -135,7 +135,7 @@ class RestoreStage:
         self._serving_held = False
         self._epoch = 0
         self._margins: tuple[int, int] | None = None
-        self._gap = False
+        self._restoring_epoch: int | None = None
         self._restorer = self._make(network)
         self._ready: tuple[str, Restorer] | None = None
         needs = self._restorer.needs
@@ -174,9 +174,6 @@ class RestoreStage:
         if epoch != self._epoch:
             self._epoch = epoch
             self._clock.reset("the source's time axis jumped")
-            with self._lock:
-                self._kept.clear()  # ordinals begin anew
-                self._gap = True
 
     def tick(self, now_ns: int | None) -> None:
         """Take what the synchroniser has ready; `now_ns` None when only data may decide (offline)."""
@@ -304,20 +301,21 @@ class RestoreStage:
 
     def _run(self) -> None:
         while True:
+            job: _Job | None
             with self._lock:
                 while not (self._stopped or self._queue or self._request or self._ready or self._flush):
                     self._lock.wait(0.5)
                 if self._stopped:
                     return
-                if self._ready is not None:
-                    self._swap()
-                    continue
+                ready, self._ready = self._ready, None
                 request, held = self._request, self._held
                 # Requests and new exposures take turns, so that neither starves the other.
-                if request is not None and held is not None and not (self._serving_held and self._queue):
+                if ready is not None:
+                    job, request = None, None
+                elif request is not None and held is not None and not (self._serving_held and self._queue):
                     self._request = None
                     self._serving_held = True
-                    job: _Job | None = None
+                    job = None
                 elif self._queue:
                     job, request = self._queue.popleft(), None
                     self._serving_held = False
@@ -326,20 +324,18 @@ class RestoreStage:
                     job, request = None, None
                     self._flush = False
                 latents = self._latents
-                gap, self._gap = self._gap, False
-            if gap:
-                self._engine.gap()
-            if request is not None and held is not None:
+            if ready is not None:
+                self._swap(*ready)
+            elif request is not None and held is not None:
                 self._restore_held(held, request)
             elif job is not None:
                 self._settle(job, latents)
             else:
                 self._deliver(self._guard(self._engine.flush))
 
-    def _swap(self) -> None:
-        assert self._ready is not None
-        self.network, self._restorer = self._ready
-        self._ready = None
+    def _swap(self, network: str, restorer: Restorer) -> None:
+        self._deliver(self._guard(self._engine.flush))
+        self.network, self._restorer = network, restorer
         self._failures = 0
         self._engine = Engine(self._restorer)
         needs = self._restorer.needs
@@ -354,6 +350,12 @@ class RestoreStage:
                 self.counters.refused_by[reason] = self.counters.refused_by.get(reason, 0) + 1
             self._publish(Result(outcome, None, "", job.end_host_ns))
             return
+        if outcome.frame.epoch != self._restoring_epoch:
+            # Ordinals begin anew; what the network still owes of the old ones comes out first.
+            self._deliver(self._guard(self._engine.gap))
+            self._restoring_epoch = outcome.frame.epoch
+            with self._lock:
+                self._kept.clear()
         with self._lock:
             self._kept[outcome.ordinal] = job
             while len(self._kept) > KEPT_EXPOSURES:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from capture.errors import UsageError
 from capture.packets import Events
-from inference.device import choose_device, choose_dtype
-from inference.representations import double_integral_numba, double_integral_torch
+from inference.device import choose_device, choose_dtype, surely_cpu
+from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
 from inference.restorers.apply_ratio import apply_ratio, saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
@@ -68,7 +68,7 @@ class EdiRestorer:
             latent=LatentTimes.ANY, note="blurry frame + events; physical model, no weights; any instant"
         )
         self.rig = rig
-        self._device = choose_device(device)
+        self._device = "cpu" if surely_cpu(device) else str(choose_device(device))
         self._options: dict[str, Any] = {}
         self._fixed: Contrast | None = None
         self._start: Contrast | None = None
@@ -114,10 +114,13 @@ class EdiRestorer:
         which = options.get("implementation", "auto")
         if which not in ("auto", "numba", "torch"):
             raise UsageError(f"edi: implementation {which!r}: give auto, numba or torch")
-        if which == "numba" and self._device.type != "cpu":
+        if which == "numba" and self._device != "cpu":
             raise UsageError(f"edi: the numba implementation runs on the CPU, not on {self._device}")
-        if which == "numba" or (which == "auto" and self._device.type == "cpu"):
+        if which == "numba" or (which == "auto" and self._device == "cpu"):
             return double_integral_numba.DoubleIntegral()
+        # Imported only here: numba serves the CPU, and torch takes seconds of a start.
+        from inference.representations import double_integral_torch
+
         name = options.get("dtype")
         dtype = None if name is None else choose_dtype(str(name))
         if dtype is not None and str(name) not in ("float64", "float32"):

@@ -46,6 +46,7 @@ def test_devices() -> None:
 
 
 def test_numba_only_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.restorers.edi.surely_cpu", lambda name: False)
     monkeypatch.setattr("inference.restorers.edi.choose_device", lambda name: torch.device("meta"))
     with pytest.raises(UsageError, match="runs on the CPU"):
         models.create("edi", RIG, {"implementation": "numba"}, "meta")

@@ -288,11 +288,39 @@ def test_a_seek_forgets_what_was_kept(make: Make, results: list[Result]) -> None
     until(lambda: len(results) == 2, "two pictures")
     stage.feed_events(packet(5, epoch=1))
     stage.feed_frame(frame(5, epoch=1))
-    assert not stage.hold(1), "ordinals of another epoch name other exposures"
     stage.tick(None)
     until(lambda: len(results) == 3, "the first picture after the seek")
+    assert not stage.hold(1), "ordinals of another epoch name other exposures"
     assert results[-1].exposure.ordinal == 0
     assert results[-1].exposure.frame.epoch == 1
+
+
+def test_a_network_that_lags_owes_its_pictures_at_a_seek_a_switch_and_the_end(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    original = Slow.__init__
+
+    def lagging(self: Slow, *a: Any) -> None:
+        original(self, *a)
+        self.needs = Needs(frames_after=1)
+
+    def restore(self: Slow, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
+        return PassThrough.restore(self, window[:1], latents)
+
+    monkeypatch.setattr(Slow, "__init__", lagging)
+    monkeypatch.setattr(Slow, "restore", restore)
+    stage = make("slow", every_item=True)
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 1, "the first picture, one frame late")
+    for k in (5, 6):
+        stage.feed_events(packet(k, epoch=1))
+        stage.feed_frame(frame(k, epoch=1))
+        stage.tick(None)
+    until(lambda: len(results) == 3, "what was owed before the seek, and the first after it")
+    stage.select("none")
+    until(lambda: stage.network == "none", "the switch")
+    assert [(r.exposure.frame.epoch, r.exposure.ordinal) for r in results] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_the_end_settles_what_still_waits(make: Make, results: list[Result]) -> None:
