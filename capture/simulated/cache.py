@@ -113,8 +113,8 @@ def _prune(where: Path, limit: int, keep: str) -> None:
             s = p.stat()
             if p.suffix == ".npz":
                 entries.append((s.st_mtime, s.st_size, p))
-            elif p.suffix == ".part" and time.time() - s.st_mtime > 3600:
-                p.unlink()
+            elif p.suffix in (".part", ".lock") and time.time() - s.st_mtime > 24 * 3600:
+                p.unlink()  # a killed writer's; nobody holds a lock for a day
     total = sum(size for _, size, _ in entries)
     for _, size, p in sorted(entries):
         if total <= limit:

@@ -44,13 +44,13 @@ class EventLoop:
     """One loop of events, times in µs from the loop's start.
 
     Attributes:
-        t: (N,) int64, non-decreasing, 0 <= t < loop_us.
+        t: (N,) uint32 (half the memory of int64), non-decreasing, 0 <= t < loop_us.
         x, y: (N,) uint16.
         p: (N,) bool.
         dropped_t: (M,) int64, times of events that the read-out dropped, non-decreasing.
     """
 
-    t: NDArray[np.int64]
+    t: NDArray[np.uint32]
     x: NDArray[np.uint16]
     y: NDArray[np.uint16]
     p: NDArray[np.bool_]
@@ -132,7 +132,7 @@ def make_events(config: SimulatedConfig, progress: Progress = lambda share: None
     )
     kept, dropped, _ = read_out(raw, sensor_config)
     # Read in the next loop is read at the end of this one: the loop must close.
-    t = np.clip(kept.t, 0, config.loop_us - 1)
+    t = np.clip(kept.t, 0, config.loop_us - 1).astype(np.uint32)
     dropped = np.clip(dropped, 0, config.loop_us - 1)
     y, x = np.divmod(kept.pixel, np.int32(view.width))
     progress(1.0)

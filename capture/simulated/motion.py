@@ -202,16 +202,16 @@ class CameraMotion:
     ) -> CameraMotion:  # fmt: skip
         """A hand-held rig that is moved about at about `speed` fine pixels per second.
 
-        A sway, round and round at nearly constant speed, carries 85 % of it, so that blur is always there;
+        A sway, round and round at nearly constant speed, carries 92 % of it, so that blur is always there;
         shake in both directions, roll and zoom come on top. Roll and zoom are sized so that at a distance of
         `reach`/2 they add about a tenth of that speed.
         """
         turn = 0.1 * speed / (reach / 2.0)
         sway, phase = max(1, round(sway_hz * loop_s)), float(rng.uniform(0, 2 * math.pi))
-        radius = 0.85 * speed * loop_s / (2 * math.pi * sway)
+        radius = 0.92 * speed * loop_s / (2 * math.pi * sway)
 
         def both(angle: float, stretch: float) -> Wave:
-            shake = Wave.shake(rng, loop_s, low_hz, high_hz, 0.28 * speed)
+            shake = Wave.shake(rng, loop_s, low_hz, high_hz, 0.2 * speed)
             return Wave(
                 loop_s, np.append(shake.orders, float(sway)), np.append(shake.amplitudes, stretch * radius),
                 np.append(shake.phases, angle),

@@ -183,7 +183,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "image_width": 346, "image_height": 260, "event_width": 346, "event_height": 260, "fine": 3,
         "one_sensor": True, "scale": 1.0, "mirror": False, "roll_deg": 0.0, "shift_x": 0.0, "shift_y": 0.0,
         "perspective": 0.0, "rate_hz": 25.0, "exposure_us": 30_000, "loop_s": 3.0, "triggers": False,
-        "speed": 320.0, "contrast": 0.8, "veil": 0.25,
+        "speed": 300.0, "contrast": 0.8, "veil": 0.25,
         "event_sensor": {"threshold_on": 0.15, "threshold_off": 0.15},
         "frame_sensor": {"layout": "gray", "tone": "linear", "full_well_e": 20_000.0, "read_noise_e": 20.0},
     },

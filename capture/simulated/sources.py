@@ -88,7 +88,7 @@ class EventSource:
     def _count(self, t_us: int) -> int:
         """Events of the scene from time 0 up to a time."""
         lap, rest = divmod(t_us, self.config.loop_us)
-        return int(lap * len(self.loop.t) + np.searchsorted(self.loop.t, rest))
+        return int(lap * len(self.loop.t) + np.searchsorted(self.loop.t, np.uint32(rest)))
 
     def _events(self, start: int, end: int) -> tuple[Events, int]:
         c, loop = self.config, self.loop
@@ -99,8 +99,9 @@ class EventSource:
             lap = at // c.loop_us
             base = lap * c.loop_us
             until = min(end, base + c.loop_us)
-            i, j = np.searchsorted(loop.t, [at - base, until - base])
-            t_parts.append(loop.t[i:j] + base)
+            # A key of the array's own type: another type would convert the whole array first.
+            i, j = np.searchsorted(loop.t, np.array([at - base, until - base], np.uint32))
+            t_parts.append(loop.t[i:j].astype(np.int64) + base)
             x.append(loop.x[i:j])
             y.append(loop.y[i:j])
             p.append(loop.p[i:j])

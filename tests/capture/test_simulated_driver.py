@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,6 +260,23 @@ def test_a_stall_delays_and_loses_nothing() -> None:
     camera.close()
 
 
+def test_stop_ends_a_read_that_waits_for_a_stalled_camera() -> None:
+    camera = SimulatedFrameCamera(small())
+    camera.open()
+    camera.start(time.monotonic_ns())
+    drain(camera, 1)
+    camera.command("fault", {"kind": "stall", "seconds": 60.0})
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(camera.read(60.0)))
+    thread.start()
+    time.sleep(0.05)
+    camera.stop()
+    thread.join(2.0)  # the contract's limit
+    assert not thread.is_alive()
+    assert got == [None]
+    camera.close()
+
+
 def test_an_unplugged_camera_is_lost_then_comes_back() -> None:
     config = small(seed=9)
     event_loop(config)
@@ -392,8 +410,10 @@ def test_the_oldest_entries_go_first(empty_cache: Path) -> None:
         os.utime(empty_cache / f"entry-{k}.npz", (k, k))
     os.utime(empty_cache / "entry-0.npz", (99, 99))
     size = (empty_cache / "entry-0.npz").stat().st_size
+    # Reading counts as use.
+    assert cache.load("entry-2") is not None
     cache.store("entry-new", one, limit=3 * size)
-    assert {p.stem for p in entries(empty_cache)} == {"entry-0", "entry-3", "entry-new"}
+    assert {p.stem for p in entries(empty_cache)} == {"entry-0", "entry-2", "entry-new"}
     assert not cache.store("entry-large", {"a": np.zeros(5000, np.uint8)}, limit=2000)
 
 

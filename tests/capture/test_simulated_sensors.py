@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from capture.packets import PixelLayout
 from capture.simulated.event_sensor import EventSensor, EventSensorConfig, RawEvents, read_out
-from capture.simulated.loops import scene_of
+from capture.simulated.loops import image_view, scene_of
 from capture.simulated.motion import CameraMotion, Crossing, Pose, Wave
 from capture.simulated.presets import configure, names
 from capture.simulated.rgb_sensor import FrameSensor, FrameSensorConfig
 from capture.simulated.scene import Layer, Scene, View
 from capture.simulated.textures import linear_from_srgb, srgb_from_linear
+from tests.capture.simulated_small import small
 
 IDEAL = EventSensorConfig(dark_light=1e-3).ideal()
 
@@ -242,6 +244,21 @@ def test_bayer_layouts_take_the_channel_they_say(layout: PixelLayout) -> None:
 def test_srgb_goes_there_and_back() -> None:
     codes = np.arange(256, dtype=np.uint8)
     assert np.array_equal(np.rint(255 * srgb_from_linear(linear_from_srgb(codes))).astype(np.uint8), codes)
+
+
+def test_the_background_of_a_tripod_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(scene="street", speed=0.0)
+    view = image_view(config, scene_of(config))
+    first = [view.light(t) for t in (0.05, 0.1, 0.2)]
+    calls = []
+    warp = cv2.warpPerspective
+    monkeypatch.setattr(cv2, "warpPerspective", lambda *a, **k: calls.append(1) or warp(*a, **k))
+    again = [view.light(t) for t in (0.05, 0.1, 0.2)]
+    assert not calls
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], first[1]), "the traffic does not move"
+    fresh = image_view(config, scene_of(config))
+    assert np.array_equal(fresh.light(0.2), first[2])
 
 
 # -- motion ---------------------------------------------------------------------------------------------
