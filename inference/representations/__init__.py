@@ -1,1 +1,1 @@
-"""What networks see of events: voxel grids, counts, integrals."""
+"""What networks see of events: voxel grids, counts, integrals, spikes."""

@@ -1,0 +1,91 @@
+"""Events added to pixels with torch, on any device. See `scatter_numba` for the idea.
+
+Events go to the device once (`upload`), 5 bytes each, 9 with their times; every representation and every
+latent instant is then one scatter-add over them. Only whole numbers are added, so the sums do not depend on
+the order in which a device adds them: the result is the same bit for bit on every run and every device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from capture.packets import Events
+from inference.representations.coding import Columns
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uploaded:
+    """Events whose pixels lie on a device.
+
+    Attributes:
+        source: the events on the host; binary searches over times are done there.
+        x, y: (N,) int32 on the device.
+        on: (N,) int32 on the device, 1 = brighter, 0 = darker.
+    """
+
+    source: Columns
+    x: torch.Tensor
+    y: torch.Tensor
+    on: torch.Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels are."""
+        return self.x.device
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def to_device(a: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """A copy on the device; on CUDA through pinned memory, without waiting."""
+    # A writable copy: torch has no read-only tensors and warns of them.
+    host = torch.from_numpy(np.array(a, order="C"))
+    if device.type == "cuda":
+        return host.pin_memory().to(device, non_blocking=True)
+    return host.to(device)
+
+
+def upload(events: Events | Columns | Uploaded, device: str | torch.device = "cpu") -> Uploaded:
+    """Bring events to a device, once for any number of representations.
+
+    What has been uploaded before is handed back as it is, wherever it lies.
+    """
+    if isinstance(events, Uploaded):
+        return events
+    source = Columns.of(events) if isinstance(events, Events) else events
+    where = torch.device(device)
+    # Not every device has uint16; as int16 the bits travel, and the mask restores the value there.
+    x = to_device(source.x.view(np.int16), where).to(torch.int32) & 0xFFFF
+    y = to_device(source.y.view(np.int16), where).to(torch.int32) & 0xFFFF
+    on = to_device(source.p.view(np.uint8), where).to(torch.int32)
+    return Uploaded(source, x, y, on)
+
+
+def pixel(e: Uploaded, width: int, height: int, *, left: int = 0, top: int = 0) -> torch.Tensor:
+    """(N,) int64 index into a (height, width) map, `-1` for events outside of it."""
+    x, y = e.x - left, e.y - top
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return torch.where(inside, y.long() * width + x.long(), -1)
+
+
+def run_of(bounds: Index, device: torch.device) -> torch.Tensor:
+    """(M,) int64: for each index from bounds[0] to bounds[-1] − 1, the run r with bounds[r] <= index < bounds[r + 1]."""
+    lengths = torch.from_numpy(np.diff(bounds)).to(device)
+    runs = torch.arange(len(bounds) - 1, device=device)
+    return torch.repeat_interleave(runs, lengths, output_size=int(bounds[-1] - bounds[0]))
+
+
+def add(out: torch.Tensor, cell: torch.Tensor, value: torch.Tensor | float) -> None:
+    """`out[cell] += value`. The last cell of `out` (1-D) is a bin for what lies outside: `-1` goes there."""
+    at = torch.where(cell < 0, len(out) - 1, cell)
+    if not isinstance(value, torch.Tensor):
+        value = torch.full((1,), value, dtype=out.dtype, device=out.device).expand(len(at))
+    out.scatter_add_(0, at, value.to(out.dtype))
