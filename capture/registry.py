@@ -40,6 +40,7 @@ class RigFacts:
         one_sensor: both streams come from the same pixels and the same clock (DAVIS).
         exact: the values are known (simulation, one sensor), not assumed.
         threshold_on, threshold_off: log-intensity contrast thresholds when known, else None.
+        host_latency_ms: from the end of an exposure to the frame's arrival, when known, else None.
         note: how the values came about.
     """
 
@@ -52,6 +53,7 @@ class RigFacts:
     threshold_on: float | None = None
     threshold_off: float | None = None
     note: str = ""
+    host_latency_ms: float | None = None
 
 
 class Driver(Protocol):

@@ -17,8 +17,8 @@ are one hypothesis. Each is refined by a straight line through the edges that it
   large; in a periodic one it is nearly zero, as it should be;
 * edges that scatter more around their line than under the quietest hypothesis (`_scatter`);
 * arrival, live: a frame cannot arrive before its exposure has ended (`CAUSALITY`), and the least latency
-  should not exceed what the rig is known for, which costs `1 / LATENCY_SCALE_US` per µs beyond; in a
-  recording: the order of the items, known to one packet;
+  should lie between the bounds that the rig is known for: `1 / LATENCY_SCALE_US` per µs beyond;
+  in a recording: the order of the items, known to one packet;
 * start-up: where the event stream was seen to be quiet before the first edge, an edge earlier than the
   first frame means that the first frame was lost; with the frame counter at its very first value that is
   most unlikely (`FIRST_FRAME`). A frame earlier than the first pulse is as unlikely (`FIRST_PULSE`).
@@ -82,7 +82,8 @@ class Evidence:
         covered_us: the event stream is complete from … to …
         first_key: key of the very first frame of this stream (None: it is no longer among the frames).
         first_sequence: its counter.
-        latency_us: largest latency from end of exposure to arrival that the rig is known for.
+        latency_us: between which bounds the least time from the end of an exposure to the frame's arrival lies,
+            as far as the rig is known.
         packet_us: the longest event packet, where `Stamp.arrival_us` comes from the order of the items (a
             recording: by contract a frame is given at the end of its exposure); None where host times tell.
         final: no more will come, so decide with what there is.
@@ -91,7 +92,7 @@ class Evidence:
     covered_us: tuple[int, int]
     first_key: int | None = None
     first_sequence: int = 0
-    latency_us: float = 30_000.0
+    latency_us: tuple[float, float] = (0.0, 40_000.0)
     packet_us: float | None = None
     final: bool = False
 
@@ -333,7 +334,10 @@ def _arrival(h: _Fitted, frames: list[Stamp], evidence: Evidence, zero: int) -> 
         return -np.minimum(beyond / ORDER_SCALE_US, CAP), True
     least = latency.min(1)
     period = float(np.median(np.diff(h.start[0]))) if len(frames) > 1 else 1e5
-    cost = np.where(least < -min(CLOCK_SLACK_US, 0.25 * period), -CAUSALITY, 0.0)
+    low, high = evidence.latency_us
+    slack = min(CLOCK_SLACK_US, 0.25 * period)
+    cost = np.where(least < -slack, -CAUSALITY, 0.0)
+    cost -= np.minimum(np.maximum(0.0, low - slack - least) / LATENCY_SCALE_US, CAP)
     # The least of n latencies that scatter over a width w exceeds the true least by w / n or so; at 1 : 1000 by
     # seven times that. So a few late arrivals cannot point to a later edge.
     n = len(known)
@@ -341,5 +345,5 @@ def _arrival(h: _Fitted, frames: list[Stamp], evidence: Evidence, zero: int) -> 
         return cost, False
     width = np.ptp(latency, axis=1) * (n + 1) / max(1, n - 1)
     surely = least - 7.0 * width / n
-    cost = cost - np.minimum(np.maximum(0.0, surely - evidence.latency_us) / LATENCY_SCALE_US, CAP)
+    cost = cost - np.minimum(np.maximum(0.0, surely - high) / LATENCY_SCALE_US, CAP)
     return cost, True

@@ -46,7 +46,8 @@ class ExposureFinder:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us)
-        self.matcher.latency_us = 1e3 * (clock.host_latency_ms + clock.host_latency_spread_ms)
+        latency, spread = 1e3 * clock.host_latency_ms, 1e3 * clock.host_latency_spread_ms
+        self.matcher.latency_us = max(0.0, latency - spread), latency + spread
         self.event_host, self.frame_host = HostClock(), HostClock()
         self.any_edges = False
         self.frames_matched = self.frames_unmatched = 0

@@ -101,7 +101,7 @@ class TriggerMatcher:
 
     def __init__(self, *, active_high: bool = True, delay_us: float = 0.0) -> None:
         self._active_high, self._delay = active_high, round(delay_us)
-        self.latency_us = 30_000.0
+        self.latency_us = (0.0, 40_000.0)
         self.packet_us: float | None = None
         self.fit = ClockFit()
         self.resets: dict[str, int] = {}

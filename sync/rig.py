@@ -135,6 +135,9 @@ class Rig(_Strict):
         """The rig that a driver of both cameras (simulated, replay) describes."""
         m = np.asarray(facts.image_from_event, dtype=np.float64)
         rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
+        # A simulated rig's frames arrive when their exposures end, or at a set time after that.
+        known = facts.exact or facts.host_latency_ms is not None
+        latency, spread = (facts.host_latency_ms or 0.0, 3.0) if known else (20.0, 20.0)
         return cls(
             name=name,
             events=EventEntry(
@@ -149,11 +152,9 @@ class Rig(_Strict):
                 image_from_event=(rows[0], rows[1], rows[2]),
                 mirrored=bool(np.linalg.det(m[:2, :2]) < 0), measured=facts.note,
             ),
-            # An exact rig is simulated: its frames arrive when their exposures end, or some set time later.
             clock=Clock(
                 relation="same" if facts.one_sensor else "trigger",
-                host_latency_ms=5.0 if facts.exact else 20.0,
-                host_latency_spread_ms=5.0 if facts.exact else 20.0,
+                host_latency_ms=latency, host_latency_spread_ms=spread,
             ),
         )  # fmt: skip
 

@@ -138,9 +138,10 @@ class Synchroniser:
         out_of_order = self._store.out_of_order_events
         self._store.push(packet)
         c.events_rejected += self._store.out_of_order_events - out_of_order
-        mark = self._store.complete_until_us
+        mark, start = self._store.complete_until_us, self._store.start_us
         assert mark is not None
-        self._finder.add_packet(packet, mark if self._store.start_us is None else self._store.start_us, mark)
+        assert start is not None
+        self._finder.add_packet(packet, start, mark)
         for w in self._queue:
             if w.since_us is None:
                 w.since_us = self._store.complete_until_us

@@ -39,7 +39,8 @@ class EventStore:
     Attributes:
         complete_until_us: the watermark; every event with `t <` this is here (or counted as lost). None before
             the first packet.
-        start_us: where the stream began, as far as one can tell: the first event or edge. None before it.
+        start_us: where the stream began, as far as one can tell: the first packet's first event or edge, or its
+            end when it is empty. None before it.
         newest_us: time of the newest event, None before the first.
     """
 
@@ -91,8 +92,9 @@ class EventStore:
             events = kept
         first = self._first_time(events, packet)
         self._note_losses(packet, first)
-        if self.start_us is None and first is not None:
-            self.start_us = first
+        if self.start_us is None:
+            # An empty packet says nothing of the time before its own end; from there on, silence is known.
+            self.start_us = packet.complete_until_us if first is None else first
         if self.complete_until_us is None or packet.complete_until_us > self.complete_until_us:
             self.complete_until_us = packet.complete_until_us
         if len(events):

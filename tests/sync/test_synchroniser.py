@@ -232,6 +232,16 @@ def test_no_events_without_a_gap_are_no_gap() -> None:
     assert a.complete
 
 
+def test_a_scene_without_any_event_is_no_missing_stream() -> None:
+    y = Synchroniser(small_rig(**SAME))
+    for until in range(1_000, 31_000, 1_000):
+        y.push_events(packet(NONE[0], *NONE, until))
+    y.push_frame(frame(0, 12_000, 25_000))
+    a = aligned(only(y.take()))
+    assert len(a.events) == 0
+    assert a.complete
+
+
 @pytest.mark.parametrize("how", ["dropped", "lapped"])
 def test_dropped_and_lapped_packets_make_the_window_incomplete(how: str) -> None:
     y = Synchroniser(small_rig(**SAME))

@@ -59,9 +59,12 @@ def test_watermark_and_start() -> None:
     assert store.complete_until_us is None
     assert store.start_us is None
     store.push(packet(*(np.empty(0, np.int64), *NONE), 500))
-    assert (store.start_us, store.complete_until_us) == (None, 500)
+    assert (store.start_us, store.complete_until_us) == (500, 500)
     store.push(packet(np.array([700]), np.array([650]), np.array([True]), 800))
-    assert (store.start_us, store.complete_until_us) == (650, 800)
+    assert (store.start_us, store.complete_until_us) == (500, 800)
+    other = EventStore(WIDTH, HEIGHT)
+    other.push(packet(np.array([700]), np.array([650]), np.array([True]), 800))
+    assert other.start_us == 650
     store.push(packet(np.empty(0, np.int64), *NONE, 700))
     assert store.complete_until_us == 800
 
