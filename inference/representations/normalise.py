@@ -48,8 +48,8 @@ def _limits(grid: Any, low: float, high: float) -> tuple[Any, Any]:
 def by_percentile(grid: Grid, low: float = 1.0, high: float = 99.0, *, mode: Mode = Mode.CORRECTED) -> Grid:
     """Clip to two percentiles of all cells, then divide by the largest magnitude: for hot pixels.
 
-    Mode.PUBLISHED: the EFNet author's script for a DAVIS346 (there 35/65). When both percentiles are 0, as
-        is usual at 35/65 (most cells are empty), the counts come back unchanged: a quirk that changes the scale.
+    Mode.PUBLISHED: the EFNet author's script for a DAVIS346 (there 35/65). When both percentiles are 0, as is
+        usual at 35/65 (most cells are empty), the counts come back unchanged: a quirk that changes the scale.
     Mode.CORRECTED (default): falls back to the maximum then, so the result always lies in −1…1. The divisor is
         otherwise the same (largest magnitude + 1e-6).
 

@@ -77,7 +77,7 @@ def pixel(e: Uploaded, width: int, height: int, *, left: int = 0, top: int = 0) 
 
 
 def run_of(bounds: Index, device: torch.device) -> torch.Tensor:
-    """(M,) int64: for each index from bounds[0] to bounds[-1] − 1, the run r with bounds[r] <= index < bounds[r + 1]."""
+    """(M,) int64: the run r of each index, bounds[r] <= index < bounds[r + 1], from bounds[0] on."""
     lengths = torch.from_numpy(np.diff(bounds)).to(device)
     runs = torch.arange(len(bounds) - 1, device=device)
     return torch.repeat_interleave(runs, lengths, output_size=int(bounds[-1] - bounds[0]))
