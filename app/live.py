@@ -33,6 +33,7 @@ EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
 FRAME_SLOTS = 12
 EVENTS_OF_A_PICTURE = 8 << 20
 NOTE_S = 6.0
+OPENING_GRACE_S = 1.0
 _REPLAY_VERBS = {"pause", "play", "step", "seek", "speed", "loop"}
 
 
@@ -162,6 +163,9 @@ class LiveSession:
             self._stopped = True
             supervisor, self._supervisor = self._supervisor, None
             reader, self._reader = self._reader, None
+        if self._opening is not None and supervisor is None:
+            # It may be making rings just now; it removes them when it finds that it was stopped.
+            self._opening.join(OPENING_GRACE_S)
         if reader is not None:
             reader.close()
         if supervisor is not None:
