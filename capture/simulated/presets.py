@@ -170,8 +170,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # The same street by night from the hand: few photons, shot noise, leak, headlights that saturate.
     "night": {
-        "scene": "night", "speed": 420.0, "loop_s": 2.4, "exposure_us": 50_000, "reach": 0.65, "daylight": 0.16,
-        "veil": 0.004, "clock_offset_ms": 880.5, "clock_drift_ppm": 40.0,
+        "scene": "night", "speed": 420.0, "loop_s": 2.0, "rate_hz": 12.0, "exposure_us": 40_000, "reach": 0.7,
+        "daylight": 0.16, "veil": 0.004, "clock_offset_ms": 880.5, "clock_drift_ppm": 40.0,
         "event_sensor": {
             "threshold_on": 0.25, "threshold_off": 0.27, "leak_rate_hz": 0.2, "shot_rate_hz": 0.5,
             "dark_rate_hz": 9.0, "reset_noise": 0.012, "hot_share": 6e-4,
