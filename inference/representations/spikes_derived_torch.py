@@ -1,0 +1,68 @@
+"""Derived spikes with torch, on any device. See `spikes_derived`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from capture.packets import Events
+from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
+from inference.representations.double_integral_torch import DoubleIntegral
+from inference.representations.scatter_torch import add, pixel, run_of, to_device, upload
+from inference.representations.spikes import SPIKES_PER_FRAME, Origin
+from inference.representations.spikes_derived import (
+    ALL,
+    Index,
+    after_bounds,
+    before_bounds,
+    check_level,
+    parts,
+    to_light,
+)
+from inference.representations.spikes_torch import DeviceSpikes, integrate_and_fire
+from inference.tone import Tone
+
+
+@torch.no_grad()
+def derived_spikes(
+    level: NDArray[np.floating], events: Events, start_us: int, end_us: int, contrast: Contrast, *,
+    frames: Sequence[int] = ALL, tone: Tone = "linear", factor: int = 1, binary: bool = False,
+    device: str | torch.device = "cpu",
+) -> DeviceSpikes:  # fmt: skip
+    """`spikes_derived_numba.intensity` and `derived_spikes` in one, on the device; the arguments are theirs."""
+    check_level(level, events, factor)
+    before, within, after = parts(frames, start_us, end_us)
+    integral = DoubleIntegral(device)
+    times = [start_us, *within.tolist(), end_us]
+    ratios = integral.tensor(events, start_us, end_us, times, contrast).to(integral.dtype)
+    e = upload(events, integral.device)
+    cell, plane = pixel(e, events.width, events.height), events.width * events.height
+
+    def sums(bounds: Index) -> torch.Tensor:
+        n, used = len(bounds) - 1, slice(int(bounds[0]), int(bounds[-1]))
+        out = torch.zeros(2 * n * plane + 1, dtype=torch.float32, device=e.device)
+        channel = 2 * run_of(bounds, e.device) + e.on[used]
+        add(out, torch.where(cell[used] < 0, -1, channel * plane + cell[used]), 1.0)
+        counts = out[:-1].view(n, 2, events.height, events.width).to(integral.dtype)
+        return counts[:, 1] * contrast.on - counts[:, 0] * contrast.off
+
+    def gain(s: torch.Tensor) -> torch.Tensor:
+        return s.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT).exp()
+
+    early = ratios[0] * gain(-sums(before_bounds(events.t, before, start_us)).flip(0).cumsum(0).flip(0))
+    late = ratios[-1] * gain(sums(after_bounds(events.t, after, end_us)).cumsum(0))
+    every = torch.cat([early, ratios[1:-1], late])
+    base = np.clip(level.astype(np.float64), 0, 1)
+    start = to_device((to_light(base) if tone == "srgb" else base).astype(np.float32), e.device)
+    light = (start.to(integral.dtype) * every).clamp(max=1)
+    if tone == "srgb":
+        light = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    n, height, width = light.shape
+    light = light.view(n, height // factor, factor, width // factor, factor).mean((2, 4)).float()
+    if binary:
+        fired = integrate_and_fire(light, torch.full_like(light[0], 0.5))
+        return DeviceSpikes(fired[None], Origin.DERIVED)
+    return DeviceSpikes((light * SPIKES_PER_FRAME)[None], Origin.DERIVED)
