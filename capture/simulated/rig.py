@@ -26,6 +26,7 @@ def facts_of(config: SimulatedConfig) -> RigFacts:
         exact=True,
         threshold_on=config.event_sensor.threshold_on,
         threshold_off=config.event_sensor.threshold_off,
+        host_latency_ms=config.readout_us / 1e3,
         note=f"simulated rig, preset {config.preset}: exact",
     )
 
