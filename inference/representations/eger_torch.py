@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations.coding import Columns
 from inference.representations.eger import Region, Runs, Spans, runs
@@ -13,7 +14,13 @@ from inference.representations.scatter_torch import Uploaded, add, pixel, run_of
 
 
 def _add(
-    out: torch.Tensor, e: Uploaded, cell: torch.Tensor, bin_: torch.Tensor, part: Runs, plane: int
+    out: torch.Tensor,
+    e: Uploaded,
+    cell: torch.Tensor,
+    bin_: torch.Tensor,
+    part: Runs,
+    plane: int,
+    offset: int,
 ) -> None:
     """Add all events of the blur span: the three groups are runs of indices, each with its channels."""
     first, last = int(part.cut[0]), int(part.cut[-1])
@@ -28,7 +35,7 @@ def _add(
             continue
         here = cell[lo:hi]
         channel = 6 * bin_[lo - first : hi - first] + 2 * group + e.on[lo:hi]
-        add(out, torch.where(here < 0, -1, channel * plane + here), 1.0)
+        add(out, torch.where(here < 0, -1, offset + channel * plane + here), 1.0)
 
 
 @torch.no_grad()
@@ -41,13 +48,14 @@ def egers(
     r = region or Region(0, 0, e.source.height, e.source.width)
     plane, channels = r.height * r.width, 6 * spans[0].bins
     cell = pixel(e, r.width, r.height, left=r.left, top=r.top)
-    made = []
-    for one in spans:
+    size = channels * plane
+    out = torch.zeros(len(spans) * size + 1, dtype=torch.float32, device=e.device)
+    for k, one in enumerate(spans):
+        if one.bins != spans[0].bins:
+            raise UsageError(f"EGER in one batch: {one.bins} bins beside {spans[0].bins}")
         part = runs(e.source.t, one)
-        out = torch.zeros(channels * plane + 1, dtype=torch.float32, device=e.device)
-        _add(out, e, cell, run_of(part.cut, e.device), part, plane)
-        made.append(out[:-1].view(channels, r.height, r.width))
-    return torch.stack(made)
+        _add(out, e, cell, run_of(part.cut, e.device), part, plane, k * size)
+    return out[:-1].view(len(spans), channels, r.height, r.width)
 
 
 def eger(

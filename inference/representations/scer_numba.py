@@ -9,13 +9,41 @@ from numpy.typing import NDArray
 from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations.coding import Columns, Mode
-from inference.representations.scatter_numba import sum_runs
+from inference.representations.scatter_numba import plain, sum_runs
 from inference.representations.scer import Bounds, bounds, check_bins, edges
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _whole(
+    x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8], at: Bounds, half: int, shift: int,
+    width: int, height: int, sums: NDArray[np.int32], out: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """SCER of all events at once, from the middle outwards: the sums of one half are one map, never cleared.
+
+    It stays in the cache, and each channel is written once. `sums` comes in as zeros.
+    """
+    plane = width * height
+    bins = 2 * half
+    for step in range(bins):
+        k = half - 1 - step if step < half else step
+        sign = np.int32(-1 if step < half else 1)
+        if step == half:
+            sums[:] = 0
+        for i in range(at[k], at[k + 1]):
+            xi = np.int64(x[i])
+            yi = np.int64(y[i])
+            if xi >= width or yi >= height:
+                continue
+            sums[yi * width + xi] += sign * (2 * np.int32(p[i]) - 1)
+        channel = k if k < half else k + shift
+        row = out[channel * plane : (channel + 1) * plane]
+        for i in range(plane):
+            row[i] = np.float32(sums[i])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _cumulate(parts: NDArray[np.int32], out: NDArray[np.float32], half: int, shift: int) -> None:
-    """Channels from parts, both (channels, pixels); `out` may be the memory of `parts`."""
+    """Channels from parts, both (channels, pixels)."""
     bins, n = parts.shape
     for i in range(n):
         total = np.int32(0)
@@ -29,11 +57,17 @@ def _cumulate(parts: NDArray[np.int32], out: NDArray[np.float32], half: int, shi
             out[k + shift, i] = np.float32(total)
 
 
-def _channels(parts: NDArray[np.int32], zero_middle: bool, *, in_place: bool) -> NDArray[np.float32]:
+def _channels(
+    parts: NDArray[np.int32], zero_middle: bool, out: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
     bins, height, width = parts.shape
     shape = (bins + zero_middle, height, width)
-    # A part's cell is read before its channel's cell is written, so both can share memory.
-    out = parts.view(np.float32) if in_place and not zero_middle else np.zeros(shape, np.float32)
+    if out is None:
+        out = np.zeros(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise UsageError(f"SCER: out must be C-contiguous float32 {shape}, got {out.dtype} {out.shape}")
+    elif zero_middle:
+        out[bins // 2] = 0
     _cumulate(parts.reshape(bins, -1), out.reshape(len(out), -1), bins // 2, int(zero_middle))
     return out
 
@@ -45,9 +79,14 @@ def from_bounds(events: Events | Columns, at: Bounds, *, zero_middle: bool = Fal
         (B, height, width) float32, B + 1 channels with `zero_middle`.
     """
     check_bins(len(at) - 1)
-    parts = np.zeros((len(at) - 1, events.height, events.width), np.int32)
-    sum_runs(events.x, events.y, events.p, at, parts)
-    return _channels(parts, zero_middle, in_place=True)
+    bins, height, width = len(at) - 1, events.height, events.width
+    out = np.empty((bins + zero_middle, height, width), np.float32)
+    if zero_middle:
+        out[bins // 2] = 0
+    x, y, p = plain(events.x, events.y, events.p)
+    sums = np.zeros(height * width, np.int32)
+    _whole(x, y, p, at, bins // 2, int(zero_middle), width, height, sums, out.reshape(-1))
+    return out
 
 
 def scer(
@@ -102,6 +141,8 @@ class Scer:
         at = np.searchsorted(events.t, self._edges, side="left").astype(np.int64)
         sum_runs(events.x, events.y, events.p, at, self._parts)
 
-    def result(self, *, zero_middle: bool = False) -> NDArray[np.float32]:
-        """SCER of what has come so far; more may follow."""
-        return _channels(self._parts, zero_middle, in_place=False)
+    def result(
+        self, out: NDArray[np.float32] | None = None, *, zero_middle: bool = False
+    ) -> NDArray[np.float32]:
+        """SCER of what has come so far, in `out` when given; more may follow."""
+        return _channels(self._parts, zero_middle, out)

@@ -297,6 +297,19 @@ def test_what_makes_no_sense_is_refused_in_words() -> None:
             window.push(other)
 
 
+def test_scer_fills_memory_that_is_given() -> None:
+    e = random_events(6, 300, (0, 3000))
+    window = scer_numba.Scer(17, 9, 0, 3000)
+    window.push(e)
+    seven = np.full((7, 9, 17), 5, np.float32)
+    assert window.result(seven, zero_middle=True) is seven
+    np.testing.assert_array_equal(seven, scer_numba.scer(e, 0, 3000, zero_middle=True))
+    assert not seven[3].any()
+    np.testing.assert_array_equal(np.delete(seven, 3, 0), window.result())
+    with pytest.raises(UsageError, match="out must be"):
+        window.result(seven)
+
+
 def test_windows_of_sc_net_are_stacked_in_its_order() -> None:
     maps = [
         np.full((2, 3, 4), k, np.float32) + np.arange(2, dtype=np.float32)[:, None, None] / 2 for k in range(3)
