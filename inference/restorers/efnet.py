@@ -1,0 +1,112 @@
+"""EFNet as a restorer: the sharp picture of the middle of an exposure.
+
+L. Sun et al., ECCV 2022; the module is `inference.networks.efnet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capture.packets import Events
+from inference.representations import mask_torch, scer_numba, scer_torch, voxel_numba, voxel_torch
+from inference.representations.coding import Mode
+from inference.representations.normalise import by_deviation, by_maximum, by_percentile
+from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural_options import one_of
+from inference.restorers.padding import crop, pad_to_multiple
+from inference.restorers.pictures import ColourOrder
+from inference.restorers.placement import represent
+
+# From this many image pixels per event pixel the event grid is the cheaper one by more than its square.
+EVENT_GRID_FROM = 1.5
+
+
+class EfnetRestorer(NeuralRestorer):
+    """EFNet for one rig.
+
+    Options beside the shared ones:
+        grid: "image": the events' representation is brought onto the image's pixels. "event": the picture is
+            brought onto the event sensor's pixels, and what the network changes there is added to the frame.
+            "auto" (default): "event" on the CPU where an event pixel is wider than `EVENT_GRID_FROM` image
+            pixels, else "image". At scale 4 the event grid costs a sixteenth, and events and picture meet at
+            the resolution at which EFNet was trained, but nothing finer than an event pixel is restored.
+        representation: "scer" (default) or "voxel" (weights trained on HighREV).
+        channel_order: "bgr" (default; GoPro and REBlur) or "rgb" (HighREV).
+        normalise: "maximum" (default, as published), "percentile" (for sensors with hot pixels; 1 and 99),
+            of SCER. The voxel grid is always normalised by mean and deviation.
+        mask: True (default with SCER, as published), False (always with the voxel grid).
+        mode: "relative" (default, as published on a clock of its own), "corrected" (for weights trained so).
+    """
+
+    name = "efnet"
+    network = "efnet"
+    multiple = 4
+    # float16 cannot hold the products over all pixels that its attention takes before it divides by the norms.
+    autocast = ("bfloat16",)
+    grids = ("image", "event")
+    own = ("representation", "channel_order", "normalise", "mask", "mode")
+    needs = Needs(
+        latent=LatentTimes.FIXED, fixed_latents=(0.5,),
+        note="blurry frame + events of its exposure; the middle of the exposure only",
+    )  # fmt: skip
+
+    @property
+    def representation(self) -> str:
+        """See `NeuralRestorer`."""
+        return str(self.options.get("representation", "scer"))
+
+    @property
+    def order(self) -> ColourOrder:
+        """See `NeuralRestorer`."""
+        return "rgb" if self.options.get("channel_order", "bgr") == "rgb" else "bgr"
+
+    def on_event_grid(self) -> bool:
+        """See the class's option "grid"."""
+        grid = self.options.get("grid", "auto")
+        if grid == "auto":
+            grid = "event" if self.device.type == "cpu" and self.rig.scale > EVENT_GRID_FROM else "image"
+        return grid == "event" and not self.rig.identity
+
+    def _check_own(self, options: Mapping[str, Any]) -> None:
+        for option, choices in (
+            ("representation", ("scer", "voxel")),
+            ("channel_order", ("bgr", "rgb")),
+            ("normalise", ("maximum", "percentile")),
+            ("mask", (False, True)),
+            ("mode", ("relative", "corrected")),
+        ):
+            if option in options:
+                one_of(self.name, option, options[option], choices)
+
+    def _infer(self, work: Work) -> Tensor:
+        image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
+        height, width = work.pictures[work.index].shape[:2]
+        counts = represent(work.exposure.exposure_events(), work.rig, 1, lambda e: self._counts(e, work))
+        mask = None
+        if self.representation == "scer" and self.options.get("mask", True):
+            mask = (mask_torch.event_mask(counts) != 0).to(image.dtype)
+            mask = pad_to_multiple(mask[None], self.multiple, self.padding)
+        event = pad_to_multiple(self._normal(counts)[None], self.multiple, self.padding)
+        event = event.contiguous(memory_format=torch.channels_last)
+        sharp: Tensor = self.net(image, event, mask)[-1]
+        return crop(sharp, height, width)
+
+    def _counts(self, events: Events, work: Work) -> Tensor:
+        """(6, h, w) on the device."""
+        mode = Mode(self.options.get("mode", "relative"))
+        span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
+        if self.device.type == "cpu":
+            numba_ = scer_numba.scer if self.representation == "scer" else voxel_numba.voxel_grid
+            return torch.from_numpy(numba_(events, *span, mode=mode))
+        torch_ = scer_torch.scer if self.representation == "scer" else voxel_torch.voxel_grid
+        return torch_(events, *span, mode=mode, device=self.device)
+
+    def _normal(self, counts: Tensor) -> Tensor:
+        if self.representation == "voxel":
+            return by_deviation(counts)
+        return by_percentile(counts) if self.options.get("normalise") == "percentile" else by_maximum(counts)

@@ -1,0 +1,382 @@
+"""What restorers that run a network share: loading, devices, grids, padding, 8 bits, flags.
+
+A subclass says what its network takes (class attributes) and does the work between tensors (`_infer`). All else
+is here, so that every network treats sizes, gray cameras, colour order, tone, missing events and NaN alike.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from capture.errors import UsageError
+from inference import networks, store
+from inference.device import choose_device
+from inference.networks.blocks import channels_last
+from inference.quality import reblur_residual
+from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
+from inference.restorers.neural_options import SHARED, check_options, choose_autocast
+from inference.restorers.padding import Padding
+from inference.restorers.picture import picture_of
+from inference.restorers.pictures import ColourOrder, to_network, to_pictures
+from inference.restorers.placement import event_grid_rig, sample
+from inference.restorers.rehearsal import rehearsal
+from inference.tone import Tone
+from sync.exposure import AlignedExposure
+from sync.geometry import image_to_event_grid, inside_events
+from sync.rig import Rig
+
+COVER_FLAG = 0.95
+RESIDUAL_FROM = 5  # instants from which their mean says something about the whole exposure
+
+RANDOM_FLAG = "random weights: not a result"
+NO_EVENTS_FLAG = "no events: frame passed through"
+LOST_FLAG = "events lost in the exposure"
+NAN_FLAG = "NaN replaced"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """One restoration as `_infer` gets it.
+
+    Attributes:
+        window: the exposures; `window[index]` is the one to restore. Their events lie on `rig.events`' pixels.
+        index: see `window`.
+        at: the instants wanted, fractions 0…1 of the exposure.
+        pictures: one for each exposure, (H, W, 3) RGB or (H, W) gray uint8, of `rig.image`'s size.
+        rig: geometry between `pictures` and events: the rig's own, or the identity on the event grid.
+    """
+
+    window: Sequence[AlignedExposure]
+    index: int
+    at: tuple[float, ...]
+    pictures: Sequence[NDArray[np.uint8]]
+    rig: Rig
+
+    @property
+    def exposure(self) -> AlignedExposure:
+        """The exposure to restore."""
+        return self.window[self.index]
+
+    @property
+    def times_us(self) -> tuple[int, ...]:
+        """The instants on the event clock."""
+        return tuple(self.exposure.exposure.time_at(f) for f in self.at)
+
+
+class NeuralRestorer(ABC):
+    """A network as a restorer. See `Restorer`.
+
+    Class attributes of a subclass:
+        name: as `models.create` knows it.
+        network: as `networks.build` knows it.
+        multiple: of which the sides of the padded picture are; `_infer` pads.
+        smallest: least side of a picture that makes sense to it.
+        autocast: number types beside float32 that it may run in on a GPU, the best first; that one is the
+            default there. A CPU always runs float32.
+        grids: "image", and "event" where the network may run on the event sensor's pixels.
+        own: names of its own options.
+
+    Options of all (`set`, or at creation): see `neural_options`.
+    """
+
+    name: ClassVar[str]
+    network: ClassVar[str]
+    multiple: ClassVar[int]
+    smallest: ClassVar[int] = 16
+    autocast: ClassVar[tuple[str, ...]] = ()
+    grids: ClassVar[tuple[str, ...]] = ("image",)
+    own: ClassVar[tuple[str, ...]] = ()
+
+    needs: Needs
+
+    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+        self.rig = rig
+        self.device = choose_device(device)
+        self.options: dict[str, Any] = {}
+        self._net: nn.Module | None = None
+        self._run: Any = None
+        self._rehearsing = False
+        self._notes: list[str] = []
+        self.set(dict(options or {}))
+        self._check_sizes(rig.image.width, rig.image.height)
+        if not self.random_weights:
+            found = store.status(self.network)
+            if not found.usable:
+                raise UsageError(f"{self.name}: {found.reason}")
+
+    # -- what a subclass gives
+
+    @property
+    @abstractmethod
+    def representation(self) -> str:
+        """What is fed beside the picture, in `inference.cards`' words; weights for another are refused."""
+
+    @property
+    @abstractmethod
+    def order(self) -> ColourOrder:
+        """Channel order of the pictures fed."""
+
+    @abstractmethod
+    def _infer(self, work: Work) -> Tensor:
+        """(L, 3, H, W) in the network's colour order and range 0…1 (not clipped), of `work.pictures`' size."""
+
+    def _check_own(self, options: Mapping[str, Any]) -> None:
+        """Refuse values of its own options that make no sense (`UsageError`)."""
+        return
+
+    def _changed(self) -> None:
+        """Options have changed and hold."""
+        return
+
+    def _build_options(self) -> dict[str, Any]:
+        """Of the network when it is built with random weights."""
+        return {}
+
+    def _finish(self, net: nn.Module) -> nn.Module:
+        """Last changes to the loaded network on its device."""
+        return net
+
+    # -- options
+
+    @property
+    def random_weights(self) -> bool:
+        """Runs without weights, for benchmarks."""
+        return bool(self.options.get("random_weights", False))
+
+    @property
+    def padding(self) -> Padding:
+        """How pictures go on beyond their border."""
+        return cast(Padding, self.options.get("padding", "reflect"))
+
+    @property
+    def batch(self) -> int:
+        """Instants that the network restores at a time."""
+        return int(self.options.get("batch", 4))
+
+    @property
+    def tone(self) -> Tone:
+        """How the frames' values are taken: the rig's tone, or "srgb" where they are to go in as stored."""
+        return "srgb" if self.options.get("tone") == "stored" else self.rig.image.tone
+
+    def set(self, options: dict[str, Any]) -> None:
+        """Change options while running; all of them or, when one is wrong, none.
+
+        Raises:
+            UsageError: unknown option (lists the known ones) or a value out of range.
+        """
+        known = (*SHARED, *self.own) if len(self.grids) == 1 else (*SHARED, "grid", *self.own)
+        merged = {**self.options, **options}
+        check_options(self.name, options, known, self.grids)
+        choose_autocast(self.name, merged.get("dtype", "auto"), self.autocast, self.device)
+        if self._net is not None and merged.get("random_weights") != self.options.get("random_weights"):
+            raise UsageError(f"{self.name}: random_weights is chosen when the network is made, not later")
+        self._check_own(merged)
+        if merged.get("compile") != self.options.get("compile"):
+            self._run = None
+        self.options = merged
+        self._changed()
+
+    # -- life
+
+    def prepare(self, width: int, height: int) -> None:
+        """Load the weights and run once: at this size on a GPU, on the CPU at a small one.
+
+        Raises:
+            UsageError: too small for the network, no weights, or weights for another input.
+        """
+        self._check_sizes(width, height)
+        self._load()
+        size = (width, height) if self.device.type == "cuda" else None
+        kept = self.rig
+        self._rehearsing = True
+        try:
+            for gray in (False, True):
+                exposure = rehearsal(kept, size, gray=gray)
+                count = self.needs.frames_before + 1 + self.needs.frames_after
+                self._restore([exposure] * count, self.needs.fixed_latents or (0.5,))
+        finally:
+            self._rehearsing = False
+            self._use_rig(kept)
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget what is carried from one exposure to the next."""
+        return
+
+    @property
+    def net(self) -> Any:
+        """The network to call, on its device, compiled when asked; call it inside `_infer` only."""
+        self._load()
+        if self._run is None:
+            mode = self.options.get("compile", False)
+            assert self._net is not None
+            self._run = self._net
+            if mode:
+                self._run = torch.compile(
+                    self._net, dynamic=False, mode="reduce-overhead" if mode == "graphs" else None
+                )
+        return self._run
+
+    def _load(self) -> None:
+        if self._net is not None:
+            return
+        if self.random_weights:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                net = networks.build(self.network, **self._build_options())
+        else:
+            entries, card = store.load(
+                self.network, representation=self.representation, channel_order=self.order
+            )
+            net = networks.build(self.network, **card.options)
+            net.load_state_dict(entries, strict=True)
+        net = net.requires_grad_(False).eval().to(self.device)
+        self._net = self._finish(channels_last(net))
+
+    # -- work
+
+    def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
+        """Sharp pictures of the exposure in the middle of the window. See `Restorer.restore`.
+
+        Flags: "no events: frame passed through", "events lost in the exposure", "NaN replaced", "events cover
+        x % of the picture", "restored on the event grid w×h", "random weights: not a result". Figures: events;
+        reblur_residual (codes) where five or more instants part the exposure evenly.
+
+        Raises:
+            ValueError: an instant outside 0…1 or one it cannot serve, or a window of the wrong length.
+            UsageError: frames that do not fit the rig or the network.
+        """
+        began = time.perf_counter()
+        return replace(self._restore(window, latents), seconds=time.perf_counter() - began)
+
+    def _restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
+        at = check_latents(latents)
+        needs = self.needs
+        if needs.latent is LatentTimes.FIXED and any(f not in needs.fixed_latents for f in at):
+            raise ValueError(f"{self.name} restores the instants {needs.fixed_latents} only, not {at}")
+        count = needs.frames_before + 1 + needs.frames_after
+        if len(window) != count:
+            raise ValueError(f"{self.name} takes {count} exposures at a time, got {len(window)}")
+        a = window[needs.frames_before]
+        self._use_rig(a.rig)
+        picture = picture_of(a.frame)
+        self._check_picture(picture)
+
+        events = a.exposure_events()
+        flags: list[str] = []
+        if needs.events and len(events) == 0:
+            images = np.repeat(picture[None], len(at), axis=0)
+            flags.append(NO_EVENTS_FLAG)
+        else:
+            self._notes = []
+            images, bad = self._network_pictures(window, at, picture)
+            flags += [RANDOM_FLAG] * self.random_weights + self._notes + [NAN_FLAG] * bad
+        if needs.events:
+            flags += self._event_flags(a)
+        figures = {"events": float(len(events))} if needs.events else {}
+        if evenly_spread(at):
+            residual = reblur_residual(images, picture, self.rig.image.tone)
+            figures["reblur_residual"] = residual.rms
+        times = tuple(a.exposure.time_at(f) for f in at)
+        return Restored(a.ordinal, at, times, images, self.name, 0.0, tuple(flags), figures)
+
+    def _network_pictures(
+        self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """The pictures, and whether anything in them was not finite."""
+        index = self.needs.frames_before
+        pictures = [picture if i == index else picture_of(e.frame) for i, e in enumerate(window)]
+        for p in pictures:
+            self._check_picture(p)
+        on_events = self.on_event_grid()
+        rig = event_grid_rig(self.rig) if on_events else self.rig
+        given = (
+            [np.asarray(image_to_event_grid(p, self.rig), np.uint8) for p in pictures]
+            if on_events
+            else pictures
+        )
+        with torch.inference_mode(), self._cast():
+            values = self._infer(Work(window, index, at, given, rig))
+        with torch.inference_mode():
+            blurred = to_network([picture], self.device, self.order, self.tone)
+            values = values.float()
+            if on_events:
+                # Only what the network changed is brought back: what the event sensor does not resolve, or
+                # does not see, stays as the frame camera saw it.
+                coarse = to_network([given[index]], self.device, self.order, self.tone)
+                values = blurred + sample(values - coarse, self.rig)
+                self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
+            finite = torch.isfinite(values).all(dim=1, keepdim=True)
+            bad = not bool(finite.all())
+            if bad:
+                values = torch.where(finite, values, blurred)
+            return to_pictures(values, self.order, self.tone, gray=picture.ndim == 2), bad
+
+    # -- for subclasses
+
+    def on_event_grid(self) -> bool:
+        """The option "grid" as it applies to this rig; "auto" is the subclass's matter."""
+        return self.options.get("grid", "image") == "event" and not self.rig.identity
+
+    def tensors(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """(N, 3, H, W) as the network takes them: its colour order, 0…1, gamma-coded."""
+        return to_network(pictures, self.device, self.order, self.tone)
+
+    def _note(self, flag: str) -> None:
+        """A flag for the picture in work."""
+        if flag not in self._notes:
+            self._notes.append(flag)
+
+    def _cast(self) -> AbstractContextManager[Any]:
+        dtype = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
+        if dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype)
+
+    def _use_rig(self, rig: Rig) -> None:
+        if rig is not self.rig and rig != self.rig:
+            self.rig = rig
+
+    # -- inside
+
+    def _event_flags(self, a: AlignedExposure) -> list[str]:
+        flags = [] if a.complete else [LOST_FLAG]
+        covered = 1.0 if self.rig.identity else float(np.mean(inside_events(self.rig)))
+        if covered < COVER_FLAG:
+            flags.append(f"events cover {100 * covered:.0f} % of the picture")
+        return flags
+
+    def _check_sizes(self, width: int, height: int) -> None:
+        if min(width, height) < self.smallest:
+            raise UsageError(
+                f"{self.name} takes pictures of at least {self.smallest}×{self.smallest} pixels, "
+                f"got {width}×{height}"
+            )
+
+    def _check_picture(self, picture: NDArray[np.uint8]) -> None:
+        height, width = picture.shape[:2]
+        if (width, height) != (self.rig.image.width, self.rig.image.height):
+            raise UsageError(
+                f"{self.name}: the frame has {width}×{height} pixels, the rig states "
+                f"{self.rig.image.width}×{self.rig.image.height}; correct the rig file"
+            )
+        self._check_sizes(width, height)
+
+
+def evenly_spread(at: Sequence[float]) -> bool:
+    """The instants part the whole exposure evenly enough for their mean to stand for it."""
+    n = len(at)
+    if n < RESIDUAL_FROM:
+        return False
+    middles = (np.arange(n) + 0.5) / n
+    return bool(np.abs(np.sort(np.asarray(at)) - middles).max() <= 0.5 / n + 1e-9)
