@@ -1,0 +1,168 @@
+"""Which network a file of weights belongs to, and whether it fits to the last entry."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import UsageError
+from inference import networks
+from inference.weights_limits import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# From this share of equal entries on a file is taken for an altered one of that network.
+_ALIKE = 0.5
+_WIDEST = 512
+_LONGEST = 64
+
+
+def fit(
+    network: str, entries: Mapping[str, Tensor], stated: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The network's state dict with these values, in its own order and types, and the options to build it with.
+
+    Options that a file settles by its shapes (event channels, spike frames, width and depth of SC-Net) are
+    taken from it; `stated` are others, as a card has them. Floating-point values of another precision become
+    float32.
+
+    Raises:
+        UsageError: unknown network.
+        WeightsError: an entry is missing, unexpected, of another shape or kind, or not finite; the line says
+            which network the file looks like.
+    """
+    import torch
+
+    shapes = {name: tuple(t.shape) for name, t in entries.items()}
+    options = _sane(stated or {}) | options_of(network, shapes)
+    net = networks.build(network, **options)
+    own = net.state_dict()
+    adapted = {}
+    for name, tensor in entries.items():
+        wanted = own.get(name)
+        if wanted is not None and wanted.is_floating_point() != tensor.is_floating_point():
+            raise WeightsError(f"entry {name} is {tensor.dtype}, where {network} has {wanted.dtype}")
+        adapted[name] = tensor if wanted is None else tensor.to(wanted.dtype)
+        if not bool(torch.isfinite(adapted[name]).all()):
+            raise WeightsError(f"entry {name} holds NaN or infinite values: the file is damaged")
+    try:
+        net.load_state_dict(adapted, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(_difference(network, shapes, options)) from error
+    return {name: t.detach().contiguous() for name, t in net.state_dict().items()}, options
+
+
+def _sane(stated: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in stated.items():
+        if not isinstance(value, str | bool | int | float) or (
+            type(value) is int and not 0 <= value <= _WIDEST
+        ):
+            raise WeightsError(f"its card states the option {name} out of range")
+    return dict(stated)
+
+
+def identify(shapes: Shapes) -> tuple[str, float]:
+    """The network that a file looks most like, and the share of entries that agree (1: all of them)."""
+    best, share = "", 0.0
+    for name in networks.names():
+        own = _shapes_of(name, tuple(sorted(options_of(name, shapes).items())))
+        same = sum(own.get(n) == s for n, s in shapes.items())
+        found = same / max(len(own.keys() | shapes.keys()), 1)
+        if found > share:
+            best, share = name, found
+    return best, share
+
+
+def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
+    """Options that the shapes of a file settle, where they differ from the published ones.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    if network not in networks.names():
+        raise UsageError(f"no network is called {network!r}; known: {', '.join(networks.names())}")
+    out: dict[str, Any] = {}
+    if network == "efnet":
+        out["ev_chn"] = _size(shapes, "conv_ev1.weight", 1, 6)
+    elif network == "s-sdm-ldn":
+        out["spike_dim"] = _size(shapes, "spike_enc.0.weight", 1, 21)
+    elif network in ("sc-net", "stra"):
+        out["base_channel"] = _size(shapes, "feat_extract.0.main.0.weight", 0, 32)
+        blocks = {n.split(".")[3] for n in shapes if n.startswith("Encoder.0.layers.") and n.count(".") > 3}
+        out["num_res"] = len(blocks) if 0 < len(blocks) <= _LONGEST else 4
+        if network == "sc-net" and _size(shapes, "snn.conv1.weight", 0, 8) == 6:
+            out["spiking"] = "window"
+    standard = {"ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4}
+    return {k: v for k, v in out.items() if standard.get(k) != v}
+
+
+def looks_like(shapes: Shapes) -> str:
+    """One clause on which network a file belongs to."""
+    name, share = identify(shapes)
+    if share == 1.0:
+        return f"the file looks like {name}: halfmirror models add {name} FILE"
+    if share >= _ALIKE:
+        return f"the file looks like {name} with {int(share * 100)} % of its entries"
+    for candidate in networks.names():
+        own = _shapes_of(candidate, ())
+        prefix = _common_prefix(own, shapes)
+        if prefix:
+            return f"the file looks like a part of {candidate} ({prefix.rstrip('.')})"
+    return "it looks like no known network"
+
+
+def _common_prefix(own: Shapes, part: Shapes) -> str:
+    """What has to stand before every name of `part` to make it an entry of `own`, or ""."""
+    first = next(iter(part), "")
+    for name in own:
+        prefix = name[: -len(first)] if first and name.endswith("." + first) else ""
+        if prefix and all(own.get(prefix + n) == s for n, s in part.items()):
+            return prefix
+    return ""
+
+
+def _difference(network: str, shapes: Shapes, options: Mapping[str, Any]) -> str:
+    own = _shapes_of(network, tuple(sorted(options.items())))
+    # The kernels of spiking layers follow from the neuron; a file need not hold them.
+    missing = [n for n in own if n not in shapes and not n.endswith(("srmKernel", "refKernel"))]
+    unexpected = [n for n in shapes if n not in own]
+    other = [n for n in own if n in shapes and own[n] != shapes[n]]
+    parts = []
+    if missing:
+        parts.append(f"{_entries(missing)} missing (such as {missing[0]})")
+    if unexpected:
+        parts.append(f"{_entries(unexpected)} unknown (such as {unexpected[0][:80]})")
+    if other:
+        n = other[0]
+        parts.append(
+            f"{_entries(other)} of another shape ({n}: {_shape(shapes[n])} instead of {_shape(own[n])})"
+        )
+    return f"these are no weights of {network}: {', '.join(parts)}; {looks_like(shapes)}"
+
+
+def _entries(names: list[str]) -> str:
+    return "1 entry" if len(names) == 1 else f"{len(names)} entries"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "a number"
+
+
+def _size(shapes: Shapes, name: str, axis: int, default: int) -> int:
+    shape = shapes.get(name, ())
+    # Bounded, since building squares what one entry of a small file states.
+    return shape[axis] if len(shape) > axis and 0 < shape[axis] <= _WIDEST else default
+
+
+@functools.lru_cache(maxsize=32)
+def _shapes_of(network: str, options: tuple[tuple[str, Any], ...]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's entries. Built without memory for the values."""
+    import torch
+
+    with torch.device("meta"):
+        net = networks.build(network, **dict(options))
+    return {name: tuple(t.shape) for name, t in net.state_dict().items()}
