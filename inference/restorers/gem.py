@@ -1,0 +1,113 @@
+"""GEM as a restorer: the sharp picture of any instant, with events at their own resolution.
+
+X. Zhang et al., ICCV 2023; the module is `inference.networks.gem`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from capture.packets import Events
+from inference.networks.gem_fusion import Fusion
+from inference.representations import eger_torch
+from inference.representations.eger import Spans
+from inference.representations.eger_numba import Eger
+from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.padding import crop, pad_to, pad_to_multiple
+from inference.restorers.pictures import ColourOrder
+from inference.restorers.placement import represent
+
+BINS = 16
+LEVELS = 16  # the coarsest features are this many times smaller than picture and events alike
+
+
+class GemRestorer(NeuralRestorer):
+    """GEM for one rig. It has no options beside the shared ones.
+
+    The network wants picture and events to cover the same view edge to edge, one a whole number of times
+    as fine as the other. Events are therefore counted on square cells of the image: as many image pixels
+    wide as an event pixel, rounded. Where that is nearly true of the rig already (mirrored and turned a little, as a beam
+    splitter leaves it) every event moves to the cell under it and counts stay whole; where it is not, the
+    counts are sampled (`placement.represent`).
+
+    The picture is encoded once for all instants of a batch.
+    """
+
+    name = "gem"
+    network = "gem"
+    multiple = LEVELS
+    # The fusion runs in float32 whatever is chosen: its positions and areas do not bear less.
+    autocast = ("float16", "bfloat16")
+    needs = Needs(
+        latent=LatentTimes.ANY, note="blurry frame + events of its exposure, at any resolution; any instant"
+    )
+
+    @property
+    def representation(self) -> str:
+        """See `NeuralRestorer`."""
+        return "eger"
+
+    @property
+    def order(self) -> ColourOrder:
+        """See `NeuralRestorer`."""
+        return "bgr"
+
+    def _finish(self, net: nn.Module) -> nn.Module:
+        for module in net.modules():
+            if isinstance(module, Fusion):
+                keep_float32(module)
+        return net
+
+    @property
+    def cell(self) -> int:
+        """Image pixels along one side of a cell of events."""
+        return max(1, round(self.rig.scale))
+
+    def _infer(self, work: Work) -> Tensor:
+        height, width = work.pictures[work.index].shape[:2]
+        # Both sides a multiple of 16 on both grids: then the levels halve evenly and stay aligned.
+        image = self.tensors([work.pictures[work.index]])
+        image = pad_to_multiple(image, LEVELS * self.cell, self.padding)
+        rows, columns = image.shape[-2] // self.cell, image.shape[-1] // self.cell
+        events = work.exposure.exposure_events()
+        out = []
+        for first in range(0, len(work.at), self.batch):
+            times = work.times_us[first : first + self.batch]
+            counts = self._counts(events, work, times)
+            counts = pad_to(counts, rows, columns, self.padding).contiguous(memory_format=torch.channels_last)
+            latent, _ratio = self.net(counts, image)
+            out.append(crop(latent, height, width))
+        return torch.cat(out)
+
+    def _counts(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
+        """(L, 96, h, w) on cells of the image."""
+        return represent(events, work.rig, self.cell, lambda e: self._eger(e, work, times))
+
+    def _eger(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
+        """(L, 96, h, w) on the device."""
+        exposure = work.exposure.exposure
+        blur = (exposure.start_us, exposure.end_us)
+        if self.device.type == "cpu":
+            counter = Eger(events.width, events.height, blur, bins=BINS)
+            counter.push(events)
+            return torch.from_numpy(counter.results([(t, t) for t in times]))
+        return eger_torch.egers(events, [Spans(blur, (t, t), BINS) for t in times], device=self.device)
+
+
+def keep_float32(module: nn.Module) -> None:
+    """Let a part of a network compute in float32 under autocast; its inputs are widened."""
+    inner = module.forward
+
+    def forward(*inputs: Tensor) -> Any:
+        device = inputs[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return inner(*inputs)
+        with torch.autocast(device, enabled=False):
+            return inner(*(x.float() for x in inputs))
+
+    # Not a wrapping module: names of entries stay those of the published weights.
+    setattr(module, "forward", forward)  # noqa: B010
