@@ -83,7 +83,9 @@ class SourceRequest:
             return cls(text, None, settings or {})
         path = Path(source)
         if path.suffix.lower() == ".toml":
-            Rig.load(path)
+            rig = Rig.load(path)
+            for entry in (rig.events, rig.image):
+                open_driver(entry.camera, entry.settings)
         else:
             recognise(path)
         return cls(text, path, settings or {})

@@ -25,7 +25,7 @@ from inference.restore_stage import RestoreStage, Result
 from inference.restorers.base import Restored
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure, RefusedExposure
-from sync.rig import Rig
+from sync.rig import CameraEntry, Rig
 
 KIND_PICTURE = "picture"
 READER = "restore"
@@ -140,6 +140,8 @@ class _RestoreWorker:
                 worked = True
                 try:
                     feed(item.packet(), item.lost_before)
+                except UsageError:
+                    raise  # of another rig: no item will ever fit
                 except HalfmirrorError as e:  # one unsound item must not end the stream; it is shown
                     self._error = one_line(e)
                 if self.stage.full:
@@ -151,6 +153,7 @@ class _RestoreWorker:
             self._lost_events += lost
             self.stage.sync.events_lost(lost)
         if isinstance(packet, EventPacket):
+            self._check_size("events", packet.events.width, packet.events.height, self.spec.rig.events)
             self._n_events += len(packet.events)
             self.stage.feed_events(packet)
         else:
@@ -163,10 +166,19 @@ class _RestoreWorker:
             self.stage.sync.frames_lost(lost)
         self._first_frame_read = True
         if isinstance(packet, Frame):
+            self._check_size("frames", packet.width, packet.height, self.spec.rig.image)
             self.stage.feed_frame(packet)
         else:
             self._frame_ends += 1
             self._end()
+
+    def _check_size(self, what: str, width: int, height: int, stated: CameraEntry) -> None:
+        """Another size than the rig's does not mend itself: the whole worker stops with the reason."""
+        if (width, height) != (stated.width, stated.height):
+            raise UsageError(
+                f"{what} are {width}×{height}, but the rig {self.spec.rig.name!r} says "
+                f"{stated.width}×{stated.height}; use the rig file of these cameras"
+            )
 
     def _end(self) -> None:
         """Both streams end; only when the second one has are the last exposures settled."""

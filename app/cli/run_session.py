@@ -110,6 +110,13 @@ def run_without_window(
     down = faults(run.status) if run.status else []
     if down:
         console.fail(f"a worker was down at the end ({'; '.join(down)}); what came before it is in {final}")
+    elif run.pictures == run.refused:
+        reasons = (
+            {k: n for k, n in run.status.losses.items() if k.startswith("refused") and n} if run.status else {}
+        )
+        why = ", ".join(f"{k} {n}" for k, n in reasons.items()) or "see the table"
+        console.fail(f"none of {run.pictures} exposures was restored ({why}); they are in {final} as they came")
+        return 1
     return 1 if down else 0
 
 

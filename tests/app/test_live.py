@@ -298,6 +298,59 @@ def test_a_wrong_request_is_refused_before_anything_starts(
         make_session(source, network)
 
 
+SETTINGS = (
+    "image_width = 64, image_height = 48, event_width = 64, event_height = 48, loop_s = 0.4, cache = false"
+)
+RIG_FILE = """
+name = "bench"
+[events]
+camera = "simulated:davis"
+width = {width}
+height = 48
+settings = {{ {settings} }}
+[image]
+camera = "{camera}"
+width = 64
+height = 48
+settings = {{ {settings} }}
+[clock]
+relation = "same"
+"""
+
+
+def test_a_rig_file_of_other_cameras_is_said_and_not_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=640, camera="simulated:davis"))
+    session = make_session(path, "edi")
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: any(w.state is CameraState.FAULTED for w in session.status().workers), "a fault")
+        w = watch.worker("restore")
+        assert "events are 64×48, but the rig 'bench' says 640×48" in w.detail
+        assert w.restarts == 0
+    finally:
+        session.stop()
+
+
+def test_a_rig_file_with_its_settings_runs(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis"))
+    session = make_session(path, "edi")
+    session.start()
+    try:
+        assert Watch(session).restored(2)[-1].blurred.shape == (48, 64)
+    finally:
+        session.stop()
+
+
+def test_a_camera_that_a_rig_file_misspells_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulatd:davis"))
+    with pytest.raises(UsageError, match="unknown camera 'simulatd'"):
+        make_session(path, "edi")
+
+
 def test_a_recording_without_frames_is_said_where_the_picture_would_be(tmp_path: Path) -> None:
     path = write_aedat4(tmp_path / "events.aedat4", sample_events(2000))
     session = make_session(path, "edi")

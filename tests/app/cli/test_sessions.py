@@ -119,6 +119,15 @@ def test_worker_that_is_down_at_the_end_is_an_error_and_the_rest_is_kept(
     assert (tmp_path / "run" / SUMMARY).exists()
 
 
+def test_run_in_which_nothing_was_restored_is_an_error(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.session = FakeSession([picture(i, refusal="no exposure") for i in range(5)])
+    assert main.run(["live", "--headless", "--seconds", "0.2", "-o", "run"]) == 1
+    assert "none of 5 exposures was restored" in capsys.readouterr().err
+    assert (tmp_path / "run" / SUMMARY).exists()
+
+
 def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:
     made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
     assert main.run(["live", "--headless", "-o", "run"]) == console.INTERRUPTED
