@@ -30,9 +30,9 @@ class GemRestorer(NeuralRestorer):
 
     The network wants picture and events to cover the same view edge to edge, one a whole number of times
     as fine as the other. Events are therefore counted on square cells of the image: as many image pixels
-    wide as an event pixel, rounded. Where that is nearly true of the rig already (mirrored and turned a little, as a beam
-    splitter leaves it) every event moves to the cell under it and counts stay whole; where it is not, the
-    counts are sampled (`placement.represent`).
+    wide as an event pixel, rounded. Where that is nearly true of the rig already (mirrored and turned a
+    little, as a beam splitter leaves it) every event moves to the cell under it and counts stay whole; where
+    it is not, the counts are sampled (`placement.represent`).
 
     The picture is encoded once for all instants of a batch.
     """

@@ -108,11 +108,11 @@ class NeuralRestorer(ABC):
         self._rehearsing = False
         self._notes: list[str] = []
         self.set(dict(options or {}))
-        self._check_sizes(rig.image.width, rig.image.height)
         if not self.random_weights:
             found = store.status(self.network)
             if not found.usable:
                 raise UsageError(f"{self.name}: {found.reason}")
+        self._check_sizes(rig.image.width, rig.image.height)
 
     # -- what a subclass gives
 
@@ -165,8 +165,8 @@ class NeuralRestorer(ABC):
 
     @property
     def tone(self) -> Tone:
-        """How the frames' values are taken: the rig's tone, or "srgb" where they are to go in as stored."""
-        return "srgb" if self.options.get("tone") == "stored" else self.rig.image.tone
+        """How the frames' values are taken: "srgb": as stored; "linear": they are to be coded."""
+        return self.rig.image.tone if self.options.get("tone") == "coded" else "srgb"
 
     def set(self, options: dict[str, Any]) -> None:
         """Change options while running; all of them or, when one is wrong, none.
@@ -329,7 +329,7 @@ class NeuralRestorer(ABC):
         return self.options.get("grid", "image") == "event" and not self.rig.identity
 
     def tensors(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """(N, 3, H, W) as the network takes them: its colour order, 0…1, gamma-coded."""
+        """(N, 3, H, W) as the network takes them: its colour order, 0…1, tone by the option."""
         return to_network(pictures, self.device, self.order, self.tone)
 
     def _note(self, flag: str) -> None:

@@ -1,8 +1,8 @@
 """Between 8-bit pictures and the tensors that networks take: value range, colour order, gray, tone.
 
-Every published network was trained on gamma-coded pictures in 0…1. A camera whose values are proportional
-to light (`Rig.image.tone` "linear") is therefore coded with the sRGB curve on the way in and decoded on the
-way out, in floating point; with a camera that codes already nothing happens.
+Networks were trained on pictures in 0…1, mostly gamma-coded ones. A picture whose values are proportional to
+light (`Rig.image.tone` "linear") can be coded with the sRGB curve on the way in and decoded on the way out, in
+floating point; one that is coded already, or is to go in as it is, has the tone "srgb" here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def to_network(
         pictures: (H, W, 3) RGB, or (H, W) gray, which becomes three equal channels.
         device: where the tensor is wanted; 8 bits a value travel.
         order: of the channels that the network takes.
-        tone: of the camera; "linear" is coded, see the module's text. "srgb" is handed over as it is.
+        tone: "linear" is coded, see the module's text; "srgb" is handed over as it is.
     """
     codes = to_device(np.stack(pictures), device)
     if codes.ndim == 3:
@@ -70,7 +70,7 @@ def to_pictures(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -
     Args:
         values: 0…1 with overshoot. Not finite ones must have been replaced (they end at 0).
         order: of the channels.
-        tone: of the camera, as at `to_network`.
+        tone: as at `to_network`.
         gray: the camera has no colour: the channels are mixed to luminance.
     """
     x = values.float().nan_to_num(nan=0.0).clamp(0, 1)
