@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from capture.errors import UsageError
@@ -47,20 +47,60 @@ def _none(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
     return PassThrough(rig, options, device)
 
 
-_MODELS: dict[str, tuple[ModelChoice, Factory]] = {
-    "edi": (ModelChoice("edi", "blurry frame + events", "none needed (physical model)"), _edi),
-    "none": (ModelChoice("none", "blurry frame", "none needed (passes the frame through)"), _none),
+_FACTORIES: dict[str, Factory] = {"edi": _edi, "none": _none}
+
+# In the order of the chooser. Those with a card need weights, see `inference.store`.
+_CHOICES = {
+    c.name: c
+    for c in (
+        ModelChoice("edi", "blurry frame + events", "none needed (physical model)"),
+        ModelChoice("none", "blurry frame", "none needed (passes the frame through)"),
+        ModelChoice("efnet", "blurry frame + events (SCER)", "EFNet's", any_latent=False),
+        ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"),
+        ModelChoice("sc-net", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
+        ModelChoice("stra", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
+        ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False),
+        ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"),
+    )
 }
+_WEIGHTLESS = ("edi", "none")
+
+
+def register(name: str, factory: Factory) -> None:
+    """Say how a network of the list becomes a restorer; until then it is offered greyed.
+
+    Call it where this module is imported in every process, at its end: `register("gem", _gem)`, with a function
+    that imports the restorer only when called.
+
+    Raises:
+        UsageError: the name is not in the list.
+    """
+    if name not in _CHOICES:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(_CHOICES)}")
+    _FACTORIES[name] = factory
 
 
 def names() -> list[str]:
-    """Names that `create` takes, in the order of the chooser."""
-    return list(_MODELS)
+    """Names of all networks, in the order of the chooser, whether they can run here or not."""
+    return list(_CHOICES)
 
 
 def choices() -> list[ModelChoice]:
-    """Rows of the chooser, in order."""
-    return [choice for choice, _ in _MODELS.values()]
+    """Rows of the chooser, in order, with the reason for each that cannot run here."""
+    return [_with_reason(choice) for choice in _CHOICES.values()]
+
+
+def _with_reason(choice: ModelChoice) -> ModelChoice:
+    if choice.name in _WEIGHTLESS:
+        return choice
+    # Imported here: `edi` alone should not pay for reading cards.
+    from inference import store
+
+    usable, reason = store.status(choice.name)
+    if choice.name not in _FACTORIES:
+        later = f"this version has no restorer for {choice.name} yet"
+        usable, reason = False, f"{reason}; {later}" if reason else later
+    return replace(choice, usable=usable, reason=reason)
 
 
 def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> Restorer:
@@ -73,9 +113,14 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
-        UsageError: unknown network (lists the known ones), unknown option, or no such device.
+        UsageError: unknown network (lists the known ones), no weights or no restorer for it (with what to do),
+            unknown option, or no such device.
     """
-    found = _MODELS.get(name)
-    if found is None:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(_MODELS)}")
-    return found[1](rig, options or {}, device)
+    choice = _CHOICES.get(name)
+    if choice is None:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(_CHOICES)}")
+    factory = _FACTORIES.get(name)
+    if factory is None:
+        raise UsageError(f"network {name!r} cannot be used here: {_with_reason(choice).reason}")
+    # A factory looks for weights itself: it may be asked for random ones, to measure.
+    return factory(rig, options or {}, device)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import console, deblur, doctor, live, replay
+from app.cli import console, deblur, doctor, live, models, replay
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("live", epilog=live.EXAMPLE)(live.live)
 app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
+app.add_typer(models.app)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

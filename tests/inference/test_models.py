@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from capture.errors import UsageError
-from inference import models
+from inference import models, networks, store
 from inference.device import choose_device, choose_dtype
+from inference.restorers.passthrough import PassThrough
 from tests.inference.moving_scene import rig_for
 
 RIG = rig_for((8, 8))
@@ -20,6 +23,43 @@ def test_the_choices_can_be_made() -> None:
         assert choice.usable == (choice.reason == "")
     for name in ("edi", "none"):
         assert models.create(name, RIG, device="cpu").name == name
+
+
+@pytest.fixture
+def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"])
+def test_without_weights_a_network_is_greyed(name: str, models_folder: Path) -> None:
+    found = {c.name: c for c in models.choices()}[name]
+    assert not found.usable
+    assert f"no weights; add them: halfmirror models add {name} FILE; the authors publish" in found.reason
+    with pytest.raises(UsageError, match=f"halfmirror models add {name} FILE"):
+        models.create(name, RIG, device="cpu")
+
+
+def test_a_registered_restorer_with_weights_is_usable(
+    models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_FACTORIES", {})
+    torch.save(networks.build("s-sdm-ldn").state_dict(), models_folder / "w.pth")
+    store.add("s-sdm-ldn", models_folder / "w.pth")
+
+    def choice() -> models.ModelChoice:
+        return {c.name: c for c in models.choices()}["s-sdm-ldn"]
+
+    assert choice().reason == "this version has no restorer for s-sdm-ldn yet"
+    with pytest.raises(UsageError, match="no restorer"):
+        models.create("s-sdm-ldn", RIG)
+    models.register("s-sdm-ldn", lambda rig, options, device: PassThrough(rig, options, device))
+    assert (choice().usable, choice().reason) == (True, "")
+    assert isinstance(models.create("s-sdm-ldn", RIG), PassThrough)
+    store.path_of("s-sdm-ldn").unlink()
+    assert not choice().usable
+    with pytest.raises(UsageError, match="unknown network 'glimt'"):
+        models.register("glimt", lambda rig, options, device: PassThrough(rig, options, device))
 
 
 def test_an_unknown_network_lists_the_known_ones() -> None:

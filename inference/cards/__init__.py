@@ -1,0 +1,122 @@
+"""Model cards: what a network's weights were trained on and must be fed with, one TOML file each."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from capture.errors import UsageError
+
+ChannelOrder = Literal["rgb", "bgr", "gray"]
+Recognised = Literal["checksum", "name", ""]
+# What stands beside the picture, or in its place, at a network's input; see `inference.representations`.
+Representation = Literal["scer", "voxel", "eger", "event-counts", "spikes", "none"]
+
+NAMES = ("efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Evaluation(_Table):
+    """A result that the weights should reproduce.
+
+    Attributes:
+        data: the test set.
+        psnr: in dB, as its authors measured it.
+        ssim: as its authors measured it.
+        protocol: how they measured; the same pictures give other numbers under other protocols.
+    """
+
+    data: str
+    psnr: float | None = None
+    ssim: float | None = None
+    protocol: str = ""
+
+
+class Published(_Table):
+    """A file that the authors publish.
+
+    Attributes:
+        file: its name, without the folder; "*" stands for any text.
+        trained_on: data set and, where known, length.
+        sha256: of the file; "" where no copy could be examined.
+        evaluation: what it should reproduce.
+    """
+
+    file: str
+    trained_on: str
+    sha256: str = ""
+    evaluation: tuple[Evaluation, ...] = ()
+
+
+class Origin(_Table):
+    """Where installed weights come from.
+
+    Attributes:
+        file: name of the file that was added.
+        sha256: of that file.
+        recognised: "checksum": it is the published file; "name": it is called like one; "": neither.
+        content_sha256: over names, types, shapes and values as installed (`weights.content_digest`).
+        added: date, ISO 8601.
+    """
+
+    file: str = ""
+    sha256: str = ""
+    recognised: Recognised = ""
+    content_sha256: str = ""
+    added: str = ""
+
+
+class Card(_Table):
+    """What to know of a network's weights.
+
+    Attributes:
+        network: the name that `inference.networks.build` takes.
+        title: one line for a list.
+        paper: citation.
+        options: to build the network with; empty: its defaults.
+        takes: its inputs, in words.
+        representation: of the events (or spikes) at its input; "none": takes none.
+        channel_order: of the picture at its input and output.
+        trained_on: training data; "" where several files are published and none is chosen.
+        licence: of the code and the weights, as far as stated.
+        published_at: address; "" where nobody publishes weights.
+        published: the files.
+        evaluation: what the weights should reproduce.
+        cautions: what misleads.
+        origin: of installed weights; None on a network's own card.
+    """
+
+    network: str
+    title: str
+    paper: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    takes: str
+    representation: Representation
+    channel_order: ChannelOrder
+    trained_on: str = ""
+    licence: str
+    published_at: str = ""
+    published: tuple[Published, ...] = ()
+    evaluation: tuple[Evaluation, ...] = ()
+    cautions: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+@cache
+def card(network: str) -> Card:
+    """The card of a network as published.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    if network not in NAMES:
+        raise UsageError(f"no network with weights is called {network!r}; known: {', '.join(NAMES)}")
+    text = resources.files(__name__).joinpath(f"{network}.toml").read_text(encoding="utf-8")
+    return Card.model_validate(tomllib.loads(text))

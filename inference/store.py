@@ -1,0 +1,293 @@
+"""The local store of weights: one safetensors file for each network, its card in the file's metadata.
+
+A file that is added is read once by `weights.read_weights`, fitted strictly to its network and written anew, so
+that what is loaded later is known to fit and needs no pickle. Card and values are one file: they cannot part.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from capture.errors import UsageError
+from inference.cards import Card, ChannelOrder, Origin, Published, Recognised, Representation, card
+from inference.weights_limits import WeightsError
+from inference.weights_safetensors import read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VARIABLE = "HALFMIRROR_MODELS"
+_CARD = "halfmirror.card"
+_SUFFIX = ".safetensors"
+
+# Given the step's name and the share of it that is done.
+Progress = Callable[[str, float], None]
+
+
+class Status(NamedTuple):
+    """Whether a network's weights are here.
+
+    Attributes:
+        usable: they are installed, and the file's header is whole.
+        reason: why not, and the command that adds them; "" when usable.
+    """
+
+    usable: bool
+    reason: str
+
+
+def folder() -> Path:
+    """Where weights are kept: the environment variable HALFMIRROR_MODELS, else the user's data folder."""
+    if own := os.environ.get(VARIABLE):
+        return Path(own).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("halfmirror", appauthor=False)) / "models"
+
+
+def path_of(network: str) -> Path:
+    """The file of a network's weights, there or not.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    return folder() / f"{card(network).network}{_SUFFIX}"
+
+
+def installed(network: str) -> Card | None:
+    """The card of the installed weights; None when there are none. Loads neither PyTorch nor the values.
+
+    Raises:
+        UsageError: unknown network.
+        WeightsError: the file is damaged or not one of this store.
+    """
+    path = path_of(network)
+    try:
+        stat = path.stat()
+        found = _card_of(path, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path} is damaged: {error}; add it again with --overwrite") from error
+    if found is None or found.network != network or found.origin is None:
+        raise WeightsError(f"{path} has no card of {network}; add the weights again with --overwrite")
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def _card_of(path: Path, changed_ns: int, size: int) -> Card | None:
+    """The viewer asks for the list of networks again and again; a file is read anew when it has changed."""
+    return card_in(read_header(path).metadata)
+
+
+def card_in(metadata: Mapping[str, str] | None) -> Card | None:
+    """The card in a safetensors file's metadata, or None.
+
+    Raises:
+        WeightsError: there is one, and it cannot be read.
+    """
+    text = (metadata or {}).get(_CARD)
+    if text is None:
+        return None
+    try:
+        return Card.model_validate_json(text)
+    except ValueError as error:
+        raise WeightsError("its model card cannot be read: it was written by another version") from error
+
+
+def status(network: str) -> Status:
+    """Whether a network's weights are installed, and if not, how to add them. Cheap; never raises for a file.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    try:
+        if installed(network) is not None:
+            return Status(True, "")
+    except WeightsError as error:
+        return Status(False, str(error))
+    return Status(False, f"no weights; add them: halfmirror models add {network} FILE; {where(network)}")
+
+
+def where(network: str) -> str:
+    """One clause on where a network's weights come from.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    address = card(network).published_at
+    return f"the authors publish them at {address}" if address else "the authors publish none, so train them"
+
+
+def add(
+    network: str,
+    file: Path,
+    *,
+    overwrite: bool = False,
+    representation: str | None = None,
+    channel_order: str | None = None,
+    trained_on: str | None = None,
+    progress: Progress = lambda _step, _share: None,
+) -> tuple[Card, tuple[str, ...]]:
+    """Check a file of weights to the last entry and install it; returns its card and notes for the person.
+
+    What the file was trained with is taken from its own card (a file that this program wrote), from the list of
+    published files, by checksum or else by name, and from what the caller states, which comes first.
+
+    Raises:
+        UsageError: unknown network, representation or channel order; no such file; weights are there already.
+        WeightsError: the file is refused (see `weights.read_weights`, `weights_fit.fit`), or cannot be written.
+    """
+    from inference.weights import content_digest, file_digest, read_weights
+    from inference.weights_fit import fit
+
+    base = card(network)
+    _check("representation", representation, get_args(Representation))
+    _check("channel order", channel_order, get_args(ChannelOrder))
+    target = path_of(network)
+    if target.exists() and not overwrite:
+        raise UsageError(f"{network} has weights already ({target}); replace them with --overwrite")
+    digest = file_digest(file, lambda share: progress("checksum", share))
+    progress("reading", 0.0)
+    found = read_weights(file)
+    progress("fitting", 0.0)
+    with _about(file):
+        own = card_in(found.metadata)
+        if own is not None and own.network != network:
+            raise WeightsError(f"its card says {own.network}: halfmirror models add {own.network} FILE")
+        entries, options = fit(network, found.entries, own.options if own else {})
+    described, recognised = _describe(base, own, file, digest)
+    stated = {"representation": representation, "channel_order": channel_order, "trained_on": trained_on}
+    origin = Origin(
+        file=file.name, sha256=digest, recognised=recognised, content_sha256=content_digest(entries),
+        added=date.today().isoformat(),
+    )  # fmt: skip
+    update = {k: v for k, v in stated.items() if v is not None} | {"origin": origin, "options": options}
+    final = Card.model_validate(described.model_dump() | update)
+    progress("writing", 0.0)
+    write(target, entries, final)
+    return final, found.notes
+
+
+def load(network: str, *, representation: str, channel_order: str) -> tuple[dict[str, Tensor], Card]:
+    """The installed weights, for `load_state_dict(strict=True)` of `build(network, **card.options)`.
+
+    Args:
+        network: one of `cards.NAMES`.
+        representation: what the caller will feed: "scer", "voxel", "eger", "event-counts", "spikes", "none".
+        channel_order: in which the caller will feed pictures: "rgb", "bgr", "gray".
+
+    Raises:
+        UsageError: unknown network; no weights, with the command that adds them; or the weights were trained
+            with another representation or channel order, both named.
+        WeightsError: the file is damaged.
+    """
+    found = installed(network)
+    if found is None:
+        raise UsageError(f"{network}: {status(network).reason}")
+    for what, have, want in (
+        ("representation", found.representation, representation),
+        ("channel order", found.channel_order, channel_order),
+    ):
+        if have != want:
+            raise UsageError(
+                f"{network}: these weights take the {what} {have}, and {want} is to be fed; "
+                f"choose {have}, or add weights that were trained with {want}"
+            )
+    from inference.weights import read_weights
+    from inference.weights_fit import fit
+
+    with _about(path_of(network)):
+        entries, _ = fit(network, read_weights(path_of(network)).entries, found.options)
+    return entries, found
+
+
+def verify(network: str) -> Card:
+    """Read the installed weights whole and hold them against their card.
+
+    Raises:
+        UsageError: unknown network, or no weights.
+        WeightsError: damaged, changed since they were added, or they no longer fit their network.
+    """
+    from inference.weights import content_digest
+
+    found = installed(network)
+    if found is None:
+        raise UsageError(f"{network}: {status(network).reason}")
+    entries, _ = load(network, representation=found.representation, channel_order=found.channel_order)
+    assert found.origin is not None
+    if content_digest(entries) != found.origin.content_sha256:
+        raise WeightsError(f"{path_of(network)} has changed since it was added; add it again with --overwrite")
+    return found
+
+
+def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None:
+    """Write a safetensors file, whole or not at all, with its card.
+
+    Raises:
+        WeightsError: it cannot be written (disk full, no permission).
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    metadata = {"format": "pt"} | ({_CARD: about.model_dump_json()} if about else {})
+    # Entries may share memory or be views, which the format has no words for.
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in entries.items()}
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        save_file(own, part, metadata)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise WeightsError(f"cannot write {path}: {why}; free some space or choose another place") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with it."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{path} is refused: {error}") from error
+
+
+def _check(what: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise UsageError(f"no {what} is called {value!r}; known: {', '.join(known)}")
+
+
+def _describe(base: Card, own: Card | None, file: Path, digest: str) -> tuple[Card, Recognised]:
+    """The card of a file, and how it was recognised."""
+    published = [p for p in base.published if p.sha256 == digest]
+    recognised: Recognised = "checksum" if published else ""
+    if not published and own is None:
+        # A name proves nothing: a file with a known checksum that differs is another one of the same name.
+        published = [p for p in base.published if not p.sha256 and _named(p, file)]
+        recognised = "name" if published else ""
+    if published:
+        one: Published = published[0]
+        return base.model_copy(update={"trained_on": one.trained_on, "evaluation": one.evaluation}), recognised
+    if own is not None:
+        return own, own.origin.recognised if own.origin else ""
+    # Results of others' weights are nothing that unknown ones should reproduce.
+    return base.model_copy(update={"trained_on": "not stated", "evaluation": ()}), ""
+
+
+def _named(published: Published, file: Path) -> bool:
+    return fnmatch.fnmatchcase(file.name.lower(), published.file.lower())

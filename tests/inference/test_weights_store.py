@@ -1,0 +1,227 @@
+"""The local store and its cards: what is added is what is loaded, and only for what it was trained for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from capture.errors import UsageError
+from inference import networks, store
+from inference.cards import NAMES, card
+from inference.weights_limits import WeightsError
+from tests.inference import checkpoints as made
+
+LDN = "s-sdm-ldn"
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def published_ldn() -> Path:
+    """The file that S-SDM's authors publish; never part of this repository."""
+    root = Path(os.environ.get("HALFMIRROR_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    path = root / "weights" / "s-sdm-ldn-gopro.pth"
+    if not path.is_file():
+        pytest.skip(f"no published weights at {path}; set HALFMIRROR_SHARED to the folder that holds weights/")
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.pth"
+    torch.save({"params": made.entries()}, path)
+    return path
+
+
+def test_the_published_ldn(published_ldn: Path) -> None:
+    assert not store.status(LDN).usable
+    found, notes = store.add(LDN, published_ldn)
+    assert notes == ()
+    assert found.origin is not None
+    assert found.origin.recognised == "checksum"
+    assert found.origin.sha256 == card(LDN).published[0].sha256
+    assert found.evaluation[0].psnr == 27.928
+    assert store.status(LDN) == (True, "")
+    entries, loaded = store.load(LDN, representation="spikes", channel_order="bgr")
+    assert loaded == found
+    net = networks.build(LDN, **loaded.options)
+    net.load_state_dict(entries, strict=True)
+    theirs = torch.load(published_ldn, weights_only=True)
+    assert list(entries) == list(theirs)
+    assert all(torch.equal(entries[k], theirs[k]) for k in theirs)
+    assert store.verify(LDN) == found
+
+
+def test_cards_are_whole() -> None:
+    assert set(NAMES) == set(networks.names())
+    for name in NAMES:
+        about = card(name)
+        assert about.network == name
+        assert about.origin is None
+        assert bool(about.published) == about.published_at.startswith("https://")
+        networks.build(name, **about.options)
+    with pytest.raises(UsageError, match=r"'glint'.*efnet"):
+        card("glint")
+
+
+def test_without_weights_the_command_and_the_address_are_named() -> None:
+    for name in NAMES:
+        usable, reason = store.status(name)
+        assert not usable
+        assert f"halfmirror models add {name} FILE" in reason
+        assert card(name).published_at in reason
+        with pytest.raises(UsageError, match=f"halfmirror models add {name}"):
+            store.load(name, representation="scer", channel_order="rgb")
+
+
+@pytest.mark.parametrize(
+    ("representation", "order", "words"),
+    [("scer", "bgr", "take the representation spikes, and scer is to be fed"),
+     ("spikes", "rgb", "take the channel order bgr, and rgb is to be fed")],
+)  # fmt: skip
+def test_a_wrong_use_is_refused_by_name(checkpoint: Path, representation: str, order: str, words: str) -> None:
+    store.add(LDN, checkpoint)
+    with pytest.raises(UsageError, match=f"{LDN}: these weights {words}"):
+        store.load(LDN, representation=representation, channel_order=order)
+
+
+def test_the_caller_may_state_how_weights_were_trained(checkpoint: Path) -> None:
+    found, _ = store.add(LDN, checkpoint, representation="voxel", channel_order="rgb", trained_on="my rig")
+    assert (found.representation, found.channel_order, found.trained_on) == ("voxel", "rgb", "my rig")
+    assert store.load(LDN, representation="voxel", channel_order="rgb")[1] == found
+    with pytest.raises(UsageError, match=r"no representation is called 'voxels'; known: scer"):
+        store.add(LDN, checkpoint, representation="voxels", overwrite=True)
+    with pytest.raises(UsageError, match="no channel order is called 'rbg'"):
+        store.add(LDN, checkpoint, channel_order="rbg", overwrite=True)
+
+
+def test_unknown_weights_inherit_no_results(checkpoint: Path) -> None:
+    found, _ = store.add(LDN, checkpoint)
+    assert found.origin is not None
+    assert (found.trained_on, found.evaluation, found.origin.recognised) == ("not stated", (), "")
+    # Called like the published file, but with another checksum than the known one.
+    found, _ = store.add(LDN, checkpoint.rename(checkpoint.with_name("DeblurNet_100.pth")), overwrite=True)
+    assert found.origin is not None
+    assert (found.trained_on, found.origin.recognised) == ("not stated", "")
+
+
+def test_a_name_is_recognised_where_no_checksum_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "best-stage=2-cycle=15-epoch=029-loss=1.50.ckpt"
+    torch.save({"state_dict": {f"model.{k}": v for k, v in made.entries("gem").items()},
+                "pytorch-lightning_version": "1.6.0"}, path)  # fmt: skip
+    found, _ = store.add("gem", path, trained_on="MS-RBD")
+    assert found.origin is not None
+    assert (found.origin.recognised, found.trained_on) == ("name", "MS-RBD")
+
+
+def test_options_travel_with_the_weights(tmp_path: Path) -> None:
+    save_file(dict(networks.build("efnet", ev_chn=7).state_dict()), tmp_path / "seven.safetensors")
+    found, _ = store.add("efnet", tmp_path / "seven.safetensors")
+    assert found.options == {"ev_chn": 7}
+    entries, again = store.load("efnet", representation="scer", channel_order="bgr")
+    networks.build("efnet", **again.options).load_state_dict(entries, strict=True)
+
+
+def test_an_installed_file_brings_its_card_elsewhere(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = store.add(LDN, checkpoint, channel_order="rgb", trained_on="my rig")
+    file = store.path_of(LDN)
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "elsewhere"))
+    second, _ = store.add(LDN, file)
+    assert (second.channel_order, second.trained_on) == ("rgb", "my rig")
+    assert second.origin is not None
+    assert first.origin is not None
+    assert second.origin.content_sha256 == first.origin.content_sha256
+    with pytest.raises(WeightsError, match=f"its card says {LDN}"):
+        store.add("s-sdm-bsn", file)
+
+
+@pytest.mark.parametrize("options", [{"spike_dim": 10**9}, {"colour": 1}, {"spike_dim": [1]}])
+def test_a_card_with_wild_options_builds_nothing(options: dict[str, object], tmp_path: Path) -> None:
+    bad = card(LDN).model_copy(update={"options": options})
+    save_file(made.entries(), tmp_path / "a.safetensors", {"halfmirror.card": bad.model_dump_json()})
+    with pytest.raises((WeightsError, UsageError), match=r"out of range|no option colour"):
+        store.add(LDN, tmp_path / "a.safetensors")
+
+
+def test_weights_are_not_replaced_unasked(checkpoint: Path) -> None:
+    store.add(LDN, checkpoint)
+    before = store.path_of(LDN).read_bytes()
+    with pytest.raises(UsageError, match="--overwrite"):
+        store.add(LDN, checkpoint)
+    with pytest.raises(WeightsError, match="is refused"):  # what is refused replaces nothing
+        store.add(LDN, Path(__file__), overwrite=True)
+    assert store.path_of(LDN).read_bytes() == before
+    store.add(LDN, checkpoint, overwrite=True)
+
+
+def test_a_failed_write_leaves_nothing(checkpoint: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(WeightsError, match=r"cannot write .*No space left on device"):
+        store.add(LDN, checkpoint)
+    assert list(models.iterdir()) == []
+
+
+def test_damage_is_found(checkpoint: Path) -> None:
+    store.add(LDN, checkpoint)
+    path = store.path_of(LDN)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + b"\x00\x00\x80\x3f")  # one value
+    assert store.status(LDN).usable
+    with pytest.raises(WeightsError, match="has changed since it was added"):
+        store.verify(LDN)
+    path.write_bytes(whole[:-4])
+    usable, reason = store.status(LDN)
+    assert not usable
+    assert "is damaged" in reason
+    assert "--overwrite" in reason
+    path.write_bytes(b"")
+    assert not store.status(LDN).usable
+    save_file(made.entries(), path)
+    assert "has no card" in store.status(LDN).reason
+
+
+def test_a_foreign_card_is_one_line(checkpoint: Path) -> None:
+    save_file(made.entries(), checkpoint.with_suffix(".safetensors"), {"halfmirror.card": '{"network": 3}'})
+    with pytest.raises(WeightsError, match="card cannot be read") as caught:
+        store.add(LDN, checkpoint.with_suffix(".safetensors"))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_is_plain_safetensors(checkpoint: Path) -> None:
+    store.add(LDN, checkpoint)
+    with safe_open(store.path_of(LDN), "pt") as file:
+        assert set(file.keys()) == set(made.entries())
+        assert json.loads(file.metadata()["halfmirror.card"])["network"] == LDN
+
+
+def test_status_does_not_load_torch(checkpoint: Path) -> None:
+    store.add(LDN, checkpoint)
+    code = (
+        "import sys; from inference import models, store\n"
+        f"assert store.status({LDN!r}).usable; models.choices(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_users_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(store.VARIABLE)
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_a, **_k: "/home/me/data")
+    assert store.folder() == Path("/home/me/data/models")
