@@ -33,7 +33,7 @@ def _count(
             if xi < 0 or xi >= width or yi < 0 or yi >= height:
                 outside += 1
                 continue
-            out[base + np.int64(p[i]) * plane + yi * width + xi] += np.float32(1.0)
+            out[base + np.int64(p[i] != 0) * plane + yi * width + xi] += np.float32(1.0)
     return outside
 
 
@@ -53,12 +53,16 @@ def _sum(
             if xi >= width or yi >= height:
                 outside += 1
                 continue
-            out[base + yi * width + xi] += 2 * np.int32(p[i]) - 1
+            out[base + yi * width + xi] += 2 * np.int32(p[i] != 0) - 1
     return outside
 
 
 def plain(x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> tuple[Any, Any, Any]:
-    """Contiguous columns, polarity as bytes: one compiled form of the loops serves all."""
+    """Contiguous columns, polarity as bytes: one compiled form of the loops serves all.
+
+    The loops ask whether a byte is zero: a bool array that was viewed from foreign memory can hold other bytes
+    than 0 and 1, and must not become an index.
+    """
     return np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(p).view(np.uint8)
 
 

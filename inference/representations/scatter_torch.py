@@ -65,7 +65,7 @@ def upload(events: Events | Columns | Uploaded, device: str | torch.device = "cp
     # Not every device has uint16; as int16 the bits travel, and the mask restores the value there.
     x = to_device(source.x.view(np.int16), where).to(torch.int32) & 0xFFFF
     y = to_device(source.y.view(np.int16), where).to(torch.int32) & 0xFFFF
-    on = to_device(source.p.view(np.uint8), where).to(torch.int32)
+    on = (to_device(source.p.view(np.uint8), where) != 0).to(torch.int32)
     return Uploaded(source, x, y, on)
 
 

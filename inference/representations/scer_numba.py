@@ -34,7 +34,7 @@ def _whole(
             yi = np.int64(y[i])
             if xi >= width or yi >= height:
                 continue
-            sums[yi * width + xi] += sign * (2 * np.int32(p[i]) - 1)
+            sums[yi * width + xi] += sign * (2 * np.int32(p[i] != 0) - 1)
         channel = k if k < half else k + shift
         row = out[channel * plane : (channel + 1) * plane]
         for i in range(plane):

@@ -31,7 +31,7 @@ def _add(
                 outside += 1
                 continue
             share = scale * t[i] - offset
-            sign = 2 * np.int64(p[i]) - 1
+            sign = 2 * np.int64(p[i] != 0) - 1
             cell = k * plane + yi * width + xi
             out[cell] += sign * (length - share)
             out[cell + plane] += sign * share
@@ -60,7 +60,7 @@ def _whole(
                 if xi >= width or yi >= height:
                     continue
                 share = scale * t[i] - offset
-                sign = 2 * np.int64(p[i]) - 1
+                sign = 2 * np.int64(p[i] != 0) - 1
                 cell = yi * width + xi
                 here[cell] += sign * (length - share)
                 there[cell] += sign * share
@@ -92,7 +92,7 @@ def _add_published(
             continue
         k = np.int64(s[i])
         f = s[i] - np.float32(k)
-        sign = np.float32(2 * np.int32(p[i]) - 1)
+        sign = np.float32(2 * np.int32(p[i] != 0) - 1)
         cell = k * plane + yi * width + xi
         if k < bins:
             out[cell] += sign * (np.float32(1) - f)

@@ -20,17 +20,11 @@ from inference.representations.normalise import (
 from inference.representations.scer import exposure_window, midpoint_windows, published_bounds
 from inference.representations.voxel import from_stored
 from tests.parity.cases import Arrays, Case, cases
+from tests.parity.representation_files import arrays
 
 EFNET = pytest.mark.parametrize("case", cases("efnet"), ids=str)
 BACKENDS = ("numba", "torch")
 TOLERANCE = 1e-5  # the manifest's, for what it does not ask to be exact
-
-
-def arrays(case: Case) -> Arrays:
-    found = case.only("representation*.npz")
-    if not found:
-        pytest.skip(f"{case}: no representation.npz beside the manifest")
-    return found
 
 
 def event_list(a: Arrays, name: str, height: int, width: int) -> Columns:

@@ -10,16 +10,10 @@ from inference.representations import eger_numba, eger_torch
 from inference.representations.coding import Columns, Mode, columns
 from inference.representations.eger import Region, Spans, whole_times
 from tests.parity.cases import Arrays, Case, cases
+from tests.parity.representation_files import arrays
 
 GEM = pytest.mark.parametrize("case", cases("gem"), ids=str)
 BACKEND = pytest.mark.parametrize("backend", ["numba", "torch"])
-
-
-def arrays(case: Case) -> Arrays:
-    found = case.only("representation*.npz")
-    if not found:
-        pytest.skip(f"{case}: no representation.npz beside the manifest")
-    return found
 
 
 def event_list(a: Arrays, kind: int) -> Columns:

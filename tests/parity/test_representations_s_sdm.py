@@ -9,20 +9,14 @@ from numpy.typing import NDArray
 
 from inference.representations import spikes, spikes_numba, spikes_torch
 from inference.representations.spikes import Origin, SpikeStream
-from tests.parity.cases import Arrays, Case, cases
+from tests.parity.cases import Case, cases
+from tests.parity.representation_files import arrays
 
 # One folder holds several manifests of this system and one file of representations.
 FOLDERS = {case.path.parent: case for case in cases("s-sdm")}
 S_SDM = pytest.mark.parametrize("case", FOLDERS.values(), ids=lambda case: case.path.parent.name)
 BACKEND = pytest.mark.parametrize("backend", ["numba", "torch"])
 TOLERANCE = 1e-6  # for averages, gray and the physical model
-
-
-def arrays(case: Case) -> Arrays:
-    found = case.only("representation*.npz")
-    if not found:
-        pytest.skip(f"{case}: no representation.npz beside the manifest")
-    return found
 
 
 @BACKEND

@@ -7,17 +7,11 @@ import pytest
 
 from inference.representations import counts, counts_numba, counts_torch
 from inference.representations.coding import columns
-from tests.parity.cases import Arrays, Case, cases
+from tests.parity.cases import Case, cases
+from tests.parity.representation_files import arrays
 
 SC_NET = pytest.mark.parametrize("case", cases("sc-net"), ids=str)
 BACKEND = pytest.mark.parametrize("backend", ["numba", "torch"])
-
-
-def arrays(case: Case) -> Arrays:
-    found = case.only("representation*.npz")
-    if not found:
-        pytest.skip(f"{case}: no representation.npz beside the manifest")
-    return found
 
 
 @BACKEND
@@ -43,7 +37,8 @@ def test_ordinary_windows_are_the_same_corrected(case: Case, backend: str) -> No
     want = a[f"{name}_frame"]
     _, height, width = want.shape
     t, x, y, p, start = (a[f"{name}_{k}"] for k in ("t", "x", "y", "p", "start"))
-    e = columns(t, x - 1, y - 1, p, width, height)
+    order = np.argsort(t, kind="stable")
+    e = columns(t[order], x[order] - 1, y[order] - 1, p[order], width, height)
     args = (e, int(start), int(t[-1]))
     made = counts_numba.event_counts(*args) if backend == "numba" else counts_torch.event_counts(*args).numpy()
     np.testing.assert_array_equal(made, want)

@@ -255,6 +255,15 @@ def test_a_pixel_that_the_sensor_does_not_have_is_left_out(backend: str) -> None
             assert np.count_nonzero(made.reshape(-1, 9, 17).any(0)) == 1, name
 
 
+@EACH
+def test_polarity_bytes_other_than_one_are_on(name: str) -> None:
+    e = random_events(8, 60, (0, 1000))
+    odd = Events(e.t, e.x, e.y, (e.p.view(np.uint8) * np.uint8(200)).view(np.bool_), 17, 9)
+    want = NUMBA[name](e, 0, 1000)
+    np.testing.assert_array_equal(NUMBA[name](odd, 0, 1000), want)
+    np.testing.assert_array_equal(TORCH[name](odd, 0, 1000), TORCH[name](e, 0, 1000))
+
+
 @pytest.mark.parametrize("backend", [NUMBA, TORCH], ids=["numba", "torch"])
 @pytest.mark.parametrize("name", ["scer", "voxel", "eger"])
 def test_a_window_without_length_is_refused(name: str, backend: dict[str, Make]) -> None:
@@ -295,6 +304,30 @@ def test_what_makes_no_sense_is_refused_in_words() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match="packet of a 18×9 sensor"):
             window.push(other)
+
+
+@given(
+    seed=st.integers(0, 2**31), b0=st.floats(0, 500), length=st.floats(40, 900), t0=st.floats(-100, 1600),
+    t1=st.floats(-100, 1600), bins=st.integers(1, 16), whole=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_published_eger_of_any_span(
+    seed: int, b0: float, length: float, t0: float, t1: float, bins: int, whole: bool
+) -> None:
+    if whole:
+        b0, length, t0, t1 = (float(round(v)) for v in (b0, length, t0, t1))
+    b1 = b0 + length
+    e = random_events(seed, 250, (0, 1500))
+    want = np.zeros((6 * bins, 9, 17), np.float32)
+    for t, x, y, on in zip(e.t.tolist(), e.x, e.y, e.p, strict=True):
+        if b0 <= t < b1:
+            k = min(int(np.floor((t - int(b0)) / ((b1 - b0) / bins))), bins - 1)
+            # A reversed target makes an event before and after at once.
+            for group, inside in enumerate((t < t0, t0 <= t < t1, t >= t1)):
+                want[6 * k + 2 * group + int(on), y, x] += inside
+    spans = Spans((b0, b1), (t0, t1), bins, Mode.PUBLISHED)
+    np.testing.assert_array_equal(eger_numba.eger(e, spans), want)
+    np.testing.assert_array_equal(eger_torch.eger(e, spans).numpy(), want)
 
 
 def test_scer_fills_memory_that_is_given() -> None:
