@@ -97,7 +97,7 @@ class LiveSession:
         self._guard = threading.Lock()
         self._timeline: Timeline | None = None
         self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
-        self._early: list[tuple[str, str, dict[str, Any], str]] = []
+        self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
         self._requests = 0
         self._note = ("", 0.0)
         self._figures = Figures()
@@ -198,11 +198,7 @@ class LiveSession:
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
         workers = tuple(supervisor.statuses())
-        if not self._running and all(w.state is CameraState.RUNNING for w in workers):
-            self._running = True
-            for worker, verb, arguments, target in self._early:
-                self._ask(worker, verb, arguments, target=target)
-            self._early.clear()
+        self._send_early()
         for w in workers:
             report = supervisor.report(w.name)
             if report is not None:
@@ -296,10 +292,21 @@ class LiveSession:
         return next((c.worker for c in cameras if CameraRole(role) in c.roles), role)
 
     def _ask(self, worker: str, verb: str, arguments: dict[str, Any], *, target: str = "") -> None:
-        if self._supervisor is None or not self._running:
-            if not self._stopped:  # wishes while the source is opening
-                self._early.append((worker, verb, arguments, target))
+        if not self._stopped:
+            self._early.append((worker, verb, arguments, target))
+            self._send_early()
+
+    def _send_early(self) -> None:
+        """Send what was asked for, in order, once every worker runs for the first time."""
+        if self._supervisor is None:
             return
+        if not self._running:
+            self._running = all(w.state is CameraState.RUNNING for w in self._supervisor.statuses())
+        while self._running and self._early:
+            self._send(*self._early.popleft())
+
+    def _send(self, worker: str, verb: str, arguments: dict[str, Any], target: str) -> None:
+        assert self._supervisor is not None
         try:
             future = self._supervisor.command(worker, verb, arguments, target=target)
         except HalfmirrorError as e:
