@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
+from typing import Protocol
 
 from torch import Tensor
 
-from inference.networks.cdvd_tsp import CDVDTSP, Known
+from inference.networks.cdvd_tsp import Known
 from inference.restorers.tiling import run_tiled
 
 # Tiles of these sides are not resized for the flow. They may begin where the strides of the restoration do.
@@ -23,6 +24,16 @@ MULTIPLE = 4
 WINDOW = 5
 
 Triple = tuple[Hashable, Hashable, Hashable]
+
+
+class Stages(Protocol):
+    """What a stream calls of the network, `inference.networks.cdvd_tsp.CDVDTSP`."""
+
+    def know(self, frame: Tensor) -> Known:
+        """A frame with its flow features."""
+
+    def restore(self, previous: Known, centre: Known, following: Known) -> Tensor:
+        """The centre of three."""
 
 
 class CdvdStream:
@@ -36,7 +47,7 @@ class CdvdStream:
         tile: side of tiles, None for whole pictures. In tiles the flow features are not kept.
     """
 
-    def __init__(self, network: CDVDTSP, tile: int | None = None) -> None:
+    def __init__(self, network: Stages, tile: int | None = None) -> None:
         self.network = network
         self.tile = tile
         self.restored = 0  # triples computed so far, of either stage
