@@ -47,7 +47,31 @@ def _none(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
     return PassThrough(rig, options, device)
 
 
-_FACTORIES: dict[str, Factory] = {"edi": _edi, "none": _none}
+def _efnet(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.efnet import EfnetRestorer
+
+    return EfnetRestorer(rig, options, device)
+
+
+def _gem(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.gem import GemRestorer
+
+    return GemRestorer(rig, options, device)
+
+
+def _ldn(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.s_sdm import LdnRestorer
+
+    return LdnRestorer(rig, options, device)
+
+
+_FACTORIES: dict[str, Factory] = {
+    "edi": _edi,
+    "none": _none,
+    "efnet": _efnet,
+    "gem": _gem,
+    "s-sdm-ldn": _ldn,
+}
 
 # In the order of the chooser. Those with a card need weights, see `inference.store`.
 _CHOICES = {

@@ -89,7 +89,7 @@ class NeuralRestorer(ABC):
     Options of all (`set`, or at creation): see `neural_options`.
     """
 
-    name: ClassVar[str]
+    name: str
     network: ClassVar[str]
     multiple: ClassVar[int]
     smallest: ClassVar[int] = 16
