@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from capture.errors import UsageError
 from inference import weights_safetensors
 from inference.weights_files import Scan, scan
-from inference.weights_limits import LIMITS, Limits, WeightsError, megabytes
+from inference.weights_limits import LIMITS, Limits, WeightsError, megabytes, plain
 from inference.weights_tree import ArrayRef, Inert, TensorRef
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _read_safetensors(path: Path, limits: Limits) -> Weights:
     if not entries:
         raise WeightsError("it holds no tensors")
     names, notes = _strip(list(entries), lightning=False)
-    return Weights({new: entries[old] for old, new in names.items()}, tuple(notes), header.metadata)
+    return Weights({new: entries[old] for old, new in names.items()}, _plain(notes), header.metadata)
 
 
 def _read_pickled(file: IO[bytes], limits: Limits) -> Weights:
@@ -141,7 +141,11 @@ def _read_pickled(file: IO[bytes], limits: Limits) -> Weights:
         # Named, so that nobody is in doubt what a checkpoint with foreign objects lost on its way in.
         some = ", ".join(sorted(found.inert)[:3]) + (", …" if len(found.inert) > 3 else "")
         notes.append(f"objects that no weights need were left out: {some}")
-    return Weights(values, tuple(notes))
+    return Weights(values, _plain(notes))
+
+
+def _plain(notes: list[str]) -> tuple[str, ...]:
+    return tuple(plain(note, 300) for note in notes)
 
 
 def _by_torch(file: IO[bytes], found: Scan) -> Any:

@@ -10,6 +10,15 @@ from capture.errors import HalfmirrorError
 class WeightsError(HalfmirrorError):
     """A file of weights is damaged, hostile, or not what it is used as. Nothing of it was run."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
+def plain(text: str, longest: int = 1000) -> str:
+    """Text that may quote a file, as one line for a terminal: names in a file can hold any characters."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text[: 4 * longest].split()))
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -189,8 +189,6 @@ class Structure:
             raise WeightsError("makes an object of what is no class")
         if str(kind) in ("collections.OrderedDict", "collections.Counter", "collections.defaultdict"):
             return {}
-        if kind.module.split(".")[0] in sys.stdlib_module_names and str(kind) not in _MENTIONED:
-            raise _unneeded(kind)
         self.inert.add(str(kind))
         return Inert(str(kind))
 
@@ -302,7 +300,9 @@ class Structure:
 
 
 def _unneeded(named: Named, how: str = "") -> WeightsError:
-    return WeightsError(f"it names {named}{' ' + how if how else ''}, which no weights need; nothing was run")
+    return WeightsError(
+        f"it names {str(named)[:120]}{' ' + how if how else ''}, which no weights need; nothing was run"
+    )
 
 
 def _short(error: Exception) -> str:

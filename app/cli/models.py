@@ -56,11 +56,13 @@ def list_(
         return 0
     from rich.text import Text
 
+    from inference.weights_limits import plain
+
     o = console.out()
     for about, found, reason in rows:
         mark = ("installed", "green") if found else ("–", "yellow")
         o.print(Text.assemble(f"{about.network:<12}", (f"{mark[0]:<11}", mark[1]), about.title), soft_wrap=True)
-        o.print(Text(f"{'':<23}→ {found.trained_on if found else reason}", "dim"), soft_wrap=True)
+        o.print(Text(f"{'':<23}→ {plain(found.trained_on) if found else reason}", "dim"), soft_wrap=True)
     o.print(f"kept in {store.folder()}", style="dim", markup=False, soft_wrap=True)
     return 0
 
@@ -226,13 +228,16 @@ def _options(found: Card) -> str:
 def _line(what: str, text: str) -> None:
     from rich.text import Text
 
-    console.out().print(Text.assemble((f"{what:<15} ", "bold"), text), soft_wrap=True)
+    from inference.weights_limits import plain
+
+    # A card may come with a file from anybody.
+    console.out().print(Text.assemble((f"{what:<15} ", "bold"), plain(text)), soft_wrap=True)
 
 
 def _json(value: Any) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2))
 
 
 @contextmanager

@@ -166,6 +166,10 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "os.system beside weights": (
         lambda p, m: torch.save({"state_dict": entries(), "hparams": [{"a": (Runs(m),)}]}, p),
         "names .*system"),
+    "os.system, named and not called": (
+        lambda p, m: torch.save({"state_dict": entries(), "hook": os.system}, p), "names .*system"),
+    "subprocess.Popen, made and not called": (
+        lambda p, m: p.write_bytes(b"\x80\x02csubprocess\nPopen\n)\x81."), "names subprocess.Popen"),
     "os.system inside a pickled tensor": (
         lambda p, m: p.write_bytes(
             pickle.dumps({"w": Calls(torch.storage._load_from_bytes, pickle.dumps(Runs(m)))})),

@@ -141,6 +141,19 @@ def test_limits_hold_before_values_are_read(tmp_path: Path, monkeypatch: pytest.
         read_weights(small, Limits(total_bytes=5000))
 
 
+def test_names_in_a_file_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    evil = "a\n\x1b[31mred\x9b"
+    (tmp_path / "a.pth").write_bytes(b"cmod\x1b[31m\nname\x07\n)R.")
+    with pytest.raises(WeightsError, match=r"it names mod\?\[31m.name\?"):
+        read_weights(tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="unknown") as caught:
+        fit("s-sdm-ldn", {evil: torch.zeros(1)})
+    torch.save({"pytorch-lightning_version": "1", "state_dict": {"model.a": torch.zeros(1),
+                evil: torch.zeros(1)}}, tmp_path / "b.pth")  # fmt: skip
+    for text in (str(caught.value), *read_weights(tmp_path / "b.pth").notes):
+        assert text.isprintable()
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         read_weights(tmp_path / "none.pth")
@@ -170,6 +183,14 @@ def test_every_network_knows_its_own(network: str) -> None:
 def test_shapes_settle_options(network: str, options: dict[str, object]) -> None:
     own = networks.build(network, **options).state_dict()
     assert fit(network, own)[1] == options
+
+
+def test_spiking_kernels_may_be_missing() -> None:
+    own = made.entries("sc-net")
+    found, _ = fit("sc-net", {k: v for k, v in own.items() if not k.endswith("Kernel")})
+    assert same(found, own)
+    with pytest.raises(WeightsError, match=r"1 entry missing \(such as snn.conv1.weight\)"):
+        fit("sc-net", {k: v for k, v in own.items() if not k.endswith("Kernel") and k != "snn.conv1.weight"})
 
 
 def test_weights_of_another_network() -> None:
