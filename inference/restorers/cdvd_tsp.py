@@ -104,23 +104,14 @@ class CdvdTspRestorer(NeuralRestorer):
         # A frame object is its own key: equal keys are equal pictures, whatever became of ordinals.
         frames: list[Frame] = [e.frame for e in window]
         height, width = pictures[frames[work.index]].shape[:2]
-        stream = self._ready_stream()
-        keep = self._enter(work.exposure, reach)
-        out = stream.run(frames, tensor, keep=keep)
+        # Restored again, such as a held one: what is known serves it, and stays as it is for the stream.
+        here = (work.exposure.frame.epoch, work.exposure.ordinal)
+        keep = self._newest is None or here[0] != self._newest[0] or here > self._newest
+        # What a gap cuts off is in no window any more, so the stream drops it by itself.
+        out = self._ready_stream().run(frames, tensor, keep=keep)
         if keep:
-            self._newest = (work.exposure.frame.epoch, work.exposure.ordinal)
+            self._newest = here
         return crop(out, height, width)
-
-    def _enter(self, exposure: AlignedExposure, reach: int) -> bool:
-        """Whether this exposure is the stream's next; drops what is known when it does not follow on."""
-        if self._newest is None:
-            return True
-        epoch, ordinal = self._newest
-        if exposure.frame.epoch == epoch and exposure.ordinal <= ordinal:
-            return False  # restored again
-        if exposure.frame.epoch != epoch or exposure.ordinal - ordinal > reach:
-            self.reset()
-        return True
 
     def _tell(self, window: Sequence[AlignedExposure]) -> None:
         missing = len(window) - len({e.frame for e in window})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,21 @@ def test_a_new_epoch_begins_anew() -> None:
 def test_held_exposures_restored_again_come_out_alike_and_disturb_nothing() -> None:
     restorer = make()
     given = stream(range(5))
+    features: list[Any] = []
+    restorer._net.register_forward_pre_hook(lambda _, inputs: features.append(inputs[1]))  # type: ignore[union-attr]
     plain = [r.images for r in run(restorer, given)]
+    wanted, features[:] = list(features), []
+    assert wanted[0] is None
+    for a, b in pairwise(wanted[1:]):
+        assert not torch.equal(a, b)
     restorer.reset()
-    disturbed = []
-    for n, a in enumerate(given):
-        disturbed.append(restorer.restore([a], (0.5,)).images)
-        for k in (n, max(0, n - 1), 0):
-            held = restorer.restore([given[k]], (0.5,))
-            np.testing.assert_array_equal(held.images, plain[k])
-    np.testing.assert_array_equal(disturbed, plain)
+    for n in range(len(given)):
+        for k in (n, n, max(0, n - 1), 0):  # the first time as the stream's next
+            again = restorer.restore([given[k]], (0.5,))
+            np.testing.assert_array_equal(again.images, plain[k])
+            got = features.pop()
+            assert (got is None) == (k == 0)
+            assert got is None or torch.equal(got, wanted[k])
 
 
 def test_no_events_pass_the_frame_and_the_stream_goes_on() -> None:
