@@ -65,29 +65,25 @@ def _ldn(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
     return LdnRestorer(rig, options, device)
 
 
-_FACTORIES: dict[str, Factory] = {
-    "edi": _edi,
-    "none": _none,
-    "efnet": _efnet,
-    "gem": _gem,
-    "s-sdm-ldn": _ldn,
-}
-
-# In the order of the chooser. Those with a card need weights, see `inference.store`.
-_CHOICES = {
-    c.name: c
-    for c in (
-        ModelChoice("edi", "blurry frame + events", "none needed (physical model)"),
-        ModelChoice("none", "blurry frame", "none needed (passes the frame through)"),
-        ModelChoice("efnet", "blurry frame + events (SCER)", "EFNet's", any_latent=False),
-        ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"),
+# In the order of the chooser; None: no restorer yet.
+_MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
+    "edi": (ModelChoice("edi", "blurry frame + events", "none needed (physical model)"), _edi),
+    "none": (ModelChoice("none", "blurry frame", "none needed (passes the frame through)"), _none),
+    "efnet": (ModelChoice("efnet", "blurry frame + events (SCER)", "EFNet's", any_latent=False), _efnet),
+    "gem": (ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"), _gem),
+    "sc-net": (
         ModelChoice("sc-net", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
+        None,
+    ),
+    "stra": (
         ModelChoice("stra", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
-        ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False),
-        ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"),
-    )
+        None,
+    ),
+    "cdvd-tsp": (ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False), None),
+    "s-sdm-ldn": (ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"), _ldn),
 }
-_WEIGHTLESS = ("edi", "none")
+# Those with a card, see `inference.store`.
+_WITH_WEIGHTS = frozenset({"efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
 
 
 def register(name: str, factory: Factory) -> None:
@@ -99,29 +95,29 @@ def register(name: str, factory: Factory) -> None:
     Raises:
         UsageError: the name is not in the list.
     """
-    if name not in _CHOICES:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(_CHOICES)}")
-    _FACTORIES[name] = factory
+    if name not in _MODELS:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(_MODELS)}")
+    _MODELS[name] = (_MODELS[name][0], factory)
 
 
 def names() -> list[str]:
     """Names of all networks, in the order of the chooser, whether they can run here or not."""
-    return list(_CHOICES)
+    return list(_MODELS)
 
 
 def choices() -> list[ModelChoice]:
     """Rows of the chooser, in order, with the reason for each that cannot run here."""
-    return [_with_reason(choice) for choice in _CHOICES.values()]
+    return [_with_reason(choice) for choice, _ in _MODELS.values()]
 
 
 def _with_reason(choice: ModelChoice) -> ModelChoice:
-    if choice.name in _WEIGHTLESS:
+    if choice.name not in _WITH_WEIGHTS:
         return choice
     # Imported here: `edi` alone should not pay for reading cards.
     from inference import store
 
     usable, reason = store.status(choice.name)
-    if choice.name not in _FACTORIES:
+    if _MODELS[choice.name][1] is None:
         later = f"this version has no restorer for {choice.name} yet"
         usable, reason = False, f"{reason}; {later}" if reason else later
     return replace(choice, usable=usable, reason=reason)
@@ -140,10 +136,9 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
         UsageError: unknown network (lists the known ones), no weights or no restorer for it (with what to do),
             unknown option, or no such device.
     """
-    choice = _CHOICES.get(name)
-    if choice is None:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(_CHOICES)}")
-    factory = _FACTORIES.get(name)
+    if name not in _MODELS:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(_MODELS)}")
+    choice, factory = _MODELS[name]
     if factory is None:
         raise UsageError(f"network {name!r} cannot be used here: {_with_reason(choice).reason}")
     # A factory looks for weights itself: it may be asked for random ones, to measure.

@@ -43,7 +43,8 @@ def test_without_weights_a_network_is_greyed(name: str, models_folder: Path) -> 
 def test_a_registered_restorer_with_weights_is_usable(
     models_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_FACTORIES", {})
+    row = models._MODELS["s-sdm-ldn"][0]
+    monkeypatch.setitem(models._MODELS, "s-sdm-ldn", (row, None))
     torch.save(networks.build("s-sdm-ldn").state_dict(), models_folder / "w.pth")
     store.add("s-sdm-ldn", models_folder / "w.pth")
 
