@@ -106,7 +106,7 @@ class CdvdTspRestorer(NeuralRestorer):
         height, width = pictures[frames[work.index]].shape[:2]
         # Restored again, such as a held one: what is known serves it, and stays as it is for the stream.
         here = (work.exposure.frame.epoch, work.exposure.ordinal)
-        keep = self._newest is None or here[0] != self._newest[0] or here > self._newest
+        keep = self._newest is None or here > self._newest  # epochs count up
         # What a gap cuts off is in no window any more, so the stream drops it by itself.
         out = self._ready_stream().run(frames, tensor, keep=keep)
         if keep:

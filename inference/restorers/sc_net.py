@@ -179,8 +179,7 @@ class ScNetRestorer(NeuralRestorer):
         if before is not None and before.shape[-2:] != tuple(side // _STEP for side in image.shape[-2:]):
             before = None
         sharp, feature = self._call(net, image, events, before)
-        # One value of each 4×4 block holds all; a copy, so that compiled graphs may overwrite their own.
-        small = feature[..., ::_STEP, ::_STEP].contiguous().clone()
+        small = feature[..., ::_STEP, ::_STEP].contiguous()  # it is constant over each block
         useful = bool(torch.isfinite(small).all())
         self.memory.after(work.exposure, given, small if useful else None)
         height, width = picture.shape[:2]
