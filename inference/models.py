@@ -65,6 +65,24 @@ def _ldn(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
     return LdnRestorer(rig, options, device)
 
 
+def _sc_net(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.sc_net import ScNetRestorer
+
+    return ScNetRestorer(rig, options, device)
+
+
+def _stra(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.sc_net import StraRestorer
+
+    return StraRestorer(rig, options, device)
+
+
+def _cdvd_tsp(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+    from inference.restorers.cdvd_tsp import CdvdTspRestorer
+
+    return CdvdTspRestorer(rig, options, device)
+
+
 # In the order of the chooser; None: no restorer yet.
 _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
     "edi": (ModelChoice("edi", "blurry frame + events", "none needed (physical model)"), _edi),
@@ -73,13 +91,16 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
     "gem": (ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"), _gem),
     "sc-net": (
         ModelChoice("sc-net", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
-        None,
+        _sc_net,
     ),
     "stra": (
         ModelChoice("stra", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
-        None,
+        _stra,
     ),
-    "cdvd-tsp": (ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False), None),
+    "cdvd-tsp": (
+        ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False),
+        _cdvd_tsp,
+    ),
     "s-sdm-ldn": (ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"), _ldn),
 }
 # Those with a card, see `inference.store`.
