@@ -34,7 +34,9 @@ class EfnetRestorer(NeuralRestorer):
             brought onto the event sensor's pixels, and what the network changes there is added to the frame.
             "auto" (default): "event" on the CPU where an event pixel is wider than `EVENT_GRID_FROM` image
             pixels, else "image". At scale 4 the event grid costs a sixteenth, and events and picture meet at
-            the resolution at which EFNet was trained, but nothing finer than an event pixel is restored.
+            the resolution at which EFNet was trained. What it cannot restore is detail finer than an event
+            pixel; still, a perfect network there would gain 5.7 dB on the simulated `handheld` and 5.5 dB on
+            `traffic` (EDI gains 3.1 and 2.5).
         representation: "scer" (default) or "voxel" (weights trained on HighREV).
         channel_order: "bgr" (default; GoPro and REBlur) or "rgb" (HighREV).
         normalise: "maximum" (default, as published), "percentile" (for sensors with hot pixels; 1 and 99),

@@ -24,6 +24,7 @@ from inference.device import choose_device
 from inference.networks.blocks import channels_last
 from inference.quality import reblur_residual
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
+from inference.restorers.compiling import compiled
 from inference.restorers.neural_options import SHARED, check_options, choose_autocast
 from inference.restorers.padding import Padding
 from inference.restorers.picture import picture_of
@@ -218,13 +219,8 @@ class NeuralRestorer(ABC):
         """The network to call, on its device, compiled when asked; call it inside `_infer` only."""
         self._load()
         if self._run is None:
-            mode = self.options.get("compile", False)
             assert self._net is not None
-            self._run = self._net
-            if mode:
-                self._run = torch.compile(
-                    self._net, dynamic=False, mode="reduce-overhead" if mode == "graphs" else None
-                )
+            self._run = compiled(self._net, self.options.get("compile", False))
         return self._run
 
     def _load(self) -> None:
