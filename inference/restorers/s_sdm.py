@@ -3,7 +3,12 @@
 K. Chen et al., NeurIPS 2024; the module is `inference.networks.s_sdm_ldn`. An extension: the network was made
 for a spike camera, and neither paper nor code covers event cameras. Its spikes are intensities; here they are
 reconstructed with the event-based double integral (`inference.representations.spikes_derived`) and every
-picture says so. On event data the plain double integral (`edi`) is the measure that this must beat.
+picture says so.
+
+What to expect of the published weights: less than of `edi`, which they are given inside. PSNR in dB on the
+simulated presets, blurred / EDI / LDN: davis 23.3 / 31.4 / 23.9, handheld 19.0 / 21.8 / 21.1, traffic
+27.4 / 30.3 / 27.4.
+On `davis` the true light in place of derived spikes gives the same, so it is the network that ends there.
 """
 
 from __future__ import annotations
