@@ -20,7 +20,7 @@ from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerS
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState
-from capture.errors import HalfmirrorError, UsageError
+from capture.errors import HalfmirrorError
 from capture.link import one_line
 from capture.ring import RingLayout
 from capture.worker import CameraWorkerSpec, run_camera_worker
@@ -62,11 +62,7 @@ def make_session(
         UsageError: an unknown source, network or speed.
     """
     request = SourceRequest.of(source, settings)
-    known = {c.name: c for c in models.choices()}
-    if network not in known:
-        raise UsageError(f"unknown network {network!r}; known: {', '.join(known)}")
-    if not known[network].usable:
-        raise UsageError(f"network {network!r} cannot be used: {known[network].reason}")
+    models.check(network, options)
     if math.isinf(replay_speed):
         replay_speed = 0.0
     return LiveSession(request, network, options or {}, replay_speed, loop, device)
@@ -177,6 +173,8 @@ class LiveSession:
         """See `Session.poll`."""
         if self._reader is None:
             return None
+        if self._early:
+            self._send_early()
         p = self._reader.poll()
         if p is not None and not p.held:
             self._figures.shown(p)

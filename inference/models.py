@@ -131,6 +131,21 @@ def choices() -> list[ModelChoice]:
     return [_with_reason(choice) for choice, _ in _MODELS.values()]
 
 
+def check(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Refuse a network that cannot run here, before anything is loaded.
+
+    One without weights may run all the same with the option `random_weights`.
+
+    Raises:
+        UsageError: unknown (lists the known ones), or not usable (says why).
+    """
+    known = {c.name: c for c in choices()}
+    if name not in known:
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(known)}")
+    if not (known[name].usable or (options or {}).get("random_weights")):
+        raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
+
+
 def _with_reason(choice: ModelChoice) -> ModelChoice:
     if choice.name not in _WITH_WEIGHTS:
         return choice

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from capture.errors import HalfmirrorError, UsageError
+from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Frame
 from inference import models
 from inference.engine import Engine
@@ -113,6 +113,7 @@ class RestoreStage:
     ) -> None:
         self.rig = rig
         self.network = network
+        self._wanted = network
         self.loading = ""
         self.message = ""
         self.last_restore_ms: dict[str, float] = {}
@@ -249,11 +250,8 @@ class RestoreStage:
         Raises:
             UsageError: no such network (found out at once, before anything is loaded).
         """
-        known = {c.name: c for c in models.choices()}
-        if network not in known:
-            raise UsageError(f"unknown network {network!r}; known: {', '.join(sorted(known))}")
-        if not known[network].usable:
-            raise UsageError(f"network {network!r} cannot be used: {known[network].reason}")
+        models.check(network, self._options)
+        self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
 
     def _load(self, network: str) -> None:
@@ -261,12 +259,17 @@ class RestoreStage:
         try:
             restorer = self._make(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
+            if self._wanted == network:
+                self._wanted = self.network
             self.message = f"network {network} could not be loaded: {_line(e)}; {self.network} goes on"
             return
         finally:
-            self.loading = ""
-        self.message = ""
+            if self.loading == network:
+                self.loading = ""
         with self._lock:
+            if self._wanted != network:
+                return  # another one was chosen while this one loaded, whichever of them is quicker
+            self.message = ""
             self._ready = (network, restorer)
             self._lock.notify_all()
 

@@ -45,16 +45,16 @@ def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[floa
 def parse_contrast(text: str | None) -> dict[str, Any]:
     """Restorer options for `--contrast`.
 
-    "auto" (or nothing): the rig's thresholds where it states them, else searched. "search": always searched.
-    "0.2": both. "0.2,0.25": ON and OFF.
+    "auto" (or nothing): searched, within the neighbourhood of the rig's thresholds where it states them.
+    "rig": the rig's thresholds as they are. "0.2": both. "0.2,0.25": ON and OFF.
 
     Raises:
         UsageError: not one or two numbers, or not within 0.01…2.
     """
     if text is None or text.strip().lower() == "auto":
         return {}
-    if text.strip().lower() == "search":
-        return {"contrast": "search"}
+    if text.strip().lower() == "rig":
+        return {"contrast": "rig"}
     words = text.split(",")
     if len(words) > 2:
         raise UsageError(f"--contrast {text!r} has {len(words)} values; give one, or two as ON,OFF")
@@ -78,19 +78,22 @@ def output_path(path: Path) -> Path:
     return path
 
 
-def check_network(name: str) -> None:
-    """Refuse an unknown or unusable network before anything is opened.
+def restorer_options(
+    contrast: str | None, *, dtype: str | None, compiled: bool, random_weights: bool
+) -> dict[str, Any]:
+    """Options of the restorer as the command line gives them; only those that were given.
 
     Raises:
-        UsageError: unknown (lists the known ones) or not usable here (says why).
+        UsageError: a contrast that is none.
     """
-    from inference.models import choices
-
-    known = {c.name: c for c in choices()}
-    if name not in known:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(known)}")
-    if not known[name].usable:
-        raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
+    options = parse_contrast(contrast)
+    if dtype is not None:
+        options["dtype"] = dtype
+    if compiled:
+        options["compile"] = True
+    if random_weights:
+        options["random_weights"] = True
+    return options
 
 
 def recording_path(path: Path) -> Path:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
 
@@ -25,9 +27,10 @@ def deblur(
     frames_per_exposure: Annotated[
         int | None, typer.Option("--frames-per-exposure", help="So many instants, evenly spaced.")
     ] = None,
-    contrast: Annotated[
-        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
-    ] = None,
+    contrast: Contrast = None,
+    dtype: Dtype = None,
+    compiled: Compile = False,
+    random_weights: RandomWeights = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Only so much of the input (simulated: 5).")
     ] = None,
@@ -41,19 +44,15 @@ def deblur(
     exposures give no picture: the report lists them with the reason. The output appears under its name only
     when it is whole.
     """
-    from app.cli.arguments import (
-        check_network,
-        output_path,
-        parse_contrast,
-        parse_latents,
-        positive_seconds,
-    )
+    from app.cli.arguments import output_path, parse_latents, positive_seconds, restorer_options
     from app.cli.offline_run import Request, run_offline
+    from inference import models
 
+    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
+    models.check(network, options)
     request = Request(
         source=input_, output=output_path(output), network=network,
-        latents=parse_latents(at, frames_per_exposure), options=parse_contrast(contrast),
+        latents=parse_latents(at, frames_per_exposure), options=options,
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
     )  # fmt: skip
-    check_network(network)
     return run_offline(request)

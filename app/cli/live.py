@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+
 EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
 
 
@@ -27,24 +29,26 @@ def live(
     screenshot: Annotated[
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
-    contrast: Annotated[
-        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
-    ] = None,
+    contrast: Contrast = None,
+    dtype: Dtype = None,
+    compiled: Compile = False,
+    random_weights: RandomWeights = False,
 ) -> int:
     """Show the blurred and the sharp picture of a rig, live.
 
     Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
     a contact sheet and summary.json.
     """
-    from app.cli.arguments import check_network, parse_contrast, positive_seconds, rig_source
+    from app.cli.arguments import positive_seconds, restorer_options, rig_source
     from app.cli.run_session import session_maker, show
+    from inference import models
 
-    options = parse_contrast(contrast)
+    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
     if seconds is not None:
         positive_seconds(seconds)
     source = rig_source(rig)
     if network is not None:
-        check_network(network)
+        models.check(network, options)
     return show(
         session_maker(options), source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="live",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+
 EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
 MIN_SPEED, MAX_SPEED = 0.1, 8.0
 
@@ -35,25 +37,27 @@ def replay(
     screenshot: Annotated[
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
-    contrast: Annotated[
-        str | None, typer.Option("--contrast", help="Event threshold: auto, search, one value, or ON,OFF.")
-    ] = None,
+    contrast: Contrast = None,
+    dtype: Dtype = None,
+    compiled: Compile = False,
+    random_weights: RandomWeights = False,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
-    from app.cli.arguments import check_network, parse_contrast, positive_seconds, recording_path
+    from app.cli.arguments import positive_seconds, recording_path, restorer_options
     from app.cli.run_session import session_maker, show
     from capture.errors import UsageError
+    from inference import models
 
     if as_fast_as_possible and speed != 1.0:
         raise UsageError("give either --speed or --as-fast-as-possible, not both")
     if not MIN_SPEED <= speed <= MAX_SPEED:
         raise UsageError(f"--speed {speed:g} is out of range; give {MIN_SPEED:g} to {MAX_SPEED:g}")
-    options = parse_contrast(contrast)
+    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
     if seconds is not None:
         positive_seconds(seconds)
     source = recording_path(path)
     if network is not None:
-        check_network(network)
+        models.check(network, options)
     check_streams(source)
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")

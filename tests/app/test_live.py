@@ -42,6 +42,9 @@ class Watch:
     def __init__(self, session: LiveSession) -> None:
         self.session = session
         self.pictures: list[Picture] = []
+        self.said: list[str] = []  # every message, also those that have gone from the screen
+        say = session._say
+        session._say = lambda text: (self.said.append(text), say(text))[1]  # type: ignore[func-returns-value]
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + LIMIT_S
@@ -52,7 +55,7 @@ class Watch:
             found = condition()
             if found:
                 return found
-            assert time.monotonic() < deadline, f"never: {what}; {self.session.status()}"
+            assert time.monotonic() < deadline, f"never: {what}; said {self.said}; {self.session.status()}"
             if p is None:
                 time.sleep(0.003)
 
@@ -139,6 +142,7 @@ def test_networks_switch_while_streaming(davis: Watch) -> None:
     n = len(davis.pictures)
     davis.session.select_network("edi")
     davis.until(lambda: any(p.network == "edi" for p in davis.pictures[n:]), "EDI again")
+    davis.settled()
     row = next(c for c in davis.session.networks() if c.name == "edi")
     assert row.usable
     assert row.last_ms is not None

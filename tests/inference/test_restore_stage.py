@@ -262,6 +262,28 @@ def test_switching_keeps_the_old_network_until_the_new_one_is_ready(
     assert results[1].restored.network == "slow"
 
 
+def test_the_network_chosen_last_wins_however_long_each_takes(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def prepare(self: Slow, width: int, height: int) -> None:
+        assert ready.wait(20)
+        done.set()
+
+    stage = make("edi", every_item=True)
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    stage.select("slow")
+    stage.select("none")
+    until(lambda: stage.network == "none", "the quicker one, chosen last")
+    ready.set()
+    assert done.wait(20)
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 2, "two pictures")
+    assert stage.network == "none"
+    assert stage.status()["loading"] == ""
+
+
 def test_a_network_that_cannot_be_loaded_leaves_the_old_one(
     make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

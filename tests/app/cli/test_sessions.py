@@ -227,5 +227,5 @@ def test_latents() -> None:
 
 def test_contrast() -> None:
     assert parse_contrast(None) == parse_contrast("auto") == {}
-    assert parse_contrast("search") == {"contrast": "search"}
+    assert parse_contrast("rig") == {"contrast": "rig"}
     assert parse_contrast("0.2,0.3") == {"contrast_on": 0.2, "contrast_off": 0.3}
