@@ -1,0 +1,18 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Contrast = Annotated[
+    str | None, typer.Option("--contrast", help="Event threshold: auto, rig, one value, or ON,OFF.")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first (takes a minute or more).")]
+RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="No weights: for benchmarks only; the picture says so.")
+]
