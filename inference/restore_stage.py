@@ -243,6 +243,8 @@ class RestoreStage:
             restorer = self._restorer
             restorer.set(dict(options))
             self._options.update(options)
+            needs = restorer.needs
+            self._margins = (needs.margin_before_us, needs.margin_after_us)  # an option may ask for more events
 
     def select(self, network: str) -> None:
         """Switch to another network. The old one runs until the new one is ready.

@@ -400,3 +400,22 @@ def test_needs_of_the_network_reach_the_synchroniser(
     o = results[-1].exposure
     assert isinstance(o, AlignedExposure)
     assert o.exposure.start_us - o.window_start_us == 5_000
+
+
+def test_an_option_that_asks_for_more_events_gets_them(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    stage = make("slow", every_item=True)
+
+    def widen(self: Slow, options: dict[str, Any]) -> None:
+        self.needs = Needs(margin_before_us=int(options["window_us"]))
+
+    monkeypatch.setattr(Slow, "set", widen)
+    stage.set_options({"window_us": 4_000})
+    stage.tick(None)
+    feed(stage, [1])
+    until(lambda: len(results) == 1, "a picture")
+    o = results[0].exposure
+    assert isinstance(o, AlignedExposure)
+    assert o.exposure.start_us - o.window_start_us == 4_000
