@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from capture.errors import UsageError
@@ -34,74 +35,53 @@ class ModelChoice:
     any_latent: bool = True
 
 
-def _edi(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    # Imported when chosen: numba and torch take a second that `--help` should not.
-    from inference.restorers.edi import EdiRestorer
+def _lazily(module: str, restorer: str) -> Factory:
+    """Makes `inference.restorers.MODULE.RESTORER`, imported only when it is chosen.
 
-    return EdiRestorer(rig, options, device)
+    Numba and torch take seconds that neither `--help` nor another restorer should pay for.
+    """
 
+    def make(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
+        made: Restorer = getattr(import_module(f"inference.restorers.{module}"), restorer)(rig, options, device)
+        return made
 
-def _none(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.passthrough import PassThrough
-
-    return PassThrough(rig, options, device)
-
-
-def _efnet(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.efnet import EfnetRestorer
-
-    return EfnetRestorer(rig, options, device)
-
-
-def _gem(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.gem import GemRestorer
-
-    return GemRestorer(rig, options, device)
-
-
-def _ldn(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.s_sdm import LdnRestorer
-
-    return LdnRestorer(rig, options, device)
-
-
-def _sc_net(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.sc_net import ScNetRestorer
-
-    return ScNetRestorer(rig, options, device)
-
-
-def _stra(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.sc_net import StraRestorer
-
-    return StraRestorer(rig, options, device)
-
-
-def _cdvd_tsp(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-    from inference.restorers.cdvd_tsp import CdvdTspRestorer
-
-    return CdvdTspRestorer(rig, options, device)
+    return make
 
 
 # In the order of the chooser; None: no restorer yet.
 _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
-    "edi": (ModelChoice("edi", "blurry frame + events", "none needed (physical model)"), _edi),
-    "none": (ModelChoice("none", "blurry frame", "none needed (passes the frame through)"), _none),
-    "efnet": (ModelChoice("efnet", "blurry frame + events (SCER)", "EFNet's", any_latent=False), _efnet),
-    "gem": (ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"), _gem),
+    "edi": (
+        ModelChoice("edi", "blurry frame + events", "none needed (physical model)"),
+        _lazily("edi", "EdiRestorer"),
+    ),
+    "none": (
+        ModelChoice("none", "blurry frame", "none needed (passes the frame through)"),
+        _lazily("passthrough", "PassThrough"),
+    ),
+    "efnet": (
+        ModelChoice("efnet", "blurry frame + events (SCER)", "EFNet's", any_latent=False),
+        _lazily("efnet", "EfnetRestorer"),
+    ),
+    "gem": (
+        ModelChoice("gem", "blurry frame + events (EGER), at any scale", "GEM's"),
+        _lazily("gem", "GemRestorer"),
+    ),
     "sc-net": (
         ModelChoice("sc-net", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
-        _sc_net,
+        _lazily("sc_net", "ScNetRestorer"),
     ),
     "stra": (
         ModelChoice("stra", "blurry frame + event counts of 3 windows", "none published", any_latent=False),
-        _stra,
+        _lazily("sc_net", "StraRestorer"),
     ),
     "cdvd-tsp": (
         ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False),
-        _cdvd_tsp,
+        _lazily("cdvd_tsp", "CdvdTspRestorer"),
     ),
-    "s-sdm-ldn": (ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"), _ldn),
+    "s-sdm-ldn": (
+        ModelChoice("s-sdm-ldn", "blurry frame + spikes (derived from events)", "S-SDM's LDN"),
+        _lazily("s_sdm", "LdnRestorer"),
+    ),
 }
 # Those with a card, see `inference.store`.
 _WITH_WEIGHTS = frozenset({"efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
@@ -110,8 +90,8 @@ _WITH_WEIGHTS = frozenset({"efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-
 def register(name: str, factory: Factory) -> None:
     """Say how a network of the list becomes a restorer; until then it is offered greyed.
 
-    Call it where this module is imported in every process, at its end: `register("gem", _gem)`, with a function
-    that imports the restorer only when called.
+    Call it where this module is imported in every process, at its end, with a function that imports the
+    restorer only when called.
 
     Raises:
         UsageError: the name is not in the list.
