@@ -21,7 +21,6 @@ from capture.packets import EventPacket, Frame
 from inference import models
 from inference.engine import Engine
 from inference.restorers.base import Restored, Restorer, check_latents
-from sync.clock import HostClock
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
@@ -72,7 +71,7 @@ class StageCounters:
 class _Job:
     """An outcome of the synchroniser with the host time at which its exposure ended.
 
-    The host time is worked out on the caller's thread, which alone touches the host clock.
+    The host time is worked out on the caller's thread, which alone touches the synchroniser's clocks.
     """
 
     outcome: Outcome
@@ -124,7 +123,6 @@ class RestoreStage:
         self._latents = check_latents(latents)
         self._every_item = every_item
         self._live = live
-        self._clock = HostClock()
         self._lock = threading.Condition()
         self._queue: deque[_Job] = deque()
         self._kept: OrderedDict[int, _Job] = OrderedDict()
@@ -134,7 +132,6 @@ class RestoreStage:
         self._stopped = False
         self._failures = 0
         self._serving_held = False
-        self._epoch = 0
         self._margins: tuple[int, int] | None = None
         self._restoring_epoch: int | None = None
         self._restorer = self._make(network)
@@ -161,20 +158,11 @@ class RestoreStage:
 
     def feed_events(self, packet: EventPacket) -> None:
         """The next packet of the event camera. Its arrays must not be reused by the caller."""
-        self._follow(packet.epoch)
-        if self._live:
-            self._clock.add(packet.complete_until_us, packet.host_ns)
         self.sync.push_events(packet)
 
     def feed_frame(self, frame: Frame) -> None:
         """The next frame. Its image must not be reused by the caller."""
-        self._follow(frame.epoch)
         self.sync.push_frame(frame)
-
-    def _follow(self, epoch: int) -> None:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._clock.reset("the source's time axis jumped")
 
     def tick(self, now_ns: int | None) -> None:
         """Take what the synchroniser has ready; `now_ns` None when only data may decide (offline)."""
@@ -414,8 +402,10 @@ class RestoreStage:
         self._publish(Result(held, restored, failure, 0, held=True, request=number))
 
     def _end_host_ns(self, o: Outcome) -> int:
-        if self._live and o.exposure is not None and self._clock.ready:
-            return self._clock.host_ns_of(o.exposure.end_us)
+        if self._live and o.exposure is not None:
+            known = self.sync.host_ns_of(o.exposure.end_us)
+            if known is not None:
+                return known
         return o.frame.host_ns
 
 
