@@ -21,19 +21,23 @@ from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
 from inference.restorers.apply_ratio import apply_ratio, saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
-from inference.restorers.contrast import Sample, combine, search
+from inference.restorers.contrast import search
+from inference.restorers.contrast_learner import (
+    CONTRAST_OPTIONS,
+    ContrastLearner,
+    fixed_contrast,
+    merged_options,
+)
 from inference.restorers.picture import picture_of
 from inference.restorers.ratio_filter import clean, fill, hot_pixels, refinement
-from inference.tone import Tone, to_linear
+from inference.tone import Tone
 from sync.exposure import AlignedExposure
-from sync.geometry import image_to_event_grid, inside_events, scaled_homography
+from sync.geometry import inside_events, scaled_homography
 from sync.rig import Rig
 
-DEFAULT_CONTRAST = 0.2
-LEARN_FROM = 5  # exposures whose searches are combined; then c is held
 SATURATED_FLAG = 0.005
 COVER_FLAG = 0.95
-KNOWN_OPTIONS = ("contrast", "contrast_on", "contrast_off", "denoise", "implementation", "dtype")
+KNOWN_OPTIONS = (*CONTRAST_OPTIONS, "denoise", "implementation", "dtype")
 
 
 class _Integral(Protocol):
@@ -46,17 +50,14 @@ class EdiRestorer:
     """EDI for one rig.
 
     Options (`set`, or at creation):
-        contrast: a number (ON and OFF alike); or "auto" (default): searched, the rig's thresholds being where
-            it starts and what limits it; or "rig": the rig's thresholds as they are.
-        contrast_on, contrast_off: a number each; both are needed.
+        contrast, contrast_on, contrast_off: see `contrast_learner.CONTRAST_OPTIONS`; searched by default.
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
             `inference.restorers.ratio_filter`; False: they stay.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "float64" (default; float32 on mps) or "float32".
 
-    The searched contrast comes from the first `LEARN_FROM` exposures with enough events, in order, and is then
-    held; the same exposures in the same order give the same contrast and the same pictures. It is a property of
-    the camera, so `reset` (gap, seek) keeps it; `set({"contrast": "auto"})` starts anew. A searched contrast
+    The same exposures in the same order give the same contrast and the same pictures. It is a property of the
+    camera, so `reset` (gap, seek) keeps it; `set({"contrast": "auto"})` starts anew. A searched contrast
     serves better than the sensor's true threshold (0.1…0.8 dB on the simulated presets): light that turns back
     within a threshold makes no event, so events tell of less change than there was.
     """
@@ -70,12 +71,7 @@ class EdiRestorer:
         self.rig = rig
         self._device = "cpu" if surely_cpu(device) else str(choose_device(device))
         self._options: dict[str, Any] = {}
-        self._fixed: Contrast | None = None
-        self._start: Contrast | None = None
-        self._off_over_on: float | None = None
-        self._contrast = Contrast(DEFAULT_CONTRAST, DEFAULT_CONTRAST)
-        self._samples: list[Sample] = []
-        self._seen: set[tuple[int, int]] = set()
+        self._learner = ContrastLearner(rig)
         self._integral: _Integral = double_integral_numba.DoubleIntegral()
         self._event_from_image: NDArray[np.float64] | None = None
         self._covered = self._scale = 1.0
@@ -93,22 +89,15 @@ class EdiRestorer:
         for key in options:
             if key not in KNOWN_OPTIONS:
                 raise UsageError(f"edi: unknown option {key!r}; known: {', '.join(KNOWN_OPTIONS)}")
-        merged = {**self._options, **options}
-        if "contrast" in options:  # one number or a mode overrides an earlier pair, and the other way round
-            for key in ("contrast_on", "contrast_off"):
-                if key not in options:
-                    merged.pop(key, None)
-        elif "contrast_on" in options or "contrast_off" in options:
-            merged.pop("contrast", None)
-        fixed = _fixed_contrast(merged, self.rig)
+        merged = merged_options(self._options, options)
+        fixed = fixed_contrast(merged, self.rig, self.name)
         integral = self._make_integral(merged)
         if not isinstance(merged.get("denoise", True), bool):
             raise UsageError(f"edi: denoise {merged['denoise']!r}: give true or false")
         if options.get("contrast") == "auto":
-            self._samples.clear()
-            self._seen.clear()
-        self._options, self._fixed, self._integral = merged, fixed, integral
-        self._choose_contrast()
+            self._learner.restart()
+        self._learner.fix(fixed)
+        self._options, self._integral = merged, integral
 
     def _make_integral(self, options: Mapping[str, Any]) -> _Integral:
         which = options.get("implementation", "auto")
@@ -141,8 +130,9 @@ class EdiRestorer:
         light = np.full((h, w), 0.5, np.float32)
         search(light, events, 0, 1000)
         hot_pixels(events)
-        ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], self._contrast)[1]
-        ratio = clean(ratio, self._contrast, self._scale)
+        contrast = self._learner.contrast
+        ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1]
+        ratio = clean(ratio, contrast, self._scale)
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
@@ -171,13 +161,14 @@ class EdiRestorer:
         a = window[0]
         if a.rig is not self.rig and a.rig != self.rig:
             self._use_rig(a.rig)
-            self._fixed = _fixed_contrast(self._options, a.rig)
+            self._learner.fix(fixed_contrast(self._options, a.rig, self.name))
         picture = picture_of(a.frame)
         self._check_sizes(a, picture)
         tone: Tone = self.rig.image.tone
         times = tuple(a.exposure.time_at(f) for f in at)
         events = a.exposure_events()
-        self._learn(a, picture, events)
+        self._learner.learn(a, picture, self.rig)
+        contrast = self._learner.contrast
 
         flags: list[str] = []
         images = np.empty((len(at), *picture.shape), np.uint8)
@@ -185,9 +176,7 @@ class EdiRestorer:
             images[:] = picture
             flags.append("no events: frame passed through")
         else:
-            ratios = self._integral.ratios(
-                events, a.exposure.start_us, a.exposure.end_us, times, self._contrast
-            )
+            ratios = self._integral.ratios(events, a.exposure.start_us, a.exposure.end_us, times, contrast)
             denoise = self._options.get("denoise", True)
             hot = hot_pixels(events) if denoise else None
             any_hot = hot is not None and bool(hot.any())
@@ -195,9 +184,9 @@ class EdiRestorer:
                 ratio = ratios[k]
                 if hot is not None and any_hot:
                     fill(ratio, hot)
-                ratio = clean(ratio, self._contrast, self._scale, denoise)
+                ratio = clean(ratio, contrast, self._scale, denoise)
                 apply_ratio(picture, ratio, tone, self._event_from_image, out=images[k])
-            if self._fixed is None and not self._samples:
+            if self._learner.assumed:
                 flags.append("contrast assumed")
         if not a.complete:
             flags.append("events lost in the exposure")
@@ -207,8 +196,8 @@ class EdiRestorer:
         if self._covered < COVER_FLAG:
             flags.append(f"events cover {100 * self._covered:.0f} % of the picture")
         figures = {
-            "contrast_on": self._contrast.on, "contrast_off": self._contrast.off,
-            "contrast_samples": float(len(self._samples)), "events": float(len(events)),
+            "contrast_on": contrast.on, "contrast_off": contrast.off,
+            "contrast_samples": float(self._learner.samples), "events": float(len(events)),
         }  # fmt: skip
         return Restored(
             a.ordinal, at, times, images, self.name, time.perf_counter() - began, tuple(flags), figures
@@ -222,8 +211,7 @@ class EdiRestorer:
         fine = scaled_homography(refinement(self._scale))
         self._event_from_image = None if rig.identity else fine @ event_from_image(rig)
         self._covered = 1.0 if rig.identity else float(np.mean(inside_events(rig)))
-        self._start = stated_contrast(rig)
-        self._off_over_on = None if self._start is None else self._start.off / self._start.on
+        self._learner.use_rig(rig)
 
     def _check_sizes(self, a: AlignedExposure, picture: NDArray[np.uint8]) -> None:
         rig, h, w = self.rig, picture.shape[0], picture.shape[1]
@@ -238,79 +226,9 @@ class EdiRestorer:
                 f"{rig.events.width}×{rig.events.height}; correct the rig file"
             )
 
-    def _learn(self, a: AlignedExposure, picture: NDArray[np.uint8], events: Events) -> None:
-        """Let one new exposure have its say in the contrast, until enough have spoken."""
-        if self._fixed is not None or len(self._samples) >= LEARN_FROM or not a.complete:
-            return
-        key = (a.frame.epoch, a.ordinal)
-        # A held exposure that is restored again at other instants must not count twice.
-        if key in self._seen:
-            return
-        self._seen.add(key)
-        light = light_on_event_grid(picture, self.rig)
-        sample = search(light, events, a.exposure.start_us, a.exposure.end_us, self._start)
-        if sample is not None:
-            self._samples.append(sample)
-            self._choose_contrast()
-            if len(self._samples) >= LEARN_FROM:
-                self._seen.clear()
-
-    def _choose_contrast(self) -> None:
-        if self._fixed is not None:
-            self._contrast = self._fixed
-        elif self._samples:
-            self._contrast = combine(self._samples, self._off_over_on)
-        else:
-            self._contrast = self._start or Contrast(DEFAULT_CONTRAST, DEFAULT_CONTRAST)
-
-
-def _fixed_contrast(options: Mapping[str, Any], rig: Rig) -> Contrast | None:
-    """The contrast that needs no search, or None."""
-    on, off = options.get("contrast_on"), options.get("contrast_off")
-    if on is not None or off is not None:
-        if on is None or off is None:
-            raise UsageError("edi: contrast_on and contrast_off go together; give both, or contrast alone")
-        return Contrast(_number("contrast_on", on), _number("contrast_off", off))
-    both = options.get("contrast", "auto")
-    if both == "auto":
-        return None
-    if both == "rig":
-        stated = stated_contrast(rig)
-        if stated is None:
-            raise UsageError("edi: contrast rig: the rig states no thresholds; give a number or auto")
-        return stated
-    value = _number("contrast", both)
-    return Contrast(value, value)
-
-
-def stated_contrast(rig: Rig) -> Contrast | None:
-    """The thresholds that the rig states; one stated for a single polarity stands for both. None: neither."""
-    on, off = rig.events.threshold_on, rig.events.threshold_off
-    if on is None and off is None:
-        return None
-    return Contrast(on or off or DEFAULT_CONTRAST, off or on or DEFAULT_CONTRAST)
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as e:
-        raise UsageError(f"edi: {name} {value!r} is neither a number nor auto nor rig") from e
-
 
 def event_from_image(rig: Rig) -> NDArray[np.float64]:
     """(3, 3) float64, image pixel → event pixel; the third coordinate is positive in mid-picture."""
     m: NDArray[np.float64] = np.linalg.inv(rig.image_from_event).astype(np.float64)
     centre = np.array([(rig.image.width - 1) / 2, (rig.image.height - 1) / 2, 1.0])
     return m if float(m[2] @ centre) > 0 else -m
-
-
-def light_on_event_grid(picture: NDArray[np.uint8], rig: Rig) -> NDArray[np.float32]:
-    """The picture's linear light (mean of the channels) on the event sensor's pixels, (h, w) float32.
-
-    0 where the frame camera sees nothing.
-    """
-    light = to_linear(rig.image.tone)[picture]
-    if light.ndim == 3:
-        light = light.mean(axis=2, dtype=np.float32)
-    return np.ascontiguousarray(image_to_event_grid(light, rig), dtype=np.float32)

@@ -22,12 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations import spikes_derived_numba, spikes_derived_torch
 from inference.representations.spikes import RADIUS, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.contrast_learner import ContrastLearner
+from inference.restorers.contrast_learner import (
+    CONTRAST_OPTIONS,
+    ContrastLearner,
+    fixed_contrast,
+    merged_options,
+)
 from inference.restorers.neural import NeuralRestorer, Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
 from inference.restorers.pictures import ColourOrder
@@ -51,7 +57,8 @@ class LdnRestorer(NeuralRestorer):
     """LDN for one rig.
 
     Options beside the shared ones:
-        contrast: of the event sensor, as for `edi`: "auto" (default), "rig", or a number.
+        contrast, contrast_on, contrast_off: of the event sensor, as for `edi`; see
+            `contrast_learner.CONTRAST_OPTIONS`.
 
     An instant is served by the nearest of the 97 ticks of an exposure, so it is off by half a tick (1/192 of
     the exposure) at most. Instants near the ends look up to ten ticks beyond them.
@@ -61,15 +68,15 @@ class LdnRestorer(NeuralRestorer):
     network = "s-sdm-ldn"
     multiple = CELL
     autocast = ("float16", "bfloat16")
-    own = ("contrast",)
+    own = CONTRAST_OPTIONS
     needs = Needs(
         margin_before_us=MARGIN_US, margin_after_us=MARGIN_US, latent=LatentTimes.ANY,
         note="blurry frame + spikes, here derived from events: an extension; any instant",
     )  # fmt: skip
 
     def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
-        self._learner: ContrastLearner | None = None
-        self._choice: Any = None
+        self._learner = ContrastLearner(rig)
+        self._choice: tuple[Any, ...] = ()
         super().__init__(rig, options, device)
 
     @property
@@ -82,13 +89,26 @@ class LdnRestorer(NeuralRestorer):
         """See `NeuralRestorer`."""
         return "bgr"
 
+    def set(self, options: dict[str, Any]) -> None:
+        """See `NeuralRestorer.set`."""
+        before = self.options
+        # A pair that the new options override must not outlive them.
+        self.options = {k: v for k, v in before.items() if k in merged_options(before, options)}
+        try:
+            super().set(options)
+        except UsageError:
+            self.options = before
+            raise
+
     def _check_own(self, options: Mapping[str, Any]) -> None:
-        ContrastLearner(self.rig, options.get("contrast", "auto"), self.name)
+        fixed_contrast(options, self.rig, self.name)
 
     def _changed(self) -> None:
-        choice = self.options.get("contrast", "auto")
-        if self._learner is None or choice != self._choice:
-            self._choice, self._learner = choice, ContrastLearner(self.rig, choice, self.name)
+        choice = tuple(self.options.get(k) for k in CONTRAST_OPTIONS)
+        if choice != self._choice:
+            self._choice = choice
+            self._learner.restart()
+        self._learner.fix(fixed_contrast(self.options, self.rig, self.name))
 
     def _infer(self, work: Work) -> Tensor:
         picture = work.pictures[work.index]
@@ -118,7 +138,6 @@ class LdnRestorer(NeuralRestorer):
         b, g, r = GRAY
         gray = (b * image[0, 0] + g * image[0, 1] + r * image[0, 2]).float()
         level = np.asarray(image_to_event_grid(gray.cpu().numpy(), rig), np.float32)
-        assert self._learner is not None
         if not self._rehearsing:
             self._learner.learn(a, work.pictures[work.index], rig)
         contrast = self._learner.contrast

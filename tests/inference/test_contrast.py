@@ -20,7 +20,7 @@ from inference.restorers.contrast import (
     golden_section,
     search,
 )
-from inference.restorers.edi import light_on_event_grid
+from inference.restorers.contrast_learner import light_on_event_grid
 from tests.inference.moving_scene import Scene, scene
 
 

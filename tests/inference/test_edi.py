@@ -10,7 +10,8 @@ from capture.packets import Events, PixelLayout
 from inference import models
 from inference.quality import psnr, reblur_residual
 from inference.restorers.base import Restored
-from inference.restorers.edi import DEFAULT_CONTRAST, LEARN_FROM, EdiRestorer
+from inference.restorers.contrast_learner import DEFAULT_CONTRAST, LEARN_FROM
+from inference.restorers.edi import EdiRestorer
 from inference.tone import Tone, encode
 from sync.exposure import AlignedExposure
 from sync.geometry import scaled_homography

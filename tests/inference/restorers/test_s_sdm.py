@@ -148,6 +148,29 @@ def test_the_contrast_is_learnt_or_given() -> None:
     assert "contrast assumed" not in fixed.restore([noise_exposure(rig, n=5)], [0.5]).flags
 
 
+def test_a_pair_of_contrasts_as_the_command_line_gives_it() -> None:
+    rig = one_grid(48, 32)
+    a = noise_exposure(rig, n=3000)
+    restorer = LdnRestorer(rig, {**SMALL, "contrast_on": 0.2, "contrast_off": 0.2}, "cpu")
+    pair = restorer.restore([a], [0.5]).images
+    np.testing.assert_array_equal(
+        pair, LdnRestorer(rig, {**SMALL, "contrast": 0.2}, "cpu").restore([a], [0.5]).images
+    )
+    with pytest.raises(UsageError, match="give both"):
+        restorer.set({"contrast_on": 0.5, "contrast_off": None})
+    np.testing.assert_array_equal(restorer.restore([a], [0.5]).images, pair)
+    restorer.set({"contrast": 0.5})  # what comes last holds
+    assert np.any(restorer.restore([a], [0.5]).images != pair)
+
+
+def test_exposures_with_lost_events_teach_nothing() -> None:
+    rig = one_grid(48, 32)
+    restorer = LdnRestorer(rig, SMALL, "cpu")
+    lost = restorer.restore([noise_exposure(rig, n=3000, complete=False)], [0.5])
+    assert "contrast assumed" in lost.flags
+    assert "contrast assumed" not in restorer.restore([noise_exposure(rig, n=3000, ordinal=1)], [0.5]).flags
+
+
 # --- published weights -----------------------------------------------------------------------------------
 
 
