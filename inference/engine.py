@@ -3,6 +3,9 @@
 Every exposure that is pushed comes out exactly once, in order: at once when the restorer needs no later
 neighbours, else `needs.frames_after` exposures later, at a gap, or at the end (`flush`). At the borders of a
 stretch without gaps the outermost exposure stands in for the neighbours that do not exist.
+
+What a restorer raises comes out of `push`, `gap` and `flush`; the exposure is then lost. `try_push`, `try_gap`
+and `try_flush` give it as a `Failed` in its exposure's place instead and go on with the next one.
 """
 
 from __future__ import annotations
@@ -10,13 +13,34 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from inference.restorers.base import LatentTimes, Restored, Restorer, check_latents
 from sync.exposure import AlignedExposure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """An exposure that the restorer failed on, and what it raised."""
+
+    exposure: AlignedExposure
+    error: Exception
+
+
+Attempt = Restored | Failed
+
+
+def sure(attempts: Sequence[Attempt]) -> list[Restored]:
+    """The restored ones, or the first failure's error raised."""
+    out: list[Restored] = []
+    for a in attempts:
+        if isinstance(a, Failed):
+            raise a.error
+        out.append(a)
+    return out
 
 
 class Engine:
@@ -65,42 +89,65 @@ class Engine:
 
         Raises:
             ValueError: an instant outside 0…1; the exposure is not taken.
+            Whatever the restorer raises.
+        """
+        return sure(self.try_push(exposure, latents))
+
+    def gap(self) -> list[Restored]:
+        """The stream was interrupted: give what waits, forget all neighbours, reset the restorer."""
+        return sure(self.try_gap())
+
+    def flush(self) -> list[Restored]:
+        """End of the stream: give what still waits for neighbours that will not come."""
+        return sure(self.try_flush())
+
+    def try_push(self, exposure: AlignedExposure, latents: Sequence[float]) -> list[Attempt]:
+        """As `push`, with failures in their places.
+
+        Raises:
+            ValueError: an instant outside 0…1; the exposure is not taken.
         """
         at = self.latents_for(latents)
-        out: list[Restored] = []
+        out: list[Attempt] = []
         if self._epoch is not None and exposure.frame.epoch != self._epoch:
-            out += self.gap()
+            out += self.try_gap()
         self._epoch = exposure.frame.epoch
         self._waiting.append((exposure, at))
         if len(self._waiting) > self.restorer.needs.frames_after:
             out.append(self._next())
         return out
 
-    def gap(self) -> list[Restored]:
-        """The stream was interrupted: give what waits, forget all neighbours, reset the restorer."""
-        out = self.flush()
+    def try_gap(self) -> list[Attempt]:
+        """As `gap`, with failures in their places."""
+        out = self.try_flush()
         self._past.clear()
         self.restorer.reset()
         return out
 
-    def flush(self) -> list[Restored]:
-        """End of the stream: give what still waits for neighbours that will not come."""
-        out: list[Restored] = []
+    def try_flush(self) -> list[Attempt]:
+        """As `flush`, with failures in their places."""
+        out: list[Attempt] = []
         while self._waiting:
             out.append(self._next())
         return out
 
-    def again(self, exposure: AlignedExposure, latents: Sequence[float]) -> Restored:
+    def give_up(self) -> list[tuple[AlignedExposure, tuple[float, ...]]]:
+        """Hand out what waits, with the instants asked for, without restoring it; another engine may."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def again(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Attempt:
         """Restore one exposure outside the stream's order, such as the held one at other instants.
 
-        It does not enter the stream and stands in for its own neighbours. Meant for restorers without state:
-        one that carries something from exposure to exposure would take this one for the next.
+        Args:
+            window: the exposure with its neighbours, as many as the restorer needs.
+            latents: the instants; replaced by the fixed ones where only they exist.
         """
         needs = self.restorer.needs
-        count = needs.frames_before + 1 + needs.frames_after
-        return self._run([exposure] * count, exposure, self.latents_for(latents))
+        return self._try(list(window), window[needs.frames_before], self.latents_for(latents))
 
-    def _next(self) -> Restored:
+    def _next(self) -> Attempt:
         exposure, latents = self._waiting.popleft()
         needs = self.restorer.needs
         before = list(self._past)[-needs.frames_before :] if needs.frames_before else []
@@ -112,7 +159,15 @@ class Engine:
             *after, *[last] * (needs.frames_after - len(after)),
         ]  # fmt: skip
         self._past.append(exposure)
-        return self._run(window, exposure, latents)
+        return self._try(window, exposure, latents)
+
+    def _try(
+        self, window: list[AlignedExposure], exposure: AlignedExposure, latents: tuple[float, ...]
+    ) -> Attempt:
+        try:
+            return self._run(window, exposure, latents)
+        except Exception as e:  # a network may fail in any way; who asked decides what becomes of it
+            return Failed(exposure, e)
 
     def _run(
         self, window: list[AlignedExposure], exposure: AlignedExposure, latents: tuple[float, ...]

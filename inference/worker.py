@@ -21,7 +21,8 @@ from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame
 from capture.ring import RingReader, RingRef, RingWriter, wait_any
-from inference.restore_stage import RestoreStage, Result
+from inference.outcomes import Result
+from inference.restore_stage import RestoreStage
 from inference.restorers.base import Restored
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure, RefusedExposure

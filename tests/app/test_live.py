@@ -17,6 +17,8 @@ from app.live import LiveSession, make_session
 from app.session import Picture, SessionStatus, WorkerStatus
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
+from inference import models
+from tests.app import failing_network
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.sample import FRAMES, sample_events, sample_frames
 
@@ -176,6 +178,36 @@ def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
     finally:
         session.stop()
     assert segments() == before
+
+
+def test_a_network_without_memory_gives_way_and_the_cameras_notice_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(models._MODELS, failing_network.NAME, failing_network.ENTRY)
+    monkeypatch.setattr("app.live.run_restore_worker", failing_network.run)
+    session = make_session("simulated:davis", failing_network.NAME, settings=ONE_SENSOR)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: any(p.network == "none" for p in watch.pictures), "frames pass through")
+        s = watch.settled()
+        shown = [p.network for p in watch.pictures if p.sharp is not None]
+        assert set(shown) == {failing_network.NAME, "none"}
+        assert s.message == "failing ran out of memory (MemoryError: 3 GB wanted); frames pass through"
+        assert s.losses["failed"] == 1
+        assert {w.name: (w.state, w.restarts) for w in s.workers} == dict.fromkeys(
+            ("events", "frames", "restore"), (CameraState.RUNNING, 0)
+        )
+        assert s.losses["camera frames"] == s.losses["ring frames"] == s.losses["ring event packets"] == 0
+        dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
+        assert s.items_in == s.items_out + dropped + s.waiting
+        failed = [p for p in watch.pictures if p.sharp is None]
+        assert [p.refusal for p in failed] in ([], ["failing failed: MemoryError: 3 GB wanted"])
+        session.select_network("edi")
+        watch.until(lambda: any(p.network == "edi" for p in watch.pictures), "EDI after it")
+        assert watch.settled().message == ""
+    finally:
+        session.stop()
 
 
 def test_edges_tell_the_exposures_of_two_cameras() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capture.packets import Events
-from inference.engine import Engine
+from inference.engine import Engine, Failed
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.passthrough import PassThrough
 from sync.exposure import AlignedExposure
@@ -122,10 +122,66 @@ def test_again_leaves_the_stream_alone() -> None:
     restorer = Recorder(before=1, after=1)
     engine = Engine(restorer)
     engine.push(numbered(0), [0.5])
-    got = engine.again(numbered(9), [0.2, 0.8])
-    assert got.latents == (0.2, 0.8)
-    assert restorer.windows == [[9, 9, 9]]
+    got = engine.again([numbered(8), numbered(9), numbered(10)], [0.2, 0.8])
+    assert isinstance(got, Restored)
+    assert (got.ordinal, got.latents) == (9, (0.2, 0.8))
+    assert restorer.windows == [[8, 9, 10]]
     assert [r.ordinal for r in engine.push(numbered(1), [0.5])] == [0]
+
+
+class Fragile(Recorder):
+    """Fails on some ordinals."""
+
+    def __init__(self, fails: set[int], **more: Any) -> None:
+        super().__init__(**more)
+        self.fails = fails
+
+    def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
+        if window[self.needs.frames_before].ordinal in self.fails:
+            raise RuntimeError("no memory")
+        return super().restore(window, latents)
+
+
+def outcomes(attempts: Sequence[Restored | Failed]) -> list[tuple[str, int]]:
+    return [
+        ("failed", a.exposure.ordinal) if isinstance(a, Failed) else ("restored", a.ordinal) for a in attempts
+    ]
+
+
+def test_a_failure_stands_in_its_own_exposures_place() -> None:
+    engine = Engine(Fragile({0, 3}, after=2))
+    got = [a for k in range(6) for a in engine.try_push(numbered(k), [0.5])]
+    got += engine.try_flush()
+    assert outcomes(got) == [
+        ("failed", 0), ("restored", 1), ("restored", 2), ("failed", 3), ("restored", 4), ("restored", 5),
+    ]  # fmt: skip
+    error = got[0].error if isinstance(got[0], Failed) else None
+    assert isinstance(error, RuntimeError)
+
+
+def test_a_gap_after_failures_still_resets() -> None:
+    restorer = Fragile({0, 1}, after=2)
+    engine = Engine(restorer)
+    engine.push(numbered(0), [0.5])
+    engine.push(numbered(1), [0.5])
+    assert outcomes(engine.try_gap()) == [("failed", 0), ("failed", 1)]
+    assert restorer.resets == 1
+    assert engine.waiting == 0
+
+
+def test_unguarded_a_failure_is_raised() -> None:
+    engine = Engine(Fragile({0}))
+    with pytest.raises(RuntimeError, match="no memory"):
+        engine.push(numbered(0), [0.5])
+    assert [r.ordinal for r in engine.push(numbered(1), [0.5])] == [1]
+
+
+def test_what_waits_can_be_taken_away_with_its_instants() -> None:
+    engine = Engine(Recorder(after=2))
+    engine.push(numbered(0), [0.25])
+    engine.push(numbered(1), [0.5])
+    assert [(e.ordinal, at) for e, at in engine.give_up()] == [(0, (0.25,)), (1, (0.5,))]
+    assert engine.flush() == []
 
 
 def test_warm_up_once_per_size() -> None:

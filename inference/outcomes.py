@@ -1,0 +1,69 @@
+"""What becomes of an exposure: the result that goes on to a viewer or a file, and the counts of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from capture.errors import HalfmirrorError
+from inference.restorers.base import Restored
+from sync.exposure import AlignedExposure, RefusedExposure
+
+Outcome = AlignedExposure | RefusedExposure
+
+LONGEST_LINE = 160
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """An outcome of the synchroniser with the host time at which its exposure ended.
+
+    The host time is worked out on the thread that feeds the synchroniser, which alone touches its clocks.
+    """
+
+    outcome: Outcome
+    end_host_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One exposure's outcome, on its way to a viewer or a file.
+
+    Attributes:
+        exposure: the exposure, restored or refused.
+        restored: the sharp pictures, None when refused or failed.
+        failure: one line when restoring failed.
+        exposure_end_host_ns: `time.monotonic_ns` at which the exposure ended as best known, 0 unknown.
+        held: answers a request on the held exposure.
+        request: number of that request.
+    """
+
+    exposure: Outcome
+    restored: Restored | None
+    failure: str
+    exposure_end_host_ns: int
+    held: bool = False
+    request: int = 0
+
+
+@dataclass(slots=True)
+class StageCounters:
+    """Every exposure accounted for: `exposures_in = restored + refused + failed + superseded + waiting`.
+
+    `waiting` counts those in the queue, and those that a network with a lag still owes.
+    """
+
+    exposures_in: int = 0
+    restored: int = 0
+    refused: int = 0
+    failed: int = 0
+    superseded: int = 0
+    waiting: int = 0
+    refused_by: dict[str, int] = field(default_factory=dict)
+
+
+def line_of(e: BaseException) -> str:
+    """An error in one line of bounded length; its class is named unless the message is our own."""
+    text = str(e).strip().splitlines()
+    first = text[0] if text else ""
+    line = first if isinstance(e, HalfmirrorError) else f"{type(e).__name__}: {first}".removesuffix(": ")
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"

@@ -1,0 +1,158 @@
+"""Which network restores: the next one is made ready beside the one that runs; one that fails gives way.
+
+A network fails for good when it runs out of memory, or when it fails `FAILURES_BEFORE_FALLBACK` times in a row.
+Then frames pass through unchanged and the reason is said until another network is chosen.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from inference import models
+from inference.engine import Engine
+from inference.outcomes import line_of
+from sync.rig import Rig
+
+FAILURES_BEFORE_FALLBACK = 3
+PASS_THROUGH = "none"
+
+
+class NetworkSwitch:
+    """The engine that runs, and the one that will.
+
+    `select` may be called from any thread; all else is for the restoring thread, or under its lock.
+
+    Args:
+        rig: the rig.
+        network: name of the first one, which is made here.
+        options: its own. Another network begins with its defaults, and finds its own options again when it is
+            chosen once more.
+        device: "auto", "cpu", "cuda".
+        lock: held while what is shared changes; notified when a network is ready.
+
+    Attributes:
+        network: that runs.
+        engine: of it.
+        loading: name of the one that is being made, "" for none.
+        message: one line, while something went wrong.
+
+    Raises:
+        UsageError: unknown network or option.
+    """
+
+    def __init__(
+        self, rig: Rig, network: str, options: Mapping[str, Any], device: str, lock: threading.Condition
+    ) -> None:
+        self._rig, self._device, self._lock = rig, device, lock
+        self._options: dict[str, dict[str, Any]] = {network: dict(options)}
+        self.network = self._wanted = network
+        self.loading = self.message = ""
+        self._failures = 0
+        self._ready: tuple[str, Engine] | None = None
+        self.engine = self._make(network)
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """Events that the running network wants before and after an exposure, µs."""
+        needs = self.engine.restorer.needs
+        return needs.margin_before_us, needs.margin_after_us
+
+    def _make(self, network: str) -> Engine:
+        restorer = models.create(network, self._rig, self._options.get(network), self._device)
+        engine = Engine(restorer)
+        engine.prepare(self._rig.image.width, self._rig.image.height)
+        return engine
+
+    # -- another network -------------------------------------------------------------------------------------
+
+    def set(self, options: Mapping[str, Any]) -> None:
+        """Change options of the running network.
+
+        Raises:
+            UsageError: it does not know one of them.
+        """
+        self.engine.set(dict(options))
+        self._options.setdefault(self.network, {}).update(options)
+
+    def select(self, network: str) -> None:
+        """Make another network ready, in the background; the last one that was chosen wins.
+
+        Raises:
+            UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
+        """
+        models.check(network, self._options.get(network))
+        self._wanted = network
+        threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
+
+    def _load(self, network: str) -> None:
+        self.loading = network
+        try:
+            engine = self._make(network)
+        except Exception as e:  # whatever a network's loading raises must leave the old one running
+            if self._wanted == network:
+                self._wanted = self.network
+                self.message = f"network {network} could not be loaded: {line_of(e)}; {self.network} goes on"
+            return
+        finally:
+            if self.loading == network:
+                self.loading = ""
+        with self._lock:
+            if self._wanted != network:
+                return  # another one was chosen while this one loaded, whichever of them is quicker
+            self.message = ""
+            self._ready = (network, engine)
+            self._lock.notify_all()
+
+    @property
+    def ready(self) -> bool:
+        """Another network waits to take over."""
+        return self._ready is not None
+
+    def take_over(self) -> None:
+        """The one that is ready runs from now on."""
+        if self._ready is not None:
+            (self.network, self.engine), self._ready = self._ready, None
+            self._failures = 0
+
+    # -- failures --------------------------------------------------------------------------------------------
+
+    def succeeded(self) -> None:
+        """The running network has restored an exposure."""
+        self._failures = 0
+
+    def failed(self, error: Exception) -> bool:
+        """The running network has failed on an exposure; True when it has to give way."""
+        self._failures += 1
+        enough = out_of_memory(error) or self._failures >= FAILURES_BEFORE_FALLBACK
+        return enough and self.network != PASS_THROUGH
+
+    def give_way(self, error: Exception) -> None:
+        """Frames pass through from now on, and the message says why. Memory is given back."""
+        how = "ran out of memory" if out_of_memory(error) else "failed"
+        self.message = f"{self.network} {how} ({line_of(error)}); frames pass through"
+        self.network, self._failures = PASS_THROUGH, 0
+        self.engine = Engine(models.create(PASS_THROUGH, self._rig, None, "cpu"))
+        # What the error's frames hold on to would keep the memory.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        _give_memory_back()
+
+
+def out_of_memory(e: BaseException) -> bool:
+    """Whether an error says that memory is short: Python's, numpy's, or torch's on a GPU or a CPU."""
+    if isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError":
+        return True
+    # torch has no class of its own for the CPU: "DefaultCPUAllocator: can't allocate memory".
+    return isinstance(e, RuntimeError) and any(
+        words in str(e) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _give_memory_back() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")  # never imported for this: EDI runs without
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,221 @@
+"""Networks exchanged while the stream runs, and what happens when one fails."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from capture.errors import UsageError
+from inference.outcomes import Result
+from inference.restorers.base import Needs
+from inference.switching import out_of_memory
+from tests.inference.stage.toys import Make, Slow, adds_up, feed, until, with_needs
+
+
+def test_a_failing_network_gives_way_to_pass_through_and_says_so(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    slow.gate.set()
+    slow.failures = 3
+    stage = make("slow", every_item=True)
+    for k in range(5):
+        feed(stage, [k])
+        until(lambda n=k: len(results) == n + 1, "an outcome")  # type: ignore[misc]
+    assert [r.failure for r in results[:3]] == ["slow failed: RuntimeError: no kernel image"] * 3
+    assert [r.restored.network for r in results[3:] if r.restored] == ["none", "none"]
+    assert "frames pass through" in stage.status()["message"]
+    assert stage.status()["stage"]["failed"] == 3
+    assert adds_up(stage)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "slow ran out of memory (MemoryError); frames pass through"),
+        (MemoryError("2 GB"), "slow ran out of memory (MemoryError: 2 GB); frames pass through"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "slow ran out of memory (OutOfMemoryError: CUDA"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            "slow ran out of memory (RuntimeError: [enforce fail",
+        ),
+    ],
+)  # fmt: skip
+def test_without_memory_frames_pass_through_at_once(
+    make: Make, slow: type[Slow], results: list[Result], error: Exception, says: str
+) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 99, error
+    stage = make("slow", every_item=True)
+    feed(stage, range(4))
+    until(lambda: len(results) == 4, "four outcomes")
+    assert results[0].restored is None
+    assert results[0].failure.startswith("slow failed: ")
+    assert [r.restored.network for r in results[1:] if r.restored] == ["none"] * 3
+    assert stage.status()["message"].startswith(says)
+    assert stage.status()["sync"]["frames_in"] == 4, "what comes in is untouched"
+    assert stage.status()["stage"]["failed"] == 1
+    assert adds_up(stage)
+
+
+def test_torch_without_memory_on_the_cpu_is_known_by_what_it_really_says() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert out_of_memory(caught.value)
+    assert not out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_after_a_fall_back_another_choice_clears_the_message(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 1, MemoryError()
+    stage = make("slow", every_item=True)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "the second try")
+    feed(stage, [1])
+    until(lambda: len(results) == 2, "a picture")
+    assert results[1].restored is not None
+    assert results[1].restored.network == "slow"
+    assert stage.status()["message"] == ""
+
+
+def test_what_a_failing_network_still_owes_passes_through(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    with_needs(monkeypatch, Needs(frames_after=2), MemoryError("3 GB wanted"))
+    stage = make("slow", every_item=True)
+    feed(stage, [0, 1])
+    until(lambda: stage.status()["stage"]["waiting"] == 2, "two that wait for later neighbours")
+    assert adds_up(stage)
+    feed(stage, [2, 3])
+    until(lambda: len(results) == 4, "four outcomes")
+    assert [(r.exposure.ordinal, bool(r.failure)) for r in results] == [
+        (0, True),
+        (1, False),
+        (2, False),
+        (3, False),
+    ]
+    assert adds_up(stage)
+
+
+def test_failures_at_the_end_of_a_stream_are_counted(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    with_needs(monkeypatch, Needs(frames_after=2), ValueError("odd"))
+    stage = make("slow", every_item=True)
+    feed(stage, [0, 1])
+    stage.end()
+    until(lambda: len(results) == 2, "two outcomes")
+    assert [r.failure for r in results] == ["slow failed: ValueError: odd"] * 2
+    assert stage.status()["stage"]["failed"] == 2
+    assert adds_up(stage)
+
+
+def test_options_come_back_with_their_network(make: Make, results: list[Result]) -> None:
+    stage = make("edi", every_item=True, options={"contrast": 0.31})
+    stage.select("none")
+    until(lambda: stage.network == "none", "the switch")
+    stage.select("edi")
+    until(lambda: stage.network == "edi", "back again")
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "a picture")
+    assert results[0].restored is not None
+    assert results[0].restored.figures["contrast_on"] == 0.31
+
+
+def test_a_network_is_warmed_up_before_it_takes_over_and_not_again(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(Slow, "prepare", lambda *_: threads.append(threading.current_thread().name))
+    slow.gate.set()
+    stage = make("none", every_item=True)
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "the switch")
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 2, "two pictures")
+    assert threads == ["load"]
+
+
+def test_one_failure_is_not_the_end_of_a_network(make: Make, slow: type[Slow], results: list[Result]) -> None:
+    slow.gate.set()
+    slow.failures = 1
+    stage = make("slow", every_item=True)
+    for k in range(3):
+        feed(stage, [k])
+    until(lambda: len(results) == 3, "three outcomes")
+    assert stage.network == "slow"
+    assert results[2].restored is not None
+
+
+def test_switching_keeps_the_old_network_until_the_new_one_is_ready(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = threading.Event()
+    slow.gate.set()
+
+    def prepare(self: Slow, width: int, height: int) -> None:
+        assert ready.wait(20)
+
+    stage = make("none", every_item=True)
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    stage.select("slow")
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "the old one goes on")
+    assert results[0].restored is not None
+    assert results[0].restored.network == "none"
+    assert stage.status()["loading"] == "slow"
+    ready.set()
+    until(lambda: stage.network == "slow", "the switch")
+    feed(stage, [1])
+    until(lambda: len(results) == 2, "the new one")
+    assert results[1].restored is not None
+    assert results[1].restored.network == "slow"
+
+
+def test_the_network_chosen_last_wins_however_long_each_takes(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def prepare(self: Slow, width: int, height: int) -> None:
+        assert ready.wait(20)
+        done.set()
+
+    stage = make("edi", every_item=True)
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    stage.select("slow")
+    stage.select("none")
+    until(lambda: stage.network == "none", "the quicker one, chosen last")
+    ready.set()
+    assert done.wait(20)
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 2, "two pictures")
+    assert stage.network == "none"
+    assert stage.status()["loading"] == ""
+
+
+def test_a_network_that_cannot_be_loaded_leaves_the_old_one(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make("none", every_item=True)
+    with pytest.raises(UsageError, match=r"unknown network 'magic'; known: .*edi"):
+        stage.select("magic")
+
+    def broken(self: Slow, width: int, height: int) -> None:
+        raise MemoryError("3 GB wanted")
+
+    monkeypatch.setattr(Slow, "prepare", broken)
+    stage.select("slow")
+    until(lambda: bool(stage.status()["message"]), "the reason")
+    assert stage.status()["message"] == (
+        "network slow could not be loaded: MemoryError: 3 GB wanted; none goes on"
+    )
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "the old one goes on")
