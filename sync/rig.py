@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from capture.errors import UsageError
 from capture.registry import RigFacts
+from capture.validation import first_error
 
 VERSION = 1
 
@@ -183,7 +183,7 @@ class Rig(_Strict):
         try:
             return cls.model_validate(data)
         except ValidationError as e:
-            raise UsageError(f"rig file {path}: {_first_error(e)}") from e
+            raise UsageError(f"rig file {path}: {first_error(e, cls)}") from e
 
     def save(self, path: Path) -> None:
         """Write as TOML, whole or not at all."""
@@ -195,27 +195,3 @@ class Rig(_Strict):
             raise UsageError(f"rig file {path} cannot be written ({e})") from e
         finally:
             tmp.unlink(missing_ok=True)
-
-
-def _first_error(e: ValidationError) -> str:
-    """One line for the first of pydantic's findings, with the likely key where one looks misspelt."""
-    # A misspelt key gives two findings, the unknown one and the missing one; the first says more.
-    first = min(e.errors(), key=lambda f: f["type"] != "extra_forbidden")
-    key = ".".join(str(k) for k in first["loc"]) or "the file"
-    if first["type"] == "extra_forbidden":
-        *parents, wrong = [str(k) for k in first["loc"]]
-        known = _keys(parents)
-        near = difflib.get_close_matches(wrong, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key '{key}'; {hint}"
-    if first["type"] == "missing":
-        return f"key '{key}' is missing"
-    return f"key '{key}': {first['msg']}"
-
-
-def _keys(parents: list[str]) -> list[str]:
-    """Names of the keys that may stand in a table of the file."""
-    model: Any = Rig
-    for name in parents:
-        model = model.model_fields[name].annotation
-    return list(model.model_fields)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,28 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip(f"real recordings are not at {data}; set HALFMIRROR_SHARED to the folder that holds data/")
     return data
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 kB: a small tmpfs when this user may mount one, else a limit on file size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300000", "tmpfs", str(folder)],
+            capture_output=True, check=False,
+        ).returncode
+        == 0
+    )  # fmt: skip
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    print("a tmpfs of its own" if mounted else "RLIMIT_FSIZE in place of a full disk (mount not allowed)")
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -140,6 +140,17 @@ def positive_seconds(value: float, option: str = "--seconds") -> float:
     return value
 
 
+def positive_minutes(value: float, option: str = "--max-minutes") -> float:
+    """A length of time in minutes, at most 100 days.
+
+    Raises:
+        UsageError: not a positive, finite number, or more than that.
+    """
+    if not (math.isfinite(value) and 0 < value <= 144_000):
+        raise UsageError(f"{option} {value:g} is out of range; give more than 0 and at most 144000")
+    return value
+
+
 def _number(word: str, option: str) -> float:
     try:
         value = float(word)

@@ -1,10 +1,7 @@
-"""A disk that is really full: a small tmpfs when this user may mount one, else a limit on file size."""
+"""Output on a disk that is really full."""
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,29 +11,6 @@ import pytest
 from app.output.atomic import OutputError, staged_file, staged_folder
 from app.output.mp4 import Mp4Writer
 from app.output.png import PngSequence, Stamp
-
-SIZE = 300_000
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = os.geteuid() == 0 and (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)],
-            capture_output=True, check=False,
-        ).returncode
-        == 0
-    )  # fmt: skip
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    print("a tmpfs of its own" if mounted else "RLIMIT_FSIZE in place of a full disk (mount not allowed)")
-    if not mounted:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
-    yield folder
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def pictures(n: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,128 @@
+"""`halfmirror train`: train a network after a recipe."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import console
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
+EXAMPLE = "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first"
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A built-in recipe, a TOML file, or the folder of a run."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run (runs/NAME-TIME)."),
+    ] = None,
+    photos: Annotated[
+        str | None, typer.Option("--photos", help="Photos of synthetic data: a folder, or package:NAME.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="PATH", help="A recording; may come several times.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="WEIGHTS", help="First weights from a file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", help="Length of the whole run; the schedule is completed in it."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Processes on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines (start it on each).")] = 1,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, e.g. run.batch=4."),
+    ] = None,
+) -> int:
+    """Train a network after a recipe, into a folder with weights, figures and previews.
+
+    Ctrl+C finishes the step, saves the state and leaves; the same command with --resume goes on. The folder
+    holds recipe.toml, run.json, metrics.jsonl, tensorboard/, previews/, weights.safetensors (averaged) and
+    state.pt. Under torchrun every process trains its part.
+    """
+    _require_packages()
+    from training import recipe as recipes
+
+    overrides = _overrides(photos, data, set_ or [])
+    chosen = recipes.load(recipe, overrides)
+    folder = _folder(recipe, chosen, output, resume, devices * nodes)
+    if max_minutes is not None:
+        from app.cli.arguments import positive_minutes
+
+        positive_minutes(max_minutes)
+    from training.engine import Request
+    from training.engine import train as run
+
+    outcome = run(
+        Request(
+            recipe=chosen, folder=folder, resume=resume, init=init, max_minutes=max_minutes, device=device,
+            devices=devices, nodes=nodes,
+        )
+    )  # fmt: skip
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+        _report(outcome)
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _report(outcome: Any) -> None:
+    where = f"step {outcome.step}, {outcome.elapsed_s / 60:.1f} min"
+    if not outcome.complete:
+        console.say(f"stopped at {where}; go on with: halfmirror train {outcome.folder} --resume")
+        return
+    figures = [f"{n.removeprefix('val/')} {v:.4g}" for n, v in outcome.figures.items() if n.startswith("val/")]
+    console.say(f"complete at {where}" + (f": {', '.join(figures)}" if figures else ""))
+    console.out().print(str(outcome.folder / "weights.safetensors"), markup=False, soft_wrap=True)
+
+
+def _require_packages() -> None:
+    from capture.errors import UsageError
+
+    missing = [n for n in ("pytorch_lightning", "tensorboardX") if importlib.util.find_spec(n) is None]
+    if missing:
+        raise UsageError(
+            f"training needs packages that are not installed ({', '.join(missing)}): "
+            "pip install 'halfmirror[train]'"
+        )
+
+
+def _overrides(photos: str | None, data: list[str] | None, given: list[str]) -> dict[str, Any]:
+    from capture.errors import UsageError
+    from training.recipe import override
+
+    if photos is not None and data:
+        raise UsageError("give either --photos (synthetic data) or --data (recordings), not both")
+    out: dict[str, Any] = {}
+    if photos is not None:
+        out |= {"data.kind": "synthetic", "data.photos": photos}
+    if data:
+        out |= {"data.kind": "recorded", "data.recordings": data}
+    return out | dict(override(text) for text in given)
+
+
+def _folder(source: str, recipe: Recipe, output: Path | None, resume: bool, processes: int) -> Path:
+    from capture.errors import UsageError
+
+    if output is not None:
+        return output
+    if resume:
+        if Path(source).is_dir():
+            return Path(source)
+        raise UsageError("--resume needs the folder of the run: halfmirror train RUNDIR --resume, or -o RUNDIR")
+    if processes > 1 or "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("several processes share one folder: name it with -o RUNDIR")
+    return Path("runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,1 @@
+"""What happens around the steps: schedule, averaging, states, logs, previews, progress."""

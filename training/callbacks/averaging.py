@@ -1,0 +1,47 @@
+"""The moving average of the weights: Lightning's, with a decay that grows at the start of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from training.module import TrainingModule
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average, validated and kept in place of the weights themselves.
+
+    Step n (0, 1, …) uses the decay min(decay, (1 + n) / (10 + n)): a constant one would carry the random first
+    weights through the first 1 / (1 - decay) steps and more.
+
+    Args:
+        decay: of a long run, 0 … 1; 0: the average is the newest weights.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+        self.decay = decay
+        self._step = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take in the newest weights."""
+        self._step = trainer.global_step - 1
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def entries(self) -> Mapping[str, Tensor]:
+        """The averaged network's state dict, under its own names."""
+        assert self._average_model is not None
+        copy = cast(TrainingModule, self._average_model.module)
+        return copy.network.state_dict()
+
+    def _average(self, average: Sequence[Tensor], newest: Sequence[Tensor], count: Any) -> None:
+        decay = min(self.decay, (1 + self._step) / (10 + self._step))
+        take_in: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        take_in(average, newest, count)

@@ -1,0 +1,146 @@
+"""The loader: worker processes that make samples, and how long the trainer waited for them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from capture.errors import HalfmirrorError
+from training.errors import TrainingError
+
+_MOST_WORKERS = 16
+
+
+def worker_count(wanted: int | None, processes: int = 1) -> int:
+    """Workers of one process: as wanted, else what `processes` trainers leave of this machine's cores."""
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_WORKERS, (cores - processes) // processes))
+
+
+class WaitingTime:
+    """Seconds that `next` took since they were last asked for."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a wait."""
+        self._seconds += seconds
+
+    def take(self) -> float:
+        """The seconds, and begin anew."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
+class TimedLoader(DataLoader[Any]):
+    """A DataLoader over lists of indices that counts how long its user waits.
+
+    Args:
+        data: map-style; see `training.task.TrainingData`.
+        batches: lists of indices, in order.
+        workers: processes; 0: samples are made where they are used.
+        prefetch: batches that each worker keeps ready.
+        pin: into page-locked memory, for a GPU.
+        waiting: where waits are counted.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        batches: Iterable[list[int]],
+        *,
+        workers: int = 0,
+        prefetch: int = 2,
+        pin: bool = False,
+        waiting: WaitingTime | None = None,
+    ) -> None:
+        self.waiting = waiting
+        super().__init__(
+            cast("Dataset[Any]", _Speaking(data)), batch_sampler=cast(Any, batches), num_workers=workers,
+            collate_fn=collate, pin_memory=pin, prefetch_factor=prefetch if workers else None,
+            persistent_workers=workers > 0, worker_init_fn=quiet_worker,
+            multiprocessing_context=_workers_context() if workers else None,
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with _interrupt_ignored():
+            inner = super().__iter__()
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(inner)
+            except StopIteration:
+                return
+            if self.waiting is not None:
+                self.waiting.add(time.perf_counter() - began)
+            if isinstance(batch, _Fault):
+                raise TrainingError(batch.text)
+            yield batch
+
+
+def _workers_context() -> Any:
+    """Forks of a clean process that has PyTorch loaded, once, for all workers.
+
+    A fork of the trainer itself would copy the locks of its threads as they happen to be.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+class _Fault:
+    """An error with a message for a person, on its way out of a worker."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class _Speaking:
+    """Samples of a data set; its own errors as a value, since PyTorch would put a traceback into their text."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        try:
+            if hasattr(self._data, "__getitems__"):
+                return self._data.__getitems__(indices)
+            return [self._data[i] for i in indices]
+        except HalfmirrorError as error:
+            return _Fault(str(error))
+
+
+def collate(samples: Any) -> Any:
+    """Samples → a batch; what a data set made as a batch itself stays as it is."""
+    return default_collate(samples) if isinstance(samples, list) else samples
+
+
+def quiet_worker(_: int) -> None:
+    """In a worker: Ctrl+C is the trainer's business, and one thread is what it gets."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def _interrupt_ignored() -> Iterator[None]:
+    """Processes started meanwhile are born ignoring Ctrl+C, which a terminal sends to the whole group."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

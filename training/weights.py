@@ -1,0 +1,65 @@
+"""First weights from a file: checked to the last entry before they are taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.weights import read_weights
+from inference.weights_limits import WeightsError
+from training.recipe import NetworkEntry
+from training.run import WEIGHTS_VERSION
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def initialise(network: nn.Module, file: Path, entry: NetworkEntry) -> None:
+    """Load a file of weights into a network.
+
+    Args:
+        network: takes the values.
+        file: .safetensors of a run, or any file that `inference.weights` reads (a published checkpoint).
+        entry: the recipe's name and options of the network, for the file's own statement to be held against.
+
+    Raises:
+        UsageError: no such file.
+        WeightsError: one line with the reason: another version, network or options, entries that
+            are missing, unknown or of another shape, values that are not finite.
+    """
+    found = read_weights(file)
+    if fault := _stated(found.metadata or {}, entry) or _fault(network, found.entries):
+        raise WeightsError(f"{file} is refused: {fault}")
+    network.load_state_dict(found.entries, strict=True)
+
+
+def _stated(metadata: Mapping[str, str], entry: NetworkEntry) -> str:
+    version = metadata.get("halfmirror.weights", WEIGHTS_VERSION)
+    if version != WEIGHTS_VERSION:
+        return f"its weights are of version {version[:20]!r}; this program reads version {WEIGHTS_VERSION}"
+    name = metadata.get("halfmirror.network", entry.name)
+    if name != entry.name:
+        return f"these are weights of {name[:40]!r}, and {entry.name!r} is to be trained"
+    options = metadata.get("halfmirror.options")
+    if options is not None and options != (wanted := json.dumps(entry.options, sort_keys=True)):
+        return f"it was trained with the network options {options[:200]}, and the recipe has {wanted}"
+    return ""
+
+
+def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:
+    own = network.state_dict()
+    missing = [n for n in own if n not in entries]
+    unknown = [n for n in entries if n not in own]
+    other = [n for n in own if n in entries and own[n].shape != entries[n].shape]
+    broken = [n for n, t in entries.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    parts = [
+        f"{len(names)} entries {what} (such as {names[0][:80]})"
+        for names, what in (
+            (missing, "are missing"), (unknown, "are unknown"), (other, "have another shape"),
+            (broken, "hold NaN or infinite values"),
+        )
+        if names
+    ]  # fmt: skip
+    return ", ".join(parts)
