@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import console
+from app.cli.progress import bar
 
 if TYPE_CHECKING:
     from inference.cards import Card, Evaluation
@@ -106,7 +106,7 @@ def add(
     """Check a file of weights to the last entry and install it. Nothing in the file is run."""
     from inference import store
 
-    with _bar() as progress:
+    with bar() as progress:
         found, notes = store.add(
             name, file, overwrite=overwrite, representation=representation, channel_order=channel_order,
             trained_on=trained_on, progress=progress,
@@ -130,7 +130,7 @@ def verify(
 
     failed = False
     names = [name] if name else [n for n in NAMES if store.path_of(n).exists()]
-    with _bar() as progress:
+    with bar() as progress:
         for i, network in enumerate(names):
             progress(network, i / len(names))
             try:
@@ -170,7 +170,7 @@ def convert(
     from inference.weights import read_weights
     from inference.weights_fit import identify
 
-    with _bar() as progress:
+    with bar() as progress:
         progress("reading", 0.0)
         found = read_weights(file)
         progress("writing", 0.0)
@@ -238,29 +238,3 @@ def _json(value: Any) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=2))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on stderr, which appears when the work has taken two seconds."""
-    import threading
-
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    terminal = console.err()
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=terminal, transient=True,
-        disable=not terminal.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=None, visible=False)
-        # By a clock of its own, since one step may take all the time.
-        late = threading.Timer(2.0, lambda: bar.update(task, visible=True))
-        late.daemon = True
-        late.start()
-        try:
-            # Without a share the bar only moves to and fro.
-            yield lambda step, share: bar.update(
-                task, description=step, completed=share, total=1.0 if share else None
-            )
-        finally:
-            late.cancel()
