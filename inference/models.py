@@ -54,6 +54,10 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
         ModelChoice("edi", "blurry frame + events", "none needed (physical model)"),
         _lazily("edi", "EdiRestorer"),
     ),
+    "glint": (
+        ModelChoice("glint", "blurry frame + events", "shipped (ours)"),
+        _lazily("glint", "GlintRestorer"),
+    ),
     "none": (
         ModelChoice("none", "blurry frame", "none needed (passes the frame through)"),
         _lazily("passthrough", "PassThrough"),
@@ -84,7 +88,7 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
     ),
 }
 # Those with a card, see `inference.store`.
-_WITH_WEIGHTS = frozenset({"efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
+_WITH_WEIGHTS = frozenset({"glint", "efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
 
 
 def register(name: str, factory: Factory) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VARIABLE = "HALFMIRROR_MODELS"
+SHIPPED = Path(__file__).parent / "shipped"
+"""Weights that come with the program; the user's own of the same network come first."""
 _CARD = "halfmirror.card"
 _SUFFIX = ".safetensors"
 
@@ -52,13 +54,33 @@ def folder() -> Path:
     return Path(platformdirs.user_data_dir("halfmirror", appauthor=False)) / "models"
 
 
-def path_of(network: str) -> Path:
-    """The file of a network's weights, there or not.
+def own_path(network: str) -> Path:
+    """Where the user's weights of a network lie, there or not.
 
     Raises:
         UsageError: unknown network.
     """
     return folder() / f"{card(network).network}{_SUFFIX}"
+
+
+def path_of(network: str) -> Path:
+    """The file of a network's weights: the user's own; else the shipped one; else where the own would lie.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    own = own_path(network)
+    shipped = SHIPPED / own.name
+    return shipped if not own.exists() and shipped.exists() else own
+
+
+def is_shipped(network: str) -> bool:
+    """Whether the weights in use came with the program.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    return path_of(network).parent == SHIPPED
 
 
 def installed(network: str) -> Card | None:
@@ -153,7 +175,7 @@ def add(
     base = card(network)
     _check("representation", representation, get_args(Representation))
     _check("channel order", channel_order, get_args(ChannelOrder))
-    target = path_of(network)
+    target = own_path(network)
     if target.exists() and not overwrite:
         raise UsageError(f"{network} has weights already ({target}); replace them with --overwrite")
     digest = file_digest(file, lambda share: progress("checksum", share))

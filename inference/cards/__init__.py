@@ -14,9 +14,9 @@ from capture.errors import UsageError
 ChannelOrder = Literal["rgb", "bgr", "gray"]
 Recognised = Literal["checksum", "name", ""]
 # What stands beside the picture, or in its place, at a network's input; see `inference.representations`.
-Representation = Literal["scer", "voxel", "eger", "event-counts", "spikes", "none"]
+Representation = Literal["scer", "voxel", "eger", "event-counts", "spikes", "none", "edi-stack"]
 
-NAMES = ("efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr")
+NAMES = ("glint", "efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr")
 
 
 class _Table(BaseModel):

@@ -1,4 +1,4 @@
-"""Modules of the networks, one file each, with the published entry names."""
+"""Modules of the networks, one file each; those of published systems with the published entry names."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),
     "s-sdm-edsr": ("s_sdm_edsr", "EDSR", {}),
+    "glint": ("glint", "Glint", {}),
 }
 
 

@@ -351,7 +351,7 @@ def test_awkward_events(panned: Scene) -> None:
 
 @pytest.mark.parametrize("latents", [(), (-0.01,), (1.01,), (0.5, float("nan"))])
 def test_instants_outside_are_refused(panned: Scene, latents: tuple[float, ...]) -> None:
-    for name in models.names()[:2]:
+    for name in ("edi", "none"):
         with pytest.raises(ValueError, match="latent time"):
             models.create(name, panned.exposure.rig).restore([panned.exposure], latents)
 

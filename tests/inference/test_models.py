@@ -64,7 +64,7 @@ def test_a_registered_restorer_with_weights_is_usable(
 
 
 def test_an_unknown_network_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown network 'edy'.*edi, none"):
+    with pytest.raises(UsageError, match=r"unknown network 'edy'.*edi, glint, none"):
         models.create("edy", RIG)
 
 

@@ -72,8 +72,8 @@ def test_cards_are_whole() -> None:
         assert about.origin is None
         assert bool(about.published) == about.published_at.startswith("https://")
         networks.build(name, **about.options)
-    with pytest.raises(UsageError, match=r"'glint'.*efnet"):
-        card("glint")
+    with pytest.raises(UsageError, match=r"'squint'.*efnet"):
+        card("squint")
 
 
 def test_without_weights_the_command_and_the_address_are_named() -> None:

@@ -1,0 +1,139 @@
+"""glint: Halfmirror's own network, a small residual U-Net on top of the event-based double integral.
+
+Input is the blurred frame as stored and the EDI stack of an instant (`inference.representations.edi_stack`):
+the double integral's log ratios at four contrasts and the events counted around the instant. The camera's
+contrast and tone curve are not known; the network finds from the frame and the events together how far which
+ratio is to be followed, pixel by pixel, and mends what the integral leaves: noise, clipped light, ghosts.
+
+Two bodies (full resolution; half resolution, where the frame's 2×2 pixels become channels) and two forms of the
+output can be built; `docs/glint.md` compares them and says which one the shipped weights have.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inference.networks.blocks import require_multiple
+from inference.representations.edi_stack import CHANNELS, CONTRASTS
+
+Body = Literal["full", "half"]
+Output = Literal["residual", "ratio"]
+
+# Of the four contrasts, the one that a residual is added to: the middle of what sensors have.
+_BASE = CONTRASTS.index(0.2)
+# A log ratio beyond this is a hot pixel, not light: exp(3) is a factor of 20.
+_RATIO_LIMIT = 3.0
+
+
+class _Block(nn.Module):
+    """x + conv(relu(conv(x))), 3×3, shape kept."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        # Begins as the identity, so that a deep body trains from the first step on.
+        _zero(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
+        return out
+
+
+def _zero(layer: nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_Block(width) for _ in range(count)))
+
+
+class Glint(nn.Module):
+    """Blurred frame + EDI stack → sharp picture at the stack's instant.
+
+    Args:
+        widths: channels of the three levels; each level halves the one before.
+        blocks: residual blocks at the three levels on the way down (the third: at the bottom) and, the last
+            two, at the second and the first level on the way up.
+        body: "half": the first level lies at half resolution, a pixel's 2×2 neighbourhood in its channels;
+            "full": at full resolution.
+        output: "ratio": a weighted sum of the four log ratios and a gain per pixel is multiplied onto
+            the frame, then a residual is added; "residual": a residual on the ratio at contrast 0.2.
+
+    Raises:
+        ValueError: a body or an output that does not exist.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = (32, 64, 128),
+        blocks: tuple[int, int, int, int, int] = (1, 1, 2, 1, 1),
+        body: Body = "half",
+        output: Output = "ratio",
+    ) -> None:
+        super().__init__()
+        if body not in ("full", "half") or output not in ("residual", "ratio"):
+            raise ValueError(f"body {body!r}, output {output!r}: give full or half, residual or ratio")
+        self.cell = 2 if body == "half" else 1
+        self.multiple = 4 * self.cell
+        self.output = output
+        area = self.cell**2
+        a, b, c = widths
+        # The four log ratios' weights, a gain, and three colours of residual; or the residual alone.
+        self.outputs = len(CONTRASTS) + 1 + 3 if output == "ratio" else 3
+        self.stem = nn.Conv2d((3 + CHANNELS) * area, a, 3, padding=1)
+        self.down1 = _blocks(a, blocks[0])
+        self.half1 = nn.Conv2d(a, b, 2, stride=2)
+        self.down2 = _blocks(b, blocks[1])
+        self.half2 = nn.Conv2d(b, c, 2, stride=2)
+        self.bottom = _blocks(c, blocks[2])
+        self.double2 = nn.ConvTranspose2d(c, b, 2, stride=2)
+        self.up2 = _blocks(b, blocks[3])
+        self.double1 = nn.ConvTranspose2d(b, a, 2, stride=2)
+        self.up1 = _blocks(a, blocks[4])
+        self.head = nn.Conv2d(a, self.outputs * area, 3, padding=1)
+        _zero(self.head)
+
+    def forward(self, frame: Tensor, stack: Tensor) -> Tensor:
+        """Sharp pictures.
+
+        Args:
+            frame: (N, 3, H, W) float32, RGB as stored 0…1; a gray frame three times. H and W are multiples
+                of `multiple`.
+            stack: (N, `edi_stack.CHANNELS`, H, W) on the frame's pixels.
+
+        Returns:
+            (N, 3, H, W), about 0…1, not clipped. Before training: the double integral at contrast 0.2.
+
+        Raises:
+            ValueError: sides that are not multiples of `multiple`.
+        """
+        require_multiple(frame, self.multiple, "glint")
+        ratios = stack[:, : len(CONTRASTS)].clamp(-_RATIO_LIMIT, _RATIO_LIMIT)
+        x = torch.cat((frame, ratios, stack[:, len(CONTRASTS) :]), 1)
+        if self.cell > 1:
+            x = F.pixel_unshuffle(x, self.cell)
+        x = F.relu(self.stem(x), inplace=True)
+        x1 = self.down1(x)
+        x2 = self.down2(F.relu(self.half1(x1), inplace=True))
+        y = self.bottom(F.relu(self.half2(x2), inplace=True))
+        y = self.up2(self.double2(y) + x2)
+        y = self.up1(self.double1(y) + x1)
+        y = self.head(y)
+        if self.cell > 1:
+            y = F.pixel_shuffle(y, self.cell)
+        return self._compose(frame, ratios, y)
+
+    def _compose(self, frame: Tensor, ratios: Tensor, y: Tensor) -> Tensor:
+        if self.output == "residual":
+            return frame * torch.exp(ratios[:, _BASE : _BASE + 1]) + y
+        n = len(CONTRASTS)
+        # Stored values follow light to the power of 1/gamma; the gain learns that power and the contrast alike.
+        follow = y[:, :n] + frame.new_tensor([float(k == _BASE) for k in range(n)]).view(1, n, 1, 1)
+        log = (follow * ratios).sum(1, keepdim=True) + y[:, n : n + 1]
+        return frame * torch.exp(log.clamp(-_RATIO_LIMIT, _RATIO_LIMIT)) + y[:, n + 1 :]

@@ -1,0 +1,86 @@
+"""glint as a restorer: our own network, the default. Any instant, any size, gray or colour, any event scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capture.packets import Events
+from inference.representations import edi_stack_torch
+from inference.representations.edi_stack_numba import EdiStack
+from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.padding import crop, pad_to_multiple
+from inference.restorers.pictures import ColourOrder
+from inference.restorers.placement import represent
+from sync.rig import Rig
+
+EVENT_GRID_FROM = 2.0
+"""Scale from which on a CPU works on the event grid: the image grid would cost as many times more, squared."""
+
+
+class GlintRestorer(NeuralRestorer):
+    """glint for one rig. Options: the shared ones.
+
+    grid: "image": the stack of ratios and counts is made on the event pixels and sampled at each image pixel;
+        "event": the picture is brought onto the event pixels, and what the network changed there is brought
+        back; "auto" (default): "event" on a CPU where event pixels are more than `EVENT_GRID_FROM` times as
+        wide as the image's, for speed; else "image".
+
+    The network knows neither the contrast nor the tone curve; it finds them in the picture and the events.
+    """
+
+    name = "glint"
+    network = "glint"
+    multiple = 8
+    autocast = ("float16", "bfloat16")
+    grids = ("auto", "image", "event")
+    needs = Needs(
+        latent=LatentTimes.ANY, note="blurry frame + events of its exposure; any instant; no settings"
+    )
+
+    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+        self._stack = EdiStack()
+        super().__init__(rig, options, device)
+
+    @property
+    def representation(self) -> str:
+        """See `NeuralRestorer`."""
+        return "edi-stack"
+
+    @property
+    def order(self) -> ColourOrder:
+        """See `NeuralRestorer`."""
+        return "rgb"
+
+    def on_event_grid(self) -> bool:
+        """See the class's option "grid"."""
+        grid = self.options.get("grid", "auto")
+        if grid == "auto":
+            grid = "event" if self.device.type == "cpu" and self.rig.scale > EVENT_GRID_FROM else "image"
+        return grid == "event" and not self.rig.identity
+
+    def _infer(self, work: Work) -> Tensor:
+        height, width = work.pictures[work.index].shape[:2]
+        image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
+        events = work.exposure.exposure_events()
+        out = []
+        for first in range(0, len(work.at), self.batch):
+            times = work.times_us[first : first + self.batch]
+            stack = represent(events, work.rig, 1, partial(self._stacks, work=work, times=times))
+            stack = pad_to_multiple(stack, self.multiple, self.padding)
+            stack = stack.contiguous(memory_format=torch.channels_last)
+            frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+            out.append(crop(self.net(frames, stack), height, width))
+        return torch.cat(out)
+
+    def _stacks(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
+        """(L, CHANNELS, h, w) on the device."""
+        span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
+        if self.device.type == "cpu":
+            return torch.from_numpy(self._stack.stacks(events, *span, times))
+        return edi_stack_torch.stacks(events, *span, times, self.device)

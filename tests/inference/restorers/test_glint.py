@@ -1,0 +1,137 @@
+"""glint: the module, and the restorer with random weights at small sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from capture.errors import UsageError
+from capture.packets import Events
+from inference import networks
+from inference.engine import Engine
+from inference.networks.glint import Glint
+from inference.representations.edi_stack import CHANNELS, CONTRASTS
+from inference.restorers.glint import GlintRestorer
+from sync.rig import Rig
+from tests.inference.moving_scene import exposure_of, rig_for
+from tests.inference.restorers.rigs import END, SMALL, START, noise_exposure, one_grid, picture, splitter
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def shaken(net: torch.nn.Module) -> torch.nn.Module:
+    """With values in the layers that begin at zero, so that something is computed."""
+    torch.manual_seed(1)
+    for p in net.parameters():
+        p.data += 0.05 * torch.randn_like(p)
+    return net.eval()
+
+
+@pytest.mark.parametrize("body", ["half", "full"])
+@pytest.mark.parametrize("output", ["ratio", "residual"])
+def test_untrained_it_is_the_double_integral(body: str, output: str) -> None:
+    net = networks.build("glint", body=body, output=output).eval()
+    frame = torch.rand(2, 3, 16, 24)
+    stack = torch.randn(2, CHANNELS, 16, 24) * 0.3
+    base = frame * torch.exp(stack[:, CONTRASTS.index(0.2)][:, None])
+    torch.testing.assert_close(net(frame, stack), base)
+
+
+def test_sides_and_options_that_do_not_exist_are_refused() -> None:
+    net = Glint()
+    with pytest.raises(ValueError, match="multiples of 8"):
+        net(torch.rand(1, 3, 12, 16), torch.rand(1, CHANNELS, 12, 16))
+    with pytest.raises(UsageError, match="full or half"):
+        networks.build("glint", body="quarter")
+
+
+def test_gradients_reach_every_value() -> None:
+    net = shaken(Glint(widths=(8, 8, 8))).train()
+    out = net(torch.rand(1, 3, 16, 16), torch.randn(1, CHANNELS, 16, 16))
+    out.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
+
+
+def test_extreme_input_stays_finite() -> None:
+    net = shaken(Glint())
+    out = net(torch.ones(1, 3, 16, 16), torch.full((1, CHANNELS, 16, 16), 6.0))
+    assert out.isfinite().all()
+
+
+def restorer(rig: Rig, **options: Any) -> GlintRestorer:
+    return GlintRestorer(rig, {**SMALL, **options}, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("rig", "gray"),
+    [(one_grid(33, 21), False), (one_grid(16, 50), True), (splitter((17, 13)), False), (splitter((17, 13)),
+     True), (rig_for((20, 18), (61, 50), image_from_event=np.diag([3.1, 2.8, 1.0])), False)],
+)  # fmt: skip
+@pytest.mark.parametrize("grid", ["image", "event"])
+def test_any_size_colour_and_scale(rig: Rig, gray: bool, grid: str) -> None:
+    a = noise_exposure(rig, gray=gray)
+    (r,) = Engine(restorer(rig, grid=grid)).push(a, [0.0, 0.3, 1.0])
+    assert r.images.shape == (3, *a.frame.image.shape)
+    assert r.network == "glint"
+    assert (r.images[0] != r.images[2]).any()
+
+
+def test_several_instants_are_each_alone() -> None:
+    rig = one_grid(40, 32)
+    a = noise_exposure(rig, n=3000)
+    at = [0.1, 0.5, 0.9, 1.0, 0.0]
+    together = restorer(rig, batch=2).restore([a], at)
+    for k, f in enumerate(at):
+        alone = restorer(rig).restore([a], [f]).images[0]
+        assert np.abs(alone.astype(int) - together.images[k]).max() <= 1
+
+
+def test_odd_streams_of_events_give_pictures() -> None:
+    rig = one_grid(32, 32)
+    one = restorer(rig)
+    for t in ([START], [START] * 40, [END - 1] * 40, [START - 50, END + 50]):
+        n = len(t)
+        xy = np.arange(n, dtype=np.uint16) % 32
+        events = Events(np.array(t, np.int64), xy, xy, np.ones(n, np.bool_), 32, 32)
+        image = picture(32, 32)
+        r = one.restore([exposure_of(image, events, rig, START, END)], [0.5])
+        assert not any("NaN" in f for f in r.flags)
+        passed = "no events: frame passed through" in r.flags
+        assert passed == (t[0] < START)
+        assert not passed or np.array_equal(r.images[0], image)
+
+
+def test_events_outside_the_exposure_change_nothing() -> None:
+    rig = one_grid(32, 24)
+    image = picture(32, 24)
+    inside = noise_exposure(rig).events
+    far = Events(
+        np.concatenate([[START - 900], inside.t, [END, END + 5]]), np.concatenate([[3], inside.x, [4,
+        5]]).astype(np.uint16), np.concatenate([[3], inside.y, [4, 5]]).astype(np.uint16),
+    np.concatenate([[True], inside.p, [True, False]]), 32, 24, )  # fmt: skip
+    a, b = (exposure_of(image, e, rig, START, END) for e in (inside, far))
+    one = restorer(rig)
+    np.testing.assert_array_equal(one.restore([a], [0.5]).images, one.restore([b], [0.5]).images)
+
+
+def test_the_event_grid_is_chosen_on_a_cpu_for_coarse_events() -> None:
+    assert not restorer(one_grid(32, 32)).on_event_grid()
+    assert restorer(splitter()).on_event_grid()
+    assert not restorer(splitter(), grid="image").on_event_grid()
+    with pytest.raises(UsageError, match="grid"):
+        restorer(splitter(), grid="moon")
+
+
+def test_an_instant_outside_is_refused() -> None:
+    with pytest.raises(ValueError, match="outside 0…1"):
+        restorer(one_grid(32, 32)).restore([noise_exposure(one_grid(32, 32))], [1.2])

@@ -1,0 +1,86 @@
+"""Pools: whole shards or none, the same bytes, growth, other pools refused, and what training reads of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capture.errors import UsageError
+from tests.training.synthesis.scenes import config, photos
+from training.synthesis import pool
+from training.synthesis.making import Order, make_pool
+from training.synthesis.preview import write_preview
+
+SETTINGS = config(size=32, subframes=(8, 10))
+
+
+class Made:
+    """What `open_photos` gives, as far as it is used here."""
+
+    skipped: tuple[str, ...] = ()
+
+    def __init__(self, broken: bool = False) -> None:
+        self._photos = photos()
+        self._broken = broken
+        self.fingerprint = "made"
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def load(self, index: int) -> Any:
+        if self._broken:
+            raise UsageError("photo 1 cannot be read any more")
+        return self._photos[index]
+
+
+def order(folder: Path, count: int = 32, **changes: Any) -> Order:
+    return Order(folder, count, **{"config": SETTINGS, "seed": 0, "photos": Made(), "workers": 1, **changes})
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def test_the_same_bytes_whoever_draws_and_growth(tmp_path: Path) -> None:
+    assert make_pool(order(tmp_path / "a", 33)) == 64
+    assert make_pool(order(tmp_path / "b", 32)) == 32
+    steps: list[tuple[int, int]] = []
+    assert make_pool(order(tmp_path / "b", 64, workers=2), lambda done, of: steps.append((done, of))) == 32
+    assert steps[0] == (32, 64)
+    assert steps[-1] == (64, 64)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert make_pool(order(tmp_path / "b", 64)) == 0
+
+    read = pool.Pool(tmp_path / "a")
+    assert len(read) == 64
+    one = read.read(40, 1)
+    assert one["frame"].shape[1:] == one["truth"].shape[1:] == (32, 32)
+    assert one["stack"].dtype == np.float16
+    assert np.isfinite(one["stack"]).all()
+    write_preview(tmp_path / "a", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_is_no_pool_or_another_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no pool"):
+        pool.Pool(tmp_path)
+    pool.write_about(tmp_path, pool.about(SETTINGS, 0, "made"))
+    with pytest.raises(UsageError, match="no samples yet"):
+        pool.Pool(tmp_path)
+    with pytest.raises(UsageError, match="pool of other"):
+        make_pool(order(tmp_path, seed=1))
+    (tmp_path / "pool.json").write_text('{"version": 99}')
+    with pytest.raises(UsageError, match="another version"):
+        pool.Pool(tmp_path)
+
+
+def test_a_photo_that_fails_leaves_no_part(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read any more"):
+        make_pool(order(tmp_path / "p", photos=Made(broken=True)))
+    assert [p.name for p in (tmp_path / "p").iterdir()] == ["pool.json"]
+    with pytest.raises(UsageError, match="cannot write"):
+        make_pool(order(tmp_path / "p" / "pool.json" / "below"))

@@ -1,0 +1,175 @@
+"""A pool of synthetic samples on disk, ready for training: frame, truth and EDI stacks, in shards.
+
+Drawing a sample costs about as much as training on it a few times, so samples are drawn once and used several
+times, turned and mirrored. A shard is one safetensors file of `PER_SHARD` samples (no pickle; read lazily,
+tensor by tensor, through the page cache). Sample i has the same bytes whoever draws it, so shards can be made
+in any order, by any number of workers, and a pool can be grown or mended later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from capture.errors import UsageError
+from inference.representations.edi_stack_numba import EdiStack
+from training.synthesis.config import SynthesisConfig
+from training.synthesis.layers import LoadPhoto
+from training.synthesis.sample import Sample, make
+
+PER_SHARD = 32
+VERSION = 1
+_ABOUT = "pool.json"
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Where a shard lies, there or not."""
+    return folder / f"shard-{shard:06d}.safetensors"
+
+
+def about(config: SynthesisConfig, seed: int, photos: str) -> dict[str, Any]:
+    """What makes a pool: two pools with the same one have the same bytes.
+
+    Args:
+        config, seed: of the samples.
+        photos: fingerprint of the photos.
+    """
+    return {"version": VERSION, "seed": seed, "photos": photos, "synthesis": config.model_dump(mode="json")}
+
+
+def fingerprint(what: dict[str, Any]) -> str:
+    """Sixteen hex digits that stand for a pool's content."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def arrays(sample: Sample, stack: EdiStack) -> dict[str, NDArray[Any]]:
+    """A sample as it is kept.
+
+    Returns:
+        frame: (C, H, W) uint8; truth: (L, C, H, W) uint8; stack: (L, CHANNELS, h, w) float16 on the event
+        sensor's pixels; facts: (5,) float64: exposure µs, ON and OFF threshold, gamma, events.
+    """
+    stacks = stack.stacks(sample.events, 0, sample.exposure_us, sample.times_us)
+    facts = [sample.exposure_us, *sample.threshold, sample.gamma, len(sample.events)]
+    return {
+        "frame": _planes(sample.frame[None])[0], "truth": _planes(sample.truth),
+        "stack": stacks.astype(np.float16), "facts": np.array(facts, np.float64),
+        "instants": sample.instants,
+    }  # fmt: skip
+
+
+def write_shard(
+    folder: Path, shard: int, config: SynthesisConfig, load: LoadPhoto, photos: int, seed: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Path:  # fmt: skip
+    """Draw and write one shard, whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written (disk full, no permission).
+    """
+    path = shard_path(folder, shard)
+    out: dict[str, NDArray[Any]] = {}
+    stack = EdiStack()
+    for k in range(PER_SHARD):
+        sample = make(config, load, photos, seed, shard * PER_SHARD + k)
+        out.update({f"{k}.{name}": a for name, a in arrays(sample, stack).items()})
+        progress(k + 1)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # One entry: several are written in an order that changes from process to process.
+        save_file(
+            out, part, {"halfmirror.samples": f"version {VERSION}, seed {seed}, from {shard * PER_SHARD}"}
+        )
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}; free some space") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def write_about(folder: Path, what: dict[str, Any]) -> None:
+    """State what the pool in `folder` is made of.
+
+    Raises:
+        UsageError: the folder holds another pool, or cannot be written.
+    """
+    path = folder / _ABOUT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if json.loads(path.read_text(encoding="utf-8")) != what:
+                raise UsageError(
+                    f"{folder} holds a pool of other photos, seed or settings; choose another folder"
+                )
+            return
+        part = path.with_name(f".{_ABOUT}.{os.getpid()}.part")
+        part.write_text(json.dumps(what, indent=1), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+class Pool:
+    """A pool for reading. Picklable: files are opened where they are used.
+
+    Args:
+        folder: written by `halfmirror synthesise`.
+
+    Raises:
+        UsageError: no pool there, another version, or no shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.about: dict[str, Any] = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{folder} is no pool of samples; make one: halfmirror synthesise -o DIR"
+            ) from error
+        if self.about.get("version") != VERSION:
+            raise UsageError(f"{folder} was made by another version; make it anew: halfmirror synthesise")
+        self.shards = sorted(folder.glob("shard-*.safetensors"))
+        if not self.shards:
+            raise UsageError(f"{folder} holds no samples yet; make some: halfmirror synthesise -o {folder}")
+        self._open: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.shards) * PER_SHARD
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def instants(self, index: int) -> int:
+        """Sharp pictures of a sample."""
+        file, k = self._file(index)
+        return int(file.get_slice(f"{k}.truth").get_shape()[0])
+
+    def read(self, index: int, instant: int) -> dict[str, NDArray[Any]]:
+        """One sample at one instant: frame (C, H, W), truth (C, H, W), stack (CHANNELS, h, w), facts."""
+        file, k = self._file(index)
+        return {
+            "frame": file.get_tensor(f"{k}.frame"), "truth": file.get_slice(f"{k}.truth")[instant],
+            "stack": file.get_slice(f"{k}.stack")[instant], "facts": file.get_tensor(f"{k}.facts"),
+        }  # fmt: skip
+
+    def _file(self, index: int) -> tuple[Any, int]:
+        shard, k = divmod(index, PER_SHARD)
+        if shard not in self._open:
+            self._open[shard] = safe_open(self.shards[shard], framework="numpy")
+        return self._open[shard], k
+
+
+def _planes(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, H, W[, 3]) → (N, C, H, W)."""
+    return np.ascontiguousarray(np.moveaxis(pictures, -1, 1) if pictures.ndim == 4 else pictures[:, None])

@@ -1,0 +1,57 @@
+"""A contact sheet of a pool: to look at what a network is trained on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import UsageError
+from inference.representations.edi_stack import CONTRASTS
+from training.synthesis.pool import Pool
+
+_ACROSS, _DOWN = 4, 8
+
+
+def write_preview(folder: Path, path: Path) -> None:
+    """Draw 32 samples, spread over the pool, each blurred | double integral | truth, into a PNG.
+
+    Raises:
+        UsageError: no pool, or the picture cannot be written.
+    """
+    pool = Pool(folder)
+    places = np.linspace(0, len(pool) - 1, _ACROSS * _DOWN).round().astype(int)
+    tiles = [_tile(pool, int(place)) for place in places]
+    rows = [np.hstack(tiles[k : k + _ACROSS]) for k in range(0, len(tiles), _ACROSS)]
+    done, data = cv2.imencode(".png", np.vstack(rows)[..., ::-1])
+    if not done:
+        raise UsageError(f"cannot draw {path}")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _tile(pool: Pool, place: int) -> NDArray[np.uint8]:
+    one = pool.read(place, 0)
+    frame, truth = (_colour(one[name]) for name in ("frame", "truth"))
+    _, on, off, gamma, _ = one["facts"]
+    near = int(np.argmin(np.abs(np.array(CONTRASTS) - 0.5 * (on + off))))
+    ratio = np.exp(one["stack"][near].astype(np.float32) / np.float32(gamma or 2.2))
+    ratio = cv2.resize(ratio, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    edi = np.clip(frame * ratio[..., None], 0, 255).astype(np.uint8)
+    tile = np.hstack([frame, edi, truth])
+    return np.pad(tile, ((2, 2), (2, 2), (0, 0)))
+
+
+def _colour(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(C, H, W) → (H, W, 3)."""
+    picture = np.moveaxis(planes, 0, -1)
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture

@@ -1,0 +1,40 @@
+"""Settings of the synthesis from the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from capture.errors import UsageError
+from training.synthesis.config import SynthesisConfig
+
+
+def synthesis_config(words: Sequence[str], size: int | None = None) -> SynthesisConfig:
+    """`key=value` words (values as in TOML) on top of the defaults.
+
+    Raises:
+        UsageError: unknown key, or a value that does not fit; one line.
+    """
+    values: dict[str, Any] = {} if size is None else {"size": size}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--set {word!r}: give key=value, for example blur_px=[2,20]")
+        try:
+            values[key.strip()] = tomllib.loads(f"v = {value}")["v"]
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(
+                f"--set {word!r}: {value!r} is neither a number nor a range like [2,20]"
+            ) from error
+    try:
+        return SynthesisConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        known = (
+            f"; known: {', '.join(SynthesisConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        )
+        raise UsageError(f"synthesis setting {key}: {first['msg']}{known}") from error
