@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import console, deblur, doctor, live, models, photos, replay, train
+from app.cli import console, deblur, doctor, live, models, photos, replay, synthesise, train
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
 app.add_typer(models.app)
 app.add_typer(photos.app)
+app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 

@@ -14,7 +14,8 @@ SMALL: dict[str, Any] = {"size": 48, "subframes": (8, 24)}
 CLEAN: dict[str, Any] = {
     **SMALL, "scale_share": 0.0, "shift_share": 0.0, "threshold": (0.1, 0.1), "asymmetry": (1.0, 1.0),
     "threshold_sigma": (0.0, 0.0), "refractory_us": (0.001, 0.001), "leak_hz": (0.0, 0.0),
-    "shot_hz": (0.0, 0.0), "dark_hz": (0.0, 0.0), "hot_share": (0.0, 0.0), "cutoff_hz": (1e6, 1e6), "cutoff_dark_hz": (1e6, 1e6),
+    "shot_hz": (0.0, 0.0), "dark_hz": (0.0, 0.0), "hot_share": (0.0, 0.0),
+    "cutoff_hz": (1e6, 1e6), "cutoff_dark_hz": (1e6, 1e6),
     "dark_light": (1e-3, 1e-3), "lost_share": 0.0, "noise_8bit": (1e-3, 1e-3), "column_8bit": (0.0, 0.0),
     "highlight_share": 0.0, "light": (0.6, 0.9), "still_share": 0.0, "exposure_ms": (20.0, 20.0),
     "layers": (0, 0), "srgb_share": 0.0, "linear_share": 1.0, "blur_px": (6.0, 10.0), "drawn_share": 0.0,

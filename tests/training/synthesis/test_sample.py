@@ -23,9 +23,9 @@ def drawn(settings: SynthesisConfig, index: int, seed: int = 0) -> Sample:
 
 def same(a: Sample, b: Sample) -> bool:
     return (
-        np.array_equal(a.frame, b.frame) and np.array_equal(a.truth, b.truth) and np.array_equal(a.events.t, b.events.t)
-        and np.array_equal(a.events.x, b.events.x) and np.array_equal(a.events.p, b.events.p)
-        and a.exposure_us == b.exposure_us
+        np.array_equal(a.frame, b.frame) and np.array_equal(a.truth, b.truth)
+        and np.array_equal(a.events.t, b.events.t) and np.array_equal(a.events.x, b.events.x)
+        and np.array_equal(a.events.p, b.events.p) and a.exposure_us == b.exposure_us
     )  # fmt: skip
 
 

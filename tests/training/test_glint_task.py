@@ -1,0 +1,160 @@
+"""Training of glint: samples by index alone, turned right, and a short run that learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from capture.errors import UsageError
+from inference.representations.edi_stack import CHANNELS
+from tests.training.synthesis.scenes import photos
+from tests.training.synthesis.test_pool import order
+from training.engine import Request, train
+from training.recipe import Recipe, parse
+from training.recipe import load as load_recipe
+from training.synthesis.making import make_pool
+from training.synthesis.pool import write_about
+from training.tasks.glint import Drawn, GlintTask, Pooled, inputs
+
+SYNTHESIS = {"size": 32, "subframes": [8, 10]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos on disk."""
+    path = tmp_path_factory.mktemp("photos")
+    for k, image in enumerate(photos(14)):
+        cv2.imwrite(str(path / f"{k:02d}.png"), image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pool")
+    make_pool(order(path, 32))
+    return path
+
+
+def recipe(**data: object) -> Recipe:
+    return parse({
+        "network": {"name": "glint", "options": {"widths": [8, 8, 8]}},
+        "data": {"validation": 2, "workers": 0, "synthesis": SYNTHESIS, **data},
+        "optimiser": {"lr": 3e-3}, "loss": {"name": "charbonnier", "weights": {"edges": 0.5}},
+        "run": {"batch": 8, "steps": 60, "validate_every": 60, "log_every": 20, "previews": 1, "ema": 0.9},
+    })  # fmt: skip
+
+
+def test_the_built_in_recipe_is_valid() -> None:
+    found = load_recipe("glint")
+    assert found.task_name == "glint"
+    GlintTask(found)
+
+
+def test_drawn_samples_depend_on_the_index_alone(folder: Path) -> None:
+    one = recipe(photos=str(folder))
+    data, validation = GlintTask(one).datasets(one)
+    again, _ = GlintTask(one).datasets(one)
+    assert isinstance(data, Drawn)
+    for i in (5, 0, 5):
+        a, b = data[i], again[i]
+        assert all(torch.equal(a[k], b[k]) for k in ("frame", "stack", "truth"))
+        assert a["frame"].shape == a["truth"].shape == (3, 32, 32)
+        assert a["stack"].shape == (CHANNELS, 32, 32)
+    assert data.fingerprint() == again.fingerprint()
+    assert len(validation) == 2
+    # No photo serves both.
+    held = {i % 13 == 12 for i in validation._data._photos._which}  # type: ignore[attr-defined]
+    assert held == {True}
+    assert not any(i % 13 == 12 for i in data._photos._which)
+
+
+def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
+    """All eight ways bring frame, stack and truth along together: turned back, they are the pool's."""
+    data = Pooled(pool, 3)
+    ways = set()
+    for index in range(64):
+        rng = np.random.default_rng([3, index])
+        place = data._order.place(index)
+        stored = data._pool.read(place, int(rng.integers(data._pool.instants(place))))
+        turn = int(rng.integers(8))
+        ways.add(turn)
+        one = data[index]
+        for name in ("frame", "truth", "stack"):
+            x = one[name].float()
+            x = x.transpose(-1, -2) if turn & 4 else x
+            x = x.flip(-2) if turn & 2 else x
+            x = x.flip(-1) if turn & 1 else x
+            expected = torch.from_numpy(stored[name].astype(np.float32))
+            if name == "stack" and expected.shape[-1] != 32:
+                expected = (
+                    torch.nn.functional.interpolate(expected[None], (32, 32), mode="bilinear")[0].half().float()
+                )
+            assert torch.equal(x, expected.expand_as(x))
+    assert ways == set(range(8))
+
+
+def test_a_short_run_learns(pool: Path, folder: Path, tmp_path: Path) -> None:
+    out = train(
+        Request(recipe(photos=str(folder), options={"pool": str(pool)}), tmp_path / "run", device="cpu")
+    )
+    assert out.complete
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < losses[0]
+    last = [line for line in lines if "val/psnr" in line][-1]
+    assert {"val/blurred", "val/edi_best"} <= last.keys()
+    assert list((tmp_path / "run" / "previews").glob("*.png"))
+
+
+def test_the_loss_is_zero_for_the_truth_and_has_its_parts(pool: Path) -> None:
+    batch = torch.utils.data.default_collate([Pooled(pool, 0)[i] for i in range(2)])
+    task = GlintTask(recipe())
+
+    class Knows(torch.nn.Module):
+        def forward(self, frame: torch.Tensor, stack: torch.Tensor) -> torch.Tensor:
+            return inputs(batch)[2]
+
+    parts = task.loss(Knows(), batch)
+    assert float(parts["loss"]) == pytest.approx(2e-3, rel=1e-3)  # the Charbonnier's ε
+    assert float(parts["loss"]) == pytest.approx(float(parts["colour"] + 0.5 * parts["edges"]))
+    assert task.validate(Knows(), batch)["psnr"] == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"data": {"photos": ""}}, "no photos"),
+        ({"data": {"kind": "recorded"}}, "data.kind"),
+        ({"data": {"synthesis": {"sise": 1}}}, "sise"),
+        ({"data": {"options": {"pond": "x"}}}, "pond"),
+        ({"loss": {"name": "l2"}}, "loss.name"),
+        ({"loss": {"weights": {"corners": 1.0}}}, "corners"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(changes: dict[str, dict[str, object]], what: str) -> None:
+    base = recipe().model_dump(mode="json", exclude_none=True)
+    for table, values in changes.items():
+        base[table] = {**base[table], **values}
+    with pytest.raises(UsageError, match=what):
+        one = parse(base)
+        GlintTask(one).datasets(one)
+
+
+def test_too_few_photos_to_hold_one_out(tmp_path: Path) -> None:
+    for k, image in enumerate(photos(2)):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), image)
+    one = recipe(photos=str(tmp_path))
+    with pytest.raises(UsageError, match="13 are the least"):
+        GlintTask(one).datasets(one)
+
+
+def test_an_empty_pool_is_refused(tmp_path: Path) -> None:
+    write_about(tmp_path, {"version": 1})
+    one = recipe(options={"pool": str(tmp_path)}, validation=0)
+    with pytest.raises(UsageError, match="no samples yet"):
+        GlintTask(one).datasets(one)

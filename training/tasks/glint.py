@@ -1,0 +1,246 @@
+"""Training of glint on synthetic exposures, drawn as they are needed or read from a pool."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from capture.errors import UsageError
+from inference import networks
+from inference.representations.edi_stack import CONTRASTS
+from training.synthesis.config import SynthesisConfig
+from training.synthesis.photo_cache import PhotoCache
+from training.synthesis.pool import VERSION, Pool, arrays, fingerprint
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+    from training.task import Batch, TrainingData, ValidationData
+
+_HELD_OUT = 13
+"""Of so many photos one is validated with, and never trained on."""
+_EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadratic
+
+
+class GlintOptions(BaseModel):
+    """The task's own options in a recipe (`data.options`).
+
+    Attributes:
+        pool: folder made by `halfmirror synthesise`; "": samples are drawn as they are needed.
+        cached_photos: decoded photos that a worker keeps.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pool: str = ""
+    cached_photos: int = Field(default=256, ge=1)
+
+
+class GlintTask:
+    """See `training.task.Task`. Losses: `charbonnier` (weights: `edges`, of the differences of neighbours)."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        if recipe.loss.name not in ("", "charbonnier"):
+            raise UsageError(f"loss.name {recipe.loss.name!r}: glint is trained with charbonnier")
+        unknown = sorted(set(recipe.loss.weights) - {"edges"})
+        if unknown:
+            raise UsageError(f"loss.weights.{unknown[0]}: unknown; known: edges")
+        self._edges = float(recipe.loss.weights.get("edges", 0.5))
+        try:
+            self._options = GlintOptions.model_validate(recipe.data.options)
+            self._synthesis = SynthesisConfig.model_validate(recipe.data.synthesis)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"data.options or data.synthesis, {where}: {first['msg']}") from error
+
+    def build_network(self, options: Mapping[str, Any]) -> nn.Module:
+        """See `Task`."""
+        return networks.build("glint", **options)
+
+    def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """See `Task`."""
+        frame, stack, truth = inputs(batch)
+        difference = network(frame, stack) - truth
+        colour = charbonnier(difference)
+        across = charbonnier(difference[..., 1:] - difference[..., :-1])
+        along = charbonnier(difference[..., 1:, :] - difference[..., :-1, :])
+        edges = across + along
+        return {"loss": colour + self._edges * edges, "colour": colour, "edges": edges}
+
+    def validate(self, network: nn.Module, batch: Batch) -> dict[str, float]:
+        """PSNR of the picture, the blurred frame, and the double integral at the best contrast."""
+        frame, stack, truth = inputs(batch)
+        restored = psnr(network(frame, stack), truth)
+        blurred = psnr(frame, truth)
+        # The tone is not known to the integral either: both ends of it are tried, the better one counts.
+        powers = [
+            psnr(frame * torch.exp(stack[:, k : k + 1] * power), truth)
+            for k in range(len(CONTRASTS)) for power in (1.0, 1 / 2.2)
+        ]  # fmt: skip
+        edi = torch.stack([blurred, *powers]).amax(0)
+        return {"psnr": float(restored.mean()), "blurred": float(blurred.mean()), "edi_best": float(edi.mean())}
+
+    def preview(self, network: nn.Module, batch: Batch) -> Sequence[NDArray[np.uint8]]:
+        """See `Task`."""
+        frame, stack, truth = inputs(batch)
+        edi = frame * torch.exp(stack[:, 1:2])
+        rows = torch.cat([frame, edi, network(frame, stack), truth], dim=3).clamp(0, 1)
+        codes = (rows * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return [np.ascontiguousarray(c) for c in codes]
+
+    def datasets(self, recipe: Recipe) -> tuple[TrainingData, ValidationData]:
+        """See `Task`."""
+        from training.photos import open_photos
+
+        if recipe.data.kind != "synthetic":
+            raise UsageError("data.kind: glint is trained on synthetic data; use synthetic")
+        validation: ValidationData = _Nothing()
+        source: Any = None
+        if recipe.data.photos:
+            photos = open_photos(recipe.data.photos)
+            held = [i for i in range(len(photos)) if i % _HELD_OUT == _HELD_OUT - 1]
+            kept = [i for i in range(len(photos)) if i % _HELD_OUT != _HELD_OUT - 1]
+            if recipe.data.validation and not held:
+                raise UsageError(
+                    f"{recipe.data.photos} holds {len(photos)} photos; {_HELD_OUT} are the least, so that one "
+                    "can be held out for validation (or set data.validation=0)"
+                )
+            cached = self._options.cached_photos
+            source = Drawn(self._synthesis, PhotoCache(photos, kept, cached), recipe.seed)
+            if recipe.data.validation:
+                validation = _First(
+                    Drawn(self._synthesis, PhotoCache(photos, held, cached), recipe.seed + 1),
+                    recipe.data.validation,
+                )
+        if self._options.pool:
+            return Pooled(Path(self._options.pool), recipe.seed), validation
+        if source is None:
+            raise UsageError("no photos to train on; give --photos FOLDER or --photos package:NAME")
+        return source, validation
+
+
+class Drawn:
+    """Samples drawn as they are needed, each by its index alone; one instant of each."""
+
+    def __init__(self, config: SynthesisConfig, photos: PhotoCache, seed: int) -> None:
+        self._config, self._photos, self._seed = config, photos, seed
+        self._stack: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_stack": None}
+
+    def __getitem__(self, index: int) -> Batch:
+        from inference.representations.edi_stack_numba import EdiStack
+        from training.synthesis.sample import make
+
+        if self._stack is None:
+            self._stack = EdiStack()
+        # All instants of a sample come one after the other: drawing the scene is the dear part.
+        config = self._config.model_copy(update={"instants": 1})
+        drawn = arrays(make(config, self._photos.load, len(self._photos), self._seed, index), self._stack)
+        return _tensors(drawn["frame"], drawn["truth"][0], drawn["stack"][0], index % 8)
+
+    def fingerprint(self) -> str:
+        """See `TrainingData`."""
+        text = json.dumps(self._config.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(
+            f"{VERSION} {text} {self._photos.fingerprint()} {self._seed}".encode()
+        ).hexdigest()[:16]
+
+
+class Pooled:
+    """Samples of a pool, in a new order each time through, turned and mirrored."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        from training.data.order import Epochs
+
+        self._pool = Pool(folder)
+        self._order = Epochs(len(self._pool), seed)
+        self._seed = seed
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self._seed, index])
+        place = self._order.place(index)
+        one = self._pool.read(place, int(rng.integers(self._pool.instants(place))))
+        return _tensors(one["frame"], one["truth"], one["stack"], int(rng.integers(8)))
+
+    def fingerprint(self) -> str:
+        """See `TrainingData`."""
+        return f"{fingerprint(self._pool.about)}-{len(self._pool)}"
+
+
+class _First:
+    """The first samples of an endless set, as a finite one; not turned."""
+
+    def __init__(self, data: Drawn, count: int) -> None:
+        self._data, self._count = data, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._data[index]
+
+
+class _Nothing:
+    """No validation."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Batch:
+        raise IndexError(index)
+
+
+def _tensors(
+    frame: NDArray[np.uint8], truth: NDArray[np.uint8], stack: NDArray[np.float16], turn: int
+) -> dict[str, Tensor]:
+    """A sample on the image's pixels with three channels, in one of the eight ways to turn and mirror it.
+
+    All channels of the stack are scalars, so they turn as the picture does.
+    """
+    maps = torch.from_numpy(np.asarray(stack, np.float32))
+    if maps.shape[-1] != frame.shape[-1]:
+        # As the restorer samples the event grid: bilinearly, both covering the view edge to edge.
+        maps = F.interpolate(maps[None], frame.shape[-2:], mode="bilinear", align_corners=False)[0]
+    out = []
+    for x in (
+        torch.from_numpy(frame).expand(3, -1, -1),
+        maps.half(),
+        torch.from_numpy(truth).expand(3, -1, -1),
+    ):
+        x = x.flip(-1) if turn & 1 else x
+        x = x.flip(-2) if turn & 2 else x
+        out.append((x.transpose(-1, -2) if turn & 4 else x).contiguous())
+    return {"frame": out[0], "stack": out[1], "truth": out[2]}
+
+
+def inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Frame, stack and truth as float32, pictures 0…1, channels last in memory."""
+    frame, stack, truth = batch["frame"], batch["stack"], batch["truth"]
+    last = torch.channels_last
+    return (
+        frame.to(torch.float32, memory_format=last) / 255, stack.to(torch.float32, memory_format=last),
+        truth.to(torch.float32, memory_format=last) / 255,
+    )  # fmt: skip
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """Mean of √(d² + ε²): as the absolute value, smooth at 0 (Charbonnier et al., ICIP 1994)."""
+    return torch.sqrt(difference * difference + _EPSILON**2).mean()
+
+
+def psnr(picture: Tensor, truth: Tensor) -> Tensor:
+    """(N,) dB of each picture on 0…1, clipped; at most 60."""
+    error = ((picture.clamp(0, 1) - truth) ** 2).flatten(1).mean(1)
+    return -10 * torch.log10(error.clamp(min=1e-6))
