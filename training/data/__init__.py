@@ -1,1 +1,1 @@
-"""How samples reach the trainer: order, loader, waiting time."""
+"""Samples: what one is made of, and how they reach the trainer: order, loader, waiting time."""
