@@ -3,17 +3,24 @@
 The cases lie under the folder that HALFMIRROR_PARITY_DIR names, by default in `data` beside this file: one
 sub-folder a system, with one or several `manifest*.json` (network, seed, options, entries, tolerances) and
 arrays in `*.npz`. Sub-folders without a manifest are passed over.
+
+Arrays know when they are read. A test says with `reads` which ones it checks; that it reads each of them is
+held when it passes (`conftest`), and that no array of any case is left over is a test of its own
+(`test_every_array`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -21,11 +28,93 @@ from inference.networks import build
 from tests.parity.weights import tensor
 
 DEFAULT = Path(__file__).with_name("data")
-Arrays = dict[str, NDArray[Any]]
+
+# Every array that was looked at since the running test began, as (file, name).
+READ: set[tuple[Path, str]] = set()
+
+
+class Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of one or several files by name. Looking at one is noted; asking for names is not."""
+
+    def __init__(self, found: Mapping[str, tuple[Path, NDArray[Any]]]) -> None:
+        self._found = dict(found)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        path, value = self._found[name]
+        READ.add((path, name))
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self[name]))
+
+    @staticmethod
+    def of(*paths: Path) -> Arrays:
+        found: dict[str, tuple[Path, NDArray[Any]]] = {}
+        for path in paths:
+            with np.load(path, allow_pickle=False) as file:
+                found |= {name: (path, file[name]) for name in file.files}
+        return Arrays(found)
 
 
 def root() -> Path:
     return Path(os.environ.get("HALFMIRROR_PARITY_DIR") or DEFAULT)
+
+
+def reads(system: str, files: str, *names: str) -> pytest.MarkDecorator:
+    """Says of a test which arrays it checks.
+
+    Args:
+        system: what the manifest calls itself.
+        files, names: patterns (`fnmatch`), files without their suffix. Names that fit one with "!" in front are
+            left out.
+    """
+    return pytest.mark.reads(system, files, *names)
+
+
+def fits(marks: list[pytest.Mark], system: str, path: Path, name: str) -> bool:
+    """Whether any of the marks speaks of this array."""
+
+    def names(patterns: tuple[str, ...]) -> bool:
+        out = any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!"))
+        return not out and any(fnmatchcase(name, p) for p in patterns)
+
+    return any(
+        mark.args[0] == system and fnmatchcase(path.stem, mark.args[1]) and names(mark.args[2:])
+        for mark in marks
+    )
+
+
+def every_array(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(file, name) of all arrays in a case's folder."""
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            yield from ((path, name) for name in file.files)
+
+
+def unread(marks: list[pytest.Mark], case: Case, read: set[tuple[Path, str]]) -> list[str]:
+    """Arrays of a case that the marks speak of and that were not read, in words."""
+    every = every_array(case.path.parent)
+    claimed = {array for array in every if fits(marks, case.system, *array)}
+    return sorted(f"{path.name}: {name}" for path, name in claimed - read)
+
+
+def unclaimed(marks: list[pytest.Mark], case: Case) -> list[str]:
+    """Arrays of a case that none of the marks speaks of, in words."""
+    folder = case.path.parent
+    return [
+        f"{folder.name}/{path.name}: {name}"
+        for path, name in every_array(folder)
+        if not fits(marks, case.system, path, name)
+    ]
 
 
 @dataclass(frozen=True)
@@ -40,6 +129,10 @@ class Case:
         return float(self.manifest["tolerance"])
 
     @property
+    def system(self) -> str:
+        return str(self.manifest.get("network"))
+
+    @property
     def seed(self) -> int:
         return int(self.manifest["seed"])
 
@@ -52,31 +145,27 @@ class Case:
 
     def arrays(self, pattern: str) -> list[Arrays]:
         """The arrays of every file of this folder whose name fits."""
-        found = []
-        for path in sorted(self.path.parent.glob(pattern)):
-            with np.load(path, allow_pickle=False) as file:
-                found.append({name: file[name] for name in file.files})
-        return found
+        return [Arrays.of(path) for path in sorted(self.path.parent.glob(pattern))]
 
     def only(self, pattern: str) -> Arrays:
         """The arrays of all files that fit, together."""
-        return {name: value for arrays in self.arrays(pattern) for name, value in arrays.items()}
+        return Arrays.of(*sorted(self.path.parent.glob(pattern)))
 
 
-def cases(network: str, pattern: str = "manifest*.json") -> list[Case]:
+def all_cases() -> list[Case]:
+    """All manifests there are."""
+    return [Case(path, json.loads(path.read_text())) for path in sorted(root().glob("*/manifest*.json"))]
+
+
+def cases(network: str) -> list[Case]:
     """All manifests of one system, by what they say of themselves, not by the folder's name."""
-    found = []
-    for path in sorted(root().glob(f"*/{pattern}")):
-        manifest = json.loads(path.read_text())
-        if manifest.get("network") == network:
-            found.append(Case(path, manifest))
-    return found
+    return [case for case in all_cases() if case.system == network]
 
 
-def state(case: Case) -> dict[str, torch.Tensor]:
-    """Every entry of the manifest, filled with the case's seed."""
-    entries = case.manifest["entries"]
-    return {name: torch.from_numpy(tensor(name, tuple(s), case.seed)) for name, s in entries.items()}
+def state(case: Case, seed: int | None = None) -> dict[str, torch.Tensor]:
+    """Every entry of the manifest, filled with the case's seed or another one."""
+    entries, use = case.manifest["entries"], case.seed if seed is None else seed
+    return {name: torch.from_numpy(tensor(name, tuple(s), use)) for name, s in entries.items()}
 
 
 def filled(case: Case, name: str, **options: Any) -> torch.nn.Module:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.parity.cases import READ, unread
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that passes has read every array that it says it checks."""
+    marks = list(item.iter_markers("reads"))
+    READ.clear()
+    result = yield
+    if marks:
+        # A mark on a test that has no case would be a claim that nothing holds.
+        case = item.callspec.params["case"]  # type: ignore[attr-defined]
+        left = unread(marks, case, READ)
+        assert not left, f"says that it checks arrays and never looks at them: {', '.join(left)}"
+    return result
 
 
 @pytest.fixture(autouse=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from inference.networks import build
 from inference.networks.cdvd_tsp import CDVDTSP, align, box_mean, sharpness_prior
 from inference.networks.warping import backward_warp, cost_volume, warp_coverage
-from tests.parity.cases import Arrays, Case, assert_close, cases, filled
+from tests.parity.cases import Arrays, Case, assert_close, cases, filled, reads
 
 CASES = cases("cdvd-tsp")
 OUTPUTS = ("recons_1", "recons_2", "recons_3", "out")
@@ -47,6 +46,7 @@ def intermediates(
     return found | {"flow_stage2_0": stage2}
 
 
+@reads("cdvd-tsp", "case*", "*frames", "*recons_?", "*out", "*_?_0", "*_stage2_0", "*_prior_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_and_intermediates_match(case: Case) -> None:
     net = network(case)
@@ -71,6 +71,7 @@ def test_outputs_and_intermediates_match(case: Case) -> None:
                 assert_close(value, arrays[full], tolerance(case, full), full)
 
 
+@reads("cdvd-tsp", "case*", "pwc_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_flow_network_matches(case: Case) -> None:
     net = network(case).flow_net.moduleNetwork
@@ -82,48 +83,53 @@ def test_the_flow_network_matches(case: Case) -> None:
         assert_close(flow, arrays["pwc_flow"], tolerance(case, "pwc_flow"), "pwc_flow")
 
 
-def operations(case: Case) -> dict[str, torch.Tensor]:
+def operations(case: Case) -> Arrays:
     arrays: Arrays = case.only("operations*.npz")
     if not arrays:
         pytest.skip(f"{case} has no operations")
-    return {name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()}
+    return arrays
 
 
+@reads("cdvd-tsp", "operations*", "cost_*", "feature_warp_*", "image_warp_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_cost_volume_and_warps_match(case: Case) -> None:
     o = operations(case)
-    got = {"cost_volume": cost_volume(o["cost_first"], o["cost_second"])}
-    x, flow = o["feature_warp_input"], o["feature_warp_flow"]
+    got = {"cost_volume": cost_volume(o.tensor("cost_first"), o.tensor("cost_second"))}
+    x, flow = o.tensor("feature_warp_input"), o.tensor("feature_warp_flow")
     got["feature_warp_output"] = backward_warp(x, flow, "zeros") * (warp_coverage(flow) > 0.999)
-    got["image_warp_output"], got["image_warp_mask"] = align(o["image_warp_input"], o["image_warp_flow"])
+    got["image_warp_output"], got["image_warp_mask"] = align(
+        o.tensor("image_warp_input"), o.tensor("image_warp_flow")
+    )
     for name, value in got.items():
-        assert_close(value, o[name].numpy(), 1e-5, name)
+        assert_close(value, o[name], 1e-5, name)
 
 
+@reads("cdvd-tsp", "operations*", "prior*", "mean_filter_of_center")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_prior_matches(case: Case) -> None:
     o = operations(case)
     names = ("prior_previous", "prior_center", "prior_next", "prior_mask_previous", "prior_mask_next")
-    prior = sharpness_prior(*(o[name] for name in names))
-    assert_close(prior, o["prior"].numpy(), 1e-5, "prior")
-    assert_close(box_mean(o["prior_center"]), o["mean_filter_of_center"].numpy(), 1e-5, "box")
+    prior = sharpness_prior(*(o.tensor(name) for name in names))
+    assert_close(prior, o["prior"], 1e-5, "prior")
+    assert_close(box_mean(o.tensor("prior_center")), o["mean_filter_of_center"], 1e-5, "box")
 
 
+@reads("cdvd-tsp", "operations*", "level2_*", "recons_input", "recons_output")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_level_and_the_restoration_match(case: Case) -> None:
     o, net = operations(case), network(case)
     decoder = net.flow_net.moduleNetwork.get_submodule("moduleTwo")
-    above = (o["level2_previous_flow"], o["level2_previous_feature"])
-    first, second = o["level2_first"], o["level2_second"]
+    above = (o.tensor("level2_previous_flow"), o.tensor("level2_previous_feature"))
+    first, second = o.tensor("level2_first"), o.tensor("level2_second")
     with torch.inference_mode():
         up = decoder.upsample(*above)  # type: ignore[operator]
-        assert_close(torch.cat(up, dim=1), o["level2_upsampled"].numpy(), 1e-5, "level2_upsampled")
+        assert_close(torch.cat(up, dim=1), o["level2_upsampled"], 1e-5, "level2_upsampled")
         volume = decoder.volume(first, second, up[0])  # type: ignore[operator]
-        assert_close(volume, o["level2_volume"].numpy(), 1e-5, "level2_volume")
+        assert_close(volume, o["level2_volume"], 1e-5, "level2_volume")
         flow, _ = decoder(first, second, above)
-        assert_close(flow, o["level2_flow"].numpy(), 1e-4, "level2_flow")
-        restored = net.recons_net(o["recons_input"])
-        assert_close(restored, o["recons_output"].numpy(), 1e-4, "recons_output")
+        assert_close(flow, o["level2_flow"], 1e-4, "level2_flow")
+        restored = net.recons_net(o.tensor("recons_input"))
+        assert_close(restored, o["recons_output"], 1e-4, "recons_output")
 
 
 def small() -> CDVDTSP:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inference.networks import build
-from tests.parity.cases import Case, assert_close, cases, filled
+from tests.parity.cases import Case, assert_close, cases, filled, reads
 
 CASES = cases("efnet")
 
@@ -25,6 +25,7 @@ def record(net: torch.nn.Module, names: list[str], into: dict[str, torch.Tensor]
         net.get_submodule(path).register_forward_hook(keep)
 
 
+@reads("efnet", "case*", "image", "event", "mask", "out_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_and_intermediates_match(case: Case) -> None:
     net = filled(case, "efnet")

@@ -10,12 +10,13 @@ import torch
 
 from inference.networks import build, deformable, gem_fusion
 from inference.networks.deformable import modulated_deform_conv
-from tests.parity.cases import Case, assert_close, cases, filled
+from tests.parity.cases import Case, assert_close, cases, filled, reads
 
 CASES = cases("gem")
 SUFFIX = "_events"
 
 
+@reads("gem", "case*", "*_events", "*_blur", "*_latent", "*_ratio", "!train_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_match(case: Case) -> None:
     net = filled(case, "gem")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,8 @@ from inference.representations.normalise import (
 )
 from inference.representations.scer import exposure_window, midpoint_windows, published_bounds
 from inference.representations.voxel import from_stored
-from tests.parity.cases import Arrays, Case, cases
+from inference.restorers.pictures import ColourOrder, to_network
+from tests.parity.cases import Arrays, Case, cases, reads
 from tests.parity.representation_files import arrays
 
 EFNET = pytest.mark.parametrize("case", cases("efnet"), ids=str)
@@ -44,6 +43,11 @@ def mask(grid: NDArray[np.float32], backend: str) -> NDArray[np.uint8]:
     return np.asarray(mask_torch.event_mask(torch.from_numpy(grid)).numpy())
 
 
+def network_input(pictures: NDArray[np.uint8], order: ColourOrder) -> NDArray[np.float32]:
+    """(N, 3, H, W) as a restorer hands pictures (N, H, W, 3) to its network."""
+    return np.asarray(to_network(list(pictures), torch.device("cpu"), order, "srgb").numpy())
+
+
 def check(case_name: str, grid: NDArray[np.float32], a: Arrays, backend: str, item: int | None = None) -> None:
     pick = (lambda v: v) if item is None else (lambda v: v[item])
     np.testing.assert_array_equal(grid, pick(a[f"{case_name}_scer6"]))
@@ -51,6 +55,9 @@ def check(case_name: str, grid: NDArray[np.float32], a: Arrays, backend: str, it
         np.testing.assert_array_equal(mask(grid, backend), pick(a[f"{case_name}_mask"]))
 
 
+@reads(
+    "efnet", "representation*", "*_[xytp]", "*_scer[67]", "*_mask", "!gopro_*", "!reblur_*", "!h5_*", "!loss_*"
+)
 @pytest.mark.parametrize("backend", BACKENDS)
 @EFNET
 def test_scer_and_mask_are_exact(case: Case, backend: str) -> None:
@@ -78,6 +85,7 @@ def test_the_first_time_may_be_subtracted_where_float32_held_it(case: Case) -> N
     np.testing.assert_array_equal(relative, a["random_scer6"])
 
 
+@reads("efnet", "representation*", "gopro_*", "reblur_*")
 @pytest.mark.parametrize("backend", BACKENDS)
 @EFNET
 def test_windows_of_frames_are_exact(case: Case, backend: str) -> None:
@@ -87,6 +95,7 @@ def test_windows_of_frames_are_exact(case: Case, backend: str) -> None:
     windows = midpoint_windows(e.t, a["gopro_frame_t"])
     np.testing.assert_array_equal(windows, a["gopro_window"])
     np.testing.assert_array_equal(np.arange(len(windows)) + 1, a["gopro_item_frame_index"])
+    np.testing.assert_array_equal(a["gopro_frame_t"][1:-1], a["gopro_item_frame_t"])
     for j, (lo, hi) in enumerate(windows):
         inside = e[int(lo) : int(hi)]
         check("gopro", scer(inside, backend), a, backend, j)
@@ -97,15 +106,19 @@ def test_windows_of_frames_are_exact(case: Case, backend: str) -> None:
         check("reblur", scer(e[lo:hi], backend), a, backend, j)
 
 
+@reads("efnet", "representation*", "h5_*")
 @EFNET
 def test_what_the_reader_returns(case: Case) -> None:
     a = arrays(case)
+    stored = a["h5_image_u8"].transpose(0, 2, 3, 1)  # BGR, and handed over as it is
+    np.testing.assert_array_equal(network_input(stored, "rgb"), a["h5_frame"])
     for j, grid in enumerate(a["gopro_scer6"]):
         np.testing.assert_array_equal(by_maximum(grid), a["h5_voxel"][j])
         np.testing.assert_array_equal(by_maximum(torch.from_numpy(grid)).numpy(), a["h5_voxel"][j])
         np.testing.assert_array_equal(mask_numba.event_mask(grid) / 255.0, a["h5_mask"][j])
 
 
+@reads("efnet", "representation*", "polarity_*")
 @EFNET
 def test_stored_polarities(case: Case) -> None:
     a = arrays(case)
@@ -124,6 +137,7 @@ def deviation(grid: NDArray[np.float32], backend: str) -> NDArray[np.float32]:
     return np.asarray(by_deviation(torch.from_numpy(grid)).numpy())
 
 
+@reads("efnet", "representation*", "hr_*")
 @pytest.mark.parametrize("backend", BACKENDS)
 @EFNET
 def test_voxel_grid_matches(case: Case, backend: str) -> None:
@@ -141,20 +155,27 @@ def test_voxel_grid_matches(case: Case, backend: str) -> None:
             np.testing.assert_allclose(deviation(grid, backend), want, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
-def event_files(a: Arrays, frame: int) -> Iterator[NDArray[np.int64]]:
-    """All event files of a frame but the last, which lies after the exposure."""
+def event_files(a: Arrays, frame: int) -> list[NDArray[np.int64]]:
+    """All event files of a frame; the last one lies after the exposure."""
     count = sum(name.startswith(f"hrfile_{frame}_") for name in a)
-    for part in range(count - 1):
-        yield a[f"hrfile_{frame}_{part}"]
+    return [a[f"hrfile_{frame}_{part}"] for part in range(count)]
 
 
+@reads("efnet", "representation*", "hrfile_*", "hrds_*")
 @pytest.mark.parametrize("backend", BACKENDS)
 @EFNET
 def test_highrev_files_match(case: Case, backend: str) -> None:
     a = arrays(case)
+    pictures = a["hrds_png_bgr"]
+    np.testing.assert_array_equal(network_input(pictures[..., ::-1], "rgb"), a["hrds_frame"])
+    # Items are known by the pictures' names, in their order.
+    assert len(pictures) == len(set(a["hrds_names"]))
+    assert sorted(a["hrds_names"]) == list(a["hrds_names"])
     for frame in range(len(a["hrds_voxel"])):
         bins, height, width = a["hrds_voxel"][frame].shape
-        row, column, t, p = np.concatenate(list(event_files(a, frame))).T  # x and y are exchanged on disk
+        *inside, behind = event_files(a, frame)
+        row, column, t, p = np.concatenate(inside).T  # x and y are exchanged on disk
+        assert t.max() <= behind[:, 2].min()
         e = columns(t, column, row, p, width, height)
         grid = voxel(e, bins, backend)
         np.testing.assert_allclose(grid, a["hrds_voxel_raw"][frame], rtol=0, atol=TOLERANCE)
@@ -163,15 +184,17 @@ def test_highrev_files_match(case: Case, backend: str) -> None:
         np.testing.assert_allclose(deviation(stored, backend), a["hrds_voxel"][frame], rtol=0, atol=TOLERANCE)
 
 
+@reads("efnet", "representation*", "robust_*")
 @pytest.mark.parametrize("backend", BACKENDS)
 @EFNET
 def test_percentile_normalisations_match(case: Case, backend: str) -> None:
     a = arrays(case)
     grid = a["robust_in"] if backend == "numba" else torch.from_numpy(a["robust_in"])
     found = 0
-    for name, want in a.items():
+    for name in a:
         if not name.startswith("robust_") or name == "robust_in":
             continue
+        want = a[name]
         _, kind, low, high = name.split("_")
         if kind == "davis":
             mine = by_percentile(grid, float(low), float(high), mode=Mode.PUBLISHED)

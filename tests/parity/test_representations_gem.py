@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from inference.representations import eger_numba, eger_torch
 from inference.representations.coding import Columns, Mode, columns
 from inference.representations.eger import Region, Spans, whole_times
-from tests.parity.cases import Arrays, Case, cases
+from tests.parity.cases import Arrays, Case, cases, reads
 from tests.parity.representation_files import arrays
 
 GEM = pytest.mark.parametrize("case", cases("gem"), ids=str)
@@ -32,6 +32,7 @@ def eger(e: Columns, spans: Spans, region: Region, backend: str) -> NDArray[np.f
     return np.asarray(eger_torch.eger(e, spans, region).numpy())
 
 
+@reads("gem", "representation*", "ev_*", "fl_*", "c??_*")
 @BACKEND
 @GEM
 def test_eger_is_exact(case: Case, backend: str) -> None:
@@ -53,6 +54,7 @@ def test_eger_is_exact(case: Case, backend: str) -> None:
     assert whole
 
 
+@reads("gem", "representation*", "sample_timestamps", "test_*_eger*", "test_gt_uses_second")
 @BACKEND
 @GEM
 def test_items_of_the_data_class_are_exact(case: Case, backend: str) -> None:
@@ -75,6 +77,7 @@ def test_items_of_the_data_class_are_exact(case: Case, backend: str) -> None:
         np.testing.assert_array_equal(sums, a["test_gt_eger_sums"][j])
 
 
+@reads("gem", "representation*", "train*_draws", "train*b")
 @BACKEND
 @GEM
 def test_training_items_are_exact(case: Case, backend: str) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inference.representations import spikes, spikes_numba, spikes_torch
 from inference.representations.spikes import Origin, SpikeStream
-from tests.parity.cases import Case, cases
+from tests.parity.cases import Case, cases, reads
 from tests.parity.representation_files import arrays
 
 # One folder holds several manifests of this system and one file of representations.
@@ -19,6 +19,7 @@ BACKEND = pytest.mark.parametrize("backend", ["numba", "torch"])
 TOLERANCE = 1e-6  # for averages, gray and the physical model
 
 
+@reads("s-sdm", "representation*", "sim_frames", "sim_init", "sim_spikes")
 @BACKEND
 @S_SDM
 def test_simulated_spikes_are_exact(case: Case, backend: str) -> None:
@@ -35,6 +36,7 @@ def test_simulated_spikes_are_exact(case: Case, backend: str) -> None:
     np.testing.assert_array_equal(made, a["sim_spikes"])
 
 
+@reads("s-sdm", "representation*", "sim_*", "noise_*", "noisy_spikes", "dat_bytes")
 @S_SDM
 def test_the_simple_simulator_noise_and_files_are_exact(case: Case) -> None:
     a = arrays(case)
@@ -43,6 +45,7 @@ def test_the_simple_simulator_noise_and_files_are_exact(case: Case) -> None:
     )
     noisy = spikes.with_noise(a["sim_spikes"], a["noise_gaps"])
     np.testing.assert_array_equal(noisy, a["noisy_spikes"])
+    np.testing.assert_array_equal(np.moveaxis(noisy, 0, 2).shape, a["noise_shape"])
     mask = np.zeros(noisy.size, np.uint8)
     mask[spikes.noise_positions(a["noise_gaps"], noisy.size)] = 1
     np.testing.assert_array_equal(np.packbits(mask), a["noise_mask"])
@@ -52,6 +55,7 @@ def test_the_simple_simulator_noise_and_files_are_exact(case: Case) -> None:
     np.testing.assert_array_equal(spikes.read_dat(data + b"\x01", *noisy.shape[1:], partial=True), noisy)
 
 
+@reads("s-sdm", "case-ldn-published*", "dat", "spike", "spike_shape")
 @S_SDM
 def test_files_of_the_published_case_read_back(case: Case) -> None:
     found = 0
@@ -65,6 +69,7 @@ def test_files_of_the_published_case_read_back(case: Case) -> None:
         pytest.skip(f"{case.path.parent.name}: no case with a spike file")
 
 
+@reads("s-sdm", "representation*", "gray_*", "blur_*")
 @S_SDM
 def test_gray_and_blur_match(case: Case) -> None:
     a = arrays(case)
@@ -83,6 +88,7 @@ def tfp(frames: NDArray[np.uint8], at: int, length: int, backend: str) -> NDArra
     return np.asarray(spikes_torch.tfp(spikes_torch.upload(stream).frames, at, length)[0, 0].numpy())
 
 
+@reads("s-sdm", "representation*", "tfp_*")
 @BACKEND
 @S_SDM
 def test_averages_match(case: Case, backend: str) -> None:
@@ -95,6 +101,7 @@ def test_averages_match(case: Case, backend: str) -> None:
         np.testing.assert_allclose(made, a[name], rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@reads("s-sdm", "representation*", "sdm_*", "tfp_spikes")
 @S_SDM
 def test_the_physical_model_matches(case: Case) -> None:
     a = arrays(case)
@@ -111,6 +118,7 @@ def test_the_physical_model_matches(case: Case) -> None:
         np.testing.assert_allclose(made[0].numpy(), a[name], rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@reads("s-sdm", "case-ldn-published*", "teacher_standin_*", "blur_bgr", "spike", "spike_shape")
 @S_SDM
 def test_the_teachers_wiring_matches(case: Case) -> None:
     """The teacher without its networks: denoising left out, nearest neighbour in place of super-resolution."""

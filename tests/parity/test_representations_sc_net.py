@@ -7,13 +7,14 @@ import pytest
 
 from inference.representations import counts, counts_numba, counts_torch
 from inference.representations.coding import columns
-from tests.parity.cases import Case, cases
+from tests.parity.cases import Case, cases, reads
 from tests.parity.representation_files import arrays
 
 SC_NET = pytest.mark.parametrize("case", cases("sc-net"), ids=str)
 BACKEND = pytest.mark.parametrize("backend", ["numba", "torch"])
 
 
+@reads("sc-net", "representation*", "*_[xytp]", "*_start", "*_frame")
 @BACKEND
 @SC_NET
 def test_published_counts_are_exact(case: Case, backend: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inference.networks import build
-from tests.parity.cases import Arrays, Case, assert_close, cases, filled
+from tests.parity.cases import Arrays, Case, assert_close, cases, filled, reads
 
 
 def parts(kind: str) -> list[Case]:
@@ -22,6 +22,7 @@ def files(case: Case, kind: str) -> list[tuple[str, Arrays]]:
     return [(name, arrays) for name in names if (arrays := case.only(name))]
 
 
+@reads("s-sdm", "case-bsn*", "input*", "output*")
 @pytest.mark.parametrize("case", parts("bsn"), ids=str)
 def test_bsn_matches(case: Case) -> None:
     net = filled(case, "s-sdm-bsn")
@@ -53,6 +54,7 @@ def test_bsn_refuses_what_cannot_be_reflected() -> None:
         build("s-sdm-bsn")(torch.zeros(1, 1, 10, 32))
 
 
+@reads("s-sdm", "case-edsr*", "input", "output")
 @pytest.mark.parametrize("case", parts("edsr"), ids=str)
 def test_edsr_matches(case: Case) -> None:
     net = filled(case, "s-sdm-edsr")
@@ -72,6 +74,7 @@ def test_edsr_starts_with_the_published_mean() -> None:
     assert frozen == {f"{part}_mean.{entry}" for part in ("sub", "add") for entry in ("weight", "bias")}
 
 
+@reads("s-sdm", "case-ldn", "blur", "spike", "output")
 @pytest.mark.parametrize("case", parts("ldn"), ids=str)
 def test_ldn_matches(case: Case) -> None:
     net = filled(case, "s-sdm-ldn")
@@ -83,6 +86,7 @@ def test_ldn_matches(case: Case) -> None:
         assert_close(got, arrays["output"], case.tolerance, name)
 
 
+@reads("s-sdm", "case-ldn-published*", "blur_bgr", "spike", "spike_shape", "output_*")
 @pytest.mark.parametrize("case", parts("ldn"), ids=str)
 def test_ldn_matches_with_the_published_weights(case: Case, published_weights: Path) -> None:
     """Every instant: the picture divided by 255, the frames of the instant ± half the window."""

@@ -11,7 +11,7 @@ import torch
 from inference.networks import build, spiking
 from inference.networks.blocks import channels_last
 from inference.networks.sc_net import SCNet, TemporalBlock
-from tests.parity.cases import Arrays, Case, assert_close, cases, filled, state
+from tests.parity.cases import Arrays, Case, assert_close, cases, filled, reads, state
 
 CASES = cases("sc-net")
 CONSTANT = "constant_"
@@ -61,6 +61,7 @@ def check_two_calls(net: SCNet, arrays: Arrays, part: str, tolerance: float) -> 
         assert_close(value, arrays[f"{part}_{name}"], tolerance, f"{part}_{name}")
 
 
+@reads("sc-net", "case*", "full_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_whole_network_matches(case: Case) -> None:
     for arrays in each(case, "full"):
@@ -73,6 +74,7 @@ def test_the_whole_network_matches(case: Case) -> None:
         assert_close(inside, arrays["full_tmb_1_sample0"], case.tolerance, "full_tmb_1_sample0")
 
 
+@reads("sc-net", "case*", "bypass_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_stra_matches(case: Case) -> None:
     for arrays in each(case, "bypass"):
@@ -85,6 +87,7 @@ def test_stra_matches(case: Case) -> None:
         check_two_calls(net, arrays, "bypass", case.tolerance)
 
 
+@reads("sc-net", "case*", "tmb_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_temporal_block_matches(case: Case) -> None:
     for arrays in each(case, "tmb"):
@@ -97,6 +100,7 @@ def test_the_temporal_block_matches(case: Case) -> None:
             assert_close(some, whole[:, :, ::4, ::4].numpy(), case.tolerance, f"{output}, every fourth pixel")
 
 
+@reads("sc-net", "case*", "snn_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_spikes_are_exact_and_surrogate_gradients_match(case: Case) -> None:
     tolerance = float(case.manifest["gradient_tolerance"])
@@ -112,6 +116,7 @@ def test_spikes_are_exact_and_surrogate_gradients_match(case: Case) -> None:
             assert_close(gradient, arrays[f"snn_grad_{name}"], tolerance, f"gradient of {name}")
 
 
+@reads("sc-net", "case*", "constant_*")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_kernels_follow_from_the_neurons(case: Case) -> None:
     own = build("sc-net", **case.options).state_dict()
