@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -59,22 +60,30 @@ def read_weights(path: Path, limits: Limits = LIMITS) -> Weights:
         WeightsError: one line with the path and why it is refused: damaged, hostile, beyond the limits, or it
             holds no tensors by name.
     """
-    try:
-        size = _size(path)
-        if size > limits.total_bytes:
-            raise WeightsError(f"has {megabytes(size)}; at most {megabytes(limits.total_bytes)} are read")
+    with _named(path):
+        _checked_size(path, limits)
         if weights_safetensors.looks_like(path):
             return _read_safetensors(path, limits)
         with path.open("rb") as file:
             return _read_pickled(file, limits)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise WeightsError(f"{path} is refused: it does not fit into the memory") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise WeightsError(f"{path} is refused: it is damaged or cut off ({error})") from error
-    except WeightsError as error:
-        raise WeightsError(f"{path} is refused: {error}") from error
+
+
+def read_arrays(path: Path, limits: Limits = LIMITS) -> dict[str, Tensor]:
+    """All tensors and arrays of a pickled file whatever nests them, by the keys above them: `"a.b.kernel"`.
+
+    For files of values that are no network of this program. Nothing that the file names is imported or called.
+
+    Raises:
+        UsageError: no such file.
+        WeightsError: as `read_weights`.
+    """
+    with _named(path):
+        _checked_size(path, limits)
+        with path.open("rb") as file:
+            tree = scan(file, limits).tree
+        if not (leaves := dict(_leaves(tree))):
+            raise WeightsError("holds no tensors")
+        return {name: _value(leaf) for name, leaf in leaves.items()}
 
 
 def file_digest(path: Path, progress: Callable[[float], None] | None = None) -> str:
@@ -112,6 +121,26 @@ def _size(path: Path) -> int:
     if not path.is_file():
         raise UsageError(f"{path} does not exist, or is no file; give a file of weights")
     return path.stat().st_size
+
+
+def _checked_size(path: Path, limits: Limits) -> None:
+    if (size := _size(path)) > limits.total_bytes:
+        raise WeightsError(f"has {megabytes(size)}; at most {megabytes(limits.total_bytes)} are read")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Every way in which a file can be bad, as one line with its path."""
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise WeightsError(f"{path} is refused: it does not fit into the memory") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise WeightsError(f"{path} is refused: it is damaged or cut off ({error})") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path} is refused: {error}") from error
 
 
 # --- values -----------------------------------------------------------------------------------------------
@@ -191,6 +220,14 @@ def _is_leaf(value: Any) -> bool:
     if isinstance(value, TensorRef | ArrayRef):
         return True
     return type(value).__module__.startswith("torch") and hasattr(value, "data_ptr")
+
+
+def _leaves(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    if _is_leaf(value):
+        yield above, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{above}.{key}" if above else str(key))
 
 
 def _holds_leaves(value: Any, depth: int = 0) -> bool:

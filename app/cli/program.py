@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import console, deblur, doctor, live, models, photos, replay, synthesise, train
+from app.cli import console, deblur, doctor, evaluate, live, models, photos, replay, synthesise, train
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(models.app)
 app.add_typer(photos.app)
 app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
-import numpy as np
 import pytorch_lightning as pl
 
 from training.callbacks.conduct import Conduct
 from training.files import replace_bytes
 from training.module import TrainingModule
+from training.pictures import encode_png
 from training.recipe import Recipe
 from training.run import RunFolder
 
@@ -38,12 +37,3 @@ class Previews(pl.Callback):
             path = self._run.preview(self._conduct.step, number)
             path.parent.mkdir(exist_ok=True)
             replace_bytes(path, encode_png(picture))
-
-
-def encode_png(picture: np.ndarray) -> bytes:
-    """(H, W, 3) RGB or (H, W) gray uint8 as the bytes of a PNG file."""
-    bgr = picture if picture.ndim == 2 else np.ascontiguousarray(picture[..., ::-1])
-    ok, data = cv2.imencode(".png", bgr)
-    if not ok:
-        raise ValueError(f"a picture of shape {picture.shape} cannot be encoded as PNG")
-    return data.tobytes()

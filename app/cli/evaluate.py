@@ -1,0 +1,142 @@
+"""`halfmirror evaluate`: networks against the truth of a suite, as tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import console
+
+if TYPE_CHECKING:
+    from training.evaluation import Distance, Draw
+
+EXAMPLE = "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation"
+_TABLE, _REPORT, _PICTURES = "report.md", "report.json", "pictures"
+
+
+def evaluate(
+    networks: Annotated[
+        list[str], typer.Argument(metavar="NETWORK…", help="Which networks; several share a table.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the tables and pictures.", show_default=False)
+    ],
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="SUITE", help="synthetic, or a folder of saved items.")
+    ] = "synthetic",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the synthetic suite.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", metavar="NETWORK.KEY=VALUE", help="An option of a network, e.g. edi.contrast=rig."
+        ),
+    ] = None,
+    best_contrast: Annotated[
+        bool, typer.Option("--best-contrast", help="Also EDI with the fixed threshold best for each sequence.")
+    ] = False,
+    reblur: Annotated[
+        int, typer.Option("--reblur", min=0, max=200, help="Instants for the re-blur residual; 0: none.")
+    ] = 15,
+    lpips: Annotated[
+        bool, typer.Option("--lpips/--no-lpips", help="Learned distance, where its weights are here.")
+    ] = True,
+    pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures to keep, evenly spread.")] = 24,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation.")] = False,
+) -> int:
+    """Restore a suite with each network and measure: PSNR, SSIM, LPIPS, re-blur residual, time.
+
+    The folder gets report.md, report.json and pictures/ (blurred | networks | truth). The table always has the
+    blurred frame itself.
+    """
+    from app.output.atomic import staged_folder, writing
+    from training import report
+    from training.evaluation import Choice
+    from training.evaluation import evaluate as run
+    from training.recipe import override
+    from training.suite import open_suite
+
+    opened = open_suite(suite, dict(override(text) for text in set_ or []))
+    distance, missing = _distance(lpips, device)
+    choice = Choice(tuple(networks), _options(networks, option or []), device, best_contrast, reblur, distance)
+    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
+    with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
+        result = run(opened, choice, _drawing(folder, output, pictures, len(opened)))
+        result.notes += missing
+        table = report.markdown(result, about)
+        with writing(output):
+            (folder / _TABLE).write_text(table, encoding="utf-8")
+            (folder / _REPORT).write_text(report.as_json(result, about), encoding="utf-8")
+    console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
+    return 0
+
+
+def _options(networks: list[str], given: list[str]) -> dict[str, dict[str, Any]]:
+    from capture.errors import UsageError
+    from training.recipe import override
+
+    out: dict[str, dict[str, Any]] = {}
+    for text in given:
+        key, value = override(text)
+        network, _, name = key.partition(".")
+        if not name or network not in (*networks, "edi"):
+            raise UsageError(f"--option {text}: give NETWORK.KEY=VALUE with one of {', '.join(networks)}")
+        out.setdefault(network, {})[name] = value
+    return out
+
+
+def _distance(wanted: bool, device: str) -> tuple[Distance | None, list[str]]:
+    """LPIPS where its weights are, else a note that says how to get them."""
+    if not wanted:
+        return None, []
+    from training import lpips
+
+    if lpips.weights_file("alex") is None:
+        return None, [f"LPIPS was not taken, its weights are not here ({lpips.HINT})"]
+    from inference.device import choose_device
+
+    return lpips.distance(str(choose_device(device))), []
+
+
+def _drawing(folder: Path, final: Path, wanted: int, count: int) -> Draw:
+    """Keeps about `wanted` of the items' pictures, evenly spread."""
+    from app.output.atomic import writing
+    from training.pictures import encode_png, strip
+
+    every = max(1, -(-count // wanted)) if wanted else 0
+    names: list[str] = []
+
+    def draw(item: Any, latent: float, shown: dict[str, Any]) -> None:
+        name = f"{_file_name(item.sequence)}-{_file_name(item.name)}"
+        if name not in names:
+            names.append(name)
+        if not every or (len(names) - 1) % every:
+            return
+        with writing(final):
+            (folder / _PICTURES).mkdir(exist_ok=True)
+            data = encode_png(strip(list(shown.values())))
+            (folder / _PICTURES / f"{name}-{latent:.4f}.png").write_bytes(data)
+
+    return draw
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:80] or "item"
+
+
+def _is_ours(folder: Path) -> bool:
+    """An earlier evaluation and nothing else."""
+    if {entry.name for entry in folder.iterdir()} - {_TABLE, _REPORT, _PICTURES}:
+        return False
+    try:
+        report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and "methods" in report

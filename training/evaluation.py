@@ -1,0 +1,264 @@
+"""Restorers against the truth of a suite: how near, how consistent with the frame, how fast."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import UsageError
+from inference import models
+from inference.engine import Attempt, Engine, Failed, sure
+from inference.quality import psnr, reblur_residual, ssim
+from inference.restorers.base import LatentTimes
+from inference.restorers.picture import picture_of
+from sync.rig import Rig
+from training.suite import Suite, SuiteItem, sequences
+
+U8 = NDArray[np.uint8]
+Distance = Callable[[U8, U8], float]
+BLURRED = "blurred"
+BEST_CONTRAST = "edi, best c"
+# Thresholds of sensors in use lie within; steps of 8 %, finer than the result can tell.
+CONTRASTS = tuple(round(0.06 * 1.08**k, 4) for k in range(31))
+
+
+@dataclass
+class Figures:
+    """Measures of one method on one sequence (or on all), each a list over pictures or exposures.
+
+    Attributes:
+        values: by measure: `psnr` dB, `ssim`, `lpips` of each picture, `reblur` codes and `ms` for one picture
+            of each exposure.
+        flags: how often the restorer raised each.
+        contrast: the one that was best, of `BEST_CONTRAST`.
+        missed: items with a known truth at none of whose instants the method gives a picture.
+        failures: items that the restorer failed on, with what it raised.
+    """
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
+    contrast: float | None = None
+    missed: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, measure: str, value: float) -> None:
+        """One more value."""
+        self.values.setdefault(measure, []).append(value)
+
+    def of(self, measure: str) -> float | None:
+        """Mean of a measure (`ms`: median); None where it was not taken."""
+        values = self.values.get(measure)
+        if not values:
+            return None
+        return statistics.median(values) if measure == "ms" else math.fsum(values) / len(values)
+
+
+@dataclass
+class Evaluation:
+    """Everything measured on a suite.
+
+    Attributes:
+        suite: its name.
+        methods: `blurred` first, then as asked for.
+        sequences: figures by sequence and method.
+        notes: what a reader must know: items that were skipped, measures that were not taken.
+    """
+
+    suite: str
+    methods: list[str]
+    sequences: dict[str, dict[str, Figures]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def mean(self, method: str, measure: str) -> float | None:
+        """Mean over sequences of their means (`ms`: median of their medians); None where it was not taken."""
+        values = [v for s in self.sequences.values() if (v := s[method].of(measure)) is not None]
+        if not values:
+            return None
+        return statistics.median(values) if measure == "ms" else math.fsum(values) / len(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is evaluated, and how.
+
+    Attributes:
+        networks: names of restorers.
+        options: of the restorers, by network.
+        device: see `inference.models.create`.
+        best_contrast: also EDI with the one fixed threshold that serves each sequence best.
+        reblur: instants for the re-blur residual; 0: not taken.
+        lpips: distance of two pictures, or None.
+    """
+
+    networks: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    device: str = "auto"
+    best_contrast: bool = False
+    reblur: int = 15
+    lpips: Distance | None = None
+
+
+# Given item, instant and picture by method, the truth under "truth".
+Draw = Callable[[SuiteItem, float, dict[str, U8]], None]
+
+
+def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pictures: None) -> Evaluation:
+    """Restore every item with every network and measure.
+
+    The frame itself is measured as `blurred`. PSNR, SSIM and LPIPS are taken at each instant of which the truth
+    is known and which the network gives. The re-blur residual is taken where a network gives any instant of a
+    single exposure. Every sequence begins as a stream does, with nothing carried over.
+
+    Args:
+        suite: what on.
+        choice: what, and how.
+        draw: is shown the pictures of each compared instant.
+
+    Raises:
+        UsageError: a network that is unknown or cannot run here; nothing in the suite could be compared.
+    """
+    for name in choice.networks:
+        models.check(name, choice.options.get(name))
+    methods = [BLURRED, *choice.networks, *([BEST_CONTRAST] if choice.best_contrast else [])]
+    result = Evaluation(suite.name, methods)
+    for sequence, items in sequences(suite):
+        shown: list[dict[float, dict[str, U8]]] = [{f: {} for f in item.latents} for item in items]
+        figures = result.sequences[sequence] = {}
+        for method in methods:
+            given, figures[method] = _blurred(items) if method == BLURRED else _restored(method, items, choice)
+            for item, pictures, seen in zip(items, given, shown, strict=True):
+                _compare(figures[method], item, pictures, choice.lpips)
+                for f, picture in pictures.items():
+                    seen[f][method] = picture
+        for item, seen in zip(items, shown, strict=True):
+            for k, f in enumerate(item.latents):
+                draw(item, f, {**seen[f], "truth": item.truth[k]})
+    result.notes += [f"skipped: {text}" for text in suite.skipped]
+    for method in methods:
+        if missed := sum(s[method].missed for s in result.sequences.values()):
+            result.notes.append(f"{method} gives no instant of which the truth is known: {missed} items")
+        result.notes += [
+            f"{method} failed on {f}" for s in result.sequences.values() for f in s[method].failures
+        ]
+    _raise_total_failure(result)
+    if result.mean(BLURRED, "psnr") is None:
+        why = f": {suite.skipped[0]}" if suite.skipped else ""
+        raise UsageError(f"suite {suite.name} holds nothing to compare with{why}")
+    return result
+
+
+def _raise_total_failure(result: Evaluation) -> None:
+    """A network that failed on everything has no place in a table."""
+    for method in result.methods:
+        failures = [f for s in result.sequences.values() for f in s[method].failures]
+        if failures and not any(s[method].values for s in result.sequences.values()):
+            raise UsageError(f"{method} failed on every item, first on {failures[0]}")
+
+
+def _blurred(items: Sequence[SuiteItem]) -> tuple[list[dict[float, U8]], Figures]:
+    """The frames themselves, at each instant of which the truth is known."""
+    return [dict.fromkeys(item.latents, picture_of(item.exposure.frame)) for item in items], Figures()
+
+
+def _restored(method: str, items: Sequence[SuiteItem], choice: Choice) -> tuple[list[dict[float, U8]], Figures]:
+    """What a method gives at the instants of which the truth is known, and its figures that need no truth."""
+    run = _best_run(items, choice) if method == BEST_CONTRAST else _run(method, items, choice)
+    given = [_at_truth(item, restored) for item, restored in zip(items, run.restored, strict=True)]
+    figures = Figures(contrast=run.contrast)
+    for item, restored, found in zip(items, run.restored, given, strict=True):
+        if isinstance(restored, Failed):
+            figures.failures.append(f"{item.sequence} {item.name}: {' '.join(str(restored.error).split())}")
+            continue
+        figures.missed += bool(item.latents) and not found
+        figures.add("ms", 1000 * restored.seconds / len(restored.latents))
+        for flag in restored.flags:
+            figures.flags[flag] = figures.flags.get(flag, 0) + 1
+    if choice.reblur and _any_instant_alone(run.engine):
+        whole = [i for i, r in zip(items, run.restored, strict=True) if not isinstance(r, Failed)]
+        _reblur(figures, run.engine, whole, choice.reblur)
+    return given, figures
+
+
+@dataclass
+class _Run:
+    engine: Engine
+    restored: list[Attempt]
+    contrast: float | None = None
+
+
+def _run(
+    network: str, items: Sequence[SuiteItem], choice: Choice, more: Mapping[str, Any] | None = None
+) -> _Run:
+    """One network over one sequence, every exposure in order."""
+    rig: Rig = items[0].exposure.rig
+    options = {**choice.options.get(network, {}), **(more or {})}
+    engine = Engine(models.create(network, rig, options, choice.device))
+    restored: list[Attempt] = []
+    for item in items:
+        if item.exposure.rig is not rig and item.exposure.rig != rig:
+            raise UsageError(f"suite item {item.name}: its rig is not the one of its sequence {item.sequence}")
+        restored += engine.try_push(item.exposure, item.latents or (0.5,))
+    restored += engine.try_flush()
+    return _Run(engine, restored)
+
+
+def _best_run(items: Sequence[SuiteItem], choice: Choice) -> _Run:
+    """EDI, with its options, and the threshold of `CONTRASTS` that gives the sequence the best mean PSNR."""
+    best: tuple[float, float, _Run] | None = None
+    for c in CONTRASTS:
+        run = _run("edi", items, choice, {"contrast_on": c, "contrast_off": c})
+        figures = Figures()
+        for item, restored in zip(items, run.restored, strict=True):
+            for f, picture in _at_truth(item, restored).items():
+                figures.add("psnr", psnr(picture, item.truth[item.latents.index(f)]))
+        value = figures.of("psnr") or 0.0
+        if best is None or value > best[0]:
+            best = (value, c, run)
+    assert best is not None
+    best[2].contrast = best[1]
+    return best[2]
+
+
+def _at_truth(item: SuiteItem, restored: Attempt) -> dict[float, U8]:
+    """The restored pictures at the instants of which the truth is known; none of a failure."""
+    out: dict[float, U8] = {}
+    if isinstance(restored, Failed):
+        return out
+    for f in item.latents:
+        for given, picture in zip(restored.latents, restored.images, strict=True):
+            if abs(given - f) < 1e-6:
+                out[f] = picture
+    return out
+
+
+def _compare(figures: Figures, item: SuiteItem, pictures: Mapping[float, U8], lpips: Distance | None) -> None:
+    for f, picture in pictures.items():
+        truth = item.truth[item.latents.index(f)]
+        if picture.shape != truth.shape:
+            raise UsageError(
+                f"suite item {item.name}: its truth {truth.shape} is not like its frame {picture.shape}"
+            )
+        figures.add("psnr", psnr(picture, truth))
+        figures.add("ssim", ssim(picture, truth))
+        if lpips is not None:
+            figures.add("lpips", lpips(picture, truth))
+
+
+def _any_instant_alone(engine: Engine) -> bool:
+    needs = engine.restorer.needs
+    return needs.latent is LatentTimes.ANY and not (needs.stateful or needs.frames_before or needs.frames_after)
+
+
+def _reblur(figures: Figures, engine: Engine, items: Iterable[SuiteItem], count: int) -> None:
+    """Residual of `count` instants in the middle of equal parts, blurred again."""
+    instants = [(k + 0.5) / count for k in range(count)]
+    for item in items:
+        (again,) = sure([engine.again([item.exposure], instants)])
+        frame = picture_of(item.exposure.frame)
+        figures.add("reblur", reblur_residual(again.images, frame, item.exposure.rig.image.tone).rms)
