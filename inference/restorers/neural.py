@@ -24,11 +24,13 @@ from inference.device import choose_device
 from inference.networks.blocks import channels_last
 from inference.quality import reblur_residual
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
+from inference.restorers.change import add_change
 from inference.restorers.compiling import compiled
+from inference.restorers.edi import event_from_image
 from inference.restorers.neural_options import SHARED, check_options, choose_autocast
 from inference.restorers.padding import Padding
 from inference.restorers.picture import picture_of
-from inference.restorers.pictures import ColourOrder, to_network, to_pictures
+from inference.restorers.pictures import ColourOrder, mix_luminance, to_network, to_pictures
 from inference.restorers.placement import event_grid_rig, sample
 from inference.restorers.rehearsal import rehearsal
 from inference.tone import Tone
@@ -304,6 +306,8 @@ class NeuralRestorer(ABC):
         with torch.inference_mode(), self._cast():
             values = self._infer(Work(window, index, at, given, rig))
         with torch.inference_mode():
+            if on_events and self.device.type == "cpu" and self.tone == "srgb":
+                return self._changed_pictures(values.float(), given[index], picture, rig)
             blurred = to_network([picture], self.device, self.order, self.tone)
             values = values.float()
             if on_events:
@@ -317,6 +321,26 @@ class NeuralRestorer(ABC):
             if bad:
                 values = torch.where(finite, values, blurred)
             return to_pictures(values, self.order, self.tone, gray=picture.ndim == 2), bad
+
+    def _changed_pictures(
+        self, values: Tensor, coarse: NDArray[np.uint8], picture: NDArray[np.uint8], rig: Rig
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """As the rest of `_network_pictures` on the event grid, in one pass over the full picture.
+
+        Only for pictures that went in as stored: then the change is one of their own codes.
+        """
+        self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
+        before = to_network([coarse], self.device, self.order, self.tone)
+        finite = torch.isfinite(values).all(dim=1, keepdim=True)
+        change = torch.where(finite, (values - before) * 255, 0.0)
+        if self.order == "bgr":
+            change = change.flip(1)
+        if picture.ndim == 2:
+            change = mix_luminance(change)[:, None]
+        codes = change.permute(0, 2, 3, 1).contiguous().numpy()
+        m = event_from_image(self.rig)
+        pictures = [add_change(picture, c[..., 0] if picture.ndim == 2 else c, m) for c in codes]
+        return np.stack(pictures), not bool(finite.all())
 
     # -- for subclasses
 

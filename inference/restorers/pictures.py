@@ -44,6 +44,12 @@ def _codes(tone: Tone) -> Tensor:
         return (srgb_from_light(value) if tone == "linear" else value).float()
 
 
+def mix_luminance(values: Tensor) -> Tensor:
+    """(N, H, W) from (N, 3, H, W) in the order R, G, B."""
+    r, g, b = LUMINANCE
+    return r * values[:, 0] + g * values[:, 1] + b * values[:, 2]
+
+
 def to_network(
     pictures: Sequence[NDArray[np.uint8]], device: torch.device, order: ColourOrder, tone: Tone
 ) -> Tensor:
@@ -76,11 +82,7 @@ def to_pictures(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -
     x = values.float().nan_to_num(nan=0.0).clamp(0, 1)
     if order == "bgr":
         x = x.flip(1)
-    if gray:
-        r, g, b = LUMINANCE
-        x = (r * x[:, 0] + g * x[:, 1] + b * x[:, 2])[..., None]
-    else:
-        x = x.permute(0, 2, 3, 1)
+    x = mix_luminance(x)[..., None] if gray else x.permute(0, 2, 3, 1)
     if tone == "linear":
         x = light_from_srgb(x)
     codes = (x * 255).round_().to(torch.uint8)

@@ -1,0 +1,37 @@
+"""A change on the event grid brought back: as the tensors do it, clipped, unchanged where nothing is seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from inference.restorers.change import add_change
+from inference.restorers.edi import event_from_image
+from inference.restorers.placement import sample
+from sync.rig import Rig
+from tests.inference.moving_scene import rig_for
+from tests.inference.restorers.rigs import picture, splitter
+
+TURNED = splitter((24, 18), 3, turn_deg=4.0)
+PART = rig_for((20, 18), (61, 50), image_from_event=np.diag([2.1, 2.2, 1.0]))  # sees a part of the image
+
+
+@pytest.mark.parametrize("rig", [splitter(), TURNED, PART])
+@pytest.mark.parametrize("gray", [False, True])
+def test_it_is_what_tensors_give(rig: Rig, gray: bool) -> None:
+    image = picture(rig.image.width, rig.image.height, gray=gray)
+    shape = (rig.events.height, rig.events.width) + (() if gray else (3,))
+    change = np.random.default_rng(0).normal(0, 60, shape).astype(np.float32)
+    out = add_change(image, change, event_from_image(rig))
+    planes = torch.from_numpy(change[None] if gray else np.moveaxis(change, 2, 0))
+    moved = sample(planes, rig).numpy()
+    moved = moved[0] if gray else np.moveaxis(moved, 0, 2)
+    expected = np.clip(image + moved, 0, 255)
+    assert out.dtype == np.uint8
+    assert np.abs(out - expected).max() <= 0.51
+    assert (out == 0).any()
+    assert (out == 255).any()
+    unseen = np.all(moved.reshape(*moved.shape[:2], -1) == 0, axis=2)
+    np.testing.assert_array_equal(out[unseen], image[unseen])
+    assert unseen.any() == (rig is PART or rig is TURNED)
