@@ -51,7 +51,7 @@ def piece(rng: np.random.Generator, config: SynthesisConfig, load: LoadPhoto, ph
         if flat or float(part[:: max(1, cut // 48), :: max(1, cut // 48)].std()) > _TEXTURED:
             break
     how = cv2.INTER_AREA if cut > side else cv2.INTER_CUBIC
-    part = cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=how)
+    part = np.asarray(cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=how), np.uint8)
     part = np.rot90(part, int(rng.integers(4)))
     if chance(rng, 0.5):
         part = part[:, ::-1]

@@ -1,0 +1,130 @@
+"""The synthetic suite: held-out exposures of four kinds, each a sequence of its own, with their truth.
+
+The photos are the simulated rig's own, which no training sees, or those of a folder. The four kinds take after
+the rig's presets: a DAVIS (one grid, gray), a camera in the hand, traffic before a camera that stands still,
+and night; the last three with events some four times coarser than the image. All have noise. The tone is
+linear or sRGB, as a rig file can state it, so that the double integral has what it needs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import UsageError
+from capture.packets import Events, Frame, FrameClock, PixelLayout
+from sync.exposure import AlignedExposure, Exposure, ExposureSource
+from sync.geometry import scaled_homography
+from sync.rig import EventEntry, Geometry, ImageEntry, Rig
+from training.suite import ListedSuite, SuiteItem
+from training.synthesis.config import SynthesisConfig
+from training.synthesis.layers import LoadPhoto
+from training.synthesis.sample import Sample, make
+
+_ALL: dict[str, Any] = {
+    "instants": 3, "middle_share": 0.4, "srgb_share": 0.5, "linear_share": 0.5, "still_share": 0.0,
+    "exposure_ms": [8, 60], "blur_px": [4, 24], "object_px": [4, 28], "flat_share": 0.0, "lost_share": 0.0,
+    "shift_px": 0.5, "noise_8bit": [0.5, 3.0],
+}  # fmt: skip
+_COARSE: dict[str, Any] = {"scale_share": 1.0, "scale": [3.6, 4.4], "colour_share": 1.0}
+KINDS: dict[str, dict[str, Any]] = {
+    "davis": {"scale_share": 0.0, "shift_share": 0.0, "colour_share": 0.0, "threshold": [0.1, 0.35]},
+    "handheld": {**_COARSE, "layers": [0, 1], "blur_px": [8, 32]},
+    "traffic": {**_COARSE, "layers": [1, 3], "blur_px": [0.01, 0.02], "object_px": [10, 40]},
+    "night": {
+        **_COARSE, "light": [0.12, 0.5], "highlight_share": 0.6, "noise_8bit": [3.0, 8.0], "dark_hz": [4, 12],
+        "threshold": [0.2, 0.35],
+    },
+}  # fmt: skip
+_SIMULATED = ("astronaut", "camera", "chelsea", "coffee", "hubble", "rocket")
+
+
+def make_suite(count: int = 60, size: int = 256, photos: str = "", seed: int = 0) -> ListedSuite:
+    """The suite. Item i is of kind i mod 4 and a sequence by itself.
+
+    Args:
+        count: items.
+        size: side of the frames; a multiple of 8.
+        photos: a folder; "": the simulated rig's own photos.
+        seed: of the scenes; training never uses the same ones, whatever its seed.
+
+    Raises:
+        UsageError: no photos, or values out of range.
+    """
+    if count < 1:
+        raise UsageError(f"count {count}: a suite has at least one item")
+    if size < 64 or size > 1024 or size % 8:
+        raise UsageError(f"size {size}: give a multiple of 8 from 64 to 1024")
+    load, held = _photos(photos)
+    makers = [partial(_item, load, held, i, size, seed) for i in range(count)]
+    return ListedSuite(f"synthetic, {count} items of {size}×{size}, seed {seed}", list(makers))
+
+
+def _photos(folder: str) -> tuple[LoadPhoto, int]:
+    if not folder:
+        from capture.simulated.textures import photo
+
+        names = _SIMULATED
+        own: dict[int, NDArray[np.uint8]] = {}
+        return lambda i: own.setdefault(i, photo(names[i])), len(names)
+    # Not through `open_photos`: it leaves out the very photos that tests are made of.
+    from training.photos.decode import SUFFIXES, NotAPhoto, decode, read
+
+    where = Path(folder).expanduser()
+    found: list[NDArray[np.uint8]] = []
+    for path in sorted(where.rglob("*")) if where.is_dir() else []:
+        if path.suffix.lower() in SUFFIXES:
+            try:
+                found.append(decode(read(path), 2048))
+            except NotAPhoto as error:
+                raise UsageError(f"photo {path} {error}; take it out of the suite's folder") from error
+    if not found:
+        raise UsageError(f"{folder} is no folder with photos; give one, or none for the simulated rig's own")
+    return found.__getitem__, len(found)
+
+
+def _item(load: LoadPhoto, photos: int, index: int, size: int, seed: int) -> SuiteItem:
+    kind = list(KINDS)[index % len(KINDS)]
+    config = SynthesisConfig.model_validate({**_ALL, **KINDS[kind], "size": size})
+    # Far from any seed that a person gives: the suite is no part of a training.
+    sample = make(config, load, photos, 0x5EED_0000_0000 + seed, index)
+    name = f"{kind}-{index:03d}"
+    return SuiteItem(
+        name, name, aligned(sample, name, index), tuple(float(f) for f in sample.instants), sample.truth
+    )
+
+
+def aligned(sample: Sample, name: str, ordinal: int = 0, start_us: int = 1_000_000) -> AlignedExposure:
+    """A sample as the synchroniser would give it.
+
+    Args:
+        sample: its tone must be linear or sRGB (a rig file states no other).
+        name: of the rig.
+        ordinal: of the exposure.
+        start_us: of the exposure on the event clock.
+    """
+    height, width = sample.frame.shape[:2]
+    m = scaled_homography(width / sample.events.width)
+    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
+    rig = Rig(
+        name=name,
+        events=EventEntry(
+            camera="synthetic", width=sample.events.width, height=sample.events.height,
+            threshold_on=sample.threshold[0], threshold_off=sample.threshold[1],
+        ),
+        image=ImageEntry(
+            camera="synthetic", width=width, height=height, tone="linear" if sample.gamma == 1.0 else "srgb"
+        ),
+        geometry=Geometry(image_from_event=(rows[0], rows[1], rows[2])),
+    )  # fmt: skip
+    end = start_us + sample.exposure_us
+    layout = PixelLayout.RGB if sample.frame.ndim == 3 else PixelLayout.GRAY
+    frame = Frame(sample.frame, layout, ordinal, start_us * 1000, end * 1000, FrameClock.EVENT)
+    exposure = Exposure(start_us, end, ExposureSource.CHUNK, 1.0)
+    e = sample.events
+    events = Events(e.t + start_us, e.x, e.y, e.p, e.width, e.height)
+    return AlignedExposure(frame, exposure, events, start_us, end, rig, ordinal)
