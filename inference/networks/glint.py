@@ -24,9 +24,9 @@ Body = Literal["full", "half"]
 Output = Literal["residual", "ratio"]
 
 # Of the four contrasts, the one that a residual is added to: the middle of what sensors have.
-_BASE = CONTRASTS.index(0.2)
+BASE = CONTRASTS.index(0.2)
 # A log ratio beyond this is a hot pixel, not light: exp(3) is a factor of 20.
-_RATIO_LIMIT = 3.0
+RATIO_LIMIT = 3.0
 
 
 class _Block(nn.Module):
@@ -40,8 +40,8 @@ class _Block(nn.Module):
         _zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
-        return out
+        out: Tensor = self.second(F.relu(self.first(x), inplace=True))
+        return out.add_(x)
 
 
 def _zero(layer: nn.Conv2d) -> None:
@@ -114,26 +114,39 @@ class Glint(nn.Module):
             ValueError: sides that are not multiples of `multiple`.
         """
         require_multiple(frame, self.multiple, "glint")
-        ratios = stack[:, : len(CONTRASTS)].clamp(-_RATIO_LIMIT, _RATIO_LIMIT)
+        ratios = stack[:, : len(CONTRASTS)].clamp(-RATIO_LIMIT, RATIO_LIMIT)
         x = torch.cat((frame, ratios, stack[:, len(CONTRASTS) :]), 1)
         if self.cell > 1:
             x = F.pixel_unshuffle(x, self.cell)
-        x = F.relu(self.stem(x), inplace=True)
-        x1 = self.down1(x)
-        x2 = self.down2(F.relu(self.half1(x1), inplace=True))
-        y = self.bottom(F.relu(self.half2(x2), inplace=True))
-        y = self.up2(self.double2(y) + x2)
-        y = self.up1(self.double1(y) + x1)
-        y = self.head(y)
+        y = self.features(x)
         if self.cell > 1:
             y = F.pixel_shuffle(y, self.cell)
         return self._compose(frame, ratios, y)
 
+    def features(self, x: Tensor) -> Tensor:
+        """All between input and composition, at the body's resolution.
+
+        Args:
+            x: (N, (3 + `edi_stack.CHANNELS`)·cell², H / cell, W / cell): frame, limited log ratios and counts,
+                a pixel's neighbourhood in its channels as `pixel_unshuffle` puts it.
+
+        Returns:
+            (N, `outputs`·cell², H / cell, W / cell).
+        """
+        x = F.relu(self.stem(x), inplace=True)
+        x1 = self.down1(x)
+        x2 = self.down2(F.relu(self.half1(x1), inplace=True))
+        y = self.bottom(F.relu(self.half2(x2), inplace=True))
+        y = self.up2(self.double2(y).add_(x2))
+        y = self.up1(self.double1(y).add_(x1))
+        out: Tensor = self.head(y)
+        return out
+
     def _compose(self, frame: Tensor, ratios: Tensor, y: Tensor) -> Tensor:
         if self.output == "residual":
-            return frame * torch.exp(ratios[:, _BASE : _BASE + 1]) + y
+            return frame * torch.exp(ratios[:, BASE : BASE + 1]) + y
         n = len(CONTRASTS)
         # Stored values follow light to the power of 1/gamma; the gain learns that power and the contrast alike.
-        follow = y[:, :n] + frame.new_tensor([float(k == _BASE) for k in range(n)]).view(1, n, 1, 1)
+        follow = y[:, :n] + frame.new_tensor([float(k == BASE) for k in range(n)]).view(1, n, 1, 1)
         log = (follow * ratios).sum(1, keepdim=True) + y[:, n : n + 1]
-        return frame * torch.exp(log.clamp(-_RATIO_LIMIT, _RATIO_LIMIT)) + y[:, n + 1 :]
+        return frame * torch.exp(log.clamp(-RATIO_LIMIT, RATIO_LIMIT)) + y[:, n + 1 :]

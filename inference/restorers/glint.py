@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from capture.packets import Events
+from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
 from inference.representations.edi_stack_numba import EdiStack
 from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.edi import event_from_image
+from inference.restorers.glint_cpu import CELL, compose, pack
 from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural_options import choose_autocast
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
+from sync.exposure import AlignedExposure
 from sync.rig import Rig
 
 EVENT_GRID_FROM = 2.0
@@ -63,6 +70,37 @@ class GlintRestorer(NeuralRestorer):
         if grid == "auto":
             grid = "event" if self.device.type == "cpu" and self.rig.scale > EVENT_GRID_FROM else "image"
         return grid == "event" and not self.rig.identity
+
+    def _network_pictures(
+        self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """See `NeuralRestorer`; on a CPU the way in and out is `glint_cpu`'s, where it applies."""
+        net = self.net
+        if not (isinstance(net, Glint) and self._plain(net)):
+            return super()._network_pictures(window, at, picture)
+        a = window[0]
+        span = (a.exposure.start_us, a.exposure.end_us)
+        times = [a.exposure.time_at(f) for f in at]
+        m = None if self.rig.identity else event_from_image(self.rig)
+        stacks = self._stack.stacks(a.exposure_events(), *span, times)
+        images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
+        for k, stack in enumerate(stacks):
+            packed = pack(picture, stack, m, self.multiple, self.padding)
+            with torch.inference_mode():
+                # Rows of channels are a channels-last tensor as they lie.
+                y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])
+                rows = y[0].permute(1, 2, 0).contiguous().numpy()
+            images[k], lost = compose(picture, packed, rows)
+            bad += lost
+        return images, bad > 0
+
+    def _plain(self, net: Glint) -> bool:
+        """The picture goes in as stored, in float32, on a CPU, at the image's resolution."""
+        cast = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
+        return (
+            self.device.type == "cpu" and cast == torch.float32 and self.tone == "srgb"
+            and net.cell == CELL and net.output == "ratio" and not self.on_event_grid()
+        )  # fmt: skip
 
     def _infer(self, work: Work) -> Tensor:
         height, width = work.pictures[work.index].shape[:2]

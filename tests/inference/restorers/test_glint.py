@@ -135,3 +135,40 @@ def test_the_event_grid_is_chosen_on_a_cpu_for_coarse_events() -> None:
 def test_an_instant_outside_is_refused() -> None:
     with pytest.raises(ValueError, match="outside 0…1"):
         restorer(one_grid(32, 32)).restore([noise_exposure(one_grid(32, 32))], [1.2])
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize(
+    "rig",
+    [one_grid(33, 21), one_grid(40, 32), splitter((17, 13)), splitter((24, 18), 3, turn_deg=3.0),
+     rig_for((20, 18), (61, 50), image_from_event=np.diag([2.1, 2.2, 1.0])), rig_for((9, 8), (40, 17))],
+)  # fmt: skip
+def test_the_short_way_on_a_cpu_is_the_long_one(
+    rig: Rig, gray: bool, padding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`glint_cpu` against tensors, with weights that use every output."""
+    net = shaken(Glint(widths=(8, 8, 8)))
+    short, long = (restorer(rig, grid="image", padding=padding) for _ in range(2))
+    short._net = long._net = net
+    monkeypatch.setattr(long, "_plain", lambda _: False)
+    a = noise_exposure(rig, gray=gray, n=3000)
+    one, other = (r.restore([a], [0.2, 0.7]) for r in (short, long))
+    assert one.flags == other.flags
+    difference = np.abs(one.images.astype(int) - other.images)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+    assert np.abs(one.images.astype(int) - a.frame.image).mean() > 1
+
+
+def test_values_that_are_not_finite_keep_the_frame_and_are_flagged() -> None:
+    rig = one_grid(32, 24)
+    for gray in (False, True):
+        one = restorer(rig)
+        net = Glint(widths=(8, 8, 8)).eval()
+        net.head.bias.data[:] = float("nan")
+        one._net = net
+        a = noise_exposure(rig, gray=gray)
+        r = one.restore([a], [0.5])
+        assert "NaN replaced" in r.flags
+        np.testing.assert_array_equal(r.images[0], a.frame.image)

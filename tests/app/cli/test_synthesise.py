@@ -1,0 +1,70 @@
+"""`halfmirror synthesise`: a pool from a folder of photos, what it says, and what it refuses in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from app.cli import main
+from tests.training.synthesis.scenes import photos
+from training.synthesis.pool import Pool
+
+SMALL = ["--size", "32", "--set", "subframes=[8,10]", "--workers", "1", "--count", "20"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "photos"
+    path.mkdir()
+    for k, image in enumerate(photos(3, 200)):
+        cv2.imwrite(str(path / f"{k}.png"), image)
+    return path
+
+
+def test_a_pool_with_a_corrupt_photo_among_good_ones(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    out, sheet = tmp_path / "pool", tmp_path / "sheet.png"
+    call = ["synthesise", "-o", str(out), "--photos", str(folder), "--preview", str(sheet), *SMALL]
+    assert main.run(call) == 0
+    said = capsys.readouterr().err
+    assert "skipped: broken.jpg" in said
+    assert "32 samples from 3 photos (1 skipped)" in said
+    assert "samples/s" in said
+    assert len(Pool(out)) == 32
+    assert cv2.imread(str(sheet)) is not None
+    assert main.run(call) == 0
+    assert "all were there already" in capsys.readouterr().err
+    assert main.run([*call, "--seed", "9"]) == 2
+    assert "holds a pool of other photos, seed or settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        (["--photos", "nowhere"], "nowhere"),
+        (["--count", "0"], "--count 0"),
+        (["--set", "blurr=1"], "blurr"),
+        (["--size", "33"], "multiple of 8"),
+        (["--preview", "sheet.gif"], ".png"),
+        (["--photos", "package:no-such"], "no-such"),
+    ],
+)
+def test_refused_in_one_line(
+    changes: list[str], what: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main.run(["synthesise", "-o", str(tmp_path / "p"), "--photos", str(folder), *SMALL, *changes])
+    said = capsys.readouterr().err
+    assert code in (1, 2)
+    assert what in said
+    assert len([line for line in said.splitlines() if line.startswith("halfmirror:")]) == 1
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none").mkdir()
+    assert main.run(["synthesise", "-o", str(tmp_path / "p"), "--photos", str(tmp_path / "none")]) in (1, 2)
+    assert "none" in capsys.readouterr().err
