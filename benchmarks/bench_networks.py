@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from inference.memory import keep_freed_memory
 from inference.networks import build
 from inference.networks.blocks import channels_last
 from inference.networks.cdvd_tsp import CDVDTSP
@@ -207,6 +208,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"put the table into {RESULT.name} as well")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as restorers do
     load = os.getloadavg()[0]
     reference = Reference()
     rows, rates = [], []

@@ -21,6 +21,7 @@ from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame
 from capture.ring import RingReader, RingRef, RingWriter, wait_any
+from inference.memory import keep_freed_memory
 from inference.outcomes import Result
 from inference.restore_stage import RestoreStage
 from inference.restorers.base import Restored
@@ -73,6 +74,7 @@ def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
     # torch reads it when it is first imported, which EDI never does: importing it takes seconds of a start.
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads))
     cv2.setNumThreads(spec.threads)
+    keep_freed_memory()  # before the stage's threads, which else get arenas of their own
     _RestoreWorker(link, spec).run()
 
 
