@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.networks.blocks import require_multiple
+from inference.networks.blocks import (
+    StackedConv,
+    add_pointwise,
+    picture_of_pixels,
+    pixel_runs,
+    require_multiple,
+)
 
 
 def _conv3(inside: int, outside: int) -> nn.Conv2d:
@@ -22,22 +28,24 @@ def _conv3(inside: int, outside: int) -> nn.Conv2d:
 
 
 class _Residual(nn.Module):
-    """`lrelu(conv_2(lrelu(conv_1(x)))) + identity(x)`: the activation stands before the sum."""
+    """`lrelu(conv_2(lrelu(conv_1(x)))) + identity(x)`: the activation stands before the sum.
+
+    x may come in parts that stand for their concatenation.
+    """
 
     def __init__(self, inside: int, outside: int, slope: float) -> None:
         super().__init__()
         self.slope = slope
-        self.identity = nn.Conv2d(inside, outside, 1)
-        self.conv_1 = _conv3(inside, outside)
+        self.identity = StackedConv(inside, outside, 1)
+        self.conv_1 = StackedConv(inside, outside, 3, padding=1)
         self.conv_2 = _conv3(outside, outside)
 
-    def features(self, x: Tensor) -> Tensor:
-        hidden = F.leaky_relu_(self.conv_1(x), self.slope)
-        out: Tensor = F.leaky_relu_(self.conv_2(hidden), self.slope) + self.identity(x)
-        return out
+    def features(self, *parts: Tensor) -> Tensor:
+        hidden = F.leaky_relu_(self.conv_1(*parts), self.slope)
+        return add_pointwise(F.leaky_relu_(self.conv_2(hidden), self.slope), self.identity, *parts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.features(x)
+    def forward(self, *parts: Tensor) -> Tensor:
+        return self.features(*parts)
 
 
 def _downsample(channels: int) -> nn.Conv2d:
@@ -45,7 +53,7 @@ def _downsample(channels: int) -> nn.Conv2d:
 
 
 class _LayerNorm(nn.Module):
-    """Normalises the channels of each pixel of (N, H, W, C); the published entries sit under `body`."""
+    """Normalises the last axis, the channels; the published entries sit under `body`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +68,8 @@ class _ChannelAttention(nn.Module):
     """Picture channels ask event channels; the products run over the whole picture.
 
     Values, attention and last projection act on the channels of one pixel alone, so they are joined to one
-    C×C matrix per sample before they meet the pixels.
+    C×C matrix per sample before they meet the pixels. Neither is anything else of the picture's size needed:
+    norms and products are sums over pixels, taken run by run.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -72,22 +81,61 @@ class _ChannelAttention(nn.Module):
         self.v = nn.Conv2d(channels, channels, 1, bias=False)
         self.project_out = nn.Conv2d(channels, channels, 1, bias=False)
 
-    def forward(self, image: Tensor, event: Tensor) -> Tensor:
-        """(N, C, H, W) each, normalised, give (N, C, H, W)."""
-        n, c, height, width = image.shape
-        q: Tensor = self.q(image)
-        k: Tensor = self.k(event)
-        per_head = (n, self.heads, c // self.heads, height * width)
-        q, k = (x.permute(0, 2, 3, 1).reshape(n, -1, c).transpose(1, 2).view(per_head) for x in (q, k))
-        norm_q = torch.linalg.vector_norm(q, dim=-1, keepdim=True).clamp_min(1e-12)
-        norm_k = torch.linalg.vector_norm(k, dim=-1, keepdim=True).clamp_min(1e-12)
-        product = (q @ k.transpose(-2, -1)) / norm_q / norm_k.transpose(-2, -1)
-        attention: Tensor = (product * self.temperature).softmax(dim=-1)
+    def forward(self, image: Tensor, event: Tensor, of_image: nn.Module, of_event: nn.Module) -> Tensor:
+        """What the events say to each channel of the picture.
+
+        Args:
+            image, event: (N, C, H, W).
+            of_image, of_event: their normalisations, over the last axis.
+
+        Returns:
+            (N, C, H, W).
+        """
+        n, c = image.shape[:2]
+        events = [of_event(run) for run in pixel_runs(event)]
+        cosines = self._cosines([of_image(run) for run in pixel_runs(image)], events)
+        attention = (cosines * self.temperature).softmax(dim=-1)
         values = self.v.weight.view(self.heads, c // self.heads, c)
         joined = self.project_out.weight.view(c, c) @ (attention @ values).view(n, c, c)
-        pixels = event.permute(0, 2, 3, 1).reshape(n, -1, c)
-        out: Tensor = pixels @ joined.transpose(1, 2)
-        return out.view(n, height, width, c).permute(0, 3, 1, 2)
+        joined = joined.transpose(1, 2).unsqueeze(1)
+        return picture_of_pixels([run @ joined for run in events])
+
+    def _cosines(self, image: Sequence[Tensor], event: Sequence[Tensor]) -> Tensor:
+        """(N, heads, C/heads, C/heads) float32: how alike each query channel is to each key channel.
+
+        Args:
+            image, event: runs of pixels, (N, rows, W, C) each.
+        """
+        product = squares_q = squares_k = torch.zeros((), device=self.temperature.device)
+        for of_image, of_event in zip(image, event, strict=True):
+            q, length_q, shrink_q = self._bounded(self.q, of_image)
+            k, length_k, shrink_k = self._bounded(self.k, of_event)
+            squares_q = squares_q + length_q.square().sum(1)
+            squares_k = squares_k + length_k.square().sum(1)
+            rows = (q.transpose(-2, -1) @ k).float() / (shrink_q.transpose(-2, -1) * shrink_k)
+            product = product + rows.sum(1)
+        length_q = squares_q.sqrt().clamp_min(1e-12).transpose(-2, -1)
+        return product / length_q / squares_k.sqrt().clamp_min(1e-12)
+
+    def _bounded(self, projection: nn.Module, run: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A run's queries or keys, shrunk so that no sum over a row of pixels leaves float16's range.
+
+        The factor is a power of two: what it does can be undone without rounding, so in float32 it changes
+        nothing. A row is a matrix product of its own, which keeps a GPU busy where one product over all pixels
+        would not.
+
+        Returns:
+            (N, rows, heads, W, C/heads) of at most length 1 along W; the lengths before, and the factor, both
+            (N, rows, heads, 1, C/heads) in float32.
+        """
+        c = run.shape[-1]
+        x = F.linear(run, projection.get_parameter("weight").view(c, c))
+        x = x.view(*run.shape[:-1], self.heads, -1).transpose(2, 3)
+        length = torch.linalg.vector_norm(x, dim=3, keepdim=True, dtype=torch.float32)
+        with torch.no_grad():
+            # float16 holds powers of two down to 2^-24.
+            shrink = torch.exp2(-length.clamp(1, 2**24).log2().ceil())
+        return x * shrink.to(x.dtype), length, shrink
 
 
 class _FeedForward(nn.Module):
@@ -116,11 +164,13 @@ class _EventImageAttention(nn.Module):
 
     def forward(self, image: Tensor, event: Tensor) -> Tensor:
         """(N, C, H, W) each give (N, C, H, W)."""
-        a = self.norm1_image(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        b = self.norm1_event(event.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        out: Tensor = image + self.attn(a, b)
-        fed: Tensor = self.ffn(self.norm2(out.permute(0, 2, 3, 1)))
-        return out + fed.permute(0, 3, 1, 2)
+        told = self.attn(image, event, self.norm1_image, self.norm1_event)
+        out = []
+        # The widened features of a whole picture would not stay in a cache.
+        for own, more in zip(pixel_runs(image), pixel_runs(told), strict=True):
+            x = own + more
+            out.append(x + self.ffn(self.norm2(x)))
+        return picture_of_pixels(out)
 
 
 class _EventDown(_Residual):
@@ -173,16 +223,13 @@ class _SecondDown(_Residual):
         if self.downsample is None:
             return out
         if mask is not None and encoded is not None and decoded is not None:
-            out = out + self._gated(encoded, decoded, mask)
+            out = self._gated(encoded, decoded, mask.to(encoded.dtype)).add_(out)
         return self.downsample(out), out
 
     def _gated(self, encoded: Tensor, decoded: Tensor, mask: Tensor) -> Tensor:
-        # Four convolutions whose results are added are one convolution of the stacked inputs.
-        convs = (self.emgc_enc, self.emgc_enc_mask, self.emgc_dec, self.emgc_dec_mask)
-        weight = torch.cat([c.weight for c in convs], dim=1)
-        bias = torch.stack([c.bias for c in convs if c.bias is not None]).sum(0)
-        stacked = torch.cat([encoded, (1 - mask) * encoded, decoded, mask * decoded], dim=1)
-        return F.conv2d(stacked, weight, bias, padding=1)
+        out: Tensor = self.emgc_enc(encoded)
+        out.add_(self.emgc_enc_mask((1 - mask) * encoded))
+        return out.add_(self.emgc_dec(decoded)).add_(self.emgc_dec_mask(mask * decoded))
 
 
 class _Up(nn.Module):
@@ -194,7 +241,7 @@ class _Up(nn.Module):
         self.conv_block = _Residual(inside, outside, slope)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        out: Tensor = self.conv_block(torch.cat([self.up(x), skip], dim=1))
+        out: Tensor = self.conv_block(self.up(x), skip)
         return out
 
 
@@ -210,7 +257,7 @@ class _SupervisedAttention(nn.Module):
     def forward(self, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, C, H, W) and picture (N, 3, H, W) give the gated features and the first estimate."""
         estimate = self.conv2(x) + image
-        return self.conv1(x) * torch.sigmoid(self.conv3(estimate)) + x, estimate
+        return torch.addcmul(x, self.conv1(x), self.conv3(estimate).sigmoid_()), estimate
 
 
 class EFNet(nn.Module):
@@ -269,7 +316,7 @@ class EFNet(nn.Module):
         self.skip_conv_1 = nn.ModuleList(_conv3(c, c) for c in skips)
         self.skip_conv_2 = nn.ModuleList(_conv3(c, c) for c in skips)
         self.sam12 = _SupervisedAttention(wf)
-        self.cat12 = nn.Conv2d(2 * wf, wf, 1)
+        self.cat12 = StackedConv(2 * wf, wf, 1)
         self.last = _conv3(wf, 3)
 
     def forward(self, image: Tensor, event: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -278,7 +325,7 @@ class EFNet(nn.Module):
         encoded, decoded = self._first_stage(image, self._encode_events(event))
         gated, first = self.sam12(decoded[0], image)
 
-        x = self.cat12(torch.cat([self.conv_02(image), gated], dim=1))
+        x = self.cat12(self.conv_02(image), gated)
         blocks: list[Tensor] = []
         for i, down in enumerate(self.down_path_2):
             if i == len(self.down_path_2) - 1:
