@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.networks.blocks import require_multiple, residual
+from inference.networks.blocks import PictureConv, in_float32, require_multiple, residual, widened
 from inference.networks.pwc import FlowNet
 from inference.networks.warping import backward_warp, warp_coverage
 
@@ -102,7 +102,7 @@ class RestorationNet(nn.Module):
         self.encoder_second = _enter(2 * width, 4 * width, 2, count)
         self.decoder_second = _double(4 * width, 2 * width, count)
         self.decoder_first = _double(2 * width, width, count)
-        self.outBlock = nn.Sequential(*_blocks(width, count), nn.Conv2d(width, outside, 5, padding=2))
+        self.outBlock = nn.Sequential(*_blocks(width, count), PictureConv(width, outside, 5, padding=2))
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
@@ -139,6 +139,10 @@ class CDVDTSP(nn.Module):
     A stream need not compute everything anew: the first stage's result for a frame is the same wherever it
     stands in the window. `know` a frame once, `restore` one triple of frames and one triple of first-stage
     results for each new frame: half the work, the same bits.
+
+    Under autocast only the restoration network runs in the narrower type, up to its last layer. Flow, warps,
+    their thresholds and the prior stay in float32: 500 pixels from the origin float16 places a sample to a
+    quarter of a pixel.
     """
 
     def __init__(
@@ -158,14 +162,16 @@ class CDVDTSP(nn.Module):
         self.recons_net = RestorationNet(3 * in_channels + 1, out_channels, n_feat, n_resblock)
 
     def know(self, frame: Tensor) -> Known:
-        """A frame (N, 3, H, W) with its flow features."""
-        return Known(frame, self.flow_net.pyramid(frame))
+        """A frame (N, 3, H, W) with its flow features, in float32."""
+        with in_float32(frame):
+            return Known(widened(frame), self.flow_net.pyramid(widened(frame)))
 
     def flow(self, centre: Known, neighbour: Known) -> Tensor:
         """(N, 2, H, W): for each pixel of the centre where to look in the neighbour, in pixels."""
         height, width = centre.frame.shape[-2:]
-        out: Tensor = self.flow_net(centre.pyramid, neighbour.pyramid, (height, width))
-        return out
+        with in_float32(centre.frame):
+            out: Tensor = self.flow_net(centre.pyramid, neighbour.pyramid, (height, width))
+            return out
 
     def restore(self, previous: Known, centre: Known, following: Known) -> Tensor:
         """The centre of three frames, or of three first-stage results, (N, 3, H, W), not clipped."""
@@ -174,9 +180,10 @@ class CDVDTSP(nn.Module):
         twice = Known(torch.cat([centre.frame] * 2), [torch.cat([m, m]) for m in centre.pyramid])
         pyramids = zip(previous.pyramid, following.pyramid, strict=True)
         both = Known(torch.cat([previous.frame, following.frame]), [torch.cat(pair) for pair in pyramids])
-        warped, mask = align(both.frame, self.flow(twice, both))
-        before, after = warped[:n], warped[n:]
-        prior = sharpness_prior(before, centre.frame, after, mask[:n], mask[n:], self.mean_filter)
+        with in_float32(centre.frame):
+            warped, mask = align(both.frame, self.flow(twice, both))
+            before, after = warped[:n], warped[n:]
+            prior = sharpness_prior(before, centre.frame, after, mask[:n], mask[n:], self.mean_filter)
         out: Tensor = self.recons_net(torch.cat([before, centre.frame, after, prior], dim=1))
         return out
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.networks.blocks import require_multiple
+from inference.networks.blocks import PictureConv, require_multiple
 from inference.networks.gem_fusion import Fusion
 
 _WIDTHS = (16, 32, 64, 128, 128)
@@ -65,7 +65,7 @@ class _Decoder(nn.Module):
         super().__init__()
         for i in range(1, _LEVELS):
             self.add_module(f"up{i}", _Up(_WIDTHS[_LEVELS - i], _WIDTHS[_LEVELS - 1 - i]))
-        self.conv = nn.Conv2d(_WIDTHS[0], outside, 3, padding=1)
+        self.conv = PictureConv(_WIDTHS[0], outside, 3, padding=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """The fused maps, finest first, give (N, outside, H, W)."""

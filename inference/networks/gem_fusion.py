@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.networks.blocks import in_float32, widened
 from inference.networks.deformable import modulated_deform_conv
 
 # Pixels that one step on a CPU takes, times channels: the four layers then work in the cache.
@@ -151,6 +152,9 @@ class _Align(nn.Module):
 class Fusion(nn.Module):
     """Multi-scale feature fusion of one level.
 
+    It computes in float32, under autocast too: positions differ by 1e-6 and areas begin at 1e-9, which half
+    precision does not hold.
+
     Args:
         channels: of both maps and of the result.
         kernel: of the deformable convolution, odd.
@@ -165,7 +169,8 @@ class Fusion(nn.Module):
         """Event map (N, C, h, w) and image map (N or 1, C, H, W), both edge to edge over the same field.
 
         Returns:
-            (N, C, H, W).
+            (N, C, H, W) float32.
         """
-        out: Tensor = self.dcn(self.mlp(event, image))
-        return out
+        with in_float32(event):
+            out: Tensor = self.dcn(self.mlp(widened(event), widened(image)))
+            return out

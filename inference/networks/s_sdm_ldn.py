@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.networks.blocks import require_multiple, residual
+from inference.networks.blocks import in_float32, require_multiple, residual, widened
 
 
 class _ChannelAttention(nn.Module):
@@ -111,5 +111,8 @@ class LDN(nn.Module):
 
     def _predict(self, image: Tensor, features: Tensor) -> Tensor:
         # A 1×1 convolution of [image, features] is the sum of two: nothing of full size is copied.
+        # In float32 always: a value near 1 in bfloat16 is off by up to half a grey level.
         weight = self.pred.weight
-        return F.conv2d(features, weight[:, 3:], self.pred.bias) + F.conv2d(image, weight[:, :3])
+        with in_float32(image):
+            out = F.conv2d(widened(features), weight[:, 3:], self.pred.bias)
+            return out.add_(F.conv2d(widened(image), weight[:, :3]))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inference.networks.blocks import require_multiple, residual
+from inference.networks.blocks import in_float32, require_multiple, residual, widened
 from inference.networks.spiking import SpikingStage
 
 Spiking = Literal["clip", "window", "off"]
@@ -87,12 +87,15 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query: (N, C, h, w); key, value: (N, C, H, W).
 
     Returns:
-        (N, C, h, w). Memory grows with the number of pixels, not with its square.
+        (N, C, h, w), float32 at least: exponents without scaling bear no rounding. Memory grows with the number
+        of pixels, not with its square.
     """
     n, c, h, w = query.shape
     # Contiguous channels: anything else falls back to a kernel that stores the whole matrix.
-    q, k, v = (x.permute(0, 2, 3, 1).reshape(n, 1, -1, c).contiguous() for x in (query, key, value))
-    out = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    given = map(widened, (query, key, value))
+    q, k, v = (x.permute(0, 2, 3, 1).reshape(n, 1, -1, c).contiguous() for x in given)
+    with in_float32(query):
+        out = F.scaled_dot_product_attention(q, k, v, scale=1.0)
     return out.view(n, h, w, c).permute(0, 3, 1, 2)
 
 

@@ -48,12 +48,13 @@ class CdvdTspRestorer(NeuralRestorer):
             `inference.restorers.tiling`.
         compile: True, but not "graphs": those would overwrite what is kept from frame to frame.
 
-    Runs in float32: warps and their thresholds need it, and nobody has measured anything else.
+    Flow, warps and the prior run in float32 whatever the type of the rest.
     """
 
     name = "cdvd-tsp"
     network = "cdvd-tsp"
     multiple = MULTIPLE
+    autocast = ("float16", "bfloat16")
     own = ("reach", "tile")
     needs = Needs(
         frames_before=2, frames_after=2, events=False, latent=LatentTimes.FIXED, fixed_latents=(0.5,),

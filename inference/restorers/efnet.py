@@ -48,8 +48,7 @@ class EfnetRestorer(NeuralRestorer):
     name = "efnet"
     network = "efnet"
     multiple = 4
-    # float16 cannot hold the products over all pixels that its attention takes before it divides by the norms.
-    autocast = ("bfloat16",)
+    autocast = ("float16", "bfloat16")
     grids = ("image", "event")
     own = ("representation", "channel_order", "normalise", "mask", "mode")
     needs = Needs(

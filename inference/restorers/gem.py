@@ -5,13 +5,10 @@ X. Zhang et al., ICCV 2023; the module is `inference.networks.gem`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from capture.packets import Events
-from inference.networks.gem_fusion import Fusion
 from inference.representations import eger_torch
 from inference.representations.eger import Spans
 from inference.representations.eger_numba import Eger
@@ -40,7 +37,6 @@ class GemRestorer(NeuralRestorer):
     name = "gem"
     network = "gem"
     multiple = LEVELS
-    # The fusion runs in float32 whatever is chosen: its positions and areas do not bear less.
     autocast = ("float16", "bfloat16")
     needs = Needs(
         latent=LatentTimes.ANY, note="blurry frame + events of its exposure, at any resolution; any instant"
@@ -55,12 +51,6 @@ class GemRestorer(NeuralRestorer):
     def order(self) -> ColourOrder:
         """See `NeuralRestorer`."""
         return "bgr"
-
-    def _finish(self, net: nn.Module) -> nn.Module:
-        for module in net.modules():
-            if isinstance(module, Fusion):
-                keep_float32(module)
-        return net
 
     @property
     def cell(self) -> int:
@@ -96,18 +86,3 @@ class GemRestorer(NeuralRestorer):
             counter.push(events)
             return torch.from_numpy(counter.results([(t, t) for t in times]))
         return eger_torch.egers(events, [Spans(blur, (t, t), BINS) for t in times], device=self.device)
-
-
-def keep_float32(module: nn.Module) -> None:
-    """Let a part of a network compute in float32 under autocast; its inputs are widened."""
-    inner = module.forward
-
-    def forward(*inputs: Tensor) -> Any:
-        device = inputs[0].device.type
-        if not torch.is_autocast_enabled(device):
-            return inner(*inputs)
-        with torch.autocast(device, enabled=False):
-            return inner(*(x.float() for x in inputs))
-
-    # Not a wrapping module: names of entries stay those of the published weights.
-    setattr(module, "forward", forward)  # noqa: B010

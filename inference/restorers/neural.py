@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -21,18 +20,19 @@ from torch import Tensor, nn
 from capture.errors import UsageError
 from inference import networks, store
 from inference.device import choose_device
+from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
 from inference.quality import reblur_residual
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
-from inference.restorers.change import add_change
 from inference.restorers.compiling import compiled
-from inference.restorers.edi import event_from_image
-from inference.restorers.neural_options import SHARED, check_options, choose_autocast
+from inference.restorers.neural_options import SHARED, check_options
 from inference.restorers.padding import Padding
 from inference.restorers.picture import picture_of
-from inference.restorers.pictures import ColourOrder, mix_luminance, to_network, to_pictures
-from inference.restorers.placement import event_grid_rig, sample
+from inference.restorers.pictures import ColourOrder, to_network
+from inference.restorers.placement import event_grid_rig
+from inference.restorers.precision import choose_autocast, narrowed
 from inference.restorers.rehearsal import rehearsal
+from inference.restorers.results import changed_pictures, restored_pictures
 from inference.tone import Tone
 from sync.exposure import AlignedExposure
 from sync.geometry import image_to_event_grid, inside_events
@@ -45,6 +45,7 @@ RANDOM_FLAG = "random weights: not a result"
 NO_EVENTS_FLAG = "no events: frame passed through"
 LOST_FLAG = "events lost in the exposure"
 NAN_FLAG = "NaN replaced"
+OVERFLOW_FLAG = "half precision overflowed: float32 from here on"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +85,8 @@ class NeuralRestorer(ABC):
         network: as `networks.build` knows it.
         multiple: of which the sides of the padded picture are; `_infer` pads.
         smallest: least side of a picture that makes sense to it.
-        autocast: number types beside float32 that it may run in on a GPU, the best first; that one is the
-            default there. A CPU always runs float32.
+        autocast: number types beside float32 that it may run in, the best first; that one is the default on a
+            GPU. "float32" in front makes that the default. A CPU runs float32 unless told otherwise.
         grids: "image", and "event" where the network may run on the event sensor's pixels.
         own: names of its own options.
 
@@ -109,6 +110,7 @@ class NeuralRestorer(ABC):
         self._net: nn.Module | None = None
         self._run: Any = None
         self._rehearsing = False
+        self._overflowed = False
         self._notes: list[str] = []
         self.set(dict(options or {}))
         if not self.random_weights:
@@ -184,6 +186,8 @@ class NeuralRestorer(ABC):
         if self._net is not None and merged.get("random_weights") != self.options.get("random_weights"):
             raise UsageError(f"{self.name}: random_weights is chosen when the network is made, not later")
         self._check_own(merged)
+        if "dtype" in options:
+            self._overflowed = False
         if merged.get("compile") != self.options.get("compile"):
             self._run = None
         self.options = merged
@@ -228,6 +232,8 @@ class NeuralRestorer(ABC):
     def _load(self) -> None:
         if self._net is not None:
             return
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.random_weights:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
@@ -246,9 +252,10 @@ class NeuralRestorer(ABC):
     def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
         """Sharp pictures of the exposure in the middle of the window. See `Restorer.restore`.
 
-        Flags: "no events: frame passed through", "events lost in the exposure", "NaN replaced", "events cover
-        x % of the picture", "restored on the event grid w×h", "random weights: not a result". Figures: events;
-        reblur_residual (codes) where five or more instants part the exposure evenly.
+        Flags: "no events: frame passed through", "events lost in the exposure", "NaN replaced", "half precision
+        overflowed: float32 from here on", "events cover x % of the picture", "restored on the event grid w×h",
+        "random weights: not a result". Figures: events; reblur_residual (codes) where five or more instants
+        part the exposure evenly.
 
         Raises:
             ValueError: an instant outside 0…1 or one it cannot serve, or a window of the wrong length.
@@ -303,44 +310,30 @@ class NeuralRestorer(ABC):
             if on_events
             else pictures
         )
-        with torch.inference_mode(), self._cast():
-            values = self._infer(Work(window, index, at, given, rig))
+        values = self._values(Work(window, index, at, given, rig))
         with torch.inference_mode():
-            if on_events and self.device.type == "cpu" and self.tone == "srgb":
-                return self._changed_pictures(values.float(), given[index], picture, rig)
-            blurred = to_network([picture], self.device, self.order, self.tone)
-            values = values.float()
-            if on_events:
-                # Only what the network changed is brought back: what the event sensor does not resolve, or
-                # does not see, stays as the frame camera saw it.
-                coarse = to_network([given[index]], self.device, self.order, self.tone)
-                values = blurred + sample(values - coarse, self.rig)
-                self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
-            finite = torch.isfinite(values).all(dim=1, keepdim=True)
-            bad = not bool(finite.all())
-            if bad:
-                values = torch.where(finite, values, blurred)
-            return to_pictures(values, self.order, self.tone, gray=picture.ndim == 2), bad
+            if not on_events:
+                return restored_pictures(values, picture, self.order, self.tone)
+            self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
+            return changed_pictures(values, given[index], picture, self.rig, self.order, self.tone)
 
-    def _changed_pictures(
-        self, values: Tensor, coarse: NDArray[np.uint8], picture: NDArray[np.uint8], rig: Rig
-    ) -> tuple[NDArray[np.uint8], bool]:
-        """As the rest of `_network_pictures` on the event grid, in one pass over the full picture.
-
-        Only for pictures that went in as stored: then the change is one of their own codes.
-        """
-        self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
-        before = to_network([coarse], self.device, self.order, self.tone)
-        finite = torch.isfinite(values).all(dim=1, keepdim=True)
-        change = torch.where(finite, (values - before) * 255, 0.0)
-        if self.order == "bgr":
-            change = change.flip(1)
-        if picture.ndim == 2:
-            change = mix_luminance(change)[:, None]
-        codes = change.permute(0, 2, 3, 1).contiguous().numpy()
-        m = event_from_image(self.rig)
-        pictures = [add_change(picture, c[..., 0] if picture.ndim == 2 else c, m) for c in codes]
-        return np.stack(pictures), not bool(finite.all())
+    def _values(self, work: Work) -> Tensor:
+        """`_infer` in the number type of the options, as float32; where half precision fails, in float32."""
+        dtype = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
+        narrow = dtype != torch.float32 and not self._overflowed
+        with torch.inference_mode():
+            if narrow:
+                with narrowed(self.device, dtype):
+                    values = self._infer(work).float()
+                if bool(torch.isfinite(values).all()):
+                    return values
+                # Whatever overflowed may be part of what is carried on. It will overflow again: the weights
+                # have not changed.
+                self.reset()
+                self._overflowed = True
+            if self._overflowed:
+                self._note(OVERFLOW_FLAG)
+            return self._infer(work).float()
 
     # -- for subclasses
 
@@ -356,12 +349,6 @@ class NeuralRestorer(ABC):
         """A flag for the picture in work."""
         if flag not in self._notes:
             self._notes.append(flag)
-
-    def _cast(self) -> AbstractContextManager[Any]:
-        dtype = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
-        if dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype)
 
     def _use_rig(self, rig: Rig) -> None:
         if rig is not self.rig and rig != self.rig:

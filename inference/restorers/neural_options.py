@@ -1,9 +1,9 @@
 """Options that all restorers with a network share.
 
-dtype: "auto" (default), "float32", "float16", "bfloat16": the number type of the network. On the CPU float32;
-    on a GPU what the network is known to bear, and "auto" takes the first of these. Known from autocast on a
-    CPU at 346×260: LDN with published weights changes by 0.001 dB in float16 and 0.011 dB in bfloat16; GEM with
-    random ones by 0.10 and 0.27 codes (rms), EFNet by 0.17 in bfloat16, while float16 gives it NaN.
+dtype: "auto" (default), "float32", "float16", "bfloat16": the number type of the network. "auto" is float32 on
+    the CPU, and on a GPU the type of which the network's card says that it costs next to nothing. The others
+    run on the CPU too, slower than float32 and as a GPU would compute them: to see what they cost. Measured
+    differences are in the cards (`halfmirror models info NAME`).
 compile: False (default), True (`torch.compile`), "graphs" (with CUDA graphs, on a GPU).
 padding: "reflect" (default) or "replicate": how a picture goes on where its size does not fit.
 tone: "stored" (default): pictures go in with the values they have. "coded": those of a camera that is linear
@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import torch
 
 from capture.errors import UsageError
 
@@ -72,20 +70,3 @@ def check_options(network: str, options: Mapping[str, Any], known: Sequence[str]
             one_of(network, key, value, ("auto", *grids))
         elif key == "batch":
             whole_number(network, key, value, 1, 64)
-
-
-def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch.device) -> torch.dtype:
-    """The number type for this network on this device; float32 means no autocast.
-
-    Raises:
-        UsageError: one that the network does not bear, or on the CPU.
-    """
-    if dtype == "auto":
-        dtype = allowed[0] if allowed and device.type == "cuda" else "float32"
-    if dtype != "float32" and device.type != "cuda":
-        raise UsageError(f"{name}: dtype {dtype}: only a CUDA device runs it; use float32")
-    if dtype not in ("float32", *allowed):
-        bears = ", ".join(("float32", *allowed))
-        raise UsageError(f"{name}: dtype {dtype} costs this network its accuracy; it bears {bears}")
-    found: torch.dtype = getattr(torch, dtype)
-    return found

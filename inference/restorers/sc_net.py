@@ -65,6 +65,7 @@ class ScNetRestorer(NeuralRestorer):
     name = "sc-net"
     network = "sc-net"
     multiple = _STEP
+    autocast = ("float16", "bfloat16")
     grids = ("image", "event")
     own: ClassVar[tuple[str, ...]] = (
         "reach",

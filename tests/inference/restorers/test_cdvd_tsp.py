@@ -178,7 +178,7 @@ def test_options_that_change_the_picture_drop_what_is_known(restorer: CdvdTspRes
         ({"tile": 100}, "cdvd-tsp: tile 100: give a side of at least 256 pixels"),
         ({"compile": "graphs"}, "cdvd-tsp: compile graphs: CUDA graphs overwrite"),
         ({"grid": "event"}, "cdvd-tsp: unknown option 'grid'"),
-        ({"dtype": "float16"}, "cdvd-tsp: dtype float16"),
+        ({"dtype": "float64"}, "cdvd-tsp: dtype 'float64': give one of"),
     ],
 )
 def test_options_are_refused_by_name(

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from capture.packets import Events
 from inference.engine import Engine
-from inference.networks.gem_fusion import Fusion
 from inference.representations import eger_numba, scer_numba
 from inference.representations.coding import Mode
 from inference.representations.eger import Spans
 from inference.representations.mask_numba import event_mask
 from inference.representations.normalise import by_maximum
 from inference.restorers.efnet import EfnetRestorer
-from inference.restorers.gem import GemRestorer, keep_float32
+from inference.restorers.gem import GemRestorer
 from inference.restorers.neural import NeuralRestorer
 from inference.restorers.pictures import to_network, to_pictures
 from sync.geometry import project
@@ -193,23 +192,3 @@ def test_gem_instants_together_equal_instants_alone() -> None:
     assert (together.images[0] != together.images[-1]).any()
     assert "reblur_residual" not in together.figures
     assert "reblur_residual" in restorer.restore([a], list(np.linspace(0, 1, 5))).figures
-
-
-def test_the_fusion_of_gem_stays_in_float32() -> None:
-    torch.manual_seed(0)
-    fusion = Fusion(16, 3).eval()
-    event, image = torch.rand(1, 16, 8, 8), torch.rand(1, 16, 32, 32)
-    with torch.inference_mode():
-        want = fusion(event, image)
-        keep_float32(fusion)
-        with torch.autocast("cpu", torch.bfloat16):
-            got = fusion(event.bfloat16(), image.bfloat16())
-        assert got.dtype == torch.float32
-        assert torch.equal(fusion(event, image), want)
-    assert (got - want).abs().max() < 0.02
-    # Ones that bfloat16 holds exactly leave no difference at all.
-    ones = torch.ones(1, 16, 8, 8), torch.ones(1, 16, 32, 32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        narrow = fusion(*(x.bfloat16() for x in ones))
-    with torch.inference_mode():
-        assert torch.equal(narrow, fusion(*ones))

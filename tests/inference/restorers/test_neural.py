@@ -17,10 +17,12 @@ from inference.restorers.neural import (
     LOST_FLAG,
     NAN_FLAG,
     NO_EVENTS_FLAG,
+    OVERFLOW_FLAG,
     RANDOM_FLAG,
+    Work,
     evenly_spread,
 )
-from inference.restorers.neural_options import choose_autocast
+from inference.restorers.precision import choose_autocast
 from tests.inference.moving_scene import rig_for
 from tests.inference.restorers.rigs import SMALL, Stub, noise_exposure, one_grid, picture, splitter
 
@@ -152,7 +154,7 @@ def test_options_hold_all_or_none() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match=f"stub: {next(iter(wrong))} .*: give"):
             stub.set(wrong)
-    with pytest.raises(UsageError, match="dtype float16: only a CUDA device runs it; use float32"):
+    with pytest.raises(UsageError, match="dtype float16 costs this network its accuracy; it bears float32"):
         stub.set({"dtype": "float16"})
     stub.prepare(24, 24)
     with pytest.raises(UsageError, match="random_weights is chosen when the network is made"):
@@ -160,12 +162,70 @@ def test_options_hold_all_or_none() -> None:
 
 
 def test_number_types_go_by_the_networks_list() -> None:
-    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    gpu, cpu, other = (torch.device(name) for name in ("cuda", "cpu", "mps"))
     assert choose_autocast("n", "auto", ("bfloat16",), gpu) == torch.bfloat16
+    assert choose_autocast("n", "auto", ("float32", "bfloat16"), gpu) == torch.float32
     assert choose_autocast("n", "auto", (), gpu) == torch.float32
     assert choose_autocast("n", "auto", ("bfloat16",), cpu) == torch.float32
+    assert choose_autocast("n", "bfloat16", ("bfloat16",), cpu) == torch.bfloat16
     with pytest.raises(UsageError, match="it bears float32, bfloat16"):
         choose_autocast("n", "float16", ("bfloat16",), gpu)
+    with pytest.raises(UsageError, match="dtype bfloat16: only CUDA devices and CPUs run it; use float32"):
+        choose_autocast("n", "bfloat16", ("bfloat16",), other)
+
+
+class Narrow(Stub):
+    """Adds a fifth by way of a matrix product, which is what autocast acts on."""
+
+    autocast = ("float16", "bfloat16")
+    largest = 1.0
+    seen: list[torch.dtype]
+    resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def _infer(self, work: Work) -> Tensor:
+        product = torch.full((1, 1), self.largest) @ torch.full((1, 1), 0.2)
+        self.seen.append(product.dtype)
+        self.change = (product / self.largest).float()
+        return super()._infer(work)
+
+
+def narrow(**options: Any) -> tuple[Narrow, Any]:
+    rig = one_grid(24, 24)
+    made = Narrow(rig, {**SMALL, **options}, "cpu")
+    made.seen = []
+    return made, noise_exposure(rig)
+
+
+def test_a_cpu_runs_half_precision_when_asked() -> None:
+    made, a = narrow()
+    plain = made.restore([a], [0.5]).images
+    made.set({"dtype": "bfloat16"})
+    r = made.restore([a], [0.5])
+    assert made.seen == [torch.float32, torch.bfloat16]
+    assert OVERFLOW_FLAG not in r.flags
+    assert (r.images == plain).all()
+    torch.testing.assert_close(made.change, torch.tensor([[0.2]], dtype=torch.bfloat16).float())
+
+
+def test_what_overflows_runs_in_float32_from_then_on() -> None:
+    made, a = narrow(dtype="float16")
+    made.largest = 1e6
+    r = made.restore([a], [0.5])
+    assert made.seen == [torch.float16, torch.float32]
+    assert OVERFLOW_FLAG in r.flags
+    assert NAN_FLAG not in r.flags
+    assert (r.images[0] == np.clip(a.frame.image.astype(int) + 51, 0, 255)).all()
+    assert made.resets == 1
+    again = made.restore([a], [0.5])
+    assert made.seen[2:] == [torch.float32]
+    assert OVERFLOW_FLAG in again.flags
+    made.largest = 1.0
+    made.set({"dtype": "float16"})  # chosen again: tried again
+    assert OVERFLOW_FLAG not in made.restore([a], [0.5]).flags
+    assert made.seen[3:] == [torch.float16]
 
 
 def test_the_reblur_residual_needs_the_whole_exposure() -> None:

@@ -1,0 +1,45 @@
+"""The number type in which a restorer runs its network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from capture.errors import UsageError
+from inference.half import WideSums
+
+
+def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch.device) -> torch.dtype:
+    """The number type for this network on this device; float32 means no autocast.
+
+    Args:
+        name: for the message.
+        dtype: the option.
+        allowed: what the network bears; "auto" takes the first on a GPU, float32 where there is none.
+        device: a CPU takes float32 for "auto".
+
+    Raises:
+        UsageError: one that the network does not bear, or on a device that is neither CPU nor CUDA.
+    """
+    if dtype == "auto":
+        dtype = allowed[0] if allowed and device.type == "cuda" else "float32"
+    if dtype != "float32" and device.type not in ("cuda", "cpu"):
+        raise UsageError(f"{name}: dtype {dtype}: only CUDA devices and CPUs run it; use float32")
+    if dtype not in ("float32", *allowed):
+        bears = ", ".join(dict.fromkeys(("float32", *allowed)))
+        raise UsageError(f"{name}: dtype {dtype} costs this network its accuracy; it bears {bears}")
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+@contextmanager
+def narrowed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Inside, networks run in this type on this device: autocast, and on a CPU `inference.half`'s sums."""
+    if dtype == torch.float32:
+        yield
+        return
+    sums = WideSums() if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype), sums:
+        yield
