@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from capture.errors import UsageError
@@ -28,13 +26,7 @@ from sync.rig import Rig
 from tests.inference.moving_scene import blurred_of, events_of, exposure_of, panning, rig_for
 from tests.inference.restorers.rigs import END, SMALL, START, noise_exposure, one_grid, splitter
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(
