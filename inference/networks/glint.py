@@ -2,8 +2,9 @@
 
 Input is the blurred frame as stored and the EDI stack of an instant (`inference.representations.edi_stack`):
 the double integral's log ratios at four contrasts and the events counted around the instant. The camera's
-contrast and tone curve are not known; the network finds from the frame and the events together how far which
-ratio is to be followed, pixel by pixel, and mends what the integral leaves: noise, clipped light, ghosts.
+contrast is known roughly at best (found from the first exposures, as for EDI), its tone curve by name; the
+network finds from the frame and the events together how far which ratio is to be followed, pixel by pixel, and
+mends what the integral leaves: noise, clipped light, ghosts.
 
 Two bodies (full resolution; half resolution, where the frame's 2×2 pixels become channels) and two forms of the
 output can be built; `docs/glint.md` compares them and says which one the shipped weights have.
@@ -23,8 +24,6 @@ from inference.representations.edi_stack import CHANNELS, CONTRASTS
 Body = Literal["full", "half"]
 Output = Literal["residual", "ratio"]
 
-# Of the four contrasts, the one that a residual is added to: the middle of what sensors have.
-BASE = CONTRASTS.index(0.2)
 # A log ratio beyond this is a hot pixel, not light: exp(3) is a factor of 20.
 RATIO_LIMIT = 3.0
 
@@ -86,7 +85,7 @@ class Glint(nn.Module):
         a, b, c = widths
         # The four log ratios' weights, a gain, and three colours of residual; or the residual alone.
         self.outputs = len(CONTRASTS) + 1 + 3 if output == "ratio" else 3
-        self.stem = nn.Conv2d((3 + CHANNELS) * area, a, 3, padding=1)
+        self.stem = nn.Conv2d((3 + CHANNELS + 1) * area, a, 3, padding=1)
         self.down1 = _blocks(a, blocks[0])
         self.half1 = nn.Conv2d(a, b, 2, stride=2)
         self.down2 = _blocks(b, blocks[1])
@@ -99,36 +98,39 @@ class Glint(nn.Module):
         self.head = nn.Conv2d(a, self.outputs * area, 3, padding=1)
         _zero(self.head)
 
-    def forward(self, frame: Tensor, stack: Tensor) -> Tensor:
+    def forward(self, frame: Tensor, stack: Tensor, follow: Tensor) -> Tensor:
         """Sharp pictures.
 
         Args:
             frame: (N, 3, H, W) float32, RGB as stored 0…1; a gray frame three times. H and W are multiples
                 of `multiple`.
             stack: (N, `edi_stack.CHANNELS`, H, W) on the frame's pixels.
+            follow: (N, 4) how the log ratios are followed where the network adds nothing (`edi_stack.follow`).
 
         Returns:
-            (N, 3, H, W), about 0…1, not clipped. Before training: the double integral at contrast 0.2.
+            (N, 3, H, W), about 0…1, not clipped. Before training: the double integral as `follow` says.
 
         Raises:
             ValueError: sides that are not multiples of `multiple`.
         """
         require_multiple(frame, self.multiple, "glint")
         ratios = stack[:, : len(CONTRASTS)].clamp(-RATIO_LIMIT, RATIO_LIMIT)
-        x = torch.cat((frame, ratios, stack[:, len(CONTRASTS) :]), 1)
+        base = (ratios * follow[:, :, None, None]).sum(1, keepdim=True).clamp(-RATIO_LIMIT, RATIO_LIMIT)
+        x = torch.cat((frame, ratios, stack[:, len(CONTRASTS) :], base), 1)
         if self.cell > 1:
             x = F.pixel_unshuffle(x, self.cell)
         y = self.features(x)
         if self.cell > 1:
             y = F.pixel_shuffle(y, self.cell)
-        return self._compose(frame, ratios, y)
+        return self._compose(frame, ratios, base, y)
 
     def features(self, x: Tensor) -> Tensor:
         """All between input and composition, at the body's resolution.
 
         Args:
-            x: (N, (3 + `edi_stack.CHANNELS`)·cell², H / cell, W / cell): frame, limited log ratios and counts,
-                a pixel's neighbourhood in its channels as `pixel_unshuffle` puts it.
+            x: (N, (3 + `edi_stack.CHANNELS` + 1)·cell², H / cell, W / cell): frame, limited log ratios,
+                counts, the followed log ratio, a pixel's neighbourhood in its channels as `pixel_unshuffle`
+                puts it.
 
         Returns:
             (N, `outputs`·cell², H / cell, W / cell).
@@ -142,11 +144,9 @@ class Glint(nn.Module):
         out: Tensor = self.head(y)
         return out
 
-    def _compose(self, frame: Tensor, ratios: Tensor, y: Tensor) -> Tensor:
+    def _compose(self, frame: Tensor, ratios: Tensor, base: Tensor, y: Tensor) -> Tensor:
         if self.output == "residual":
-            return frame * torch.exp(ratios[:, BASE : BASE + 1]) + y
+            return frame * torch.exp(base) + y
         n = len(CONTRASTS)
-        # Stored values follow light to the power of 1/gamma; the gain learns that power and the contrast alike.
-        follow = y[:, :n] + frame.new_tensor([float(k == BASE) for k in range(n)]).view(1, n, 1, 1)
-        log = (follow * ratios).sum(1, keepdim=True) + y[:, n : n + 1]
+        log = base + (y[:, :n] * ratios).sum(1, keepdim=True) + y[:, n : n + 1]
         return frame * torch.exp(log.clamp(-RATIO_LIMIT, RATIO_LIMIT)) + y[:, n + 1 :]

@@ -30,10 +30,35 @@ CHANNELS = len(CONTRASTS) + BINS + 1
 LIMIT = 6.0
 """Largest log ratio; exp(6) = 400 is more than 8 bits can show."""
 
+LOWEST, HIGHEST = 0.04, 0.45
+"""Contrasts that `follow` can stand for; others are taken as the nearest of them."""
+
 STEPS = 96
 """Sums S beyond ±STEPS count as ±STEPS: at the largest contrast that is exp(38), above any sensor."""
 ASINH_TOP = 1024
 """Counts beyond count as this many."""
+
+
+def follow(contrast: float, power: float = 1.0) -> NDArray[np.float32]:
+    """(4,) weights with which the stack's log ratios add up to the one at another contrast.
+
+    At a pixel the log ratio is a smooth function of the contrast, 0 at 0. A parabola through the three nearest
+    of 0 and `CONTRASTS` stands for it.
+
+    Args:
+        contrast: wanted, ON and OFF alike, natural log light.
+        power: the frame's values are light to this power (1: linear, 1 / 2.2: about sRGB); their log ratio is
+            that much of the light's.
+    """
+    c = min(max(contrast, LOWEST), HIGHEST)
+    nodes = np.array([0.0, *CONTRASTS])
+    middle = int(np.clip(np.argmin(np.abs(nodes - c)), 1, len(nodes) - 2))
+    out = np.zeros(len(nodes))
+    for k in (middle - 1, middle, middle + 1):
+        others = [j for j in (middle - 1, middle, middle + 1) if j != k]
+        out[k] = np.prod([(c - nodes[j]) / (nodes[k] - nodes[j]) for j in others])
+    weights: NDArray[np.float32] = (power * out[1:]).astype(np.float32)
+    return weights
 
 
 def edges(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int64]:

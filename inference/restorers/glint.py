@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,13 +15,16 @@ from torch import Tensor
 from capture.packets import Events
 from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
+from inference.representations.edi_stack import follow
 from inference.representations.edi_stack_numba import EdiStack
 from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.edi import event_from_image
 from inference.restorers.glint_cpu import CELL, compose, pack
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import Work
 from inference.restorers.neural_options import choose_autocast
 from inference.restorers.padding import crop, pad_to_multiple
+from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
 from sync.exposure import AlignedExposure
@@ -30,7 +34,11 @@ EVENT_GRID_FROM = 2.0
 """Scale from which on a CPU works on the event grid: the image grid would cost as many times more, squared."""
 
 
-class GlintRestorer(NeuralRestorer):
+SRGB_POWER = 1 / 2.2
+"""Of light, in the values of an sRGB picture: the curve's power over most of its range."""
+
+
+class GlintRestorer(ContrastRestorer):
     """glint for one rig. Options: the shared ones.
 
     grid: "image": the stack of ratios and counts is made on the event pixels and sampled at each image pixel;
@@ -38,7 +46,9 @@ class GlintRestorer(NeuralRestorer):
         back; "auto" (default): "event" on a CPU where event pixels are more than `EVENT_GRID_FROM` times as
         wide as the image's, for speed; else "image".
 
-    The network knows neither the contrast nor the tone curve; it finds them in the picture and the events.
+    contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
+        network begins with the double integral at this contrast and corrects it pixel by pixel; it need not be
+        exact.
     """
 
     name = "glint"
@@ -83,9 +93,10 @@ class GlintRestorer(NeuralRestorer):
         times = [a.exposure.time_at(f) for f in at]
         m = None if self.rig.identity else event_from_image(self.rig)
         stacks = self._stack.stacks(a.exposure_events(), *span, times)
+        start = self._follow(a, picture)
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
-            packed = pack(picture, stack, m, self.multiple, self.padding)
+            packed = pack(picture, stack, start, m, self.multiple, self.padding)
             with torch.inference_mode():
                 # Rows of channels are a channels-last tensor as they lie.
                 y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])
@@ -106,6 +117,9 @@ class GlintRestorer(NeuralRestorer):
         height, width = work.pictures[work.index].shape[:2]
         image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
         events = work.exposure.exposure_events()
+        # The contrast is the camera's, so it is learnt on its own picture, not on one brought elsewhere.
+        own = picture_of(work.exposure.frame)
+        start = torch.from_numpy(self._follow(work.exposure, own)).to(image.device)
         out = []
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
@@ -113,8 +127,25 @@ class GlintRestorer(NeuralRestorer):
             stack = pad_to_multiple(stack, self.multiple, self.padding)
             stack = stack.contiguous(memory_format=torch.channels_last)
             frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-            out.append(crop(self.net(frames, stack), height, width))
+            out.append(crop(self.net(frames, stack, start.expand(len(times), -1)), height, width))
         return torch.cat(out)
+
+    def _follow(self, a: AlignedExposure, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How the log ratios are followed to begin with: by the contrast as known, and the rig's tone."""
+        if not self._rehearsing:
+            self._learner.learn(a, picture, self.rig)
+        if self._learner.assumed:
+            self._note("contrast assumed")
+        found = self._learner.contrast
+        coded = self.rig.image.tone == "srgb" or self.tone == "linear"
+        return follow(math.sqrt(found.on * found.off), SRGB_POWER if coded else 1.0)
+
+    def _use_rig(self, rig: Rig) -> None:
+        if rig is not self.rig and rig != self.rig:
+            super()._use_rig(rig)
+            if not self._rehearsing:
+                self._learner.use_rig(rig)
+                self._changed()
 
     def _stacks(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
         """(L, CHANNELS, h, w) on the device."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inference.networks.glint import BASE, RATIO_LIMIT
+from inference.networks.glint import RATIO_LIMIT
 from inference.representations.edi_stack import CHANNELS, CONTRASTS
 from inference.restorers.padding import pad_index, round_up
 from inference.restorers.pictures import LUMINANCE
@@ -57,16 +57,17 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _pack(
-    image: U8, stack: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32, limit: float, ratios: int,
+    image: U8, stack: F32, follow: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32, limit: float,
     rows: I64, columns: I64, out: F32,
 ) -> None:  # fmt: skip
-    """`image` (H, W, C), `stack` (channels, h·w), `out` (H', W', (3 + channels)·4)."""
+    """`image` (H, W, C), `stack` (channels, h·w), `out` (H', W', (4 + channels)·4)."""
     width, colours = image.shape[1:]
     channels = stack.shape[0]
     h = stack.shape[1] // w
     low, high = np.float32(-limit), np.float32(limit)
     at, part = np.empty(width, np.int64), np.empty((2, width), np.float32)
-    line = np.empty(width, np.float32)
+    line, base = np.empty(width, np.float32), np.empty(width, np.float32)
+    ratios = len(follow)
     step_x, step_y = np.int64(1 if w > 1 else 0), np.int64(w if h > 1 else 0)
     for r in range(len(rows)):
         v = rows[r]
@@ -78,6 +79,7 @@ def _pack(
                 out[below, q // 2, first + q % 2] = codes[image[v, columns[q], k]]
         if not same:
             _row_at(m, v, w, h, at, part)
+        base[:] = 0.0
         for c in range(channels):
             plane = stack[c]
             if same:
@@ -95,14 +97,18 @@ def _pack(
             if c < ratios:
                 for u in range(width):
                     line[u] = min(max(line[u], low), high)
+                    base[u] += follow[c] * line[u]
             first = (3 + c) * 4 + dy
             for q in range(len(columns)):
                 out[below, q // 2, first + q % 2] = line[columns[q]]
+        first = (3 + channels) * 4 + dy
+        for q in range(len(columns)):
+            out[below, q // 2, first + q % 2] = min(max(base[columns[q]], low), high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _compose(
-    image: U8, packed: F32, y: F32, base: int, limit: float, ratios: int, codes: F32, mix: F32, out: U8
+    image: U8, packed: F32, y: F32, channels: int, limit: float, ratios: int, codes: F32, mix: F32, out: U8
 ) -> int:
     """`y` (H', W', (ratios + 4)·4) → codes; gives the pixels that were not finite and keep the frame's."""
     height, width, colours = image.shape
@@ -113,7 +119,7 @@ def _compose(
         for u in range(width):
             o, p = y[v // 2, u // 2], packed[v // 2, u // 2]
             s = (v % 2) * 2 + u % 2
-            log = p[(3 + base) * 4 + s] + o[ratios * 4 + s]
+            log = p[(3 + channels) * 4 + s] + o[ratios * 4 + s]
             for q in range(ratios):
                 log += o[q * 4 + s] * p[(3 + q) * 4 + s]
             gain = np.float32(math.exp(min(max(log, low), high)))
@@ -143,29 +149,31 @@ def _compose(
 
 
 def pack(
-    picture: U8, stack: F32, event_from_image: NDArray[np.float64] | None, multiple: int, padding: str =
-"reflect" ) -> F32:  # fmt: skip
+    picture: U8, stack: F32, follow: F32, event_from_image: NDArray[np.float64] | None, multiple: int,
+    padding: str = "reflect",
+) -> F32:  # fmt: skip
     """One instant as the body takes it.
 
     Args:
         picture: (H, W, 3) or (H, W) uint8.
         stack: (CHANNELS, h, w) float32 on the event pixels.
+        follow: (4,) float32, see `Glint.forward`.
         event_from_image: (3, 3), image pixel → event pixel; None: one grid.
         multiple: of which the padded sides are.
         padding: see `padding.pad_index`.
 
     Returns:
-        (H' / 2, W' / 2, (3 + CHANNELS) · 4) float32, C-contiguous.
+        (H' / 2, W' / 2, (4 + CHANNELS) · 4) float32, C-contiguous.
     """
     image = picture[..., None] if picture.ndim == 2 else picture
     height, width = image.shape[:2]
     rows = pad_index(height, round_up(height, multiple), "replicate" if padding == "replicate" else "reflect")
     columns = pad_index(width, round_up(width, multiple), "replicate" if padding == "replicate" else "reflect")
-    out = np.empty((len(rows) // CELL, len(columns) // CELL, (COLOURS + CHANNELS) * AREA), np.float32)
+    out = np.empty((len(rows) // CELL, len(columns) // CELL, (COLOURS + CHANNELS + 1) * AREA), np.float32)
     m = np.eye(3) if event_from_image is None else np.ascontiguousarray(event_from_image, dtype=np.float64)
     _pack(
-        np.ascontiguousarray(image), stack.reshape(CHANNELS, -1), stack.shape[2], m, event_from_image is None,
-        _CODES, RATIO_LIMIT, _N, rows, columns, out,
+        np.ascontiguousarray(image), stack.reshape(CHANNELS, -1), follow, stack.shape[2], m,
+        event_from_image is None, _CODES, RATIO_LIMIT, rows, columns, out,
     )  # fmt: skip
     return out
 
@@ -180,5 +188,5 @@ def compose(picture: U8, packed: F32, y: F32) -> tuple[U8, int]:
     """
     image = np.ascontiguousarray(picture[..., None] if picture.ndim == 2 else picture)
     out = np.empty_like(image)
-    bad = _compose(image, packed, y, BASE, RATIO_LIMIT, _N, _CODES, _MIX, out)
+    bad = _compose(image, packed, y, CHANNELS, RATIO_LIMIT, _N, _CODES, _MIX, out)
     return out.reshape(picture.shape), int(bad)

@@ -13,28 +13,19 @@ On `davis` the true light in place of derived spikes gives the same, so it is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations import spikes_derived_numba, spikes_derived_torch
 from inference.representations.spikes import RADIUS, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.contrast_learner import (
-    CONTRAST_OPTIONS,
-    ContrastLearner,
-    fixed_contrast,
-    merged_options,
-)
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.contrast_options import ContrastRestorer
+from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import SAMPLE_ABOVE, coverage, sample
@@ -53,7 +44,7 @@ DERIVED_FLAG = "spikes derived from events"
 MARGIN_FLAG = "events beside the exposure missing"
 
 
-class LdnRestorer(NeuralRestorer):
+class LdnRestorer(ContrastRestorer):
     """LDN for one rig.
 
     Options beside the shared ones:
@@ -68,16 +59,10 @@ class LdnRestorer(NeuralRestorer):
     network = "s-sdm-ldn"
     multiple = CELL
     autocast = ("float16", "bfloat16")
-    own = CONTRAST_OPTIONS
     needs = Needs(
         margin_before_us=MARGIN_US, margin_after_us=MARGIN_US, latent=LatentTimes.ANY,
         note="blurry frame + spikes, here derived from events: an extension; any instant",
     )  # fmt: skip
-
-    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
-        self._learner = ContrastLearner(rig)
-        self._choice: tuple[Any, ...] = ()
-        super().__init__(rig, options, device)
 
     @property
     def representation(self) -> str:
@@ -88,27 +73,6 @@ class LdnRestorer(NeuralRestorer):
     def order(self) -> ColourOrder:
         """See `NeuralRestorer`."""
         return "bgr"
-
-    def set(self, options: dict[str, Any]) -> None:
-        """See `NeuralRestorer.set`."""
-        before = self.options
-        # A pair that the new options override must not outlive them.
-        self.options = {k: v for k, v in before.items() if k in merged_options(before, options)}
-        try:
-            super().set(options)
-        except UsageError:
-            self.options = before
-            raise
-
-    def _check_own(self, options: Mapping[str, Any]) -> None:
-        fixed_contrast(options, self.rig, self.name)
-
-    def _changed(self) -> None:
-        choice = tuple(self.options.get(k) for k in CONTRAST_OPTIONS)
-        if choice != self._choice:
-            self._choice = choice
-            self._learner.restart()
-        self._learner.fix(fixed_contrast(self.options, self.rig, self.name))
 
     def _infer(self, work: Work) -> Tensor:
         picture = work.pictures[work.index]

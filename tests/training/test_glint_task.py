@@ -116,7 +116,7 @@ def test_the_loss_is_zero_for_the_truth_and_has_its_parts(pool: Path) -> None:
     task = GlintTask(recipe())
 
     class Knows(torch.nn.Module):
-        def forward(self, frame: torch.Tensor, stack: torch.Tensor) -> torch.Tensor:
+        def forward(self, frame: torch.Tensor, stack: torch.Tensor, follow: torch.Tensor) -> torch.Tensor:
             return inputs(batch)[2]
 
     parts = task.loss(Knows(), batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from capture.errors import UsageError
 from inference import networks
-from inference.representations.edi_stack import CONTRASTS
+from inference.representations.edi_stack import CONTRASTS, follow
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
 from training.synthesis.pool import VERSION, Pool, arrays, fingerprint
@@ -70,7 +71,7 @@ class GlintTask:
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`."""
         frame, stack, truth = inputs(batch)
-        difference = network(frame, stack) - truth
+        difference = network(frame, stack, batch["follow"]) - truth
         colour = charbonnier(difference)
         across = charbonnier(difference[..., 1:] - difference[..., :-1])
         along = charbonnier(difference[..., 1:, :] - difference[..., :-1, :])
@@ -80,9 +81,9 @@ class GlintTask:
     def validate(self, network: nn.Module, batch: Batch) -> dict[str, float]:
         """PSNR of the picture, the blurred frame, and the double integral at the best contrast."""
         frame, stack, truth = inputs(batch)
-        restored = psnr(network(frame, stack), truth)
+        restored = psnr(network(frame, stack, batch["follow"]), truth)
         blurred = psnr(frame, truth)
-        # The tone is not known to the integral either: both ends of it are tried, the better one counts.
+        # For each sample the best of four contrasts and both ends of the tone: a hard measure.
         powers = [
             psnr(frame * torch.exp(stack[:, k : k + 1] * power), truth)
             for k in range(len(CONTRASTS)) for power in (1.0, 1 / 2.2)
@@ -93,8 +94,9 @@ class GlintTask:
     def preview(self, network: nn.Module, batch: Batch) -> Sequence[NDArray[np.uint8]]:
         """See `Task`."""
         frame, stack, truth = inputs(batch)
-        edi = frame * torch.exp(stack[:, 1:2])
-        rows = torch.cat([frame, edi, network(frame, stack), truth], dim=3).clamp(0, 1)
+        start = batch["follow"]
+        edi = frame * torch.exp((stack[:, : len(CONTRASTS)] * start[:, :, None, None]).sum(1, keepdim=True))
+        rows = torch.cat([frame, edi, network(frame, stack, start), truth], dim=3).clamp(0, 1)
         codes = (rows * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return [np.ascontiguousarray(c) for c in codes]
 
@@ -148,7 +150,8 @@ class Drawn:
         # All instants of a sample come one after the other: drawing the scene is the dear part.
         config = self._config.model_copy(update={"instants": 1})
         drawn = arrays(make(config, self._photos.load, len(self._photos), self._seed, index), self._stack)
-        return _tensors(drawn["frame"], drawn["truth"][0], drawn["stack"][0], index % 8)
+        start = _start(drawn["facts"], self._seed, index)
+        return _tensors(drawn["frame"], drawn["truth"][0], drawn["stack"][0], index % 8, start)
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -172,7 +175,8 @@ class Pooled:
         rng = np.random.default_rng([self._seed, index])
         place = self._order.place(index)
         one = self._pool.read(place, int(rng.integers(self._pool.instants(place))))
-        return _tensors(one["frame"], one["truth"], one["stack"], int(rng.integers(8)))
+        turn = int(rng.integers(8))
+        return _tensors(one["frame"], one["truth"], one["stack"], turn, _start(one["facts"], self._seed, index))
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -202,8 +206,27 @@ class _Nothing:
         raise IndexError(index)
 
 
+def _start(facts: NDArray[np.float64], seed: int, index: int) -> NDArray[np.float32]:
+    """What a restorer would begin with: about the true contrast and tone, now and then not even that.
+
+    The search on real exposures errs by some 20 %; before it has found anything, 0.2 is assumed. A rig file
+    knows the tone by name only, linear or sRGB, and may be wrong.
+    """
+    rng = np.random.default_rng([seed, index, 7])
+    _, on, off, gamma, _ = facts
+    error, power_error = rng.normal(0, 0.2), rng.normal(0, 0.1)
+    blind, wrong = rng.random() < 0.1, rng.random() < 0.1
+    contrast = 0.2 if blind else math.sqrt(on * off) * math.exp(error)
+    power = float(rng.choice([1.0, 1 / 2.2])) if wrong else 1 / (gamma or 2.2)
+    return follow(contrast, power * math.exp(power_error))
+
+
 def _tensors(
-    frame: NDArray[np.uint8], truth: NDArray[np.uint8], stack: NDArray[np.float16], turn: int
+    frame: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    stack: NDArray[np.float16],
+    turn: int,
+    start: NDArray[np.float32],
 ) -> dict[str, Tensor]:
     """A sample on the image's pixels with three channels, in one of the eight ways to turn and mirror it.
 
@@ -222,7 +245,7 @@ def _tensors(
         x = x.flip(-1) if turn & 1 else x
         x = x.flip(-2) if turn & 2 else x
         out.append((x.transpose(-1, -2) if turn & 4 else x).contiguous())
-    return {"frame": out[0], "stack": out[1], "truth": out[2]}
+    return {"frame": out[0], "stack": out[1], "truth": out[2], "follow": torch.from_numpy(start)}
 
 
 def inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from capture.packets import Events
 from inference.representations import double_integral_numba, edi_stack_torch
 from inference.representations.double_integral import Contrast
-from inference.representations.edi_stack import ASINH_TOP, BINS, CHANNELS, CONTRASTS, LIMIT, OFFSETS
+from inference.representations.edi_stack import (
+    ASINH_TOP,
+    BINS,
+    CHANNELS,
+    CONTRASTS,
+    HIGHEST,
+    LIMIT,
+    LOWEST,
+    OFFSETS,
+    follow,
+)
 from inference.representations.edi_stack_numba import EdiStack
 from tests.inference.representations.scenes import START, random_events
 
@@ -123,3 +133,25 @@ def test_on_a_gpu() -> None:
     times = [START + 1, END]
     there = edi_stack_torch.stacks(events, START, END, times, "cuda").cpu()
     torch.testing.assert_close(there, edi_stack_torch.stacks(events, START, END, times), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("contrast", [0.05, 0.1, 0.14, 0.25, 0.33, 0.4, 0.44])
+@pytest.mark.parametrize("power", [1.0, 0.45])
+def test_other_contrasts_are_followed_between_the_stacks_own(contrast: float, power: float) -> None:
+    rng = np.random.default_rng(0)
+    # A pixel's sums as real ones are: up to some ten thresholds away, not a random walk without end.
+    events = random_events(4, 6_000, (START, END), width=30, height=20)
+    at = [START + int(rng.integers(40_000))]
+    stack = EdiStack().stacks(events, START, END, at)[0, : len(CONTRASTS)]
+    ratio = double_integral_numba.DoubleIntegral().ratios(events, START, END, at, Contrast(contrast, contrast))[
+        0
+    ]
+    followed = np.tensordot(follow(contrast, power), stack, 1)
+    assert np.abs(followed - power * np.log(ratio)).max() < 0.02
+    assert np.abs(power * np.log(ratio)).max() > 0.1
+
+
+def test_contrasts_out_of_reach_are_taken_as_the_nearest() -> None:
+    np.testing.assert_array_equal(follow(2.0), follow(HIGHEST))
+    np.testing.assert_array_equal(follow(1e-6), follow(LOWEST))
+    np.testing.assert_allclose(follow(0.2), [0, 1, 0, 0], atol=1e-6)

@@ -14,7 +14,7 @@ from capture.packets import Events
 from inference import networks
 from inference.engine import Engine
 from inference.networks.glint import Glint
-from inference.representations.edi_stack import CHANNELS, CONTRASTS
+from inference.representations.edi_stack import CHANNELS, CONTRASTS, follow
 from inference.restorers.glint import GlintRestorer
 from sync.rig import Rig
 from tests.inference.moving_scene import exposure_of, rig_for
@@ -27,6 +27,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def start(count: int, contrast: float = 0.2) -> torch.Tensor:
+    return torch.from_numpy(follow(contrast)).expand(count, -1)
 
 
 def shaken(net: torch.nn.Module) -> torch.nn.Module:
@@ -44,27 +48,27 @@ def test_untrained_it_is_the_double_integral(body: str, output: str) -> None:
     frame = torch.rand(2, 3, 16, 24)
     stack = torch.randn(2, CHANNELS, 16, 24) * 0.3
     base = frame * torch.exp(stack[:, CONTRASTS.index(0.2)][:, None])
-    torch.testing.assert_close(net(frame, stack), base)
+    torch.testing.assert_close(net(frame, stack, start(2)), base)
 
 
 def test_sides_and_options_that_do_not_exist_are_refused() -> None:
     net = Glint()
     with pytest.raises(ValueError, match="multiples of 8"):
-        net(torch.rand(1, 3, 12, 16), torch.rand(1, CHANNELS, 12, 16))
+        net(torch.rand(1, 3, 12, 16), torch.rand(1, CHANNELS, 12, 16), start(1))
     with pytest.raises(UsageError, match="full or half"):
         networks.build("glint", body="quarter")
 
 
 def test_gradients_reach_every_value() -> None:
     net = shaken(Glint(widths=(8, 8, 8))).train()
-    out = net(torch.rand(1, 3, 16, 16), torch.randn(1, CHANNELS, 16, 16))
+    out = net(torch.rand(1, 3, 16, 16), torch.randn(1, CHANNELS, 16, 16), start(1))
     out.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
 
 
 def test_extreme_input_stays_finite() -> None:
     net = shaken(Glint())
-    out = net(torch.ones(1, 3, 16, 16), torch.full((1, CHANNELS, 16, 16), 6.0))
+    out = net(torch.ones(1, 3, 16, 16), torch.full((1, CHANNELS, 16, 16), 6.0), start(1))
     assert out.isfinite().all()
 
 
