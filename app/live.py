@@ -89,6 +89,7 @@ class LiveSession:
         self._reader: PictureReader | None = None
         self._opening: threading.Thread | None = None
         self._problem = ""
+        self._has_events = True  # as far as the source is known yet
         self._stopped = self._running = False
         self._guard = threading.Lock()
         self._timeline: Timeline | None = None
@@ -108,6 +109,8 @@ class LiveSession:
     def _open(self) -> None:
         try:
             source = resolve(self._request, speed=self._speed, loop=self._loop)
+            self._has_events = source.rig.has_events
+            models.require_events(self._network, self._has_events)
             self._assemble(source)
         except Exception as e:  # on a thread of its own: whatever it is, it must be seen
             self._problem = one_line(e)
@@ -138,7 +141,7 @@ class LiveSession:
                 supervisor.add(_camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
                 rig, self._network, events, frames, pictures, self._options, self._device,
-                every_item=every_item, live=source.live,
+                every_item=every_item, live=source.live, streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
             supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
             reader = PictureReader(pictures, rig)
@@ -243,14 +246,18 @@ class LiveSession:
         last = self._figures.restore.get("restore_ms", {})
         return [
             NetworkChoice(c.name, c.takes, c.weights, c.usable, c.reason, c.any_latent, last.get(c.name))
-            for c in models.choices()
+            for c in models.choices(events=self._has_events)
         ]
 
     # --- wishes ---------------------------------------------------------------------------------------
 
     def select_network(self, name: str) -> None:
-        """See `Session.select_network`."""
+        """See `Session.select_network`. Where the first network could not run on this source, this one may."""
         self._network = name
+        if self._problem and not self._stopped:
+            self._problem = ""
+            self.start()
+            return
         self._ask(RESTORE, "network", {"name": name})
 
     def set_latents(self, latents: tuple[float, ...]) -> None:

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from app.output.flags import flag_kind
 from app.output.png import Stamp
+from app.sources import rig_of
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
+from inference import models
 from inference.engine import Engine
+from inference.outcomes import admitted
 from inference.restorers.base import LatentTimes, Restored, Restorer
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
@@ -80,6 +83,8 @@ class OfflineResult:
         refused: exposures that were not restored, and why.
         dropped: exposures that no stage answered for; 0 unless a restorer lacks neighbours.
         incomplete: restored although event loss is known inside their window.
+        alone: restored from frames alone although the synchroniser refused them (no exposure known, no events);
+            only restorers that need no events are given such.
         events_in, events_rejected, events_dropped, edges_in, frames_missing: of the input.
         seconds: wall time by stage (`STAGES`), and total.
         flags: named states of the restorer (numbers in them left out), and how often each came.
@@ -93,6 +98,7 @@ class OfflineResult:
     refused: list[RefusedItem] = field(default_factory=list)
     dropped: int = 0
     incomplete: int = 0
+    alone: int = 0
     events_in: int = 0
     events_rejected: int = 0
     events_dropped: int = 0
@@ -118,9 +124,11 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
 
     `seconds` of a recording: only its first so many.
 
+    A recording without events opens all the same: networks that need none restore its frames.
+
     Raises:
         UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end).
-        RecordingError: not usable; without frames or without events.
+        RecordingError: not usable, or without frames.
     """
     if text == "simulated" or text.startswith("simulated:"):
         yield _simulated(text, 5.0 if seconds is None else seconds)
@@ -130,14 +138,13 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
         raise UsageError(f"{text} is a rig file, whose cameras never end; give a recording or `simulated`")
     if not path.exists():
         raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
-    from recordings.open import open_recording, require_events, require_frames
+    from recordings.open import open_recording, require_frames
 
     with open_recording(path) as recording:
         info = recording.info
         require_frames(recording)
-        require_events(recording)
-        facts = recording.rig_facts()
-        if facts is None:
+        rig = rig_of(recording, text)
+        if rig is None:
             raise UsageError(f"{text} does not tell how its two cameras stand to each other")
         span = max(1, info.end_us - info.start_us)
         items = recording.items()
@@ -148,7 +155,7 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(text, Rig.from_facts(text, facts), items, span, problems)
+        yield OfflineInput(text, rig, items, span, problems)
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:
@@ -189,6 +196,16 @@ def check_latents(restorer: Restorer, latents: Sequence[float]) -> None:
             raise UsageError(f"network {restorer.name!r} gives only the instants {known}; use --at {known}")
 
 
+def check_events(restorer: Restorer, source: OfflineInput) -> None:
+    """Refuse a network that needs events on a source without.
+
+    Raises:
+        UsageError: names the networks that need none.
+    """
+    if restorer.needs.events and not source.rig.has_events:
+        models.require_events(restorer.name, False)
+
+
 def _check_memory(rig: Rig, instants: int) -> None:
     """All instants of one exposure are in memory at once; refuse what would fill it."""
     one = rig.image.width * rig.image.height * 3 * 4  # colour, as float while it is worked on
@@ -212,10 +229,11 @@ def deblur(
 
     Raises:
         NothingRestored: no frames at all, or every exposure refused.
-        UsageError: instants that the network cannot show.
+        UsageError: instants that the network cannot show, or it needs events and the source has none.
         Whatever the source and the sink raise.
     """
     check_latents(restorer, latents)
+    check_events(restorer, source)
     _check_memory(source.rig, len(latents))
     run = _Run(source, restorer, tuple(latents), sink)
     started = time.perf_counter()
@@ -297,18 +315,19 @@ class _Run:
         for e in exposures:
             self._follow(e.frame.epoch)
             self._next = max(self._next, self._base + e.ordinal + 1)
-            if isinstance(e, RefusedExposure):
+            taken = admitted(e, self._engine.restorer.needs, self._sync.rig)
+            if taken is not None:
+                self._waiting[e.ordinal] = taken
+                with self.clock("restore"):
+                    done = self._engine.push(taken, self._latents)
+                self._write(done)
+            elif isinstance(e, RefusedExposure):
                 self.result.refused.append(
                     RefusedItem(
                         self._base + e.ordinal, e.frame.sequence, e.reason.name.lower(),
                         e.detail or str(e.reason),
                     )
                 )  # fmt: skip
-                continue
-            self._waiting[e.ordinal] = e
-            with self.clock("restore"):
-                done = self._engine.push(e, self._latents)
-            self._write(done)
 
     def _follow(self, epoch: int) -> None:
         """Settle what belongs to the time axis before a jump."""
@@ -325,7 +344,8 @@ class _Run:
         for item in restored:
             e = self._waiting.pop(item.ordinal)
             r.restored += 1
-            r.incomplete += not e.complete
+            r.incomplete += not e.complete and not e.alone
+            r.alone += bool(e.alone)
             for flag in item.flags:
                 kind = flag_kind(flag)
                 r.flags[kind] = r.flags.get(kind, 0) + 1
@@ -341,9 +361,8 @@ class _Run:
 
 def _stamp(e: AlignedExposure, ordinal: int, latent: float, time_us: int) -> Stamp:
     x = e.exposure
-    return Stamp(
-        ordinal, e.frame.sequence, latent, time_us, x.start_us, x.end_us, str(x.source), x.uncertainty_us
-    )
+    start, end, uncertainty = (x.start_us, x.end_us, x.uncertainty_us) if x.known else (None, None, None)
+    return Stamp(ordinal, e.frame.sequence, latent, time_us, start, end, str(x.source), uncertainty)
 
 
 def _require_some(name: str, result: OfflineResult) -> None:

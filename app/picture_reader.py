@@ -121,5 +121,5 @@ def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture
         flags=tuple(r["flags"]) if r else (),
         figures=dict(r["figures"]) if r else {},
         held=h["held"],
-        time_us=end or 0,
+        time_us=h["at_us"],
     )

@@ -13,8 +13,9 @@ from typing import Any
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, open_driver
-from recordings.open import open_recording, recognise, require_events, require_frames
-from sync.rig import Rig
+from recordings.open import open_recording, recognise, require_frames
+from recordings.recording import Recording
+from sync.rig import NO_CAMERA, Rig
 
 EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
 
@@ -85,7 +86,8 @@ class SourceRequest:
         if path.suffix.lower() == ".toml":
             rig = Rig.load(path)
             for entry in (rig.events, rig.image):
-                open_driver(entry.camera, entry.settings)
+                if entry.camera != NO_CAMERA:
+                    open_driver(entry.camera, entry.settings)
         else:
             recognise(path)
         return cls(text, path, settings or {})
@@ -108,17 +110,29 @@ def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -
 
 
 def _recording(path: Path, speed: float, loop: bool) -> Source:
+    name = f"{REPLAY}:{path}"
     with open_recording(path) as r:
-        require_events(r)
         require_frames(r)
-        facts, problems = r.rig_facts(), r.info.problems
-    if facts is None:
+        rig, problems = rig_of(r, name), r.info.problems
+    if rig is None:
         raise CameraError(
             f"{path}: nothing in the file tells how event pixels lie on the image; a rig file is needed"
         )
-    name = f"{REPLAY}:{path}"
-    plan = CameraPlan(REPLAY, name, {"speed": speed, "loop": loop}, (CameraRole.EVENTS, CameraRole.FRAMES))
-    return Source(path.name, Rig.from_facts(name, facts), (plan,), False, path, problems)
+    roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
+    plan = CameraPlan(REPLAY, name, {"speed": speed, "loop": loop}, roles)
+    return Source(path.name, rig, (plan,), False, path, problems)
+
+
+def rig_of(recording: Recording, name: str) -> Rig | None:
+    """The rig that a recording with frames was made with, None when two cameras' geometry is not known.
+
+    Without events it is the frame camera alone.
+    """
+    info = recording.info
+    if info.event_size is None and info.image_size is not None:
+        return Rig.frames_only(name, info.image_size)
+    facts = recording.rig_facts()
+    return None if facts is None else Rig.from_facts(name, facts)
 
 
 def _rig_file(path: Path) -> Source:
@@ -141,6 +155,9 @@ def _plans(
     events: str, event_settings: Mapping[str, Any], frames: str, frame_settings: Mapping[str, Any]
 ) -> tuple[CameraPlan, ...]:
     """One worker per camera, or one for both where the driver says that they must live together."""
+    if events == NO_CAMERA:
+        open_driver(frames, frame_settings)
+        return (CameraPlan(FRAMES, frames, frame_settings, (CameraRole.FRAMES,)),)
     driver, config = open_driver(events, event_settings)
     open_driver(frames, frame_settings)  # a mistake in it costs no start-up
     same = events == frames and dict(event_settings) == dict(frame_settings)

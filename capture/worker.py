@@ -253,7 +253,9 @@ class _CameraWorker:
 
     def _hand_over(self, s: _Stream, item: EventPacket | Frame) -> None:
         """Count an item and write it."""
-        if len(self.streams) == 2 and self.link.incarnation:
+        assert s.camera is not None
+        counts_jumps = len(self.streams) == 2 or not s.camera.info.capabilities.live
+        if counts_jumps and self.link.incarnation:
             # A replay that begins again counts its jumps from 0. What comes must not be taken for old.
             item = replace(item, epoch=item.epoch + self.link.incarnation * EPOCHS_A_LIFE)
         if item.epoch != s.epoch:

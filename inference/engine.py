@@ -88,7 +88,7 @@ class Engine:
         A new epoch (seek, loop, clock reset) is a gap: what waits comes out first.
 
         Raises:
-            ValueError: an instant outside 0…1; the exposure is not taken.
+            ValueError: see `try_push`; the exposure is not taken.
             Whatever the restorer raises.
         """
         return sure(self.try_push(exposure, latents))
@@ -105,9 +105,13 @@ class Engine:
         """As `push`, with failures in their places.
 
         Raises:
-            ValueError: an instant outside 0…1; the exposure is not taken.
+            ValueError: an instant outside 0…1, or an unknown exposure for a restorer that needs events; the
+                exposure is not taken.
         """
         at = self.latents_for(latents)
+        if self.restorer.needs.events and not exposure.exposure.known:
+            name, number = self.restorer.name, exposure.frame.sequence
+            raise ValueError(f"{name} needs events, and the exposure of frame {number} is unknown")
         out: list[Attempt] = []
         if self._epoch is not None and exposure.frame.epoch != self._epoch:
             out += self.try_gap()
@@ -181,4 +185,5 @@ class Engine:
                 f"{self.restorer.name} gave {len(result.images)} pictures of {result.images.dtype} "
                 f"for {len(result.latents)} instants"
             )
-        return replace(result, seconds=seconds)
+        flags = (f"frame alone: {exposure.alone}", *result.flags) if exposure.alone else result.flags
+        return replace(result, seconds=seconds, flags=flags)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from inference.outcomes import Job
+from inference.outcomes import Job, Outcome, admitted
 from inference.restorers.base import Needs
 from sync.exposure import AlignedExposure
+from sync.rig import Rig
 
 KEPT_EXPOSURES = 12  # how far back an exposure can be held and looked into
 
@@ -22,9 +23,10 @@ class Kept:
         request: instants wanted of it; a newer request replaces one that still waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
         self._jobs: OrderedDict[int, Job] = OrderedDict()
-        self.held: AlignedExposure | None = None
+        self.held: Outcome | None = None
         self.request: Request | None = None
 
     def add(self, job: Job) -> None:
@@ -44,15 +46,20 @@ class Kept:
     def hold(self, ordinal: int | None) -> bool:
         """Hold one of the newest, None: let go. False when it has gone already."""
         job = None if ordinal is None else self._jobs.get(ordinal)
-        self.held = job.outcome if job and isinstance(job.outcome, AlignedExposure) else None
+        self.held = None if job is None else job.outcome
         if self.held is None:
             self.request = None
         return ordinal is None or self.held is not None
 
     def window(self, exposure: AlignedExposure, needs: Needs) -> list[AlignedExposure] | None:
         """An exposure between its neighbours as a restorer wants them, None when some have gone."""
-        span = range(exposure.ordinal - needs.frames_before, exposure.ordinal + needs.frames_after + 1)
-        jobs = [self._jobs.get(n) for n in span if n != exposure.ordinal]
-        neighbours = [j.outcome for j in jobs if j is not None and isinstance(j.outcome, AlignedExposure)]
-        window = sorted([*neighbours, exposure], key=lambda e: e.ordinal)
-        return window if len(window) == len(span) else None
+        window: list[AlignedExposure] = []
+        for n in range(exposure.ordinal - needs.frames_before, exposure.ordinal + needs.frames_after + 1):
+            job = self._jobs.get(n)
+            neighbour = admitted(job.outcome, needs, self._rig) if job is not None else None
+            found = exposure if n == exposure.ordinal else neighbour
+            # What is held may be from before a seek; ordinals have begun anew since.
+            if found is None or found.frame.epoch != exposure.frame.epoch:
+                return None
+            window.append(found)
+        return window

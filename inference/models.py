@@ -25,6 +25,7 @@ class ModelChoice:
         usable: it can run here and now.
         reason: why not, one line; "" when usable.
         any_latent: gives any instant of the exposure; False: only fixed ones.
+        events: needs events; False: frames alone will do.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelChoice:
     usable: bool = True
     reason: str = ""
     any_latent: bool = True
+    events: bool = True
 
 
 def _lazily(module: str, restorer: str) -> Factory:
@@ -48,6 +50,8 @@ def _lazily(module: str, restorer: str) -> Factory:
     return make
 
 
+FRAMES_ONLY = "needs events, and this source has frames only"
+
 # In the order of the chooser; None: no restorer yet.
 _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
     "edi": (
@@ -59,7 +63,7 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
         _lazily("glint", "GlintRestorer"),
     ),
     "none": (
-        ModelChoice("none", "blurry frame", "none needed (passes the frame through)"),
+        ModelChoice("none", "blurry frame", "none needed (passes the frame through)", events=False),
         _lazily("passthrough", "PassThrough"),
     ),
     "efnet": (
@@ -79,7 +83,7 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
         _lazily("sc_net", "StraRestorer"),
     ),
     "cdvd-tsp": (
-        ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False),
+        ModelChoice("cdvd-tsp", "5 blurry frames, no events", "CDVD-TSP's", any_latent=False, events=False),
         _lazily("cdvd_tsp", "CdvdTspRestorer"),
     ),
     "s-sdm-ldn": (
@@ -110,15 +114,22 @@ def names() -> list[str]:
     return list(_MODELS)
 
 
-def choices() -> list[ModelChoice]:
-    """Rows of the chooser, in order, with the reason for each that cannot run here."""
-    return [_with_reason(choice) for choice, _ in _MODELS.values()]
+def choices(*, events: bool = True) -> list[ModelChoice]:
+    """Rows of the chooser, in order, with the reason for each that cannot run here.
+
+    `events` False: the source has frames only.
+    """
+    rows = [_with_reason(choice) for choice, _ in _MODELS.values()]
+    if events:
+        return rows
+    return [replace(c, usable=False, reason=FRAMES_ONLY) if c.events and c.usable else c for c in rows]
 
 
-def check(name: str, options: Mapping[str, Any] | None = None) -> None:
+def check(name: str, options: Mapping[str, Any] | None = None, *, events: bool = True) -> None:
     """Refuse a network that cannot run here, before anything is loaded.
 
-    One without weights may run all the same with the option `random_weights`.
+    One without weights may run all the same with the option `random_weights`. `events` False: the source has
+    frames only.
 
     Raises:
         UsageError: unknown (lists the known ones), or not usable (says why).
@@ -128,6 +139,19 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> None:
         raise UsageError(f"unknown network {name!r}; known: {', '.join(known)}")
     if not (known[name].usable or (options or {}).get("random_weights")):
         raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
+    require_events(name, events)
+
+
+def require_events(name: str, events: bool) -> None:
+    """Refuse a network that needs events on a source that has none.
+
+    Raises:
+        UsageError: names the networks that need none.
+    """
+    choice = _MODELS[name][0] if name in _MODELS else None
+    if choice is not None and choice.events and not events:
+        others = " or ".join(c.name for c, _ in _MODELS.values() if not c.events)
+        raise UsageError(f"network {name!r} needs events and the source has frames only; use {others}")
 
 
 def _with_reason(choice: ModelChoice) -> ModelChoice:

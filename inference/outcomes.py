@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from capture.errors import HalfmirrorError
-from inference.restorers.base import Restored
+from inference.restorers.base import Needs, Restored
 from sync.exposure import AlignedExposure, RefusedExposure
+from sync.rig import Rig
 
 Outcome = AlignedExposure | RefusedExposure
 
@@ -59,6 +60,21 @@ class StageCounters:
     superseded: int = 0
     waiting: int = 0
     refused_by: dict[str, int] = field(default_factory=dict)
+
+
+def admitted(outcome: Outcome, needs: Needs, rig: Rig) -> AlignedExposure | None:
+    """What a restorer with these needs is given of an outcome, None when it stays refused.
+
+    One that needs no events is given frames without them, too, and such whose exposure is not known.
+    """
+    if isinstance(outcome, AlignedExposure):
+        return outcome
+    return None if needs.events else outcome.frame_alone(rig)
+
+
+def refusal_of(o: RefusedExposure) -> str:
+    """Why an exposure was refused, in one line."""
+    return f"{o.reason.value} – {o.detail}"
 
 
 def line_of(e: BaseException) -> str:

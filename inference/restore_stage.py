@@ -19,10 +19,10 @@ from typing import Any
 from capture.packets import EventPacket, Frame
 from inference.engine import Attempt, Failed
 from inference.kept import Kept, Request
-from inference.outcomes import Job, Outcome, Result, StageCounters, line_of
+from inference.outcomes import Job, Outcome, Result, StageCounters, admitted, line_of
 from inference.restorers.base import check_latents
 from inference.switching import NetworkSwitch
-from sync.exposure import AlignedExposure, RefusedExposure
+from sync.exposure import RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
@@ -68,7 +68,8 @@ class RestoreStage:
         self._live = live
         self._lock = threading.Condition()
         self._queue: deque[Job] = deque()
-        self._kept = Kept()
+        self._rig = rig
+        self._kept = Kept(rig)
         self._owed = 0  # exposures that wait in the engine for later neighbours
         self._flush = self._stopped = False
         self._serving_held = False
@@ -251,17 +252,19 @@ class RestoreStage:
             self._epoch = outcome.frame.epoch
             with self._lock:
                 self._kept.forget()
-        if isinstance(outcome, RefusedExposure):
+        with self._lock:
+            self._kept.add(job)
+        engine = self._switch.engine
+        exposure = admitted(outcome, engine.restorer.needs, self._rig)
+        if exposure is not None:
+            self._deliver(engine.try_push(exposure, latents))
+        elif isinstance(outcome, RefusedExposure):
             reason = outcome.reason.name.lower()
             with self._lock:
                 self._owed -= 1
                 self.counters.refused += 1
                 self.counters.refused_by[reason] = self.counters.refused_by.get(reason, 0) + 1
             self._publish(Result(outcome, None, "", job.end_host_ns))
-            return
-        with self._lock:
-            self._kept.add(job)
-        self._deliver(self._switch.engine.try_push(outcome, latents))
 
     def _deliver(self, attempts: Sequence[Attempt], *, fall_back: bool = True) -> None:
         """Count and publish what the engine gave; let the network give way when it has failed for good."""
@@ -297,11 +300,16 @@ class RestoreStage:
         for exposure, latents in owed:
             self._deliver(self._switch.engine.try_push(exposure, latents))
 
-    def _restore_held(self, held: AlignedExposure, request: Request) -> None:
+    def _restore_held(self, held: Outcome, request: Request) -> None:
         number, latents = request
         engine = self._switch.engine
+        needs = engine.restorer.needs
+        exposure = admitted(held, needs, self._rig)
+        if exposure is None:  # the viewer says by which name it was refused
+            self._publish(Result(held, None, "", 0, held=True, request=number))
+            return
         with self._lock:
-            window = self._kept.window(held, engine.restorer.needs)
+            window = self._kept.window(exposure, needs)
         if window is None:
             text = f"{self.network} needs the neighbours of the held exposure, which have gone"
             self._publish(Result(held, None, text, 0, held=True, request=number))

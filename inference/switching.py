@@ -62,6 +62,7 @@ class NetworkSwitch:
         return needs.margin_before_us, needs.margin_after_us
 
     def _make(self, network: str) -> Engine:
+        models.require_events(network, self._rig.has_events)
         restorer = models.create(network, self._rig, self._options.get(network), self._device)
         engine = Engine(restorer)
         engine.prepare(self._rig.image.width, self._rig.image.height)
@@ -84,7 +85,7 @@ class NetworkSwitch:
         Raises:
             UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
         """
-        models.check(network, self._options.get(network))
+        models.check(network, self._options.get(network), events=self._rig.has_events)
         self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
 

@@ -22,7 +22,7 @@ from capture.messages import Command
 from capture.packets import EventPacket, Frame
 from capture.ring import RingReader, RingRef, RingWriter, wait_any
 from inference.memory import keep_freed_memory
-from inference.outcomes import Result
+from inference.outcomes import Result, refusal_of
 from inference.restore_stage import RestoreStage
 from inference.restorers.base import Restored
 from inference.restorers.picture import picture_of
@@ -49,6 +49,7 @@ class RestoreWorkerSpec:
         latents: instants at which every new exposure is restored.
         every_item: nothing is superseded (the camera workers wait for this one).
         live: the source is paced by the world.
+        streams: how many of the two rings are written to; a source without events writes one.
         threads: torch's and OpenCV's threads; numba's kernels run on one.
     """
 
@@ -62,6 +63,7 @@ class RestoreWorkerSpec:
     latents: tuple[float, ...] = (0.5,)
     every_item: bool = False
     live: bool = True
+    streams: int = 2
     threads: int = 1
 
 
@@ -184,9 +186,9 @@ class _RestoreWorker:
             )
 
     def _end(self) -> None:
-        """Both streams end; only when the second one has are the last exposures settled."""
+        """All streams end; only when the last one has are the last exposures settled."""
         self._ended += 1
-        if self._ended % 2 == 0:
+        if self._ended % self.spec.streams == 0:
             self.stage.end()
 
     def _obey(self, command: Command) -> None:
@@ -282,12 +284,15 @@ def picture_parts(
     else:
         events = tuple(np.empty(0, d) for d in (np.int64, np.uint16, np.uint16, np.bool_))
     x = o.exposure
-    refusal = f"{o.reason.value} – {o.detail}" if isinstance(o, RefusedExposure) else result.failure
+    refusal = result.failure
+    if isinstance(o, RefusedExposure) and r is None and not refusal:
+        refusal = refusal_of(o)
     header = {
         "ordinal": o.ordinal,
         "epoch": o.frame.epoch,
         "start_us": None if x is None else x.start_us,
         "end_us": None if x is None else x.end_us,
+        "at_us": o.at_us if isinstance(o, RefusedExposure) else o.exposure.end_us,
         "source": "" if x is None else x.source.value,
         "uncertainty_us": 0.0 if x is None else float(x.uncertainty_us),
         "refusal": refusal,

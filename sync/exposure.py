@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ class ExposureSource(StrEnum):
     TRIGGER = "trigger"  # both edges of the exposure signal, stamped by the event camera
     CHUNK = "chunk"  # the camera's own start and end stamps, on the event clock or through a measured clock
     ESTIMATED = "estimated"  # the host clock model; its uncertainty is large and is stated
+    UNKNOWN = "unknown"  # not known at all: start and end only say when the frame came
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Exposure:
     Attributes:
         start_us, end_us: int64 microseconds, start < end.
         source: where they come from.
-        uncertainty_us: half width of the interval in which each end lies with about 95 % confidence.
+        uncertainty_us: half width of the interval in which each end lies with about 95 % confidence; infinite
+            when the source is `UNKNOWN`.
     """
 
     start_us: int
@@ -35,6 +38,11 @@ class Exposure:
     def __post_init__(self) -> None:
         if self.end_us <= self.start_us:
             raise ValueError(f"exposure from {self.start_us} to {self.end_us} µs has no length")
+
+    @property
+    def known(self) -> bool:
+        """Start and end say when the shutter was open."""
+        return self.source is not ExposureSource.UNKNOWN
 
     @property
     def duration_us(self) -> int:
@@ -72,6 +80,8 @@ class AlignedExposure:
         ordinal: 0, 1, 2 … over all frames that reached the synchroniser in this epoch, refused ones included.
         complete: no event loss is known inside the window.
         ready_ns: `time.monotonic_ns` when the exposure left the synchroniser, 0 offline.
+        alone: why the frame comes without its events, a few words; "" when nothing is amiss. Only for
+            restorers that need no events.
     """
 
     frame: Frame
@@ -83,6 +93,7 @@ class AlignedExposure:
     ordinal: int
     complete: bool = True
     ready_ns: int = 0
+    alone: str = ""
 
     def exposure_events(self) -> Events:
         """The events inside the exposure itself: `start_us <= t < end_us`."""
@@ -99,6 +110,8 @@ class RefusedExposure:
         detail: one line with the figures of this case.
         ordinal: as in `AlignedExposure`.
         exposure: when known all the same.
+        at_us: when the frame came, on the event clock: the end of its exposure when that is known, else its own
+            stamp there, else how far the events had come. Where there are no events, on the frames' own clock.
     """
 
     frame: Frame
@@ -107,6 +120,22 @@ class RefusedExposure:
     ordinal: int
     exposure: Exposure | None = None
     ready_ns: int = 0
+    at_us: int = 0
+
+    def frame_alone(self, rig: Rig) -> AlignedExposure | None:
+        """The frame for a restorer that needs no events; None when there is no photograph to restore.
+
+        The exposure is the known one, or of source `UNKNOWN`, a microsecond at the time when the frame came.
+        """
+        if self.reason is Refusal.ACCUMULATOR:
+            return None
+        x = self.exposure or Exposure(self.at_us, self.at_us + 1, ExposureSource.UNKNOWN, math.inf)
+        nothing_amiss = not rig.has_events and x.known
+        return AlignedExposure(
+            self.frame, x, Events.empty(rig.events.width, rig.events.height), x.start_us, x.end_us, rig,
+            self.ordinal, complete=nothing_amiss, ready_ns=self.ready_ns,
+            alone="" if nothing_amiss else self.reason.value.partition(":")[0],
+        )  # fmt: skip
 
 
 @dataclass(slots=True)

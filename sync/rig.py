@@ -16,6 +16,8 @@ from capture.registry import RigFacts
 from capture.validation import first_error
 
 VERSION = 1
+NO_CAMERA = "none"
+"""As `events.camera`: the rig has a frame camera only; the event sensor's size then has no meaning."""
 
 Row = tuple[float, float, float]
 IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -28,7 +30,7 @@ class _Strict(BaseModel):
 class CameraEntry(_Strict):
     """One camera of the rig."""
 
-    camera: str = Field(description="name that opens it, e.g. davis346:00000123")
+    camera: str = Field(description="name that opens it, e.g. davis346:00000123; events: none for no camera")
     serial: str = ""
     width: Annotated[int, Field(ge=8, le=16384)]
     height: Annotated[int, Field(ge=8, le=16384)]
@@ -109,6 +111,11 @@ class Rig(_Strict):
     note: str = ""
 
     @property
+    def has_events(self) -> bool:
+        """There is an event camera."""
+        return self.events.camera != NO_CAMERA
+
+    @property
     def image_from_event(self) -> NDArray[np.float64]:
         """(3, 3) float64; see `Geometry`."""
         return np.array(self.geometry.image_from_event, dtype=np.float64)
@@ -157,6 +164,18 @@ class Rig(_Strict):
                 host_latency_ms=latency, host_latency_spread_ms=spread,
             ),
         )  # fmt: skip
+
+    @classmethod
+    def frames_only(cls, name: str, size: tuple[int, int], tone: Literal["linear", "srgb"] = "linear") -> Rig:
+        """The rig of a source that has frames of this (width, height) and no events."""
+        width, height = size
+        return cls(
+            name=name,
+            events=EventEntry(camera=NO_CAMERA, width=width, height=height),
+            image=ImageEntry(camera=name, width=width, height=height, tone=tone),
+            clock=Clock(relation="host"),
+            note="frames only",
+        )
 
     @classmethod
     def load(cls, path: Path) -> Rig:

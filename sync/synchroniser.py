@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from capture.errors import InvalidPacket
-from capture.packets import EventPacket, Frame
+from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.exposing import ExposureFinder, NoExposure
 from sync.exposure import AlignedExposure, Exposure, Refusal, RefusedExposure, SyncCounters
 from sync.rig import Rig
@@ -241,7 +241,9 @@ class Synchroniser:
         """Answer frames from the front as far as possible."""
         while self._queue:
             head = self._queue[0]
-            if head.exposure is None:
+            if not self.rig.has_events:
+                self._answer_without_events(head)
+            elif head.exposure is None:
                 found = self._finder.find(head.ordinal, head.frame, final=final)
                 if found is not None:
                     self._settle(head, found)
@@ -252,6 +254,19 @@ class Synchroniser:
             elif not self._align(head, final):
                 break
         self._count()
+
+    def _answer_without_events(self, w: _Waiting) -> None:
+        """A frame of a rig that has no event camera: nothing to wait for."""
+        found: Exposure | NoExposure | None = None
+        # On any other clock it would be related to events that do not exist.
+        if w.frame.clock is FrameClock.EVENT or w.frame.kind is FrameKind.ACCUMULATOR:
+            found = self._finder.find(w.ordinal, w.frame)
+        if isinstance(found, NoExposure):
+            self._refuse(w, found.reason, found.detail)
+            return
+        if found is not None:
+            self._settle(w, found)
+        self._refuse(w, Refusal.NO_EVENT_STREAM, "the source has frames only")
 
     def _settle(self, w: _Waiting, found: Exposure | NoExposure) -> None:
         """Note a frame's exposure, or refuse it."""
@@ -334,7 +349,7 @@ class Synchroniser:
         return True
 
     def _refuse(self, w: _Waiting, reason: Refusal, detail: str) -> None:
-        self._out.append(RefusedExposure(w.frame, reason, detail, w.ordinal, w.exposure))
+        self._out.append(RefusedExposure(w.frame, reason, detail, w.ordinal, w.exposure, at_us=_came_at_us(w)))
         self.counters.refused[reason.name] = self.counters.refused.get(reason.name, 0) + 1
         self._finder.matcher.give_up(w.ordinal)
         self._queue.popleft()
@@ -372,6 +387,17 @@ class Synchroniser:
             resets=tuple(sorted(resets.items())),
             why="" if m.locked else m.verdict.why,
         )
+
+
+def _came_at_us(w: _Waiting) -> int:
+    """When a frame came, see `RefusedExposure.at_us`."""
+    if w.exposure is not None:
+        return w.exposure.end_us
+    f = w.frame
+    stamped = f.clock is FrameClock.EVENT and (f.device_end_ns is not None or f.device_start_ns is not None)
+    if not stamped and w.since_us is not None:
+        return w.since_us
+    return w.clock_us or 0
 
 
 def _stamped(o: Outcome, now_ns: int) -> Outcome:

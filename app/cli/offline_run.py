@@ -137,6 +137,7 @@ def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Ta
             "dropped": r.dropped,
             "pictures_out": r.pictures,
             "incomplete_events": r.incomplete,
+            "frames_alone": r.alone,
             "events_in": r.events_in,
             "events_rejected": r.events_rejected,
             "events_dropped_upstream": r.events_dropped,

@@ -44,7 +44,7 @@ def replay(
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
     from app.cli.arguments import positive_seconds, recording_path, restorer_options
-    from app.cli.run_session import session_maker, show
+    from app.cli.run_session import DEFAULT_NETWORK, session_maker, show
     from capture.errors import UsageError
     from inference import models
 
@@ -58,7 +58,7 @@ def replay(
     source = recording_path(path)
     if network is not None:
         models.check(network, options)
-    check_streams(source)
+    check_streams(source, network or (DEFAULT_NETWORK if headless else None))
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
     # The replay camera takes 0 for "no pace at all".
@@ -70,14 +70,18 @@ def replay(
     )  # fmt: skip
 
 
-def check_streams(path: Path) -> None:
+def check_streams(path: Path, network: str | None) -> None:
     """Refuse what cannot be replayed before a window opens.
 
+    `network` None: that one is chosen in the window, which then says what it lacks.
+
     Raises:
-        RecordingError, UsageError: not a recording; no frames or no events in it.
+        RecordingError, UsageError: not a recording; no frames in it, or no events and the network needs them.
     """
-    from recordings.open import open_recording, require_events, require_frames
+    from inference import models
+    from recordings.open import open_recording, require_frames
 
     with open_recording(path) as recording:
         require_frames(recording)
-        require_events(recording)
+        if network is not None:
+            models.require_events(network, recording.info.event_size is not None)

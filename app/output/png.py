@@ -60,18 +60,19 @@ class Stamp:
         ordinal: of the exposure among all frames of the input.
         sequence: the camera's own frame counter.
         latent: instant inside the exposure, 0…1.
-        time_us: the same on the event camera's clock.
-        exposure_start_us, exposure_end_us, source, uncertainty_us: the exposure.
+        time_us: the same on the event camera's clock; of a frame whose exposure is unknown, when it came.
+        exposure_start_us, exposure_end_us, source, uncertainty_us: the exposure; None (empty in the file) where
+            it is unknown.
     """
 
     ordinal: int
     sequence: int
     latent: float
     time_us: int
-    exposure_start_us: int
-    exposure_end_us: int
+    exposure_start_us: int | None
+    exposure_end_us: int | None
     source: str
-    uncertainty_us: float
+    uncertainty_us: float | None
 
 
 class PngSequence:
@@ -97,7 +98,8 @@ class PngSequence:
         self._write_row(
             (
                 name, stamp.ordinal, stamp.sequence, f"{stamp.latent:.6f}", stamp.time_us,
-                stamp.exposure_start_us, stamp.exposure_end_us, stamp.source, f"{stamp.uncertainty_us:.1f}",
+                stamp.exposure_start_us, stamp.exposure_end_us, stamp.source,
+                "" if stamp.uncertainty_us is None else f"{stamp.uncertainty_us:.1f}",
             )
         )  # fmt: skip
         self.count += 1

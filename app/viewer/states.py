@@ -79,8 +79,11 @@ def nothing(
     faulted = next((w for w in workers if w.state is CameraState.FAULTED), None)
     if faulted is not None:
         if faulted.name == OPENING:
-            why = faulted.detail or f"{window.source} cannot be opened"
-            return sentence(why), "Choose another source", window.show_sources
+            why = sentence(faulted.detail or f"{window.source} cannot be opened")
+            network = player.choice(player.wanted or player.network)
+            if network is not None and not network.usable:
+                return why, "Choose another network", window.show_networks
+            return why, "Choose another source", window.show_sources
         why = sentence(faulted.detail) if faulted.detail else "It gives no reason."
         return (
             f"{faulted.name.capitalize()} stopped with a fault. {why}",

@@ -104,7 +104,7 @@ class StatusStrip(QWidget):
         else:
             known = p.exposure_start_us is not None
             self.exposure.set("not restored" if known else "exposure: unknown", theme.ACCENT)
-            self.exposure.setToolTip(p.refusal)
+            self.exposure.setToolTip(p.refusal or f"{p.network} restores the frame without it")
         self._arrange()
 
     def _arrange(self) -> None:

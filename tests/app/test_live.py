@@ -402,6 +402,71 @@ def test_a_recording_without_frames_is_said_where_the_picture_would_be(tmp_path:
         session.stop()
 
 
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames and no events."""
+    return write_aedat4(tmp_path_factory.mktemp("tape") / "frames.aedat4", frames=sample_frames())
+
+
+@pytest.mark.parametrize("speed", [0.0, 4.0])
+def test_a_recording_of_frames_only_plays_with_a_network_that_needs_no_events(tape: Path, speed: float) -> None:
+    session = make_session(tape, "none", replay_speed=speed)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: session.status().ended, "the end of the recording")
+        s = watch.settled()
+        assert (
+            s.items_in
+            == FRAMES
+            == s.items_out + sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
+        )
+        assert all(p.sharp is not None for p in watch.pictures)
+        assert watch.pictures[-1].source == "chunk"
+        rows = {c.name: c for c in session.networks()}
+        assert rows["none"].usable
+        assert not rows["edi"].usable
+        assert rows["edi"].reason == "needs events, and this source has frames only"
+        session.select_network("edi")
+        watch.until(lambda: "needs events" in session.status().message, "the refusal on screen")
+        # A seek back gives pictures again.
+        n = len(watch.pictures)
+        session.command("seek", time_us=sample_frames()[2].start_us)
+        watch.until(lambda: len(watch.pictures) > n, "pictures after a seek")
+        assert watch.pictures[-1].network == "none"
+    finally:
+        session.stop()
+
+
+def test_a_network_that_lacks_events_is_said_and_another_one_begins(tape: Path) -> None:
+    session = make_session(tape, "edi")
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: session.status().workers[0].state is CameraState.FAULTED, "the reason")
+        assert session.status().message == (
+            "network 'edi' needs events and the source has frames only; use none or cdvd-tsp"
+        )
+        session.select_network("none")
+        assert watch.restored(1)[-1].network == "none"
+    finally:
+        session.stop()
+
+
+def test_a_rig_file_without_an_event_camera(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
+    path.write_text(text.replace('camera = "simulated:davis"', 'camera = "none"', 1))
+    session = make_session(path, "none")
+    session.start()
+    try:
+        watch = Watch(session)
+        assert watch.restored(3)[-1].blurred.shape == (48, 64)
+        assert {w.name for w in session.status().workers} == {"frames", "restore"}
+    finally:
+        session.stop()
+
+
 def test_stopping_at_once_leaves_nothing() -> None:
     before = segments()
     for pause in (0.0, 0.3, 1.0):

@@ -18,6 +18,7 @@ from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.sample import sample_events, sample_frames
 
 AT = (0.0, 0.25, 1.0)
+EXPOSED_US = 60_000
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
@@ -134,7 +135,6 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "noise.aedat4").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "rig.toml").write_text("")
     no_frames = write_aedat4(tmp_path / "events.aedat4", sample_events())
-    no_events = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames())
     cases = [
         ("nowhere.aedat4", UsageError, "does not exist"),
         (str(tmp_path / "empty.aedat4"), NotARecording, "empty"),
@@ -142,11 +142,55 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
         (str(tmp_path / "rig.toml"), UsageError, "never end"),
         (str(tmp_path), NotARecording, "folder"),
         (str(no_frames), RecordingError, "no frames"),
-        (str(no_events), RecordingError, "no events"),
     ]
     for text, kind, words in cases:
         with pytest.raises(kind, match=words), open_input(text):
             pass
+
+
+def test_frames_without_exposure_go_to_networks_that_need_no_events() -> None:
+    sink = Recorder()
+    result = deblur(source(items(6, unexposed=(2, 3))), create("none", rig()), (0.25, 0.75), sink)
+    assert (result.frames_in, result.restored, result.pictures) == (6, 6, 12)
+    assert result.refused == []
+    assert result.alone == 2
+    assert result.flags == {"frame alone: no exposure": 2}
+    assert [s.ordinal for s in sink.stamps] == [k for k in range(6) for _ in range(2)]
+    odd = sink.stamps[4]
+    assert (odd.exposure_start_us, odd.exposure_end_us, odd.uncertainty_us) == (None, None, None)
+    assert odd.source == "unknown"
+    times = [s.time_us for s in sink.stamps]
+    assert times == sorted(times), "it stands where it came"
+
+
+@pytest.mark.parametrize("exposed", [True, False])
+def test_a_recording_of_frames_only(tmp_path: Path, exposed: bool) -> None:
+    frames = sample_frames(exposure_us=EXPOSED_US if exposed else None)
+    path = write_aedat4(tmp_path / "frames.aedat4", frames=frames)
+    with open_input(str(path)) as s:
+        assert not s.rig.has_events
+        with pytest.raises(UsageError, match="'edi' needs events and the source has frames only"):
+            deblur(s, create("edi", s.rig, None, "cpu"), (0.5,), Recorder())
+    with open_input(str(path)) as s:
+        sink = Recorder()
+        result = deblur(s, create("none", s.rig), (0.5,), sink)
+    assert (result.frames_in, result.restored, result.dropped) == (len(frames), len(frames), 0)
+    for got, frame in zip(sink.pictures, frames, strict=True):
+        np.testing.assert_array_equal(got, frame.image)
+    if exposed:
+        assert [x.time_us for x in sink.stamps] == [f.start_us + EXPOSED_US // 2 for f in frames]
+        assert result.flags == {}
+    else:
+        assert result.flags == {"frame alone: no exposure": len(frames)}
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_frames_and_no_events_are_all_that_cdvd_tsp_needs(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames(colour=True)[:4])
+    with open_input(str(path)) as s:
+        restorer = create("cdvd-tsp", s.rig, {"random_weights": True}, "cpu")
+        result = deblur(s, restorer, (0.5,), Recorder())
+    assert (result.frames_in, result.restored, result.dropped) == (4, 4, 0)
 
 
 def test_cut_recording_uses_what_is_there_and_says_so(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_wrong_requests(
     assert names(tmp_path) == []
 
 
+def test_frames_without_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tape = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames(exposure_us=None))
+    assert run(tape, "-o", tmp_path / "out") == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert err == [
+        "halfmirror: network 'edi' needs events and the source has frames only; use none or cdvd-tsp"
+    ]
+    assert names(tmp_path) == ["frames.aedat4"]
+    assert run(tape, "-o", tmp_path / "out", "-n", "none") == 0
+    items = json.loads((tmp_path / "out" / "report.json").read_text())["items"]
+    assert (items["frames_in"], items["restored"], items["frames_alone"]) == (N, N, N)
+    rows = list(csv.DictReader((tmp_path / "out" / "timestamps.csv").open()))
+    assert {(r["exposure_start_us"], r["exposure_end_us"], r["source"]) for r in rows} == {("", "", "unknown")}
+    assert [int(r["time_us"]) for r in rows] == starts()
+    assert run(tape, "-o", tmp_path / "a.mp4", "-n", "none") == 0
+    assert video_times(tmp_path / "a.mp4") == [s - starts()[0] for s in starts()]
+
+
 @pytest.mark.parametrize("target", ["out", "out.mp4"])
 def test_full_disk(target: str, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     disk, small = tmp_path / "disk", 16_000

@@ -184,6 +184,8 @@ def test_the_viewer_gets_what_was_asked_for(
         (["replay", "nowhere.aedat4"], "does not exist"),
         (["replay", "EMPTY"], "empty"),
         (["replay", "EVENTS"], "no frames"),
+        (["replay", "FRAMES", "--headless"], "'edi' needs events and the source has frames only"),
+        (["replay", "FRAMES", "--network", "edi"], "use none or cdvd-tsp"),
         (["replay", "REC", "--speed", "9"], "out of range"),
         (["replay", "REC", "--speed", "nan"], "out of range"),
         (["replay", "REC", "--speed", "2", "--as-fast-as-possible"], "not both"),
@@ -200,8 +202,11 @@ def test_wrong_requests(
     (tmp_path / "bad.toml").write_text(text.replace("width", "widht", 1))
     (tmp_path / "empty.aedat4").write_bytes(b"")
     names = {"REC": str(recording), "EMPTY": str(tmp_path / "empty.aedat4"), "EVENTS": "events.aedat4"}
+    names["FRAMES"] = "frames.aedat4"
     if "EVENTS" in line:
         write_aedat4(tmp_path / "events.aedat4", sample_events())
+    if "FRAMES" in line:
+        write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames())
     assert main.run([names.get(w, w) for w in line]) in (1, 2)
     err = capsys.readouterr().err.strip().splitlines()
     assert len(err) == 1

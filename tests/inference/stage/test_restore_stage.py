@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from capture.packets import FrameKind
+from capture.errors import UsageError
+from capture.packets import Frame, FrameKind
 from inference.outcomes import Result
 from inference.restore_stage import QUEUE_LIMIT, RestoreStage
 from inference.restorers.base import Needs
+from inference.worker import picture_parts
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from tests.inference.stage.toys import Make, Slow, adds_up, feed, frame, packet, until, with_needs
@@ -157,7 +160,7 @@ def test_a_network_that_lags_owes_its_pictures_at_a_seek_a_switch_and_the_end(
 
 
 def test_the_end_settles_what_still_waits(make: Make, results: list[Result]) -> None:
-    stage = make("none", every_item=True)
+    stage = make("edi", every_item=True)
     stage.feed_events(packet(0))
     stage.feed_frame(frame(1))  # its events never come
     stage.tick(None)
@@ -224,3 +227,100 @@ def test_an_option_that_asks_for_more_events_gets_them(
     o = results[0].exposure
     assert isinstance(o, AlignedExposure)
     assert o.exposure.start_us - o.window_start_us == 4_000
+
+
+def unexposed(k: int) -> Frame:
+    """A frame whose exposure is not known."""
+    return replace(frame(k), device_end_ns=None)
+
+
+@pytest.mark.parametrize(("network", "restored"), [("none", 3), ("edi", 2)])
+def test_a_frame_without_exposure_reaches_networks_that_need_no_events(
+    make: Make, results: list[Result], network: str, restored: int
+) -> None:
+    stage = make(network, every_item=True)
+    for k in range(3):
+        stage.feed_events(packet(k))
+        stage.feed_frame(unexposed(k) if k == 1 else frame(k))
+        stage.tick(None)
+    until(lambda: len(results) == 3, "three outcomes")
+    assert [r.exposure.ordinal for r in results] == [0, 1, 2]
+    c = stage.status()["stage"]
+    assert c["restored"] == restored
+    assert adds_up(stage)
+    odd = results[1]
+    assert isinstance(odd.exposure, RefusedExposure)
+    if network == "edi":
+        assert odd.restored is None
+        assert c["refused_by"] == {"no_exposure": 1}
+        return
+    assert odd.restored is not None
+    assert odd.restored.flags == ("frame alone: no exposure",)
+    assert np.array_equal(odd.restored.images[0], frame(1).image)
+    assert results[2].restored is not None
+    assert results[2].restored.flags == ()
+    header, _, sharp, _ = picture_parts(odd)
+    assert (header["start_us"], header["source"], header["refusal"]) == (None, "", "")
+    assert header["at_us"] > 0
+    assert len(sharp) == 1
+
+
+def test_a_held_frame_without_exposure_is_refused_by_name_to_networks_that_need_events(
+    make: Make, results: list[Result]
+) -> None:
+    stage = make("none", every_item=True)
+    stage.feed_events(packet(0))
+    stage.feed_frame(unexposed(0))
+    stage.tick(None)
+    until(lambda: len(results) == 1, "a picture")
+    assert stage.hold(0)
+    stage.request(1, (0.5,))
+    until(lambda: len(results) == 2, "the answer")
+    assert results[1].restored is not None
+    stage.select("edi")
+    until(lambda: stage.network == "edi", "the switch")
+    stage.request(2, (0.5,))
+    until(lambda: len(results) == 3, "the refusal")
+    header, *_ = picture_parts(results[2])
+    assert header["refusal"].startswith("no exposure: ")
+    assert header["held"]
+    assert results[2].restored is None
+
+
+def test_neighbours_of_a_held_exposure_are_of_its_own_stretch(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    with_needs(monkeypatch, Needs(frames_before=1))
+    stage = make("slow", every_item=True)
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 2, "two pictures")
+    assert stage.hold(1)
+    for k in (5, 6):
+        stage.feed_events(packet(k, epoch=1))
+        stage.feed_frame(frame(k, epoch=1))
+        stage.tick(None)
+    until(lambda: len(results) == 4, "two more after a seek")
+    stage.request(1, (0.5,))
+    until(lambda: len(results) == 5, "the answer")
+    assert "neighbours of the held exposure, which have gone" in results[4].failure
+
+
+def test_a_source_of_frames_only(rig: Rig, results: list[Result]) -> None:
+    bare = Rig.frames_only("tape", (rig.image.width, rig.image.height))
+    with pytest.raises(
+        UsageError, match="'edi' needs events and the source has frames only; use none or cdvd-tsp"
+    ):
+        RestoreStage(bare, "edi", results.append)
+    stage = RestoreStage(bare, "none", results.append, every_item=True, live=False)
+    stage.start()
+    for k in range(3):
+        stage.feed_frame(frame(k))
+        stage.tick(None)
+    stage.end()
+    until(lambda: len(results) == 3, "three pictures")
+    assert [r.restored.flags for r in results if r.restored] == [()] * 3
+    with pytest.raises(UsageError, match="needs events"):
+        stage.select("edi")
+    assert adds_up(stage)
+    stage.stop()
