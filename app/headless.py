@@ -13,6 +13,7 @@ import numpy as np
 
 from app.output.contact import EvenSample, Pair, contact_sheet
 from app.output.flags import flag_kind
+from app.output.labels import stamped
 from app.output.png import write_png
 from app.output.report import write_json
 from app.output.video_thread import VideoThread, middle
@@ -182,7 +183,7 @@ class _Watch:
             kind = flag_kind(flag)
             self.run.flags[kind] = self.run.flags.get(kind, 0) + 1
         if self.sample.wants():
-            copy = None if sharp is None else np.array(sharp)
+            copy = None if sharp is None else np.array(stamped(sharp, picture.flags))
             self.sample.add(Pair(np.array(picture.blurred), copy, _label(picture)))
         else:
             self.sample.skip()

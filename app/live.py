@@ -246,7 +246,9 @@ class LiveSession:
         last = self._figures.restore.get("restore_ms", {})
         return [
             NetworkChoice(c.name, c.takes, c.weights, c.usable, c.reason, c.any_latent, last.get(c.name))
-            for c in models.choices(events=self._has_events)
+            for c in models.choices(
+                events=self._has_events, random_weights=bool(self._options.get("random_weights"))
+            )
         ]
 
     # --- wishes ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.output.flags import flag_kind
+from app.output.labels import stamped
 from app.output.png import Stamp
 from app.sources import rig_of
 from capture.errors import HalfmirrorError, UsageError
@@ -353,7 +354,7 @@ class _Run:
                 self._figures.setdefault(name, []).append(float(value))
             with self.clock("write"):
                 for image, latent, t in zip(item.images, item.latents, item.times_us, strict=True):
-                    self._sink.add(image, _stamp(e, self._base + e.ordinal, latent, t))
+                    self._sink.add(stamped(image, item.flags), _stamp(e, self._base + e.ordinal, latent, t))
                     r.pictures += 1
                     r.first_us = t if r.first_us is None else r.first_us
                     r.last_us = t

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from capture.errors import UsageError
-from inference.restorers.base import Restorer
+from inference.restorers.base import RANDOM_FLAG, Restorer
 from sync.rig import Rig
 
 Factory = Callable[[Rig, Mapping[str, Any], str], Restorer]
@@ -114,12 +114,16 @@ def names() -> list[str]:
     return list(_MODELS)
 
 
-def choices(*, events: bool = True) -> list[ModelChoice]:
+def choices(*, events: bool = True, random_weights: bool = False) -> list[ModelChoice]:
     """Rows of the chooser, in order, with the reason for each that cannot run here.
 
-    `events` False: the source has frames only.
+    Args:
+        events: False: the source has frames only.
+        random_weights: networks run with random weights, whether they have others or not, and the row says so.
     """
     rows = [_with_reason(choice) for choice, _ in _MODELS.values()]
+    if random_weights:
+        rows = [_with_random_weights(c) for c in rows]
     if events:
         return rows
     return [replace(c, usable=False, reason=FRAMES_ONLY) if c.events and c.usable else c for c in rows]
@@ -167,13 +171,19 @@ def _with_reason(choice: ModelChoice) -> ModelChoice:
     return replace(choice, usable=usable, reason=reason)
 
 
+def _with_random_weights(choice: ModelChoice) -> ModelChoice:
+    if choice.name not in _WITH_WEIGHTS or _MODELS[choice.name][1] is None:
+        return choice
+    return replace(choice, weights=RANDOM_FLAG, usable=True, reason="")
+
+
 def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> Restorer:
     """A restorer by name.
 
     Args:
         name: one of `names()`.
         rig: geometry, tone and thresholds.
-        options: the restorer's own, see its `set`.
+        options: the restorer's own, see its `set`. `random_weights` means nothing to one without weights.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -186,4 +196,7 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
     if factory is None:
         raise UsageError(f"network {name!r} cannot be used here: {_with_reason(choice).reason}")
     # A factory looks for weights itself: it may be asked for random ones, to measure.
-    return factory(rig, options or {}, device)
+    own = dict(options or {})
+    if name not in _WITH_WEIGHTS:
+        own.pop("random_weights", None)
+    return factory(rig, own, device)

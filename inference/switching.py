@@ -30,7 +30,7 @@ class NetworkSwitch:
         rig: the rig.
         network: name of the first one, which is made here.
         options: its own. Another network begins with its defaults, and finds its own options again when it is
-            chosen once more.
+            chosen once more. Only `random_weights` holds for all.
         device: "auto", "cpu", "cuda".
         lock: held while what is shared changes; notified when a network is ready.
 
@@ -49,6 +49,7 @@ class NetworkSwitch:
     ) -> None:
         self._rig, self._device, self._lock = rig, device, lock
         self._options: dict[str, dict[str, Any]] = {network: dict(options)}
+        self._for_all = {k: v for k, v in options.items() if k == "random_weights"}
         self.network = self._wanted = network
         self.loading = self.message = ""
         self._failures = 0
@@ -63,10 +64,13 @@ class NetworkSwitch:
 
     def _make(self, network: str) -> Engine:
         models.require_events(network, self._rig.has_events)
-        restorer = models.create(network, self._rig, self._options.get(network), self._device)
+        restorer = models.create(network, self._rig, self._options_of(network), self._device)
         engine = Engine(restorer)
         engine.prepare(self._rig.image.width, self._rig.image.height)
         return engine
+
+    def _options_of(self, network: str) -> dict[str, Any]:
+        return self._options.get(network, self._for_all)
 
     # -- another network -------------------------------------------------------------------------------------
 
@@ -77,7 +81,7 @@ class NetworkSwitch:
             UsageError: it does not know one of them.
         """
         self.engine.set(dict(options))
-        self._options.setdefault(self.network, {}).update(options)
+        self._options[self.network] = {**self._options_of(self.network), **options}
 
     def select(self, network: str) -> None:
         """Make another network ready, in the background; the last one that was chosen wins.
@@ -85,7 +89,7 @@ class NetworkSwitch:
         Raises:
             UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
         """
-        models.check(network, self._options.get(network), events=self._rig.has_events)
+        models.check(network, self._options_of(network), events=self._rig.has_events)
         self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inference.restorers.base import RANDOM_FLAG
 
 U8 = NDArray[np.uint8]
 _PLAIN = str.maketrans({"µ": "u", "×": "x", "–": "-", "…": "...", "→": "->", "±": "+-", "’": "'"})
@@ -17,8 +20,10 @@ def as_rgb(image: U8) -> U8:
 
 
 def draw_text(image: U8, text: str, *, x: int = 6, y: int = 6, height_px: int = 14) -> None:
-    """Write one line into `image` (RGB, in place) with its top left corner at (x, y); outlined, so that it
-    is legible on anything. Letters that the vector font lacks are replaced by plain ones."""
+    """Write one line into `image` (RGB or gray, in place) with its top left corner at (x, y).
+
+    Outlined, so that it is legible on anything. Letters that the vector font lacks are replaced by plain ones.
+    """
     import cv2
 
     plain = unicodedata.normalize("NFKD", text.translate(_PLAIN)).encode("ascii", "ignore").decode()
@@ -27,6 +32,20 @@ def draw_text(image: U8, text: str, *, x: int = 6, y: int = 6, height_px: int = 
     for dx, dy, level in ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, 255)):
         at, colour = (x + dx, y + dy + height_px), (level, level, level)
         cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+
+
+def stamped(image: U8, flags: Sequence[str]) -> U8:
+    """The picture; where random weights made it, with these words on it: it must not pass for a result."""
+    import cv2
+
+    if RANDOM_FLAG not in flags:
+        return image
+    out = image.copy()
+    (width, _), _ = cv2.getTextSize(RANDOM_FLAG, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    # Thirty pixels high at scale 1, see `draw_text`; narrow pictures get smaller letters.
+    height = max(5, min(16, int(30 * (out.shape[1] - 8) / width)))
+    draw_text(out, RANDOM_FLAG, x=4, y=4, height_px=height)
+    return out
 
 
 def side_by_side(blurred: U8, sharp: U8 | None, refusal: str = "") -> U8:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.output.labels import side_by_side
+from app.output.labels import side_by_side, stamped
 from app.output.mp4 import Mp4Writer
 from app.session import Picture
 
@@ -113,7 +113,9 @@ class VideoThread:
     def _run(self) -> None:
         try:
             while (picture := self._queue.get()) is not None and not self._give_up.is_set():
-                image = side_by_side(picture.blurred, middle(picture), picture.refusal)
+                sharp = middle(picture)
+                sharp = None if sharp is None else stamped(sharp, picture.flags)
+                image = side_by_side(picture.blurred, sharp, picture.refusal)
                 self.writer.add(image, self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns))
             if self._give_up.is_set():
                 self.writer.abandon()

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from app.session import NetworkChoice
 from app.viewer import theme
+from inference.restorers.base import RANDOM_FLAG
 
 CHOICE = Qt.ItemDataRole.UserRole + 1
 CURRENT = Qt.ItemDataRole.UserRole + 2
@@ -63,7 +64,11 @@ class _Row(QStyledItemDelegate):
             p.drawText(first, int(Qt.AlignmentFlag.AlignRight), f"{choice.last_ms:.1f} ms a frame")
         elif choice.usable:
             p.drawText(first, int(Qt.AlignmentFlag.AlignRight), "not timed yet")
-        about = " · ".join(t for t in (choice.takes, choice.weights, "" if choice.any_latent else ONE) if t)
+        parts = [choice.takes, choice.weights, "" if choice.any_latent else ONE]
+        if choice.weights == RANDOM_FLAG:  # first, where it is never cut off
+            parts = [choice.weights, choice.takes, parts[2]]
+            p.setPen(theme.ACCENT)
+        about = " · ".join(t for t in parts if t)
         about = p.fontMetrics().elidedText(about, Qt.TextElideMode.ElideRight, inner.width())
         p.drawText(first.translated(0, line), int(Qt.AlignmentFlag.AlignLeft), about)
         if not choice.usable:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QStandardPaths
 
+from app.output.labels import stamped
 from app.session import Picture
 from capture.errors import HalfmirrorError
 
@@ -55,7 +56,7 @@ def save_snapshot(picture: Picture, index: int, folder: Path, when: float | None
     name = stem(picture, latent, time.time() if when is None else when)
     images: dict[str, U8] = {"blurred": picture.blurred}
     if picture.sharp is not None:
-        sharp = picture.sharp[index]
+        sharp = stamped(picture.sharp[index], picture.flags)
         images["sharp"] = sharp
         images["side-by-side"] = np.concatenate([_rgb(picture.blurred), _rgb(sharp)], axis=1)
     written: list[Path] = []

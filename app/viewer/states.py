@@ -11,6 +11,7 @@ from app.viewer.player import Player
 from app.viewer.showing import Mode
 from app.viewer.words import rate, sentence
 from capture.camera import CameraState
+from inference.restorers.base import RANDOM_FLAG
 
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
@@ -44,8 +45,12 @@ def word(player: Player) -> str:
 
 def label(player: Player) -> str:
     """What the right half is called: with its instant when a frame is held, honest when nothing was done."""
-    s = player.showing
-    name = "unchanged" if s.picture is not None and s.picture.network == PASSED_THROUGH else "sharp"
+    s, p = player.showing, player.picture
+    name = "sharp"
+    if p is not None and p.network == PASSED_THROUGH:
+        name = "unchanged"
+    elif p is not None and RANDOM_FLAG in p.flags:
+        name = RANDOM_FLAG
     at = s.shown_latent
     return f"{name}  {at:.2f}" if s.held and at is not None else name
 

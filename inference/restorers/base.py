@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from sync.exposure import AlignedExposure
 
+RANDOM_FLAG = "random weights: not a result"
+"""Flag of every picture that a network without trained weights made."""
+
 
 class LatentTimes(StrEnum):
     """Which instants of an exposure a restorer can show."""

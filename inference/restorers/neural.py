@@ -23,7 +23,7 @@ from inference.device import choose_device
 from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
 from inference.quality import reblur_residual
-from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
+from inference.restorers.base import RANDOM_FLAG, LatentTimes, Needs, Restored, check_latents
 from inference.restorers.compiling import compiled
 from inference.restorers.neural_options import SHARED, check_options
 from inference.restorers.padding import Padding
@@ -41,7 +41,6 @@ from sync.rig import Rig
 COVER_FLAG = 0.95
 RESIDUAL_FROM = 5  # instants from which their mean says something about the whole exposure
 
-RANDOM_FLAG = "random weights: not a result"
 NO_EVENTS_FLAG = "no events: frame passed through"
 LOST_FLAG = "events lost in the exposure"
 NAN_FLAG = "NaN replaced"

@@ -193,6 +193,17 @@ def test_frames_and_no_events_are_all_that_cdvd_tsp_needs(tmp_path: Path) -> Non
     assert (result.frames_in, result.restored, result.dropped) == (4, 4, 0)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_pictures_of_random_weights_say_so() -> None:
+    restorer = create("s-sdm-ldn", rig(), {"random_weights": True, "contrast": 0.2}, "cpu")
+    sink = Recorder()
+    result = deblur(source(items(1, rgb=True)), restorer, (0.5,), sink)
+    assert result.flags["random weights: not a result"] == 1
+    corner = sink.pictures[0][:12].astype(int)
+    assert (corner.max(axis=2) - corner.min(axis=2) < 3).any(), "gray letters on a coloured picture"
+    assert np.ptp(corner) > np.ptp(sink.pictures[0][14:].astype(int)) + 50, "white with a black outline"
+
+
 def test_cut_recording_uses_what_is_there_and_says_so(tmp_path: Path) -> None:
     path = write_aedat4(tmp_path / "a.aedat4", sample_events(), sample_frames())
     data = path.read_bytes()

@@ -10,6 +10,7 @@ import torch
 from capture.errors import UsageError
 from inference import models, networks, store
 from inference.device import choose_device, choose_dtype
+from inference.restorers.base import RANDOM_FLAG
 from inference.restorers.passthrough import PassThrough
 from tests.inference.moving_scene import rig_for
 
@@ -61,6 +62,19 @@ def test_a_registered_restorer_with_weights_is_usable(
     assert not choice().usable
     with pytest.raises(UsageError, match="unknown network 'glimt'"):
         models.register("glimt", lambda rig, options, device: PassThrough(rig, options, device))
+
+
+def test_with_random_weights_every_network_can_be_chosen_and_says_what_it_is(models_folder: Path) -> None:
+    rows = {c.name: c for c in models.choices(random_weights=True)}
+    assert all(c.usable for c in rows.values())
+    for name in ("edi", "none"):
+        assert "random" not in rows[name].weights
+        assert models.create(name, RIG, {"random_weights": True}, "cpu").name == name
+    for name in ("efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"):
+        assert rows[name].weights == RANDOM_FLAG
+    bare = {c.name: c for c in models.choices(random_weights=True, events=False)}
+    assert [n for n, c in bare.items() if c.usable] == ["none", "cdvd-tsp"]
+    assert bare["gem"].reason == "needs events, and this source has frames only"
 
 
 def test_an_unknown_network_lists_the_known_ones() -> None:

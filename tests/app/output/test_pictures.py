@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.output.contact import EvenSample, Pair, contact_sheet
-from app.output.labels import as_rgb, draw_text, side_by_side
+from app.output.labels import as_rgb, draw_text, side_by_side, stamped
 from app.output.png import COLUMNS, PngSequence, Stamp, encode_png, write_png
 from app.output.report import plain, write_json
+from inference.restorers.base import RANDOM_FLAG
 
 
 def rgb(h: int, w: int, colour: tuple[int, int, int]) -> np.ndarray:
@@ -74,6 +75,18 @@ def test_text_of_any_alphabet_is_drawn() -> None:
     draw_text(plain_, "4 us")
     draw_text(accent, "4 µs")
     assert np.array_equal(plain_, accent)
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 3), (48, 64), (260, 346), (768, 1152, 3), (16, 24)])
+def test_pictures_of_random_weights_carry_the_words(shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 120, np.uint8)
+    assert stamped(image, ("saturated 2 %",)) is image
+    out = stamped(image, ("saturated 2 %", RANDOM_FLAG))
+    assert (image == 120).all()
+    words = np.flatnonzero((out != 120).reshape(*shape[:2], -1).any(axis=(0, 2)))
+    assert words[0] < 12
+    if shape[1] > 100:  # the words end within the picture
+        assert words[-1] < shape[1] - 1
 
 
 def test_as_rgb_keeps_colour() -> None:

@@ -305,6 +305,20 @@ def test_flags_refusals_and_messages_are_on_the_picture(
     assert window.picture._refusal == fake.refusal
 
 
+def test_random_weights_never_pass_for_a_result(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.flags = ("random weights: not a result",)
+    run(window, clock, 13)
+    assert window.picture._label == "random weights: not a result"
+    assert "random weights: not a result" in window.picture._banner
+    fake.message = "something else"  # takes the banner's place, not the label's
+    qtbot.keyClick(window, K.Key_Right)
+    run(window, clock, 13)
+    assert window.picture._banner == "something else"
+    assert window.picture._label == "random weights: not a result  0.52"
+
+
 def test_a_session_that_fails_later_does_not_take_the_window_with_it(
     window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
 from capture.errors import UsageError
 from inference.outcomes import Result
-from inference.restorers.base import Needs
+from inference.restorers.base import RANDOM_FLAG, Needs
 from inference.switching import out_of_memory
 from tests.inference.stage.toys import Make, Slow, adds_up, feed, until, with_needs
 
@@ -219,3 +220,20 @@ def test_a_network_that_cannot_be_loaded_leaves_the_old_one(
     )
     feed(stage, [0])
     until(lambda: len(results) == 1, "the old one goes on")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_random_weights_hold_for_every_network_that_is_chosen_later(
+    make: Make, results: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path))
+    stage = make("edi", every_item=True, options={"random_weights": True, "contrast": 0.2})
+    stage.select("s-sdm-ldn")
+    until(lambda: stage.network == "s-sdm-ldn", "LDN without weights")
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "a picture")
+    assert results[0].restored is not None
+    assert RANDOM_FLAG in results[0].restored.flags
+    plain = make("edi", every_item=True)
+    with pytest.raises(UsageError, match="no weights"):
+        plain.select("s-sdm-ldn")
