@@ -16,10 +16,12 @@ from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import write_png
 from app.output.report import write_json
+from app.output.spread import Spread, residual_report
 from app.output.video_thread import VideoThread, middle
 from app.session import Picture, Session, SessionStatus
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError
+from inference.restorers.base import RESIDUAL_FIGURE
 
 VIDEO, SHEET, SUMMARY = "side-by-side.mp4", "contact-sheet.png", "summary.json"
 _POLL_S = 0.002
@@ -45,6 +47,7 @@ class HeadlessRun:
         pictures, refused: pictures that came, and how many of them were not restored.
         status: the session's last figures before it was stopped.
         figures: median of every figure the restorer gave (contrast, re-blur residual).
+        residual: of the re-blur residuals of the pictures that came, None when none has one.
         flags: named states of the restorer and how often each came.
         video_frames, video_dropped: pictures in the video, and those that the encoder had no time for.
         interrupted: Ctrl+C ended it early; what had come until then is kept.
@@ -55,6 +58,7 @@ class HeadlessRun:
     refused: int = 0
     status: SessionStatus | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    residual: Spread | None = None
     flags: dict[str, int] = field(default_factory=dict)
     video_frames: int = 0
     video_dropped: int = 0
@@ -72,12 +76,14 @@ def run_headless(
     progress: Callable[[float, SessionStatus], None] = lambda _t, _s: None,
     start_limit_s: float = START_LIMIT_S,
     fault_patience_s: float | None = None,
+    no_residual: str = "",
 ) -> HeadlessRun:
     """Run `session` for `seconds` from its first picture on (None: until the recording ends).
 
     Leaves a side-by-side MP4, a contact sheet and `summary.json` in `folder`; `about` (source, network,
-    command) goes into the summary, `final` is the folder's name in messages. Ctrl+C ends the run early and
-    keeps what came; the session is stopped in every case.
+    command) goes into the summary, `final` is the folder's name in messages, `no_residual` says why there is no
+    re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what came; the session is
+    stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
@@ -102,7 +108,8 @@ def run_headless(
     run.video_frames, run.video_dropped, run.codec = video.writer.count, video.dropped, video.writer.codec
     sheet = contact_sheet(watch.sample.items(), title=f"{about.get('source', '')}   {about.get('network', '')}")
     write_png(folder / SHEET, sheet, final=final / SHEET)
-    write_json(folder / SUMMARY, {"program": "halfmirror", **about, **_summary(run)})
+    residual = {"reblur_residual": residual_report(run.residual, no_residual)}
+    write_json(folder / SUMMARY, {"program": "halfmirror", **about, **_summary(run), **residual})
     return run
 
 
@@ -142,6 +149,7 @@ class _Watch:
         self.run.seconds = 0.0 if self._first_s is None else now - self._first_s
         self.run.status = self._session.status()
         self.run.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}
+        self.run.residual = Spread.of(self._figures.get(RESIDUAL_FIGURE, []))
 
     def _poll(self) -> None:
         started = time.monotonic()

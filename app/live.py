@@ -46,6 +46,7 @@ def make_session(
     loop: bool = False,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
+    residual: bool = False,
 ) -> LiveSession:
     """A session, not started yet.
 
@@ -57,6 +58,7 @@ def make_session(
         loop: a recording begins again at its end.
         settings: of the simulated rig.
         device: "auto", "cpu", "cuda".
+        residual: measure the re-blur residual of every exposure, as a figure of its picture.
 
     Raises:
         UsageError: an unknown source, network or speed.
@@ -65,7 +67,7 @@ def make_session(
     models.check(network, options)
     if math.isinf(replay_speed):
         replay_speed = 0.0
-    return LiveSession(request, network, options or {}, replay_speed, loop, device)
+    return LiveSession(request, network, options or {}, replay_speed, loop, device, residual)
 
 
 class LiveSession:
@@ -79,11 +81,13 @@ class LiveSession:
         speed: float,
         loop: bool,
         device: str,
+        residual: bool = False,
     ) -> None:
         self.title = request.text
         self.is_recording = request.is_recording
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
+        self._residual = residual
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
         self._reader: PictureReader | None = None
@@ -96,6 +100,8 @@ class LiveSession:
         self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
         self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
         self._requests = 0
+        self._wishes: dict[str, dict[str, Any]] = {}  # what a restarted restore worker must be told again
+        self._incarnation = 0
         self._note = ("", 0.0)
         self._figures = Figures()
 
@@ -135,13 +141,14 @@ class LiveSession:
             frames = supervisor.create_ring(
                 RingLayout("frames", FRAME_SLOTS * frame_bytes, 64, readers=(READER,), lossless=lossless)
             )
-            one = (LONGEST_PART_LATENTS + 1) * frame_bytes + EVENTS_OF_A_PICTURE
+            one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
             pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=(VIEWER,)))
             for plan in source.cameras:
                 supervisor.add(_camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
                 rig, self._network, events, frames, pictures, self._options, self._device,
-                every_item=every_item, live=source.live, streams=sum(len(c.roles) for c in source.cameras),
+                every_item=every_item, live=source.live, residual=self._residual,
+                streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
             supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
             reader = PictureReader(pictures, rig)
@@ -179,7 +186,7 @@ class LiveSession:
         if self._early:
             self._send_early()
         p = self._reader.poll()
-        if p is not None and not p.held:
+        if p is not None and not p.held and p.residual is None:
             self._figures.shown(p)
         return p
 
@@ -195,6 +202,7 @@ class LiveSession:
         for m in supervisor.poll():
             if m.topic == RESTORE:
                 self._figures.take_report(m.body)
+                self._renew_wishes(int(m.body.get("incarnation", 0)))
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
@@ -264,7 +272,8 @@ class LiveSession:
 
     def set_latents(self, latents: tuple[float, ...]) -> None:
         """See `Session.set_latents`."""
-        self._ask(RESTORE, "latents", {"latents": list(latents)})
+        self._wishes["latents"] = {"latents": list(latents)}
+        self._ask(RESTORE, "latents", self._wishes["latents"])
 
     def hold(self, ordinal: int | None) -> None:
         """See `Session.hold`."""
@@ -286,6 +295,9 @@ class LiveSession:
         elif verb == "set":
             self._options.update(arguments)
             self._ask(RESTORE, "set", arguments)
+        elif verb == "residual":
+            self._wishes["residual"] = arguments
+            self._ask(RESTORE, "residual", arguments)
         elif verb in _REPLAY_VERBS:
             if verb == "step":
                 arguments = {"n": arguments.get("frames", 1)}
@@ -302,6 +314,13 @@ class LiveSession:
         if not self._stopped:
             self._early.append((worker, verb, arguments, target))
             self._send_early()
+
+    def _renew_wishes(self, incarnation: int) -> None:
+        """Tell a restarted worker what is wished; not the network: that one may be what killed it."""
+        if incarnation > self._incarnation:
+            self._incarnation = incarnation
+            for verb, arguments in self._wishes.items():
+                self._ask(RESTORE, verb, arguments)
 
     def _send_early(self) -> None:
         """Send what was asked for, in order, once every worker runs for the first time."""

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import Stamp
+from app.output.spread import Spread
 from app.sources import rig_of
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from inference import models
 from inference.engine import Engine
 from inference.outcomes import admitted
-from inference.restorers.base import LatentTimes, Restored, Restorer
+from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
@@ -90,6 +91,7 @@ class OfflineResult:
         seconds: wall time by stage (`STAGES`), and total.
         flags: named states of the restorer (numbers in them left out), and how often each came.
         figures: median of every figure the restorer gave.
+        residual: of the re-blur residuals of all exposures that have one, None when none has.
         first_us, last_us: times of the first and the last picture.
     """
 
@@ -108,6 +110,7 @@ class OfflineResult:
     seconds: dict[str, float] = field(default_factory=dict)
     flags: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    residual: Spread | None = None
     first_us: int | None = None
     last_us: int | None = None
 
@@ -223,10 +226,13 @@ def deblur(
     latents: Sequence[float],
     sink: Sink,
     progress: Callable[[float, OfflineResult], None] = lambda _share, _result: None,
+    *,
+    residual: bool = False,
 ) -> OfflineResult:
     """Restore every exposure of `source` at the instants `latents` and hand the pictures to `sink`.
 
-    A refused exposure gives no picture: it is listed in the result with its reason instead.
+    A refused exposure gives no picture: it is listed in the result with its reason instead. `residual`: measure
+    the re-blur residual of every exposure (`inference.residual`); the pictures stay the same.
 
     Raises:
         NothingRestored: no frames at all, or every exposure refused.
@@ -236,7 +242,7 @@ def deblur(
     check_latents(restorer, latents)
     check_events(restorer, source)
     _check_memory(source.rig, len(latents))
-    run = _Run(source, restorer, tuple(latents), sink)
+    run = _Run(source, Engine(restorer, residual=residual), tuple(latents), sink)
     started = time.perf_counter()
     with run.clock("prepare"):
         source.prepare(lambda share: progress(share, run.result))
@@ -263,15 +269,13 @@ def deblur(
 class _Run:
     """The stages in a row."""
 
-    def __init__(
-        self, source: OfflineInput, restorer: Restorer, latents: tuple[float, ...], sink: Sink
-    ) -> None:
+    def __init__(self, source: OfflineInput, engine: Engine, latents: tuple[float, ...], sink: Sink) -> None:
         self.result = OfflineResult(seconds=dict.fromkeys(STAGES, 0.0))
-        needs = restorer.needs
+        needs = engine.restorer.needs
         self._sync = Synchroniser(
             source.rig, margin_before_us=needs.margin_before_us, margin_after_us=needs.margin_after_us
         )
-        self._engine = Engine(restorer)
+        self._engine = engine
         self._latents = latents
         self._sink = sink
         self._waiting: dict[int, AlignedExposure] = {}  # pushed, not restored yet (networks with neighbours)
@@ -311,6 +315,7 @@ class _Run:
         r.events_dropped, r.frames_missing = c.events_dropped_upstream, c.frames_missing
         r.dropped = r.frames_in - r.restored - len(r.refused)
         r.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}
+        r.residual = Spread.of(self._figures.get(RESIDUAL_FIGURE, []))
 
     def _restore(self, exposures: Sequence[AlignedExposure | RefusedExposure]) -> None:
         for e in exposures:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.session import Picture
+from app.session import Picture, Residual
 from capture.packets import Events
 from capture.ring import Item, RingReader, RingRef, TornItem
 from sync.rig import Rig
@@ -33,6 +33,7 @@ class PictureReader:
         self._parts: dict[int, Item] = {}
         self._held: deque[Picture] = deque()
         self._newest: Picture | None = None
+        self._measured: Picture | None = None
         self.request = 0
         self.restored_by: Counter[int] = Counter()
         self.shown = self.refused_shown = self.superseded = self.torn = 0
@@ -43,10 +44,13 @@ class PictureReader:
         return self._reader.stats().lost
 
     def poll(self) -> Picture | None:
-        """The answer to the newest request, else the stream's newest picture, else None."""
+        """The answer to the newest request, else a re-blur residual, else the stream's newest picture."""
         self._drain()
         if self._held:
             return self._held.popleft()
+        measured, self._measured = self._measured, None
+        if measured is not None:
+            return measured
         newest, self._newest = self._newest, None
         if newest is not None:
             self.shown += 1
@@ -59,6 +63,9 @@ class PictureReader:
                 with self._reader.next() as item:
                     if item is None:
                         return
+                    if item.header["residual"] is not None:
+                        self._measured = picture([item.copied()], self._rig, self._matrix)
+                        continue
                     if item.header["held"]:
                         self._collect(item.copied())
                         continue
@@ -96,7 +103,7 @@ class PictureReader:
 def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture:
     """A picture out of the ring items that carry it."""
     h: dict[str, Any] = parts[0].header
-    blurred, _, t, x, y, p = parts[0].arrays
+    blurred, _, residual, t, x, y, p = parts[0].arrays
     r: dict[str, Any] | None = h["restored"]
     sharp = None
     if r is not None:
@@ -122,4 +129,5 @@ def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture
         figures=dict(r["figures"]) if r else {},
         held=h["held"],
         time_us=h["at_us"],
+        residual=None if h["residual"] is None else Residual(h["residual"], residual),
     )

@@ -18,6 +18,19 @@ from capture.packets import Events
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Residual:
+    """How far the sharp pictures of an exposure, blurred again, are from the frame (`inference.residual`).
+
+    Attributes:
+        rms: over the picture, in codes (0…255).
+        map: (H, W) uint8, of each pixel, in steps of `inference.quality.MAP_STEP` codes.
+    """
+
+    rms: float
+    map: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """One blurred frame and, unless refused, its sharp pictures, ready to paint.
 
@@ -38,6 +51,7 @@ class Picture:
         flags, figures: as in `inference.restorers.base.Restored`.
         held: it answers `request_latents` on the held exposure rather than being a new one.
         time_us: position on the source's time axis, for the seek bar.
+        residual: re-blur residual of the exposure; such a picture comes beside the stream, see `command`.
     """
 
     ordinal: int
@@ -58,6 +72,7 @@ class Picture:
     figures: dict[str, float] = field(default_factory=dict)
     held: bool = False
     time_us: int = 0
+    residual: Residual | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +179,11 @@ class Session(Protocol):
 
     def command(self, verb: str, **arguments: Any) -> None:
         """`pause`, `play`, `step` (frames: ±1), `seek` (time_us), `speed` (factor), `loop` (on),
-        `restart` (worker), `fault` (kind, …), `set` (restorer options)."""
+        `restart` (worker), `fault` (kind, …), `set` (restorer options), `residual` (on).
+
+        While `residual` is on, `poll` also gives re-blur residuals: of the held exposure (`held` set, without
+        sharp pictures), else of a recent one of the stream a few times a second, with its pictures once more.
+        """
 
 
 class SessionFactory(Protocol):

@@ -107,14 +107,15 @@ def main() -> None:
         rows = []
         for _ in range(a.repeats):
             watch.seconds.clear()
-            painted, ticked, used, began = window.picture.paints, window._ticks, cpu(), time.perf_counter()
+            painted, ticked = window.picture.paints, window.presenter.ticks
+            used, began = cpu(), time.perf_counter()
             QTest.qWait(round(a.seconds * 1000 / a.repeats))
             span = time.perf_counter() - began
             ms = sorted(1e3 * s for s in watch.seconds) or [0.0]
             rows.append(
                 (
                     (window.picture.paints - painted) / span,
-                    (window._ticks - ticked) / span,
+                    (window.presenter.ticks - ticked) / span,
                     statistics.median(ms),
                     ms[int(0.95 * (len(ms) - 1))],
                     100 * (cpu() - used) / span,

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.restorers.base import LatentTimes, Restored, Restorer, check_latents
+from inference import residual
+from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer, check_latents
 from sync.exposure import AlignedExposure
 
 
@@ -46,12 +47,18 @@ def sure(attempts: Sequence[Attempt]) -> list[Restored]:
 class Engine:
     """One restorer on one stream. Not thread-safe.
 
+    Where five or more instants part an exposure evenly, the figure "reblur_residual" comes with the pictures
+    (`inference.residual`).
+
     Args:
         restorer: from `inference.models.create`.
+        residual: measure it for every exposure, which costs `residual.INSTANTS` further restorations each where
+            the instants asked for will not do. The pictures stay the same.
     """
 
-    def __init__(self, restorer: Restorer) -> None:
+    def __init__(self, restorer: Restorer, *, residual: bool = False) -> None:
         self.restorer = restorer
+        self._residual = residual
         self._past: deque[AlignedExposure] = deque(maxlen=max(restorer.needs.frames_before, 1))
         self._waiting: deque[tuple[AlignedExposure, tuple[float, ...]]] = deque()
         self._prepared: tuple[int, int] | None = None
@@ -185,5 +192,9 @@ class Engine:
                 f"{self.restorer.name} gave {len(result.images)} pictures of {result.images.dtype} "
                 f"for {len(result.latents)} instants"
             )
+        found = residual.of_pictures(result, exposure)
+        if found is None and self._residual:
+            found = residual.measure(self.restorer, window)
+        figures = result.figures if found is None else {**result.figures, RESIDUAL_FIGURE: found.rms}
         flags = (f"frame alone: {exposure.alone}", *result.flags) if exposure.alone else result.flags
-        return replace(result, seconds=seconds, flags=flags)
+        return replace(result, seconds=seconds, flags=flags, figures=figures)

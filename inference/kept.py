@@ -20,6 +20,7 @@ class Kept:
 
     Attributes:
         held: the one that the user keeps; it stays when it is no longer among the newest.
+        shown: one that may be on screen for longer than the newest ones last; it can be held, too.
         request: instants wanted of it; a newer request replaces one that still waits.
     """
 
@@ -27,6 +28,7 @@ class Kept:
         self._rig = rig
         self._jobs: OrderedDict[int, Job] = OrderedDict()
         self.held: Outcome | None = None
+        self.shown: Job | None = None
         self.request: Request | None = None
 
     def add(self, job: Job) -> None:
@@ -38,14 +40,17 @@ class Kept:
     def forget(self) -> None:
         """Ordinals begin anew. What is held stays held."""
         self._jobs.clear()
+        self.shown = None
 
     def get(self, ordinal: int) -> Job | None:
         """One of the newest, None when it has gone."""
         return self._jobs.get(ordinal)
 
     def hold(self, ordinal: int | None) -> bool:
-        """Hold one of the newest, None: let go. False when it has gone already."""
+        """Hold one of the newest or the one shown, None: let go. False when it has gone already."""
         job = None if ordinal is None else self._jobs.get(ordinal)
+        if job is None and self.shown is not None and self.shown.outcome.ordinal == ordinal:
+            job = self.shown
         self.held = None if job is None else job.outcome
         if self.held is None:
             self.request = None

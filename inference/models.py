@@ -146,6 +146,14 @@ def check(name: str, options: Mapping[str, Any] | None = None, *, events: bool =
     require_events(name, events)
 
 
+def no_residual(name: str) -> str:
+    """Why a network has no re-blur residual, one line; "" where it has one (or is unknown)."""
+    choice = _MODELS[name][0] if name in _MODELS else None
+    if choice is None or choice.any_latent:
+        return ""
+    return f"{name} restores one instant only, so its pictures cannot be blurred again"
+
+
 def require_events(name: str, events: bool) -> None:
     """Refuse a network that needs events on a source that has none.
 

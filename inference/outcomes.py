@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from capture.errors import HalfmirrorError
+from inference.quality import ReblurResidual
 from inference.restorers.base import Needs, Restored
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
@@ -36,6 +37,8 @@ class Result:
         exposure_end_host_ns: `time.monotonic_ns` at which the exposure ended as best known, 0 unknown.
         held: answers a request on the held exposure.
         request: number of that request.
+        residual: re-blur residual of the exposure. Such a result comes beside that of the stream and counts for
+            no exposure; on the held one it answers no request and has no pictures.
     """
 
     exposure: Outcome
@@ -44,6 +47,7 @@ class Result:
     exposure_end_host_ns: int
     held: bool = False
     request: int = 0
+    residual: ReblurResidual | None = None
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from inference.tone import Tone, decode, encode
+from inference.tone import Tone, encode, to_linear
 
 Image = NDArray[np.uint8]
 
@@ -62,9 +63,13 @@ def ssim(image: Image, truth: Image) -> float:
     return float(value.mean())
 
 
+MAP_STEP = 0.125
+"""Codes for one step of `ReblurResidual.coded`; its largest value, 255, stands for 31.9 codes and more."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReblurResidual:
-    """How far the sharp pictures, blurred again, are from the blurred frame.
+    """How far the sharp pictures, blurred again, are from the blurred frame; see `inference.residual`.
 
     Attributes:
         rms: root mean square over pixels and channels, in codes (0…255).
@@ -74,14 +79,66 @@ class ReblurResidual:
     rms: float
     map: NDArray[np.float32]
 
+    def coded(self) -> NDArray[np.uint8]:
+        """The map in steps of `MAP_STEP` codes, (H, W) uint8."""
+        return np.asarray(cv2.convertScaleAbs(self.map, alpha=1 / MAP_STEP), np.uint8)
+
+
+class Reblur:
+    """Sums up the sharp pictures of one exposure in linear light, one after the other.
+
+    Args:
+        tone: of the pictures and of the blurred frame.
+    """
+
+    def __init__(self, tone: Tone) -> None:
+        self._tone: Tone = tone
+        self._sum: NDArray[np.float64] | None = None
+        self.count = 0
+
+    def add(self, image: Image) -> None:
+        """One more picture, (H, W[, 3]) uint8, all of one shape.
+
+        Raises:
+            ValueError: of another shape or type than the ones before.
+        """
+        if image.dtype != np.uint8 or (self._sum is not None and image.shape != self._sum.shape):
+            raise ValueError(f"a picture {image.shape} of {image.dtype} does not fit the ones before")
+        if self._sum is None:
+            self._sum = np.zeros(image.shape, np.float64)
+        _add_light(self._sum.reshape(-1), np.ascontiguousarray(image).reshape(-1), to_linear(self._tone))
+        self.count += 1
+
+    def against(self, blurred: Image) -> ReblurResidual:
+        """The mean of the pictures so far, coded like a frame, against the frame.
+
+        Raises:
+            ValueError: no pictures, or of another shape than the frame.
+        """
+        if self._sum is None or self._sum.shape != blurred.shape:
+            shape = None if self._sum is None else self._sum.shape
+            raise ValueError(f"latents {shape} do not fit the blurred picture {blurred.shape}")
+        again = encode(self._sum / self.count, self._tone)
+        apart = cv2.absdiff(again, np.asarray(blurred, np.uint8))
+        square = cv2.multiply(apart, apart, dtype=cv2.CV_32F)
+        per_pixel = square if square.ndim == 2 else cv2.transform(square, np.full((1, 3), 1 / 3, np.float32))
+        rms = float(np.sqrt(square.mean(dtype=np.float64)))
+        return ReblurResidual(rms, np.asarray(cv2.sqrt(per_pixel), np.float32))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add_light(
+    total: NDArray[np.float64], codes: NDArray[np.uint8], light: NDArray[np.float32]
+) -> None:  # fmt: skip
+    for i in range(len(codes)):
+        total[i] += light[codes[i]]
+
 
 def reblur_residual(latents: NDArray[np.uint8], blurred: Image, tone: Tone) -> ReblurResidual:
     """Mean of the sharp pictures of one exposure, in linear light, against the blurred frame.
 
-    A measure that needs no truth: whatever the latent pictures are, their mean over the exposure must be the
-    frame. It cannot blame a restorer that changes nothing. The instants should be equally spaced over the
-    whole exposure, in the middle of equal parts ((k + ½) / L); with few of them the mean is a coarse sum and
-    the residual shows that, so take some 15 or more.
+    The instants should be equally spaced over the whole exposure, in the middle of equal parts ((k + ½) / L);
+    with few of them the mean is a coarse sum and the residual shows that, so take some 15 or more.
 
     Args:
         latents: (L, H, W[, 3]) uint8 in the frame's own tone.
@@ -91,16 +148,12 @@ def reblur_residual(latents: NDArray[np.uint8], blurred: Image, tone: Tone) -> R
     Raises:
         ValueError: shapes that do not fit.
     """
-    if latents.ndim != blurred.ndim + 1 or len(latents) == 0 or latents.shape[1:] != blurred.shape:
+    if latents.ndim != blurred.ndim + 1:
         raise ValueError(f"latents {latents.shape} do not fit the blurred picture {blurred.shape}")
-    mean = np.zeros(blurred.shape, np.float64)
+    reblur = Reblur(tone)
     for image in latents:
-        mean += decode(image, tone)
-    again = encode(mean / len(latents), tone)
-    a, b = _pair(again, blurred)
-    square = (a - b) ** 2
-    per_pixel = square.mean(axis=2) if square.ndim == 3 else square
-    return ReblurResidual(float(np.sqrt(square.mean())), np.sqrt(per_pixel).astype(np.float32))
+        reblur.add(image)
+    return reblur.against(blurred)
 
 
 def sharpness(image: Image) -> float:

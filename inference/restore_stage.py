@@ -11,6 +11,7 @@ as fast as possible): nothing is replaced; `full` tells the caller to stop readi
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from inference.kept import Kept, Request
 from inference.outcomes import Job, Outcome, Result, StageCounters, admitted, line_of
 from inference.restorers.base import check_latents
 from inference.switching import NetworkSwitch
+from inference.watching import ResidualWatch
 from sync.exposure import RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
@@ -43,6 +45,7 @@ class RestoreStage:
         latents: instants at which every new exposure is restored.
         every_item: see the module's text.
         live: items arrive when they happen (their arrival times tell when an exposure ended).
+        residual: measure the re-blur residual of every exposure (`watch_residual`: only now and then).
 
     Raises:
         UsageError: unknown network or option.
@@ -59,6 +62,7 @@ class RestoreStage:
         latents: Sequence[float] = (0.5,),
         every_item: bool = False,
         live: bool = True,
+        residual: bool = False,
     ) -> None:
         self.counters = StageCounters()
         self.last_restore_ms: dict[str, float] = {}
@@ -75,7 +79,8 @@ class RestoreStage:
         self._serving_held = False
         self._epoch: int | None = None  # of the exposures that are being restored
         self._broken: BaseException | None = None
-        self._switch = NetworkSwitch(rig, network, options or {}, device, self._lock)
+        self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock)
+        self._watch = ResidualWatch(rig, self._kept)
         before, after = self._switch.margins
         self.sync = Synchroniser(rig, margin_before_us=before, margin_after_us=after)
         self._margins: tuple[int, int] | None = None  # wanted from now on; the caller's thread sets them
@@ -149,6 +154,7 @@ class RestoreStage:
     def hold(self, ordinal: int | None) -> bool:
         """Keep an exposure at hand; False when it has gone already."""
         with self._lock:
+            self._lock.notify_all()
             return self._kept.hold(ordinal)
 
     def request(self, number: int, latents: Sequence[float]) -> None:
@@ -168,6 +174,14 @@ class RestoreStage:
         with self._lock:
             self._switch.set(options)
             self._margins = self._switch.margins  # an option may ask for more events
+            self._watch.forget()
+            self._lock.notify_all()
+
+    def watch_residual(self, on: bool) -> None:
+        """Publish re-blur residuals of the held exposure, else of a recent one now and then; see `watching`."""
+        with self._lock:
+            self._watch.switch(on)
+            self._lock.notify_all()
 
     def select(self, network: str) -> None:
         """Switch to another network. The old one runs until the new one is ready.
@@ -198,7 +212,7 @@ class RestoreStage:
             return {
                 "network": self.network,
                 "loading": self._switch.loading,
-                "message": self._switch.message,
+                "message": self._switch.message or self._watch.fault,
                 "restore_ms": dict(self.last_restore_ms),
                 "stage": asdict(self.counters),
                 "sync": asdict(self.sync.counters),
@@ -217,12 +231,18 @@ class RestoreStage:
     def _next_work(self) -> Callable[[], None] | None:
         """Wait for something to do; None: stopped. Requests and new exposures take turns, neither starves."""
         with self._lock:
-            while not (self._stopped or self._queue or self._kept.request or self._switch.ready or self._flush):
-                self._lock.wait(0.5)
-            if self._stopped:
-                return None
+            while True:
+                if self._stopped:
+                    return None
+                waiting = self._queue or self._kept.request or self._switch.ready or self._flush
+                step = self._watch.due_in(self._switch.engine, time.monotonic(), busy=bool(waiting))
+                if waiting or step == 0.0:
+                    break
+                self._lock.wait(min(0.5, step or 0.5))
             if self._switch.ready:
                 return self._take_over
+            if step == 0.0:
+                return self._measure
             held, request = self._kept.held, self._kept.request
             if request is not None and held is not None and not (self._serving_held and self._queue):
                 self._kept.request = None
@@ -237,12 +257,19 @@ class RestoreStage:
             self._flush = False
             return lambda: self._deliver(self._switch.engine.try_flush())
 
+    def _measure(self) -> None:
+        """One step of a re-blur residual."""
+        found = self._watch.step(self._switch.engine)
+        if found is not None:
+            self._publish(found)
+
     def _take_over(self) -> None:
         """The network that is ready replaces the one that runs, which first gives what it owes."""
         self._deliver(self._switch.engine.try_flush(), fall_back=False)
         with self._lock:
             self._switch.take_over()
             self._margins = self._switch.margins
+            self._watch.forget()
 
     def _settle(self, job: Job, latents: tuple[float, ...]) -> None:
         outcome = job.outcome
@@ -287,6 +314,7 @@ class RestoreStage:
                 self._publish(Result(job.outcome, None, text, job.end_host_ns))
             else:
                 self._switch.succeeded()
+                self._watch.restored(job, a)
                 self._publish(Result(job.outcome, a, "", job.end_host_ns))
         if final is not None and fall_back:
             self._fall_back(final)
@@ -297,6 +325,7 @@ class RestoreStage:
         with self._lock:
             self._switch.give_way(error)
             self._margins = self._switch.margins
+            self._watch.forget()
         for exposure, latents in owed:
             self._deliver(self._switch.engine.try_push(exposure, latents))
 

@@ -32,6 +32,7 @@ class NetworkSwitch:
         options: its own. Another network begins with its defaults, and finds its own options again when it is
             chosen once more. Only `random_weights` holds for all.
         device: "auto", "cpu", "cuda".
+        residual: measure the re-blur residual of every exposure.
         lock: held while what is shared changes; notified when a network is ready.
 
     Attributes:
@@ -45,9 +46,10 @@ class NetworkSwitch:
     """
 
     def __init__(
-        self, rig: Rig, network: str, options: Mapping[str, Any], device: str, lock: threading.Condition
-    ) -> None:
-        self._rig, self._device, self._lock = rig, device, lock
+        self, rig: Rig, network: str, options: Mapping[str, Any], device: str, residual: bool,
+        lock: threading.Condition,
+    ) -> None:  # fmt: skip
+        self._rig, self._device, self._residual, self._lock = rig, device, residual, lock
         self._options: dict[str, dict[str, Any]] = {network: dict(options)}
         self._for_all = {k: v for k, v in options.items() if k == "random_weights"}
         self.network = self._wanted = network
@@ -65,7 +67,7 @@ class NetworkSwitch:
     def _make(self, network: str) -> Engine:
         models.require_events(network, self._rig.has_events)
         restorer = models.create(network, self._rig, self._options_of(network), self._device)
-        engine = Engine(restorer)
+        engine = Engine(restorer, residual=self._residual)
         engine.prepare(self._rig.image.width, self._rig.image.height)
         return engine
 
@@ -140,7 +142,8 @@ class NetworkSwitch:
         how = "ran out of memory" if out_of_memory(error) else "failed"
         self.message = f"{self.network} {how} ({line_of(error)}); frames pass through"
         self.network, self._failures = PASS_THROUGH, 0
-        self.engine = Engine(models.create(PASS_THROUGH, self._rig, None, "cpu"))
+        through = models.create(PASS_THROUGH, self._rig, None, "cpu")
+        self.engine = Engine(through, residual=self._residual)
         # What the error's frames hold on to would keep the memory.
         error.__traceback__ = error.__context__ = error.__cause__ = None
         _give_memory_back()

@@ -49,6 +49,7 @@ class RestoreWorkerSpec:
         latents: instants at which every new exposure is restored.
         every_item: nothing is superseded (the camera workers wait for this one).
         live: the source is paced by the world.
+        residual: measure the re-blur residual of every exposure.
         streams: how many of the two rings are written to; a source without events writes one.
         threads: torch's and OpenCV's threads; numba's kernels run on one.
     """
@@ -63,6 +64,7 @@ class RestoreWorkerSpec:
     latents: tuple[float, ...] = (0.5,)
     every_item: bool = False
     live: bool = True
+    residual: bool = False
     streams: int = 2
     threads: int = 1
 
@@ -87,7 +89,7 @@ class _RestoreWorker:
         self._pictures = PictureWriter(spec.pictures, link.incarnation)
         self.stage = RestoreStage(
             spec.rig, spec.network, self._pictures.publish, options=spec.options, device=spec.device,
-            latents=spec.latents, every_item=spec.every_item, live=spec.live,
+            latents=spec.latents, every_item=spec.every_item, live=spec.live, residual=spec.residual,
         )  # fmt: skip
         # A restarted worker begins with what comes now: what its predecessor missed is shown as lost, not
         # restored late.
@@ -200,6 +202,7 @@ class _RestoreWorker:
             "request": lambda: stage.request(a["number"], a["latents"]),
             "network": lambda: stage.select(a["name"]),
             "set": lambda: stage.set_options(a),
+            "residual": lambda: stage.watch_residual(bool(a["on"])),
         }
         try:
             if command.verb not in verbs:
@@ -235,7 +238,7 @@ class _RestoreWorker:
 
 
 class PictureWriter:
-    """Writes results as ring items of kind `KIND_PICTURE`: blurred, sharp, and the exposure's events."""
+    """Writes results as ring items of kind `KIND_PICTURE`, arrays as of `picture_parts`."""
 
     def __init__(self, ref: RingRef, incarnation: int = 0) -> None:
         self._writer = RingWriter(ref)
@@ -243,19 +246,19 @@ class PictureWriter:
 
     def publish(self, result: Result) -> None:
         """Write one result; a long answer goes out in parts that the reader joins."""
-        header, blurred, sharp, events = picture_parts(result)
+        header, blurred, sharp, others = picture_parts(result)
         total = len(sharp)
         if total <= LONGEST_PART_LATENTS:
-            self._write(header, blurred, sharp, events, 0, 1)
+            self._write(header, blurred, sharp, others, 0, 1)
             return
         parts = -(-total // LONGEST_PART_LATENTS)
         for i in range(parts):
             chunk = sharp[i * LONGEST_PART_LATENTS : (i + 1) * LONGEST_PART_LATENTS]
-            self._write(header, blurred, chunk, events, i, parts)
+            self._write(header, blurred, chunk, others, i, parts)
 
     def _write(
         self, header: dict[str, Any], blurred: NDArray[np.uint8], sharp: NDArray[np.uint8],
-        events: tuple[NDArray[Any], ...], part: int, parts: int,
+        others: tuple[NDArray[Any], ...], part: int, parts: int,
     ) -> None:  # fmt: skip
         stamped = {
             **header,
@@ -264,7 +267,7 @@ class PictureWriter:
             "parts": parts,
             "ready_host_ns": time.monotonic_ns(),
         }
-        self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *events))
+        self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *others))
 
     def close(self) -> None:
         """Let another writer in."""
@@ -274,7 +277,12 @@ class PictureWriter:
 def picture_parts(
     result: Result,
 ) -> tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.uint8], tuple[NDArray[Any], ...]]:
-    """Header and arrays of a result: blurred (H, W[, 3]), sharp (L, H, W[, 3]) with L = 0 for none."""
+    """Header and arrays of a result.
+
+    Returns:
+        The header; blurred (H, W[, 3]); sharp (L, H, W[, 3]) with L = 0 for none; and the map of the re-blur
+        residual as of `ReblurResidual.coded`, (0, 0) for none, with t, x, y, p of the exposure's events.
+    """
     o, r = result.exposure, result.restored
     blurred = picture_of(o.frame)
     sharp = np.empty((0, *blurred.shape), np.uint8) if r is None else r.images
@@ -283,6 +291,8 @@ def picture_parts(
         events: tuple[NDArray[Any], ...] = (ev.t, ev.x, ev.y, ev.p)
     else:
         events = tuple(np.empty(0, d) for d in (np.int64, np.uint16, np.uint16, np.bool_))
+    found = result.residual
+    residual = np.empty((0, 0), np.uint8) if found is None else found.coded()
     x = o.exposure
     refusal = result.failure
     if isinstance(o, RefusedExposure) and r is None and not refusal:
@@ -299,9 +309,10 @@ def picture_parts(
         "end_host_ns": result.exposure_end_host_ns,
         "held": result.held,
         "request": result.request,
+        "residual": None if found is None else found.rms,
         "restored": None if r is None else _restored_header(r),
     }
-    return header, blurred, sharp, events
+    return header, blurred, sharp, (residual, *events)
 
 
 def _restored_header(r: Restored) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
 
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
@@ -31,6 +31,7 @@ def deblur(
     dtype: Dtype = None,
     compiled: Compile = False,
     random_weights: RandomWeights = False,
+    residual: Residual = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Only so much of the input (simulated: 5).")
     ] = None,
@@ -54,5 +55,6 @@ def deblur(
         source=input_, output=output_path(output), network=network,
         latents=parse_latents(at, frames_per_exposure), options=options,
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
+        residual=residual,
     )  # fmt: skip
     return run_offline(request)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
 
 EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
 
@@ -33,6 +33,7 @@ def live(
     dtype: Dtype = None,
     compiled: Compile = False,
     random_weights: RandomWeights = False,
+    residual: Residual = False,
 ) -> int:
     """Show the blurred and the sharp picture of a rig, live.
 
@@ -40,7 +41,7 @@ def live(
     a contact sheet and summary.json.
     """
     from app.cli.arguments import positive_seconds, restorer_options, rig_source
-    from app.cli.run_session import session_maker, show
+    from app.cli.run_session import show
     from inference import models
 
     options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
@@ -50,6 +51,7 @@ def live(
     if network is not None:
         models.check(network, options)
     return show(
-        session_maker(options), source, network,
-        headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="live",
+        options, source, network,
+        headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,
+        verb="live",
     )  # fmt: skip

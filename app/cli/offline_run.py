@@ -21,6 +21,7 @@ from app.output.atomic import staged_file, staged_folder
 from app.output.mp4 import Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import write_json
+from app.output.spread import residual_report
 from app.version import version
 
 REPORT = "report.json"
@@ -39,6 +40,7 @@ class Request:
     seconds: float | None = None
     device: str = "auto"
     overwrite: bool = False
+    residual: bool = False
 
     @property
     def video(self) -> bool:
@@ -49,13 +51,18 @@ class Request:
 def run_offline(request: Request) -> int:
     """Do it; returns the exit code. The output appears under its final name only when all of it is there."""
     from inference.models import create
+    from inference.residual import why_not
 
     with _output(request) as target, open_input(request.source, request.seconds) as source:
         restorer = create(request.network, source.rig, options=request.options, device=request.device)
+        no_residual = why_not(restorer.name, restorer.needs) if request.residual else ""
         with _Bar() as bar:
-            result = deblur(source, restorer, request.latents, target, bar.update)
-        target.finish(_report(request, source, result, target))
+            result = deblur(source, restorer, request.latents, target, bar.update, residual=request.residual)
+        report = _report(request, source, result, target)
+        target.finish({**report, "reblur_residual": residual_report(result.residual, no_residual)})
     _print(request, result, source.problems())
+    if no_residual:
+        console.say(f"note: no re-blur residual: {no_residual}")
     return 0
 
 
@@ -205,6 +212,10 @@ def _print(request: Request, r: OfflineResult, problems: list[str]) -> None:
         o.print(f"{flag} ({n} of {r.restored})", markup=False, soft_wrap=True)
     for name, value in r.figures.items():
         o.print(f"{name.replace('_', ' ')} {figure(value)} (median)", markup=False)
+    if r.residual is not None:
+        x = r.residual
+        of = f"{x.exposures} exposures, grey levels"
+        o.print(f"re-blur residual {figure(x.mean)} mean, {figure(x.p95)} p95 ({of})", markup=False)
     for problem in problems:
         console.say(f"note: {problem}")
     o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

@@ -13,6 +13,10 @@ Dtype = Annotated[
     str | None, typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16.")
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first (takes a minute or more).")]
+Residual = Annotated[
+    bool,
+    typer.Option("--residual", help="Re-blur residual: of every exposure, or as a map in the window."),
+]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="No weights: for benchmarks only; the picture says so.")
 ]

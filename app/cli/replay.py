@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
 
 EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
 MIN_SPEED, MAX_SPEED = 0.1, 8.0
@@ -41,10 +41,11 @@ def replay(
     dtype: Dtype = None,
     compiled: Compile = False,
     random_weights: RandomWeights = False,
+    residual: Residual = False,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
     from app.cli.arguments import positive_seconds, recording_path, restorer_options
-    from app.cli.run_session import DEFAULT_NETWORK, session_maker, show
+    from app.cli.run_session import DEFAULT_NETWORK, show
     from capture.errors import UsageError
     from inference import models
 
@@ -61,12 +62,10 @@ def replay(
     check_streams(source, network or (DEFAULT_NETWORK if headless else None))
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
-    # The replay camera takes 0 for "no pace at all".
-    pace = 0.0 if as_fast_as_possible else speed
     return show(
-        session_maker(options, replay_speed=pace, loop=loop), source, network,
+        options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
-        speed=pace or math.inf, loop=loop,
+        residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,19 +16,26 @@ FALLBACK_S = 10.0
 DEFAULT_NETWORK = "edi"
 
 
-def session_maker(options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False) -> SessionFactory:
-    """A factory as the viewer wants it, with the command line's options in it."""
+def session_maker(
+    options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False, residual: bool = False
+) -> SessionFactory:
+    """A factory as the viewer wants it, with the command line's options in it.
+
+    `residual`: of every exposure; a window has it measured only now and then.
+    """
 
     def make(source: str | Path, network: str) -> Session:
         from app.live import make_session
 
-        return make_session(source, network, options=options, replay_speed=replay_speed, loop=loop)
+        return make_session(
+            source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual
+        )
 
     return make
 
 
 def show(
-    make: SessionFactory,
+    options: dict[str, Any],
     source: str | Path,
     network: str | None,
     *,
@@ -36,6 +44,7 @@ def show(
     output: Path | None,
     screenshot: Path | None,
     verb: str,
+    residual: bool = False,
     speed: float = 1.0,
     loop: bool = False,
 ) -> int:
@@ -43,7 +52,10 @@ def show(
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
     viewer takes the one used last. `speed` (infinite: as fast as possible) and `loop` are of a recording.
+    `residual`: the window begins with the map of the re-blur residual; headless every exposure has its number.
     """
+    # The replay camera takes 0 for "no pace at all".
+    pace = 0.0 if math.isinf(speed) else speed
     if headless and screenshot is not None:
         raise UsageError(
             "--screenshot needs the window; leave --headless out (QT_QPA_PLATFORM=offscreen will do)"
@@ -55,7 +67,10 @@ def show(
 
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
-            return run_viewer(make, source, network, screenshot=screenshot, speed=speed, loop=loop)
+            make = session_maker(options, replay_speed=pace, loop=loop)
+            return run_viewer(
+                make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual
+            )
         if screenshot is not None:
             raise UsageError(f"--screenshot needs a display, or QT_QPA_PLATFORM=offscreen ({reason})")
         if seconds is None and (verb == "live" or loop):
@@ -64,8 +79,9 @@ def show(
         console.say(f"No window ({reason}): running headless {length}.")
     if seconds is None and verb == "live":
         seconds = FALLBACK_S
+    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual)
     return run_without_window(
-        make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb
+        make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb, residual=residual
     )
 
 
@@ -91,19 +107,22 @@ def run_without_window(
     seconds: float | None,
     output: Path | None,
     verb: str,
+    residual: bool = False,
 ) -> int:
     """The headless run with its folder, progress and table; returns the exit code."""
     from app.cli.summary import print_summary
     from app.headless import faults, run_headless
     from app.output.atomic import staged_folder
     from app.version import version
+    from inference import models
 
     final = output or free_name(f"{verb}-{time.strftime('%Y%m%d-%H%M%S')}")
     about = {"version": version(), "command": sys.argv, "source": str(source), "network": network}
     with staged_folder(final) as part, _Line(seconds) as line:
         run = run_headless(
-            make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update
-        )
+            make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,
+            no_residual=models.no_residual(network) if residual else "",
+        )  # fmt: skip
     print_summary(run, str(final))
     if run.interrupted:
         return console.INTERRUPTED

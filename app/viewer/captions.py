@@ -6,9 +6,14 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
 from app.viewer import theme
+from app.viewer.raster import to_qimage
+from app.viewer.residual_art import TOP
+from app.viewer.residual_art import bar as colour_bar
 from app.viewer.viewport import Pane
 
 MARGIN = 12
+SCALE_WIDTH, SCALE_HEIGHT = 140, 8
+_SCALE = colour_bar(SCALE_WIDTH, 1)
 
 
 def label(p: QPainter, pane: Pane, text: str, *, left: bool) -> None:
@@ -18,6 +23,37 @@ def label(p: QPainter, pane: Pane, text: str, *, left: bool) -> None:
         return
     x = pane.x + MARGIN if left else pane.x + pane.width - MARGIN - width
     shaded(p, QPointF(x, pane.y + MARGIN + p.fontMetrics().ascent()), text, QColor(255, 255, 255, 205))
+
+
+def scale(p: QPainter, pane: Pane, words: str, *, left: bool, bar: bool) -> None:
+    """Under a label: words, and the colours of the re-blur residual from 0 to its top in grey levels.
+
+    Words that do not fit are cut off at their end; the colours are left out where there is no room for them.
+    """
+    room = pane.width - 2 * MARGIN
+    metrics = p.fontMetrics()
+    if room < SCALE_WIDTH or pane.height < 120:
+        return
+    words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, int(room))
+    y = pane.y + MARGIN + 1.5 * metrics.height()
+
+    def at(width: float) -> float:
+        return pane.x + MARGIN if left else pane.x + pane.width - MARGIN - width
+
+    white = QColor(255, 255, 255, 205)
+    shaded(p, QPointF(at(metrics.horizontalAdvance(words)), y + metrics.ascent()), words, white)
+    if not bar:
+        return
+    box = QRectF(at(SCALE_WIDTH), y + metrics.height() + 4, SCALE_WIDTH, SCALE_HEIGHT)
+    p.drawImage(box, to_qimage(_SCALE))
+    p.save()
+    p.setPen(QPen(QColor(255, 255, 255, 90), 1))
+    p.drawRect(box)
+    p.restore()
+    below = box.bottom() + 2 + metrics.ascent()
+    for share, mark in ((0.0, "0"), (0.5, f"{TOP // 2}"), (1.0, f"{TOP}+")):
+        width = metrics.horizontalAdvance(mark)
+        shaded(p, QPointF(box.x() + share * (SCALE_WIDTH - width), below), mark, white)
 
 
 def shaded(p: QPainter, at: QPointF, text: str, colour: QColor) -> None:

@@ -17,6 +17,7 @@ class Key:
         keys: shortcuts, the first is shown in the menu.
         group: heading on the help page.
         recordings: only with a recording.
+        tip: what it does in more words, for the menu.
     """
 
     name: str
@@ -24,11 +25,15 @@ class Key:
     keys: tuple[str, ...]
     group: str
     recordings: bool = False
+    tip: str = ""
 
+
+RESIDUAL_TIP = "Blurs the sharp pictures again and shows where they differ from the frame that came in"
 
 KEYS: tuple[Key, ...] = (
     *(Key(f"view {v.value}", v.value.capitalize(), (str(i),), "View") for i, v in enumerate(View, 1)),
     Key("events", "Events: off, inset, overlay", ("E",), "View"),
+    Key("residual", "Re-blur residual", ("B",), "View", tip=RESIDUAL_TIP),
     Key("fit", "Fit the picture", ("F",), "View"),
     Key("full", "Full screen", ("F11",), "View"),
     Key("earlier", "Earlier instant", ("Left",), "Exposure"),

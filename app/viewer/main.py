@@ -37,6 +37,7 @@ def run_viewer(
     loop: bool = False,
     presets: Sequence[tuple[str, str]] = PRESETS,
     remembered: Remembered | None = None,
+    residual: bool = False,
 ) -> int:
     """Open the window on a source and return the program's exit code when it is closed.
 
@@ -51,6 +52,7 @@ def run_viewer(
             the transport bar to show.
         presets: (text, name) of the sources in the menu.
         remembered: the user's settings by default.
+        residual: begin with the map of the re-blur residual.
 
     Returns:
         0, or 1 when there is no display or no screenshot could be taken (the reason goes to stderr).
@@ -70,6 +72,7 @@ def run_viewer(
         memory = Remembered.nowhere()
     window = ViewerWindow(session_factory, memory, presets=presets, speed=speed, loop=loop)
     window.show()
+    window.set_residual(residual)
     name = source if source is not None else first_source(memory)
     QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
     handlers = {s: signal.signal(s, _closer(window)) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -121,6 +124,8 @@ class _Photographer:
         # One exposure that was refused is not what the source looks like.
         picture = w.player.picture if w.player else None
         ready = ready and picture is not None and picture.sharp is not None
+        s = w.player.showing if w.player else None
+        ready = ready and not (s is not None and s.measuring and s.any_latent and s.residual is None)
         if w.problem or (not ready and now - self._began > SCREENSHOT_LIMIT_S + self._after_s):
             reason = w.problem or f"no pictures within {SCREENSHOT_LIMIT_S:.0f} s."
             print(f"No screenshot taken: {reason}", file=sys.stderr)

@@ -13,7 +13,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.viewer import captions, theme
+from app.viewer import captions, residual_art, theme
 from app.viewer.modes import EventsMode, View
 from app.viewer.raster import Layer, difference
 from app.viewer.rate import Rate
@@ -59,6 +59,7 @@ class PictureView(QWidget):
         self._wipe = 0.5
         self._blurred, self._sharp, self._difference, self._events = Layer(), Layer(), Layer(), Layer()
         self._inset = Layer()
+        self._residual, self._residual_words = Layer(residual_art.TABLE), ""
         self._refusal = ""
         self._label = "sharp"
         self._banner = ""
@@ -137,6 +138,12 @@ class PictureView(QWidget):
             self._inset.set(art)
             self.update()
 
+    def set_residual(self, values: U8 | None, words: str = "") -> None:
+        """The map of the re-blur residual, (H, W) as in `app.session.Residual`, and words for its scale."""
+        if self._residual.set(values) or words != self._residual_words:
+            self._residual_words = words
+            self.update()
+
     def set_stale(self, level: float) -> None:
         """Dim the picture: 0 fresh … 1 long out of date."""
         level = round(min(1.0, max(0.0, level)), 2)
@@ -158,9 +165,10 @@ class PictureView(QWidget):
 
     def clear(self) -> None:
         """Show nothing."""
-        for layer in (self._blurred, self._sharp, self._difference, self._events, self._inset):
+        layers = (self._blurred, self._sharp, self._difference, self._events, self._inset, self._residual)
+        for layer in layers:
             layer.set(None)
-        self._refusal = self._banner = self._pill = ""
+        self._refusal = self._banner = self._pill = self._residual_words = ""
         self.update()
 
     def fit(self) -> None:
@@ -216,7 +224,9 @@ class PictureView(QWidget):
             self._blit(p, self._sharp, panes[1], size, seen[1])
             captions.label(p, seen[0], "blurred", left=True)
             if not self._refusal:
+                self._blit(p, self._residual, panes[1], size, seen[1])
                 captions.label(p, seen[1], self._label, left=True)
+                self._paint_scale(p, seen[1], left=True)
         elif self._view is View.EVENTS:
             p.fillRect(_rect(seen[0]), theme.EVENT_NEUTRAL)
             self._blit(p, self._events, panes[0], size, seen[0])
@@ -231,7 +241,9 @@ class PictureView(QWidget):
             captions.label(p, seen[0], "difference: sharp − blurred", left=True)
         else:
             self._blit(p, self._sharp, panes[0], size, seen[0])
+            self._blit(p, self._residual, panes[0], size, seen[0])
             captions.label(p, seen[0], self._label, left=True)
+            self._paint_scale(p, seen[0], left=True)
         if self._events_mode is EventsMode.OVERLAY and self._view is not View.EVENTS:
             p.setOpacity(OVERLAY_OPACITY)
             for pane, part in zip(panes, seen, strict=True):
@@ -273,9 +285,17 @@ class PictureView(QWidget):
             self._blit(p, self._blurred, pane, size, left)
         if right.width > 0:
             self._blit(p, self._sharp, pane, size, right)
+            self._blit(p, self._residual, pane, size, right)
         captions.label(p, left, "blurred", left=True)
         captions.label(p, right, self._label, left=False)
+        self._paint_scale(p, right, left=False)
         captions.handle(p, x, seen, active=self._drag is _Drag.WIPE)
+
+    def _paint_scale(self, p: QPainter, pane: Pane, *, left: bool) -> None:
+        """What the colours of the residual mean, or why there are none, below the label."""
+        if self._residual_words:
+            bar = self._residual.array is not None
+            captions.scale(p, pane, self._residual_words, left=left, bar=bar)
 
     def inset_rect(self) -> QRect | None:
         """Where the inset of the events lies, None without a picture."""

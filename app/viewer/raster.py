@@ -47,9 +47,13 @@ def difference(sharp: U8, blurred: U8) -> U8:
 
 
 class Layer:
-    """One picture of the view, with its last scaled image kept."""
+    """One picture of the view, with its last scaled image kept.
 
-    def __init__(self) -> None:
+    `table`: 256 colours 0xAARRGGBB for an (H, W) of values; the values are scaled, not the colours.
+    """
+
+    def __init__(self, table: list[int] | None = None) -> None:
+        self._table = table
         self._array: U8 | None = None
         self._key: tuple[Any, ...] | None = None
         self._image: QImage | None = None
@@ -75,16 +79,28 @@ class Layer:
         if key != self._key:
             x0, y0, x1, y1 = place.crop
             size = (max(1, round(place.target[2] * ratio)), max(1, round(place.target[3] * ratio)))
-            # Converted before it is scaled: most pictures are smaller than their place on screen.
-            self._buffer = _resized(_bgra(self._array[y0:y1, x0:x1]), size)
-            image = to_qimage(self._buffer)
-            if self._array.ndim == 2 or self._array.shape[2] == 3:
-                image = QImage(
-                    self._buffer.data, size[0], size[1], self._buffer.strides[0], QImage.Format.Format_RGB32
-                )
+            crop = self._array[y0:y1, x0:x1]
+            if self._table is not None:
+                image = _from_table(np.ascontiguousarray(_resized(crop, size)), self._table)
+            else:
+                # Converted before it is scaled: most pictures are smaller than their place on screen.
+                self._buffer = _resized(_bgra(crop), size)
+                image = to_qimage(self._buffer)
+                if self._array.ndim == 2 or self._array.shape[2] == 3:
+                    image = QImage(
+                        self._buffer.data, size[0], size[1], self._buffer.strides[0], QImage.Format.Format_RGB32
+                    )
             image.setDevicePixelRatio(ratio)
             self._key, self._image = key, image
         return self._image
+
+
+def _from_table(values: U8, table: list[int]) -> QImage:
+    """Values as colours, premultiplied, in memory of its own. Qt's own look-up is the fastest at hand."""
+    height, width = values.shape
+    indexed = QImage(values.data, width, height, values.strides[0], QImage.Format.Format_Indexed8)
+    indexed.setColorTable(table)
+    return indexed.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
 def _resized(crop: U8, size: tuple[int, int]) -> U8:

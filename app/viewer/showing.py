@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from statistics import median
 
-from app.session import Picture, Session
+from app.session import Picture, Residual, Session
 
 STALE_MS = 100.0
 STALE_FULL_MS = 400.0  # fully dimmed; between the two the dimming grows, so that a slow source does not flash
@@ -17,6 +17,7 @@ SLOW_MOTION_LATENTS = 25
 SLOW_MOTION_S = 2.0  # there and back
 SETTLE_S = 0.3  # the slider at rest so long is where new exposures are restored, too
 SAME = 1e-4  # latents closer than this are one
+MEASURED_S = 10.0  # a measured picture stays no longer than that when no other one comes
 
 
 class Mode(Enum):
@@ -31,6 +32,9 @@ class Showing:
     """Chooses the picture and the latent that are shown.
 
     At most one request for latents is under way; while it is, only the newest wish is kept.
+
+    While re-blur residuals are wanted (`measure`), those pictures of the stream are shown that come with one, a
+    few a second: a map over another picture than its own would show errors where there are none.
     """
 
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
@@ -44,6 +48,9 @@ class Showing:
         self.latent = 0.5
         self.any_latent = True
         self.received = 0
+        self.measuring = False
+        self._measured: Picture | None = None  # the newest with a residual
+        self._measured_at, self._measured_every = -MEASURED_S, 1.0
         self._live: Picture | None = None  # newest picture of the stream, shown when the held one is let go
         self._strip: Picture | None = None  # answer with all instants of slow motion
         self._wanted: tuple[float, ...] | None = None
@@ -74,6 +81,12 @@ class Showing:
             return None
         return p.latents[min(self.index, len(p.latents) - 1)]
 
+    @property
+    def residual(self) -> Residual | None:
+        """The re-blur residual of the exposure on screen, None while it is not known."""
+        m, p = self._measured, self.picture
+        return m.residual if m is not None and p is not None and _same(m, p) else None
+
     def age_ms(self) -> float | None:
         """How long ago the exposure on screen ended; None without a picture."""
         p = self.picture
@@ -89,6 +102,8 @@ class Showing:
         age = self.age_ms()
         if age is None or self.held or self.paused:
             return 0.0
+        if self._waits_for_measured(self._clock()):
+            age = (self._clock() - self.last_arrival) * 1e3  # it is old because it was measured
         return min(1.0, max(0.0, (age - STALE_MS) / (STALE_FULL_MS - STALE_MS)))
 
     def interval_s(self) -> float | None:
@@ -138,6 +153,15 @@ class Showing:
             self._want(tuple(i / (SLOW_MOTION_LATENTS - 1) for i in range(SLOW_MOTION_LATENTS)))
         return True
 
+    def measure(self, on: bool) -> None:
+        """Show pictures with their re-blur residual, or as they come."""
+        if on == self.measuring:
+            return
+        self.measuring, self._measured = on, None
+        self._session.command("residual", on=on)
+        if not on and self.mode is Mode.LIVE and self._live is not None:
+            self._show(self._live)
+
     def let_go(self) -> None:
         """Back to the stream."""
         if self.mode is Mode.LIVE:
@@ -185,12 +209,30 @@ class Showing:
                 changed = True
         return changed
 
+    def _waits_for_measured(self, now: float) -> bool:
+        """A picture with its residual is on screen, and the next one is due."""
+        patience = min(MEASURED_S, 2 * self._measured_every + 0.5)
+        return self.measuring and self._measured is not None and now - self._measured_at < patience
+
+    def _take_measured(self, picture: Picture, now: float) -> bool:
+        if not self.measuring or picture.held != self.held:
+            return False
+        if self.held and (self.picture is None or not _same(picture, self.picture)):
+            return False
+        if not self.held:
+            self._measured_every = min(MEASURED_S, now - self._measured_at)
+            self._show(picture)
+        self._measured, self._measured_at = picture, now
+        return True
+
     def _take(self, picture: Picture, now: float) -> bool:
+        if picture.residual is not None:
+            return self._take_measured(picture, now)
         if not picture.held:
             self._live = picture
             self._arrivals = [*self._arrivals[-8:], now]
             self.last_arrival = now
-            if self.held:
+            if self.held or (self.any_latent and self._waits_for_measured(now)):
                 return False
             self._show(picture)
             return True
@@ -233,6 +275,11 @@ def ping_pong(turns: float, n: int) -> int:
     span = 2 * (n - 1)
     k = int(turns * span) % span
     return k if k < n else span - k
+
+
+def _same(a: Picture, b: Picture) -> bool:
+    """Pictures of one exposure."""
+    return (a.ordinal, a.time_us) == (b.ordinal, b.time_us)
 
 
 def _nearest(latents: tuple[float, ...], wish: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.session import SessionStatus
@@ -63,18 +64,42 @@ def still(player: Player) -> str:
     return state if state in ("paused", "ended") else ""
 
 
-def nothing(
-    window: ViewerWindow, player: Player | None, status: SessionStatus | None
-) -> tuple[str, str, Callable[[], object]] | None:
-    """Sentence, name of the action and the action, where the picture would be; None with a picture."""
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """What stands where the picture would be: a sentence, the name of the action that helps ("" for none), the
+    action itself.
+    """
+
+    text: str
+    action: str
+    help_out: Callable[[], object]
+
+
+def residual(player: Player) -> tuple[str, str]:
+    """Words beside the map of the re-blur residual, and why there is none; both "" when nobody asked."""
+    s = player.showing
+    if not s.measuring:
+        return "", ""
+    if not s.any_latent:
+        why = f"{player.network} restores one instant only, so its pictures cannot be blurred again"
+        return f"re-blur residual not available: {why}", why
+    p = player.picture
+    if p is None or p.sharp is None or p.exposure_start_us is None:
+        return "", "the exposure on screen was not restored, or its length is not known"
+    found = s.residual
+    return ("re-blur residual…" if found is None else f"re-blur residual {found.rms:.1f}"), ""
+
+
+def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus | None) -> Nothing | None:
+    """What to say where the picture would be; None with a picture."""
     if window.problem:
-        return window.problem, "Choose another source", window.show_sources
+        return Nothing(window.problem, "Choose another source", window.show_sources)
     if player is None:
-        return "Nothing is open.", "Choose a source", window.show_sources
+        return Nothing("Nothing is open.", "Choose a source", window.show_sources)
     p = player.picture
     if p is not None:
-        if window.nothing_to_see(p):
-            return (
+        if window.presenter.nothing_to_see(p):
+            return Nothing(
                 "No events come with the pictures, so there is nothing to draw.",
                 "Show blurred and sharp",
                 lambda: window.set_view(View.WIPE),
@@ -87,25 +112,25 @@ def nothing(
             why = sentence(faulted.detail or f"{window.source} cannot be opened")
             network = player.choice(player.wanted or player.network)
             if network is not None and not network.usable:
-                return why, "Choose another network", window.show_networks
-            return why, "Choose another source", window.show_sources
+                return Nothing(why, "Choose another network", window.show_networks)
+            return Nothing(why, "Choose another source", window.show_sources)
         why = sentence(faulted.detail) if faulted.detail else "It gives no reason."
-        return (
+        return Nothing(
             f"{faulted.name.capitalize()} stopped with a fault. {why}",
             f"Restart {faulted.name}",
             lambda: window.restart_worker(faulted.name),
         )
     if status is not None and status.message:
         text = status.message
-        return (text[0].upper() + text[1:]), "", window.show_sources
+        return Nothing(text[0].upper() + text[1:], "", window.show_sources)
     starting = [w for w in workers if w.state is CameraState.STARTING]
     if starting:
         detail = next((w.detail for w in starting if w.detail), "")
         text = f"Starting {', '.join(w.name for w in starting)}" + (f": {detail}" if detail else "")
-        return text.rstrip("…") + "…", "", window.show_sources
+        return Nothing(text.rstrip("…") + "…", "", window.show_sources)
     if player.clock() - player.started_at < SLOW_START_S or status is None:
-        return "Waiting for the first picture…", "", window.show_sources
-    return (
+        return Nothing("Waiting for the first picture…", "", window.show_sources)
+    return Nothing(
         f"No picture has come yet. Events arrive at {rate(status.event_rate_hz)}, "
         f"{status.items_in} exposures came in.",
         "Choose another source",

@@ -12,6 +12,7 @@ from app.viewer.figure_label import FigureLabel
 from app.viewer.showing import STALE_MS
 from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
+from inference.restorers.base import RESIDUAL_FIGURE
 
 NAMES_FROM = 1160  # width of the window from which the workers' names fit
 FIGURES_FROM = 1000  # and the re-blur residual and the contrast threshold
@@ -49,11 +50,10 @@ class StatusStrip(QWidget):
         row.addSpacing(4)
         row.addWidget(self.workers)
         self.latency.setToolTip("From the end of the exposure to the screen")
-        self.reblur.setToolTip(
-            "Re-blur residual: the sharp pictures, blurred again, against the frame (grey levels, RMS)"
-        )
         self.contrast.setToolTip("Contrast threshold c: change of log intensity that one event stands for")
         self._has_reblur = self._has_contrast = False
+        self._residual: float | None = None
+        self._no_residual = ""
         self._arrange()
         self.workers.restart.connect(self.restart)
 
@@ -88,14 +88,19 @@ class StatusStrip(QWidget):
         text = f"age {age_ms:.0f} ms" if age_ms < 1000 else f"age {age_ms / 1000:.1f} s"
         self.age.set(text, theme.ACCENT if age_ms > STALE_MS else theme.QUIET)
 
+    def set_residual(self, rms: float | None, why_not: str = "") -> None:
+        """The re-blur residual measured of the exposure that `set_picture` will show, or why there is none."""
+        self._residual, self._no_residual = rms, why_not
+
     def set_picture(self, p: Picture) -> None:
         """What the picture on screen says of itself."""
-        residual = p.figures.get("reblur_residual")
+        residual = p.figures.get(RESIDUAL_FIGURE) if self._residual is None else self._residual
         reblur = "" if residual is None else f"re-blur {residual:.1f}"
         contrast = contrast_text(p.figures)
-        self._has_reblur = self._has_reblur or bool(reblur)
+        self._has_reblur = self._has_reblur or bool(reblur or self._no_residual)
         self._has_contrast = self._has_contrast or bool(contrast)
         self.reblur.set(reblur or "re-blur –")
+        self.reblur.setToolTip("\n".join(t for t in (REBLUR, self._no_residual) if t))
         self.contrast.set(contrast or "c –")
         if p.source:
             self.exposure.set(f"exposure: {p.source} ±{_uncertainty(p.uncertainty_us)}")
@@ -122,6 +127,7 @@ class StatusStrip(QWidget):
         self.exposure.setToolTip("")
         self.losses.set("", False, "")
         self._has_reblur = self._has_contrast = False
+        self.set_residual(None)
         self._arrange()
         self.workers.set_workers(())
 
@@ -131,6 +137,8 @@ class StatusStrip(QWidget):
         self._arrange()
         super().resizeEvent(event)
 
+
+REBLUR = "Re-blur residual: the sharp pictures, blurred again, against the frame (grey levels, RMS). B: its map"
 
 SOURCES = {
     "trigger": "From the camera's exposure signal on the event camera's trigger input",

@@ -29,6 +29,7 @@ class Actions:
         self._by_name: dict[str, QAction] = {}
         for key in KEYS:
             action = QAction(key.text, window)
+            action.setToolTip(key.tip or key.text)
             action.setShortcuts([QKeySequence(k) for k in key.keys])
             action.setAutoRepeat(key.name in ("earlier", "later", "back", "forward"))
             window.addAction(action)
@@ -39,7 +40,7 @@ class Actions:
             action.setCheckable(True)
             action.setData(view.value)
             self.views.addAction(action)
-        for name in ("slow", "loop", "full"):
+        for name in ("slow", "loop", "full", "residual"):
             self._by_name[name].setCheckable(True)
 
     def __getitem__(self, name: str) -> QAction:
@@ -154,7 +155,8 @@ class TopBar(QWidget):
             self._events_group.addAction(action)
             events.addAction(action)
         self._events_group.triggered.connect(lambda a: self.events_chosen.emit(EventsMode(a.data())))
-        menu.addActions([self._actions["fit"], self._actions["full"]])
+        menu.addActions([self._actions["residual"], self._actions["fit"], self._actions["full"]])
+        menu.setToolTipsVisible(True)
         menu.addSeparator()
         menu.addAction(self._actions["snapshot"])
         menu.addAction("Folder of snapshots…", self.folder_wanted.emit)

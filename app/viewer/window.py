@@ -1,4 +1,4 @@
-"""The window: puts the widgets together and moves figures between them and a player."""
+"""The window: puts the widgets together and does what the user wishes; a presenter fills them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from PySide6.QtCore import QMimeData, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
-from app.session import Picture, SessionFactory, SessionStatus
-from app.viewer import dialogs, states
+from app.session import SessionFactory
+from app.viewer import dialogs
 from app.viewer.empty_state import EmptyState
-from app.viewer.event_art import EventArtist, commission
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.help_overlay import HelpOverlay
 from app.viewer.modes import EventsMode, View
 from app.viewer.network_chooser import NetworkChooser
 from app.viewer.picture_view import PictureView
 from app.viewer.player import Player
+from app.viewer.presenter import TOAST_S, Presenter
 from app.viewer.rate import Rate
 from app.viewer.remembered import Remembered
-from app.viewer.showing import Mode
 from app.viewer.snapshot import SnapshotWriter, default_folder
 from app.viewer.status_strip import StatusStrip
 from app.viewer.top_bar import PRESETS, Actions, TopBar
@@ -31,9 +30,6 @@ from app.viewer.wiring import connect
 from app.viewer.words import sentence
 
 TICK_MS = 16
-FIGURES_EVERY = 12  # ticks between two readings of the figures: five times a second, so that they can be read
-TOAST_S = 5.0
-NO_EVENTS_S = 2.0  # so long without one event, and the events view says so
 
 
 class ViewerWindow(QMainWindow):
@@ -57,15 +53,10 @@ class ViewerWindow(QMainWindow):
         self.source = ""
         self.tick_rate = Rate()
         self._speed, self._loop = speed, loop
-        self._ticks = 0
-        self._toast, self._toast_until = "", 0.0
-        self._events_at = clock()
-        self._oldest_ms: float | None = None  # age on screen at its worst since the last reading
-        self._status: SessionStatus | None = None
-        self._helpful: Callable[[], object] = self.show_sources
-        self._artist = EventArtist()
+        self.helpful: Callable[[], object] = self.show_sources  # what the empty state's button does
         self._snapshots = SnapshotWriter()
         self._build(presets)
+        self.presenter = Presenter(self)
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
@@ -111,12 +102,8 @@ class ViewerWindow(QMainWindow):
         wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
         name = str(source)
-        self.source, self.problem, self._status, self._oldest_ms = name, "", None, None
-        self.picture.clear()
-        self.strip.clear()
-        self.exposure.clear()
-        self.transport.hide()
-        self._toast = ""
+        self.source, self.problem = name, ""
+        self.presenter.clear()
         self.setWindowTitle(f"Halfmirror – {name}")
         speed, loop = self._speed, self._loop
         try:
@@ -130,7 +117,7 @@ class ViewerWindow(QMainWindow):
                 self.say(f"{wanted} cannot run: {sentence(error)} edi runs instead.", 15.0)
         except Exception as error:
             self.problem = sentence(error)
-            self._look()
+            self.presenter.look()
             return
         session = self.player.session
         p = self.player
@@ -145,12 +132,14 @@ class ViewerWindow(QMainWindow):
         self.keys.set_recording(p.recording)
         self.transport.setVisible(p.recording)
         self.transport.set_timeline(None)
-        self._look()
+        if self.keys["residual"].isChecked():
+            self.wish(lambda p: p.showing.measure(True))
+        self.presenter.look()
 
     def close_session(self) -> None:
         """Stop what runs."""
         player, self.player = self.player, None
-        self._artist.forget()
+        self.presenter.forget_events()
         if player is not None:
             try:
                 player.stop()
@@ -174,11 +163,11 @@ class ViewerWindow(QMainWindow):
             wish(self.player)
         except Exception as error:
             self.say(sentence(error))
-        self._show()
+        self.presenter.show()
 
     def help_out(self) -> None:
         """The one action of the empty state."""
-        self._helpful()
+        self.helpful()
 
     def slow_motion(self, on: bool) -> None:
         """Loop through the exposure on screen, or stop; says why when it cannot."""
@@ -219,9 +208,9 @@ class ViewerWindow(QMainWindow):
 
     def _events_wish_changed(self) -> None:
         self.top.set_view(self.picture.view, self.picture.events_mode)
-        self._artist.forget()
-        self._show()
-        self._look()
+        self.presenter.forget_events()
+        self.presenter.show()
+        self.presenter.look()
 
     def toggle_full_screen(self) -> None:
         """Full screen and back."""
@@ -276,121 +265,24 @@ class ViewerWindow(QMainWindow):
         self.remembered.reset()
         self.say("Window and choices are as at the first start.")
 
+    def set_residual(self, on: bool) -> None:
+        """Show the map of the re-blur residual over the sharp picture, or not."""
+        self.keys["residual"].setChecked(on)
+        self.wish(lambda p: p.showing.measure(on))
+
     def say(self, text: str, seconds: float = TOAST_S) -> None:
         """One line at the foot of the picture, for a while."""
-        self._toast, self._toast_until = text, self.clock() + seconds
-        self._write_banner()
-
-    # ticks ---------------------------------------------------------------------------------------------
+        self.presenter.say(text, seconds)
 
     def tick(self) -> None:
-        """60 times a second: the newest picture; a few times a second: the figures."""
+        """60 times a second."""
         self.tick_rate.tick()
-        self._ticks += 1
-        if (done := self._artist.take()) is not None:
-            self.picture.set_events_art(done[1])
-        if self._artist.fault:
-            self.say(self._artist.fault)
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
-        player = self.player
-        if player is not None:
-            try:
-                if player.advance():
-                    self._show()
-                age = player.showing.age_ms()
-                if age is not None:
-                    self._oldest_ms = max(age, self._oldest_ms or 0.0)
-                self.picture.set_stale(0.0 if player.ended else player.showing.stale())
-                if self._ticks % FIGURES_EVERY == 0:
-                    self._look()
-            except Exception as error:  # a session that fails must not take the window with it
-                self.say(sentence(error))
-        elif self._ticks % FIGURES_EVERY == 0:
-            self._look()
+        self.presenter.tick()
 
     def _saved(self, paths: list[Path]) -> None:
         what = "Saved blurred, sharp and side by side" if len(paths) > 1 else "Saved the blurred frame"
         self.say(f"{what} in {paths[-1].parent}", 8.0)
-
-    def _show(self) -> None:
-        """Put the player's picture and mode on screen."""
-        player = self.player
-        if player is None:
-            return
-        s, p = player.showing, player.picture
-        looping = s.mode is Mode.SLOW_MOTION
-        self.keys["slow"].setChecked(looping)
-        self.keys["loop"].setChecked(player.loop)
-        state = states.word(player)
-        self.exposure.set_mode(
-            held=s.held, slow=looping, waiting=s.waiting, recording=player.recording, state=state
-        )
-        self.transport.set_playing(not (s.paused or player.ended))
-        self.transport.set_speed(player.speed)
-        self.transport.set_loop(player.loop)
-        self.top.set_network(player.network, player.wanted)
-        self.picture.set_pill(states.pill(player))
-        if p is None:
-            return
-        self.pages.setCurrentWidget(self.empty if self.nothing_to_see(p) else self.picture)
-        at = s.shown_latent
-        sharp = None if p.sharp is None else p.sharp[s.index]
-        self.picture.show_picture(p.blurred, sharp, refusal=p.refusal, label=states.label(player))
-        start, end = p.exposure_start_us, p.exposure_end_us
-        length = None if start is None or end is None else end - start
-        self.exposure.set_fixed(None if s.any_latent else (at if at is not None else 0.5), player.network)
-        self.exposure.set_exposure(length, at if looping and at is not None else s.latent)
-        self.strip.set_picture(p)
-        self.transport.set_position(p.time_us)
-        self._draw_events(p, at if s.held else None)
-        self._write_banner()
-
-    def nothing_to_see(self, p: Picture) -> bool:
-        """The events view without events: a still scene gives none for a while, so not at once."""
-        now = self.clock()
-        if p.events is not None or self.player is None:
-            self._events_at = now
-        return self.picture.view is View.EVENTS and now - self._events_at > NO_EVENTS_S
-
-    def _draw_events(self, p: Picture, latent: float | None) -> None:
-        if not self.picture.needs_events:
-            return
-        if p.events is None:
-            self.picture.set_events_art(None)
-            return
-        self._artist.ask(commission(p, latent))
-
-    def _look(self) -> None:
-        """Figures, timeline, empty states."""
-        player = self.player
-        if player is not None:
-            self._status = player.session.status()
-            if line := player.look_after(self._status):
-                self.say(line)
-            self.strip.set_status(self._status, self.picture.paint_rate.hz())
-            self.strip.set_age(self._oldest_ms, still=states.still(player))
-            self._oldest_ms = player.showing.age_ms()
-            if player.recording and self.transport.seek.timeline is None:
-                timeline = player.session.timeline()
-                if timeline is not None:
-                    self.transport.set_timeline(timeline)
-            if player.picture is not None:
-                self._show()
-        nothing = states.nothing(self, player, self._status)
-        if nothing is not None:
-            text, action, self._helpful = nothing
-            self.empty.say(text, action)
-        self.pages.setCurrentWidget(self.picture if nothing is None else self.empty)
-        self._write_banner()
-
-    def _write_banner(self) -> None:
-        p = self.player.picture if self.player else None
-        if self._toast and self.clock() < self._toast_until:
-            self.picture.set_banner(self._toast)
-        elif self._status is not None and self._status.message:
-            self.picture.set_banner(self._status.message)
-        else:
-            self.picture.set_banner(" · ".join(p.flags) if p is not None else "")
 
     # Qt ------------------------------------------------------------------------------------------------
 
@@ -414,7 +306,7 @@ class ViewerWindow(QMainWindow):
         self._timer.stop()
         self.hide()
         self.close_session()
-        self._artist.stop()
+        self.presenter.stop()
         self._snapshots.stop()
         super().closeEvent(event)
 

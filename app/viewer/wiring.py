@@ -16,6 +16,7 @@ def connect(w: ViewerWindow) -> None:
     """Connect every widget of the window."""
     w.keys.connect(
         events=lambda: w.set_events_mode(w.picture.events_mode.next()),
+        residual=lambda: w.set_residual(w.keys["residual"].isChecked()),
         fit=w.picture.fit,
         full=w.toggle_full_screen,
         earlier=lambda: w.wish(lambda p: p.nudge(-1)),

@@ -15,6 +15,9 @@ from sync.exposure import AlignedExposure
 RANDOM_FLAG = "random weights: not a result"
 """Flag of every picture that a network without trained weights made."""
 
+RESIDUAL_FIGURE = "reblur_residual"
+"""Name in `Restored.figures` of the re-blur residual (`inference.residual`), RMS in codes (0…255)."""
+
 
 class LatentTimes(StrEnum):
     """Which instants of an exposure a restorer can show."""

@@ -22,7 +22,6 @@ from inference import networks, store
 from inference.device import choose_device
 from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
-from inference.quality import reblur_residual
 from inference.restorers.base import RANDOM_FLAG, LatentTimes, Needs, Restored, check_latents
 from inference.restorers.compiling import compiled
 from inference.restorers.neural_options import SHARED, check_options
@@ -39,7 +38,6 @@ from sync.geometry import image_to_event_grid, inside_events
 from sync.rig import Rig
 
 COVER_FLAG = 0.95
-RESIDUAL_FROM = 5  # instants from which their mean says something about the whole exposure
 
 NO_EVENTS_FLAG = "no events: frame passed through"
 LOST_FLAG = "events lost in the exposure"
@@ -253,8 +251,7 @@ class NeuralRestorer(ABC):
 
         Flags: "no events: frame passed through", "events lost in the exposure", "NaN replaced", "half precision
         overflowed: float32 from here on", "events cover x % of the picture", "restored on the event grid w×h",
-        "random weights: not a result". Figures: events; reblur_residual (codes) where five or more instants
-        part the exposure evenly.
+        "random weights: not a result". Figures: events.
 
         Raises:
             ValueError: an instant outside 0…1 or one it cannot serve, or a window of the wrong length.
@@ -288,9 +285,6 @@ class NeuralRestorer(ABC):
         if needs.events:
             flags += self._event_flags(a)
         figures = {"events": float(len(events))} if needs.events else {}
-        if evenly_spread(at):
-            residual = reblur_residual(images, picture, self.rig.image.tone)
-            figures["reblur_residual"] = residual.rms
         times = tuple(a.exposure.time_at(f) for f in at)
         return Restored(a.ordinal, at, times, images, self.name, 0.0, tuple(flags), figures)
 
@@ -377,12 +371,3 @@ class NeuralRestorer(ABC):
                 f"{self.rig.image.width}×{self.rig.image.height}; correct the rig file"
             )
         self._check_sizes(width, height)
-
-
-def evenly_spread(at: Sequence[float]) -> bool:
-    """The instants part the whole exposure evenly enough for their mean to stand for it."""
-    n = len(at)
-    if n < RESIDUAL_FROM:
-        return False
-    middles = (np.arange(n) + 0.5) / n
-    return bool(np.abs(np.sort(np.asarray(at)) - middles).max() <= 0.5 / n + 1e-9)

@@ -152,6 +152,32 @@ def test_networks_switch_while_streaming(davis: Watch) -> None:
     davis.until(lambda: "unknown network 'magic'" in davis.session.status().message, "the reason on screen")
 
 
+def test_residuals_beside_the_stream_and_of_the_held_exposure(davis: Watch) -> None:
+    n = len(davis.pictures)
+    before = davis.settled().items_out
+    davis.session.command("residual", on=True)
+    p = davis.until(lambda: next((p for p in davis.pictures[n:] if p.residual is not None), None), "a residual")
+    assert p.sharp is not None
+    assert not p.held
+    assert p.residual.map.shape == p.blurred.shape[:2]
+    assert 0 <= p.residual.rms < 10
+    n = len(davis.pictures)
+    newest = davis.until(
+        lambda: next((p for p in davis.pictures[n:] if p.residual is None), None), "the stream"
+    )
+    davis.session.hold(newest.ordinal)
+    held = davis.until(
+        lambda: next((p for p in davis.pictures[n:] if p.residual is not None and p.held), None),
+        "of the held one",
+    )
+    assert (held.ordinal, held.sharp, held.refusal) == (newest.ordinal, None, "")
+    davis.session.hold(None)
+    davis.session.command("residual", on=False)
+    s = davis.settled()
+    stream = [q for q in davis.pictures if not q.held and q.residual is None and q.sharp is not None]
+    assert s.items_out == len(stream) > before, "a residual counts for no exposure"
+
+
 def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
     before = segments()
     session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
@@ -159,6 +185,7 @@ def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
     watch = Watch(session)
     try:
         watch.restored(3)
+        session.command("residual", on=True)
         for name in ("restore", "events", "frames"):
             pid = watch.worker(name).pid
             assert pid is not None
@@ -169,6 +196,10 @@ def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
             watch.until(
                 lambda s=seen: any(p.sharp is not None for p in watch.pictures[s:]), f"pictures after {name}"
             )
+        seen = len(watch.pictures)
+        watch.until(
+            lambda: any(p.residual is not None for p in watch.pictures[seen:]), "the wish outlived the worker"
+        )
         s = watch.settled()
         assert s.losses["camera frames"] > 0, f"the frame camera was away for some frames: {s}"
         assert s.losses["restart"] + s.losses["ring frames"] > 0, "the restore worker was away for some frames"

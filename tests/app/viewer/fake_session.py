@@ -2,7 +2,7 @@
 
 For tests, for the paint benchmark, and for looking at the window:
 
-    python -m tests.app.viewer.fake_session [--recording] [--screenshot FILE] [--size 1152x768]
+    python -m tests.app.viewer.fake_session [--recording] [--screenshot FILE] [--size 1152x768] [--residual]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
+from app.session import NetworkChoice, Picture, Residual, SessionStatus, Timeline, WorkerStatus
 from capture.camera import CameraState
 from capture.packets import Events
 
@@ -176,6 +176,9 @@ class FakeSession:
         self.silent = False  # nothing comes, as behind a cable that was pulled
         self.latency_s = 0.03
         self.message = ""
+        self.residual_every_s = 0.2
+        self._residual_due: float | None = None  # None: nobody looks on
+        self._residual_held: int | None = None  # the held exposure whose residual was given
         self.losses = {"ring events": 0, "camera frames": 0, "superseded (viewer)": 0}
         self.choices = list(NETWORKS)
         self.workers = tuple(
@@ -206,6 +209,8 @@ class FakeSession:
             return None
         if self._switch is not None and now >= self._switch[0]:
             self.network, self._switch = self._switch[1], None
+        if (measured := self._measured(now)) is not None:
+            return measured
         for answer in list(self._answers):
             if now >= answer[0]:
                 self._answers.remove(answer)
@@ -220,6 +225,29 @@ class FakeSession:
         self._due += (late + 1) * period
         return self._emit()
 
+    def _measured(self, now: float) -> Picture | None:
+        """A re-blur residual when one is due: once of a held exposure, else of the last one now and then."""
+        if self._residual_due is None or not self._any_latent():
+            return None
+        if self.held is not None:
+            if self._residual_held == self.held:
+                return None
+            self._residual_held = self.held
+            return replace(self.picture(self.held, (0.5,), held=True), sharp=None, residual=self.residual())
+        if now < self._residual_due or not self._out:
+            return None
+        self._residual_due = now + self.residual_every_s
+        return replace(self.picture(self._next - 1, self.latents), residual=self.residual())
+
+    def residual(self) -> Residual:
+        """High in the left half, nothing in the right one."""
+        values = np.zeros((self.scene.height, self.scene.width), np.uint8)
+        values[:, : self.scene.width // 2] = 100
+        return Residual(2.4, values)
+
+    def _any_latent(self) -> bool:
+        return next((c.any_latent for c in self.choices if c.name == self.network), True)
+
     def _emit(self) -> Picture:
         k, self._next = self._next, self._next + 1
         self._out += 1
@@ -229,7 +257,7 @@ class FakeSession:
 
     def picture(self, k: int, latents: tuple[float, ...], *, held: bool = False) -> Picture:
         s = self.scene
-        if not next((c.any_latent for c in self.choices if c.name == self.network), True):
+        if not self._any_latent():
             latents = (0.5,)
         start = 1_000_000 + k * s.period_us
         now_ns = int(self.clock() * 1e9)
@@ -298,6 +326,9 @@ class FakeSession:
             self.paused, self._due = False, self.clock()
         elif verb == "speed":
             self.speed = min(arguments["factor"], 1000.0)
+        elif verb == "residual":
+            self._residual_due = self.clock() if arguments["on"] else None
+            self._residual_held = None
         elif verb == "loop":
             self.loop = arguments["on"]
         elif verb == "step":
@@ -349,6 +380,7 @@ def main() -> int:
     arguments.add_argument("--size", default="1152x768")
     arguments.add_argument("--fps", type=float, default=25.0)
     arguments.add_argument("--screenshot", type=Path)
+    arguments.add_argument("--residual", action="store_true")
     a = arguments.parse_args()
     width, height = (int(v) for v in a.size.split("x"))
     scene = Scene(width, height, scale=4 if width >= 1000 else 1)
@@ -356,7 +388,7 @@ def main() -> int:
     def factory(source: str | Path, network: str) -> FakeSession:
         return FakeSession(scene, title=str(source), fps=a.fps, recording=a.recording, network=network)
 
-    return run_viewer(factory, "simulated:handheld", "edi", screenshot=a.screenshot)
+    return run_viewer(factory, "simulated:handheld", "edi", screenshot=a.screenshot, residual=a.residual)
 
 
 if __name__ == "__main__":

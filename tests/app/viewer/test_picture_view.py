@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.viewer import theme
+from app.viewer import residual_art, theme
 from app.viewer.modes import EventsMode, View
 from app.viewer.picture_view import FRAME, PictureView
 
@@ -208,3 +208,78 @@ def test_updates_do_not_drop_references_to_none(view: PictureView, qtbot: QtBot)
     for _ in range(1000):
         view.update()
     assert sys.getrefcount(None) > before - 500
+
+
+def halves(top: int) -> np.ndarray:
+    """A map that is high in the upper half and 0 in the lower one."""
+    values = np.zeros((60, 80), np.uint8)
+    values[:30] = top
+    return values
+
+
+@pytest.mark.parametrize("mode", [View.WIPE, View.SIDE_BY_SIDE, View.SHARP])
+def test_the_residual_glows_on_the_sharp_picture_alone(view: PictureView, mode: View) -> None:
+    view.set_view(mode)
+    view.set_residual(halves(255), "re-blur residual 3.1")
+    x, low = 390, 215
+    top = at(view, x, 140)
+    assert min(top[:2]) > 220, "yellow where it is high"
+    dim = at(view, x, low)
+    *over, alpha = (int(v) for v in residual_art.COLOURS[0])  # blue, green, red
+    want = [(c * (255 - alpha) + o * alpha) / 255 for c, o in zip(BLUE, over[::-1], strict=True)]
+    assert dim == pytest.approx(want, abs=1), "dimmed where it is 0"
+    if mode is not View.SHARP:
+        assert at(view, 60, 150) == RED, "the blurred picture stays as it is"
+    view.set_residual(None)
+    assert at(view, x, low) == BLUE
+
+
+@pytest.mark.parametrize("mode", [View.DIFFERENCE, View.EVENTS])
+def test_other_views_have_no_residual(view: PictureView, mode: View) -> None:
+    view.set_view(mode)
+    before = view.grab().toImage()
+    view.set_residual(halves(255), "re-blur residual 3.1")
+    assert view.grab().toImage() == before
+
+
+def test_a_residual_of_another_size_waits_for_its_picture(view: PictureView) -> None:
+    before = view.grab().toImage()
+    view.set_residual(np.full((30, 40), 255, np.uint8))
+    assert view.grab().toImage() == before
+
+
+def test_the_scale_stands_below_the_label_and_leaves_where_there_is_no_room(view: PictureView) -> None:
+    view.set_view(View.SHARP)
+    view.set_residual(halves(0), "re-blur residual 3.1")
+    with_scale = view.grab().toImage()
+    view.set_residual(halves(0), "")
+    changed = np.argwhere(pixels(with_scale) != pixels(view.grab().toImage()))
+    assert len(changed) > 200
+    assert changed[:, 0].max() < 110
+    assert changed[:, 1].max() < 160
+    view.set_view(View.WIPE)
+    view.set_wipe(0.9)
+    view.set_residual(halves(0), "")
+    before = view.grab().toImage()
+    view.set_residual(halves(0), "re-blur residual 3.1")
+    assert view.grab().toImage() == before
+
+
+def pixels(image: QImage) -> np.ndarray:
+    a = image.convertToFormat(QImage.Format.Format_Grayscale8)
+    data = np.frombuffer(a.constBits(), np.uint8).reshape(a.height(), a.bytesPerLine())
+    return data[:, : a.width()].astype(int)
+
+
+def test_the_colours_of_the_residual_are_ordered_by_lightness() -> None:
+    """So that they read alike in grey and by every kind of colour vision (here deuteranopia, Machado 2009)."""
+    bar = residual_art.bar(129, 1)[0, :, 2::-1].astype(float) / 255
+    linear = np.where(bar <= 0.04045, bar / 12.92, ((bar + 0.055) / 1.055) ** 2.4)
+    deuteranopia = np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    )
+    for seen in (linear, linear @ deuteranopia.T):
+        lightness = seen @ (0.2126, 0.7152, 0.0722)
+        assert (np.diff(lightness) > -1e-3).all()
+        assert lightness[-1] > lightness[0] + 0.6
+    assert (np.diff(residual_art.COLOURS[:, 3].astype(int)) >= 0).all()

@@ -157,3 +157,91 @@ def test_an_answer_from_before_does_not_end_the_loop(showing: Showing, fake: Fak
     assert showing.mode is Mode.SLOW_MOTION
     assert showing.picture is not None
     assert len(showing.picture.latents) == SLOW_MOTION_LATENTS
+
+
+def test_while_residuals_are_wanted_only_pictures_with_theirs_are_shown(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    assert showing.residual is None
+    showing.measure(True)
+    showing.measure(True)
+    assert fake.named("residual") == [("residual", {"on": True})]
+    go(showing, clock, 20)
+    assert showing.residual is not None
+    assert showing.residual.rms == 2.4
+    seen = set()
+    for _ in range(120):
+        go(showing, clock, 1)
+        assert showing.residual is not None, "a map is shown over its own picture and no other"
+        assert showing.picture is not None
+        seen.add(showing.picture.ordinal)
+    assert 8 <= len(seen) <= 12  # five a second, of twenty-five
+    showing.measure(False)
+    assert showing.residual is None
+    before = showing.picture
+    go(showing, clock, 5)
+    assert showing.picture is not before
+
+
+def test_a_picture_that_was_measured_is_not_stale_while_the_stream_runs(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    fake.residual_every_s = 1.5
+    showing.measure(True)
+    go(showing, clock, 300)
+    for _ in range(100):
+        go(showing, clock, 1)
+        assert showing.stale() == 0.0
+    assert showing.residual is not None
+    age = showing.age_ms()
+    assert age is not None
+    fake.silent = True
+    go(showing, clock, 60)
+    assert showing.stale() == 1.0
+
+
+def test_without_further_residuals_the_stream_is_shown_again(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    showing.measure(True)
+    go(showing, clock, 60)
+    assert showing.residual is not None
+    fake.residual_every_s, fake._residual_due = 1e6, 1e9
+    go(showing, clock, 180)
+    assert showing.residual is None
+    first = showing.picture
+    go(showing, clock, 10)
+    assert showing.picture is not first
+
+
+def test_a_held_exposure_gets_its_residual_and_keeps_it_at_other_instants(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    showing.move_to(0.3)
+    go(showing, clock, 10)
+    showing.measure(True)
+    go(showing, clock, 5)
+    assert showing.residual is not None
+    assert showing.picture is not None
+    assert showing.picture.sharp is not None
+    showing.move_to(0.9)
+    go(showing, clock, 10)
+    assert showing.shown_latent == pytest.approx(0.9)
+    assert showing.residual is not None
+    showing.slow_motion(True)
+    go(showing, clock, 30)
+    assert showing.mode is Mode.SLOW_MOTION
+    assert showing.residual is not None
+    showing.let_go()
+    assert showing.residual is None
+
+
+def test_networks_of_one_instant_are_shown_as_they_come(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    fake.network, showing.any_latent = "glint", False
+    showing.measure(True)
+    before = showing.picture
+    go(showing, clock, 30)
+    assert showing.residual is None
+    assert showing.picture is not before

@@ -96,6 +96,16 @@ def test_exposure_source_residual_and_contrast(strip: StatusStrip, fake: FakeSes
     assert contrast_text({}) == ""
 
 
+def test_a_measured_residual_comes_before_one_of_a_few_instants(strip: StatusStrip, fake: FakeSession) -> None:
+    strip.set_residual(4.56)
+    strip.set_picture(fake.picture(0, (0.5,)))
+    assert strip.reblur.text() == "re-blur 4.6"
+    strip.set_residual(None, "efnet restores one instant only")
+    strip.set_picture(replace(fake.picture(0, (0.5,)), figures={}))
+    assert strip.reblur.text() == "re-blur –"
+    assert "efnet restores one instant only" in strip.reblur.toolTip()
+
+
 def test_moving_figures_do_not_move_their_neighbours(
     strip: StatusStrip, fake: FakeSession, qtbot: QtBot
 ) -> None:

@@ -291,6 +291,46 @@ def test_no_events_to_draw_leads_back_to_the_picture(
     assert window.picture.view is View.WIPE
 
 
+def test_the_map_of_the_residual_by_key_with_its_number(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    qtbot.keyClick(window, K.Key_B)
+    assert window.keys["residual"].isChecked()
+    run(window, clock, 20)
+    assert window.picture._residual.array is not None
+    assert window.picture._residual_words == "re-blur residual 2.4"
+    assert window.strip.reblur.text() == "re-blur 2.4"
+    qtbot.keyClick(window, K.Key_Space)  # held, it stays
+    run(window, clock, 5)
+    assert window.picture._residual_words == "re-blur residual 2.4"
+    qtbot.keyClick(window, K.Key_B)
+    run(window, clock, 2)
+    assert window.picture._residual.array is None
+    assert window.picture._residual_words == ""
+    assert [c[1]["on"] for c in fake.named("residual")] == [True, False]
+
+
+def test_a_network_of_one_instant_says_that_it_has_no_residual(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    fake.network = "glint"
+    run(window, clock, 20)
+    qtbot.keyClick(window, K.Key_B)
+    run(window, clock, 20)
+    assert window.picture._residual_words.startswith("re-blur residual not available: glint restores one")
+    assert window.picture._residual.array is None
+
+
+def test_the_wish_for_residuals_outlives_the_source(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
+) -> None:
+    qtbot.keyClick(window, K.Key_B)
+    window.open_source("simulated:night", "edi")
+    run(window, clock, 20)
+    assert fake.named("residual") == [("residual", {"on": True})] * 2
+    assert window.picture._residual.array is not None
+
+
 def test_flags_refusals_and_messages_are_on_the_picture(
     window: ViewerWindow, fake: FakeSession, clock: Clock
 ) -> None:

@@ -184,5 +184,3 @@ def test_gem_instants_together_equal_instants_alone() -> None:
         assert np.abs(together.images[k].astype(int) - alone).max() <= 1
         assert (together.images[k] != alone).mean() < 0.01
     assert (together.images[0] != together.images[-1]).any()
-    assert "reblur_residual" not in together.figures
-    assert "reblur_residual" in restorer.restore([a], list(np.linspace(0, 1, 5))).figures

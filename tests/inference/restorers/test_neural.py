@@ -20,7 +20,6 @@ from inference.restorers.neural import (
     OVERFLOW_FLAG,
     RANDOM_FLAG,
     Work,
-    evenly_spread,
 )
 from inference.restorers.precision import choose_autocast
 from tests.inference.moving_scene import rig_for
@@ -226,21 +225,6 @@ def test_what_overflows_runs_in_float32_from_then_on() -> None:
     made.set({"dtype": "float16"})  # chosen again: tried again
     assert OVERFLOW_FLAG not in made.restore([a], [0.5]).flags
     assert made.seen[3:] == [torch.float16]
-
-
-def test_the_reblur_residual_needs_the_whole_exposure() -> None:
-    assert evenly_spread([(k + 0.5) / 5 for k in range(5)])
-    assert evenly_spread(list(np.linspace(0, 1, 7)))
-    assert not evenly_spread([0.1, 0.3, 0.6, 0.9])
-    assert not evenly_spread([0.4, 0.45, 0.5, 0.55, 0.6])
-    rig = one_grid(24, 24)
-    stub = Stub(rig, SMALL, "cpu")
-    a = noise_exposure(rig)
-    assert "reblur_residual" not in stub.restore([a], [0.5]).figures
-    spread = [(k + 0.5) / 5 for k in range(5)]
-    assert stub.restore([a], spread).figures["reblur_residual"] == 0
-    stub.change = 0.1
-    assert stub.restore([a], spread).figures["reblur_residual"] > 15
 
 
 def test_without_weights_it_is_refused_with_the_command(
