@@ -355,7 +355,7 @@ def test_a_wish_while_the_source_opens_is_not_lost(recording: Path) -> None:
     ("source", "network", "error"),
     [
         ("simulated:nowhere", "edi", "no preset 'nowhere'"),
-        ("simulated", "magic", "unknown network 'magic'; known: edi, none"),
+        ("simulated", "magic", "unknown network 'magic'; known: edi, "),
         ("nikon", "edi", "unknown camera 'nikon'"),
         ("missing.toml", "edi", "missing.toml does not exist"),
         (Path("missing.aedat4"), "edi", "missing.aedat4"),

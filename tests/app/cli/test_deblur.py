@@ -149,7 +149,7 @@ def test_failed_overwrite_keeps_the_earlier_output(tmp_path: Path, recording: Pa
     ("line", "words"),
     [
         (["nowhere.aedat4", "-o", "x"], "does not exist"),
-        (["IN", "-o", "x", "--network", "glimt"], "unknown network 'glimt'; known: edi, none"),
+        (["IN", "-o", "x", "--network", "glimt"], "unknown network 'glimt'; known: edi, "),
         (["IN", "-o", "x", "--at", "1.5"], "outside the exposure"),
         (["IN", "-o", "x", "--at", "half"], "'half' is not a number"),
         (["IN", "-o", "x", "--at", "0.5,0.5"], "same instant"),
@@ -174,6 +174,31 @@ def test_wrong_requests(
     assert len(err) == 1
     assert words in err[0]
     assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_residual_of_every_exposure_and_the_same_pictures(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, more in (("plain", []), ("measured", ["--residual"])):
+        assert run(recording, "-o", tmp_path / name, "--contrast", "0.2", *more) == 0
+    for picture in (tmp_path / "plain").glob("*.png"):
+        assert picture.read_bytes() == (tmp_path / "measured" / picture.name).read_bytes()
+    reports = {n: json.loads((tmp_path / n / "report.json").read_text()) for n in ("plain", "measured")}
+    assert reports["plain"]["reblur_residual"] is None
+    found = reports["measured"]["reblur_residual"]
+    assert found["exposures"] == N
+    assert 0 < found["mean"] <= found["p95"] < 60
+    assert "re-blur residual" in capsys.readouterr().out
+    # Where many instants are restored anyway it comes for nothing.
+    assert run(recording, "-o", tmp_path / "many", "--contrast", "0.2", "--frames-per-exposure", 5) == 0
+    assert json.loads((tmp_path / "many" / "report.json").read_text())["reblur_residual"]["exposures"] == N
+    line = [recording, "-o", tmp_path / "one", "-n", "stra", "--random-weights", "--residual"]
+    assert run(*line) == 0
+    found = json.loads((tmp_path / "one" / "report.json").read_text())["reblur_residual"]
+    words = "stra restores one instant only, so its pictures cannot be blurred again"
+    assert found == {"not_available": words}
+    assert f"no re-blur residual: {words}" in capsys.readouterr().err
 
 
 def test_frames_without_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,34 @@ def test_live_headless(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert word in out
     assert json.loads((tmp_path / "run" / SUMMARY).read_text())["source"] == "simulated"
+
+
+def test_the_residual_of_every_exposure_headless(made: Made, tmp_path: Path) -> None:
+    made.session = FakeSession(
+        [replace(picture(i), figures={"reblur_residual": float(i)}) for i in range(21)], is_recording=True
+    )
+    assert main.run(["live", "--headless", "--seconds", "0.4", "-o", "run", "--residual"]) == 0
+    assert made.seen["residual"] is True
+    found = json.loads((tmp_path / "run" / SUMMARY).read_text())["reblur_residual"]
+    assert (found["exposures"], found["mean"], found["p95"]) == (21, 10.0, 19.0)
+    made.session = FakeSession([picture(i) for i in range(5)], is_recording=True)
+    line = [
+        "live",
+        "--headless",
+        "--seconds",
+        "0.4",
+        "-o",
+        "two",
+        "--residual",
+        "-n",
+        "sc-net",
+        "--random-weights",
+    ]
+    assert main.run(line) == 0
+    found = json.loads((tmp_path / "two" / SUMMARY).read_text())["reblur_residual"]
+    assert found == {
+        "not_available": "sc-net restores one instant only, so its pictures cannot be blurred again"
+    }
 
 
 def test_without_a_display_it_says_so_in_one_line_and_runs(
@@ -163,9 +192,13 @@ def test_the_viewer_gets_what_was_asked_for(
     monkeypatch.setattr("app.viewer.main.run_viewer", viewer)
     shot = tmp_path / "s.png"
     assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
-    assert seen == {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
-    assert main.run(["live", "-n", "edi"]) == 0
+    asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
+    assert seen == {**asked, "residual": False}
+    assert made.seen["replay_speed"] == 0.5
+    assert main.run(["live", "-n", "edi", "--residual"]) == 0
     assert (seen["source"], seen["network"], seen["screenshot"]) == ("simulated", "edi", None)
+    assert seen["residual"] is True
+    assert not made.seen.get("residual"), "a window asks for it itself"
     assert main.run(["live", "--seconds", "3"]) == 2
 
 
