@@ -22,7 +22,6 @@ from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.edi import event_from_image
 from inference.restorers.glint_cpu import CELL, compose, pack
 from inference.restorers.neural import Work
-from inference.restorers.neural_options import choose_autocast
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder
@@ -107,9 +106,8 @@ class GlintRestorer(ContrastRestorer):
 
     def _plain(self, net: Glint) -> bool:
         """The picture goes in as stored, in float32, on a CPU, at the image's resolution."""
-        cast = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
         return (
-            self.device.type == "cpu" and cast == torch.float32 and self.tone == "srgb"
+            self.device.type == "cpu" and self.dtype == torch.float32 and self.tone == "srgb"
             and net.cell == CELL and net.output == "ratio" and not self.on_event_grid()
         )  # fmt: skip
 

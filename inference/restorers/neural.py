@@ -166,6 +166,13 @@ class NeuralRestorer(ABC):
         return int(self.options.get("batch", 4))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The number type that the network runs in."""
+        if self._overflowed:
+            return torch.float32
+        return choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
+
+    @property
     def tone(self) -> Tone:
         """How the frames' values are taken: "srgb": as stored; "linear": they are to be coded."""
         return self.rig.image.tone if self.options.get("tone") == "coded" else "srgb"
@@ -312,11 +319,9 @@ class NeuralRestorer(ABC):
 
     def _values(self, work: Work) -> Tensor:
         """`_infer` in the number type of the options, as float32; where half precision fails, in float32."""
-        dtype = choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
-        narrow = dtype != torch.float32 and not self._overflowed
         with torch.inference_mode():
-            if narrow:
-                with narrowed(self.device, dtype):
+            if self.dtype != torch.float32:
+                with narrowed(self.device, self.dtype):
                     values = self._infer(work).float()
                 if bool(torch.isfinite(values).all()):
                     return values
