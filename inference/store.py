@@ -126,6 +126,11 @@ def card_in(metadata: Mapping[str, str] | None) -> Card | None:
         raise WeightsError("its model card cannot be read: it was written by another version") from error
 
 
+def metadata_of(about: Card) -> dict[str, str]:
+    """A card as it stands in a safetensors file's metadata."""
+    return {_CARD: about.model_dump_json()}
+
+
 def status(network: str) -> Status:
     """Whether a network's weights are installed, and if not, how to add them. Cheap; never raises for a file.
 
@@ -261,7 +266,7 @@ def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    metadata = {"format": "pt"} | ({_CARD: about.model_dump_json()} if about else {})
+    metadata = {"format": "pt"} | (metadata_of(about) if about else {})
     # Entries may share memory or be views, which the format has no words for.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in entries.items()}
     part = None

@@ -104,6 +104,7 @@ def train(request: Request) -> Outcome:
     metrics = Metrics(recipe, conduct)
     average = MovingAverage(recipe.run.ema)
     module = TrainingModule(recipe, task, network, training, validation)
+    module.stop = lambda: signals.received != 0
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
         _open_folder(request, recipe, run, fingerprint)
@@ -126,6 +127,11 @@ def train(request: Request) -> Outcome:
             stopped = error.number
         except SystemExit as error:  # what Lightning makes of Ctrl+C
             raise KeyboardInterrupt from error
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"a step does not fit into the device's memory: set run.batch lower than {recipe.run.batch} "
+                '(and run.accumulate higher), or run.precision = "bf16"'
+            ) from error
         except OSError as error:
             raise TrainingError(
                 f"the run in {run.path} ended: {why(error)}; mend that, then --resume"

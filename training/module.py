@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from capture.errors import UsageError
 from training.data.loader import TimedLoader, WaitingTime, worker_count
@@ -27,6 +28,8 @@ class TrainingModule(pl.LightningModule):
         network: what is trained; the only child, so that names of entries are its own after `network.`.
         next_index: global index of the first sample not yet used.
         waiting: how long this process waited for samples.
+        stop: tells that the run is to end: a validation is then broken off.
+        operations: multiply-adds of one training step in this process, counted in the first; 0 before.
         parts: of the newest loss, by name, detached.
     """
 
@@ -41,6 +44,8 @@ class TrainingModule(pl.LightningModule):
         self.network = network
         self.next_index = 0
         self.waiting = WaitingTime()
+        self.stop: Callable[[], bool] = lambda: False
+        self.operations = 0.0
         self.parts: dict[str, Tensor] = {}
         self.sums: dict[str, float] = {}
         self.samples = 0
@@ -48,7 +53,13 @@ class TrainingModule(pl.LightningModule):
 
     def __getstate__(self) -> dict[str, Any]:
         # The averaged weights live in a deep copy of the module; what only the original uses stays out of it.
-        return {**super().__getstate__(), "_held": None, "parts": {}}
+        return {**super().__getstate__(), "_held": None, "parts": {}, "stop": None}
+
+    @property
+    def validation_samples(self) -> int:
+        """Of all processes together."""
+        assert self._held is not None
+        return len(self._held[2])
 
     @property
     def task(self) -> Task:
@@ -75,7 +86,7 @@ class TrainingModule(pl.LightningModule):
         assert self._held is not None
         kept = self._held[2]
         batches = share(len(kept), self.recipe.run.batch, self.trainer.global_rank, self.trainer.world_size)
-        return TimedLoader(kept, batches)
+        return TimedLoader(kept, batches, stop=self.stop)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Where in the order of samples the run stands."""
@@ -93,7 +104,13 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        parts = self.task.loss(self.network, batch)
+        if self.operations:
+            parts = self.task.loss(self.network, batch)
+        else:
+            with FlopCounterMode(display=False) as counter:
+                parts = self.task.loss(self.network, batch)
+            # Two operations are one multiply-add; the way back costs about twice the way forth.
+            self.operations = 3 * max(counter.get_total_flops(), 1) / 2
         if "loss" not in parts:
             raise TrainingError(
                 f"task {self.recipe.task_name} gives no 'loss', but {', '.join(parts) or 'none'}"

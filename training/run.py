@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError
+from inference import cards, store
 from training import recipe as recipes
 from training.errors import TrainingError, why
 from training.files import replace_bytes, save_weights
@@ -152,8 +153,20 @@ class RunFolder:
                     kept.append(line)
         replace_bytes(self.metrics, "".join(f"{line}\n" for line in kept).encode())
 
-    def write_weights(self, entries: Mapping[str, Tensor], recipe: Recipe, step: int, fingerprint: str) -> None:
-        """The averaged weights with what is needed to know them again.
+    def write_weights(
+        self,
+        entries: Mapping[str, Tensor],
+        recipe: Recipe,
+        step: int,
+        fingerprint: str,
+        card_fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The averaged weights with what is needed to know them again, and their card for `models add`.
+
+        Args:
+            entries: the network's own, by name.
+            recipe, step, fingerprint: where they come from.
+            card_fields: what the task says of them, see `training.task`.
 
         Raises:
             TrainingError: they cannot be written; the ones before stay.
@@ -165,7 +178,7 @@ class RunFolder:
                 "halfmirror.weights": WEIGHTS_VERSION, "halfmirror.network": recipe.network.name,
                 "halfmirror.options": json.dumps(recipe.network.options, sort_keys=True),
                 "halfmirror.recipe": recipe.dumps(), "halfmirror.step": str(step),
-                "halfmirror.data": fingerprint,
+                "halfmirror.data": fingerprint, **_card(recipe, step, card_fields),
             },
         )  # fmt: skip
 
@@ -187,6 +200,18 @@ class RunFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _card(recipe: Recipe, step: int, fields: Mapping[str, Any] | None) -> dict[str, str]:
+    """The card of trained weights, where the network has one."""
+    name = recipe.network.name
+    if name not in cards.NAMES:
+        return {}
+    data = recipe.data.photos or ", ".join(Path(r).name for r in recipe.data.recordings) or "data of the task"
+    trained = f"{recipe.data.kind} ({data}), recipe {recipe.name or recipe.task_name}, {step} steps"
+    update = {"options": recipe.network.options, "trained_on": trained, "published": (), "evaluation": ()}
+    about = cards.Card.model_validate(cards.card(name).model_dump() | update | dict(fields or {}))
+    return store.metadata_of(about)
 
 
 def _surroundings() -> dict[str, Any]:

@@ -84,3 +84,7 @@ class Task(Protocol):
         Raises:
             UsageError: no photos, unreadable recordings, unknown settings.
         """
+
+    # Optional, and looked for by name:
+    # def card_fields(self) -> Mapping[str, Any]
+    #     What the weights take, where it differs from their network's card: representation, channel_order …

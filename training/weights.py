@@ -55,11 +55,11 @@ def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:
     other = [n for n in own if n in entries and own[n].shape != entries[n].shape]
     broken = [n for n, t in entries.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     parts = [
-        f"{len(names)} entries {what} (such as {names[0][:80]})"
+        f"{len(names)} {what} (such as {names[0][:80]})"
         for names, what in (
-            (missing, "are missing"), (unknown, "are unknown"), (other, "have another shape"),
-            (broken, "hold NaN or infinite values"),
+            (missing, "missing"), (unknown, "unknown"), (other, "of another shape"),
+            (broken, "with NaN or infinite values"),
         )
         if names
     ]  # fmt: skip
-    return ", ".join(parts)
+    return f"of its entries are {', '.join(parts)}" if parts else ""

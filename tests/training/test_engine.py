@@ -17,14 +17,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from capture.errors import UsageError
+from inference import networks, store
 from inference.weights_limits import WeightsError
 from tests.training.tiny_task import TinyTask, tiny
 from training.engine import Outcome, Request, train
 from training.errors import NotFinite, TrainingError
 from training.files import load_tree
 from training.recipe import Recipe
+from training.run import RunFolder
 
-TIMES = {"elapsed_s", "samples_per_s", "steps_per_s", "idle", "val/seconds"}
+TIMES = {"elapsed_s", "samples_per_s", "steps_per_s", "gmacs_per_s", "idle", "val/seconds"}
 
 
 def run(recipe: Recipe, folder: Path, **more: Any) -> Outcome:
@@ -124,6 +126,34 @@ def test_a_stopped_run_goes_on_bit_identically(step: int, number: int, tmp_path:
     cut = {step, (step // 5 + 1) * 5}
     assert [f for f in parts if f["step"] not in cut] == [f for f in whole if f["step"] not in cut]
     assert [s["step"] for s in json.loads((tmp_path / "run/run.json").read_text())["sessions"]] == [step, 30]
+
+
+def test_a_crashed_run_goes_on_from_its_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(1000.0, 1.0)
+    monkeypatch.setattr("training.callbacks.conduct.monotonic", lambda: next(clock))
+    recipe = tiny(run__save_minutes=10 / 60)  # every tenth step
+    run(recipe, tmp_path / "whole")
+    loss, count = TinyTask.loss, 0
+
+    def crashes(self: TinyTask, *args: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 17:
+            raise ZeroDivisionError
+        return loss(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TinyTask, "loss", crashes)
+        with pytest.raises(ZeroDivisionError):
+            run(recipe, tmp_path / "run")
+    assert load_tree(tmp_path / "run/state.pt")["global_step"] == 10
+    assert figures(tmp_path / "run")[-1]["step"] == 15
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"step": 16, "lo')  # as a crash may leave it
+    run(recipe, tmp_path / "run", resume=True)
+    assert same(learned(tmp_path / "run"), learned(tmp_path / "whole"))
+    # The validation of step 10 came after its state was saved, and is kept.
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
 
 
 def test_gradients_accumulate_to_the_larger_batch(tmp_path: Path, stop_at: Any) -> None:
@@ -270,10 +300,10 @@ def test_unfit_first_weights_are_refused_with_the_reason(tmp_path: Path) -> None
         (
             {k: v for k, v in weights.items() if k != "first.bias"},
             {},
-            r"1 entries are missing \(such as first\.bias\)",
+            r"of its entries are 1 missing \(such as first\.bias\)",
         ),
-        ({**weights, "x": torch.zeros(1)}, {}, r"1 entries are unknown \(such as x\)"),
-        ({**weights, "first.bias": torch.zeros(5)}, {}, r"another shape \(such as first\.bias\)"),
+        ({**weights, "x": torch.zeros(1)}, {}, r"1 unknown \(such as x\)"),
+        ({**weights, "first.bias": torch.zeros(5)}, {}, r"1 of another shape \(such as first\.bias\)"),
         ({**weights, "first.bias": torch.full((4,), torch.nan)}, {}, r"NaN"),
     ]
     for entries, metadata, wanted in cases:
@@ -319,6 +349,61 @@ def test_waiting_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(TinyTask, "loss", lambda *args: time.sleep(0.2) or loss(*args))
     run(tiny(run__steps=10, data__validation=0), tmp_path / "slow step")
     assert all(waited <= whole - 5 * 0.2 for waited, whole in intervals(tmp_path / "slow step"))
+
+
+def test_the_rate_of_multiply_adds_is_that_of_the_network(tmp_path: Path) -> None:
+    run(tiny(run__steps=5, data__validation=0), tmp_path / "run")
+    (line,) = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    forward = 4 * 12 * 12 * (9 * 1 * 4 + 9 * 4 * 1)  # samples, places, the two convolutions
+    assert line["gmacs_per_s"] * 1e9 / line["steps_per_s"] == pytest.approx(3 * forward)
+
+
+def test_a_signal_breaks_a_validation_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validate, seen = TinyTask.validate, 0
+
+    def interrupted(self: TinyTask, *args: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            signal.raise_signal(signal.SIGINT)
+        return validate(self, *args)
+
+    monkeypatch.setattr(TinyTask, "validate", interrupted)
+    recipe = tiny(data__validation=400)
+    out = run(recipe, tmp_path / "run")
+    assert (out.step, out.signal) == (11, signal.SIGINT)
+    assert seen < 5
+    assert not [f for f in figures(tmp_path / "run") if "val/psnr" in f]
+    assert run(recipe, tmp_path / "run", resume=True).complete
+    run(recipe, tmp_path / "whole")
+    assert same(learned(tmp_path / "run"), learned(tmp_path / "whole"))
+
+
+def test_a_dead_worker_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="a process that makes samples died"):
+        run(tiny(data__options={"dies_at": 9}, data__workers=1), tmp_path / "run")
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB")
+
+    monkeypatch.setattr(TinyTask, "loss", full)
+    with pytest.raises(TrainingError, match=r"set run\.batch lower than 4"):
+        run(tiny(), tmp_path / "run")
+
+
+def test_weights_carry_their_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "store"))
+    recipe = tiny(network={"name": "stra", "options": {"num_res": 1, "base_channel": 8}}, name="small")
+    entries = networks.build("stra", **recipe.network.options).state_dict()
+    folder = RunFolder(tmp_path)
+    folder.write_weights(entries, recipe, 12, "f", {"channel_order": "bgr"})
+    card, _ = store.add("stra", folder.weights)
+    assert card.options == recipe.network.options
+    assert card.channel_order == "bgr"
+    assert card.trained_on == "synthetic (data of the task), recipe small, 12 steps"
+    assert same(store.load("stra", representation=card.representation, channel_order="bgr")[0], dict(entries))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "16"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,12 +36,15 @@ class Samples:
         self.nan_at = int(options.get("nan_at", -1))
         self.fails_at = int(options.get("fails_at", -1))
         self.delay_s = float(options.get("delay_s", 0.0))
+        self.dies_at = int(options.get("dies_at", -1))
         self.salt = str(options.get("salt", ""))
 
     def __getitem__(self, index: int) -> Batch:
         time.sleep(self.delay_s)
         if index == self.fails_at:
             raise UsageError(f"sample {index} cannot be made: no photo is left")
+        if index == self.dies_at:
+            os._exit(9)  # as one that was killed for want of memory
         sample = noisy(self.seed, index)
         if index == self.nan_at:
             sample["noisy"] = sample["noisy"] * torch.nan

@@ -66,7 +66,7 @@ class Conduct(pl.Callback):
             NotFinite: the loss is NaN or infinite in some process; where it is, the batch was saved.
         """
         assert isinstance(pl_module, TrainingModule)
-        finite = all(bool(torch.isfinite(value).all()) for value in pl_module.parts.values())
+        finite = bool(torch.stack([v.float().sum() for v in pl_module.parts.values()]).isfinite().all())
         elapsed = monotonic() - self._began
         self.elapsed_s, bad, self.stop = _agree(trainer, elapsed, not finite, self._signals.received)
         if not finite:

@@ -103,6 +103,7 @@ class Metrics(pl.Callback):
         figures |= {
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]), "samples_per_s": samples / seconds,
             "steps_per_s": self._batches / self._recipe.run.accumulate / seconds,
+            "gmacs_per_s": self._batches * pl_module.operations * trainer.world_size / seconds / 1e9,
             "idle": min(waited / seconds, 1.0), "elapsed_s": round(self._conduct.elapsed_s, 3),
         }  # fmt: skip
         self._log(trainer, figures)
@@ -120,7 +121,7 @@ class Metrics(pl.Callback):
             [pl_module.sums[n] for n in names] + [float(pl_module.samples)], dtype=torch.float64
         )
         total = _sum_of_processes(trainer, sums)
-        if total[-1] > 0:
+        if total[-1] == pl_module.validation_samples > 0:  # else it was broken off
             seconds = time.perf_counter() - self._validation_began
             figures = {f"val/{n}": float(s / total[-1]) for n, s in zip(names, total[:-1], strict=True)}
             self._log(trainer, figures | {"val/seconds": seconds})

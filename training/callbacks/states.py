@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -75,7 +76,9 @@ class States(pl.Callback):
     def _save(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         trainer.save_checkpoint(self._run.state)
         if trainer.is_global_zero:
+            # Optional in a task: most weights are as their network's card says.
+            fields: Mapping[str, Any] = getattr(module.task, "card_fields", dict)()
             self._run.write_weights(
-                self._average.entries(), self._recipe, self._conduct.step, self._fingerprint
+                self._average.entries(), self._recipe, self._conduct.step, self._fingerprint, fields
             )
         self._saved_s = self._conduct.elapsed_s

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -54,6 +54,7 @@ class TimedLoader(DataLoader[Any]):
         prefetch: batches that each worker keeps ready.
         pin: into page-locked memory, for a GPU.
         waiting: where waits are counted.
+        stop: asked before each batch; True: no more are given.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class TimedLoader(DataLoader[Any]):
         prefetch: int = 2,
         pin: bool = False,
         waiting: WaitingTime | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.waiting = waiting
+        self.waiting, self._stop = waiting, stop
         super().__init__(
             cast("Dataset[Any]", _Speaking(data)), batch_sampler=cast(Any, batches), num_workers=workers,
             collate_fn=collate, pin_memory=pin, prefetch_factor=prefetch if workers else None,
@@ -77,12 +79,19 @@ class TimedLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         with _interrupt_ignored():
             inner = super().__iter__()
-        while True:
+        while not self._stop():
             began = time.perf_counter()
             try:
                 batch = next(inner)
             except StopIteration:
                 return
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                if _worker_died(error):
+                    raise TrainingError(
+                        "a process that makes samples died, most likely for want of memory: set data.workers "
+                        "or data.prefetch lower, then --resume"
+                    ) from error
+                raise
             if self.waiting is not None:
                 self.waiting.add(time.perf_counter() - began)
             if isinstance(batch, _Fault):
@@ -98,6 +107,13 @@ def _workers_context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
+
+
+def _worker_died(error: Exception) -> bool:
+    """Whether an error means that, and is none which the samples' own code raised in a worker."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    return "in DataLoader worker process" not in str(error)  # a connection to it broke
 
 
 class _Fault:
