@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from capture.errors import UsageError
 from inference import models
 from inference.engine import Attempt, Engine, Failed, sure
-from inference.quality import psnr, reblur_residual, ssim
+from inference.quality import reblur_residual
 from inference.restorers.base import LatentTimes
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from training.metrics import psnr, ssim
 from training.suite import Suite, SuiteItem, sequences
 
 U8 = NDArray[np.uint8]
