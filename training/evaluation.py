@@ -169,10 +169,11 @@ def _blurred(items: Sequence[SuiteItem]) -> tuple[list[dict[float, U8]], Figures
 
 def _restored(method: str, items: Sequence[SuiteItem], choice: Choice) -> tuple[list[dict[float, U8]], Figures]:
     """What a method gives at the instants of which the truth is known, and its figures that need no truth."""
-    run = _best_run(items, choice) if method == BEST_CONTRAST else _run(method, items, choice)
-    given = [_at_truth(item, restored) for item, restored in zip(items, run.restored, strict=True)]
-    figures = Figures(contrast=run.contrast)
-    for item, restored, found in zip(items, run.restored, given, strict=True):
+    engine = _engine("edi" if method == BEST_CONTRAST else method, items, choice)
+    figures = Figures(contrast=_best_contrast(engine, items) if method == BEST_CONTRAST else None)
+    run = _run(engine, items)
+    given = [_at_truth(item, restored) for item, restored in zip(items, run, strict=True)]
+    for item, restored, found in zip(items, run, given, strict=True):
         if isinstance(restored, Failed):
             figures.failures.append(f"{item.sequence} {item.name}: {' '.join(str(restored.error).split())}")
             continue
@@ -180,50 +181,48 @@ def _restored(method: str, items: Sequence[SuiteItem], choice: Choice) -> tuple[
         figures.add("ms", 1000 * restored.seconds / len(restored.latents))
         for flag in restored.flags:
             figures.flags[flag] = figures.flags.get(flag, 0) + 1
-    if choice.reblur and _any_instant_alone(run.engine):
-        whole = [i for i, r in zip(items, run.restored, strict=True) if not isinstance(r, Failed)]
-        _reblur(figures, run.engine, whole, choice.reblur)
+    if choice.reblur and _any_instant_alone(engine):
+        whole = [i for i, r in zip(items, run, strict=True) if not isinstance(r, Failed)]
+        _reblur(figures, engine, whole, choice.reblur)
     return given, figures
 
 
-@dataclass
-class _Run:
-    engine: Engine
-    restored: list[Attempt]
-    contrast: float | None = None
+def _engine(network: str, items: Sequence[SuiteItem], choice: Choice) -> Engine:
+    """One network for one sequence.
 
-
-def _run(
-    network: str, items: Sequence[SuiteItem], choice: Choice, more: Mapping[str, Any] | None = None
-) -> _Run:
-    """One network over one sequence, every exposure in order."""
+    Raises:
+        UsageError: the items have not all one rig.
+    """
     rig: Rig = items[0].exposure.rig
-    options = {**choice.options.get(network, {}), **(more or {})}
-    engine = Engine(models.create(network, rig, options, choice.device))
-    restored: list[Attempt] = []
     for item in items:
         if item.exposure.rig is not rig and item.exposure.rig != rig:
             raise UsageError(f"suite item {item.name}: its rig is not the one of its sequence {item.sequence}")
+    return Engine(models.create(network, rig, choice.options.get(network, {}), choice.device))
+
+
+def _run(engine: Engine, items: Sequence[SuiteItem]) -> list[Attempt]:
+    """Every exposure in order."""
+    restored: list[Attempt] = []
+    for item in items:
         restored += engine.try_push(item.exposure, item.latents or (0.5,))
-    restored += engine.try_flush()
-    return _Run(engine, restored)
+    return restored + engine.try_gap()
 
 
-def _best_run(items: Sequence[SuiteItem], choice: Choice) -> _Run:
-    """EDI, with its options, and the threshold of `CONTRASTS` that gives the sequence the best mean PSNR."""
-    best: tuple[float, float, _Run] | None = None
-    for c in CONTRASTS:
-        run = _run("edi", items, choice, {"contrast_on": c, "contrast_off": c})
-        figures = Figures()
-        for item, restored in zip(items, run.restored, strict=True):
-            for f, picture in _at_truth(item, restored).items():
-                figures.add("psnr", psnr(picture, item.truth[item.latents.index(f)]))
-        value = figures.of("psnr") or 0.0
-        if best is None or value > best[0]:
-            best = (value, c, run)
-    assert best is not None
-    best[2].contrast = best[1]
-    return best[2]
+def _best_contrast(engine: Engine, items: Sequence[SuiteItem]) -> float:
+    """The threshold of `CONTRASTS` with which EDI gives the sequence the best mean PSNR; it stays set."""
+
+    def quality(c: float) -> float:
+        engine.set({"contrast_on": c, "contrast_off": c})
+        values = [
+            psnr(picture, item.truth[item.latents.index(f)])
+            for item, restored in zip(items, _run(engine, items), strict=True)
+            for f, picture in _at_truth(item, restored).items()
+        ]
+        return math.fsum(values) / len(values) if values else 0.0
+
+    best = max(CONTRASTS, key=quality)
+    engine.set({"contrast_on": best, "contrast_off": best})
+    return best
 
 
 def _at_truth(item: SuiteItem, restored: Attempt) -> dict[float, U8]:

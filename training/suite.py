@@ -6,6 +6,7 @@ their names is the order of the items.
 
 from __future__ import annotations
 
+import inspect
 import io
 import itertools
 import json
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError, validate_call
 
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
@@ -110,11 +112,19 @@ def open_suite(source: str, options: Mapping[str, Any] | None = None) -> Suite:
     """The suite that `source` names: `synthetic`, with options of its own, or a folder of items.
 
     Raises:
-        UsageError: no such folder, nothing in it, options where none are taken.
+        UsageError: no such folder, nothing in it, an unknown option or options where none are taken.
     """
     if source == "synthetic":
-        module, _, make = SYNTHETIC.partition(":")
-        suite: Suite = getattr(import_module(module), make)(**(options or {}))
+        module, _, name = SYNTHETIC.partition(":")
+        make = getattr(import_module(module), name)
+        try:
+            suite: Suite = validate_call(make)(**(options or {}))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            known = ", ".join(inspect.signature(make).parameters)
+            raise UsageError(
+                f"suite synthetic: {fault['loc'][0]}: {fault['msg']}; its settings: {known}"
+            ) from error
         return suite
     if options:
         raise UsageError(f"suite {source} is a folder and takes no options ({', '.join(options)})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,7 @@ def evaluate(
     The folder gets report.md, report.json and pictures/ (blurred | networks | truth). The table always has the
     blurred frame itself.
     """
+    from app.cli import progress
     from app.output.atomic import staged_folder, writing
     from training import report
     from training.evaluation import Choice
@@ -68,7 +70,8 @@ def evaluate(
     choice = Choice(tuple(networks), _options(networks, option or []), device, best_contrast, reblur, distance)
     about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
-        result = run(opened, choice, _drawing(folder, output, pictures, len(opened)))
+        with progress.bar() as show:
+            result = run(opened, choice, _drawing(folder, output, pictures, len(opened), show))
         result.notes += missing
         table = report.markdown(result, about)
         with writing(output):
@@ -105,8 +108,8 @@ def _distance(wanted: bool, device: str) -> tuple[Distance | None, list[str]]:
     return lpips.distance(str(choose_device(device))), []
 
 
-def _drawing(folder: Path, final: Path, wanted: int, count: int) -> Draw:
-    """Keeps about `wanted` of the items' pictures, evenly spread."""
+def _drawing(folder: Path, final: Path, wanted: int, count: int, show: Callable[[str, float], None]) -> Draw:
+    """Keeps about `wanted` of the items' pictures, evenly spread, and shows how far it is."""
     from app.output.atomic import writing
     from training.pictures import encode_png, strip
 
@@ -117,6 +120,7 @@ def _drawing(folder: Path, final: Path, wanted: int, count: int) -> Draw:
         name = f"{_file_name(item.sequence)}-{_file_name(item.name)}"
         if name not in names:
             names.append(name)
+            show(name, min(len(names) / count, 1.0))
         if not every or (len(names) - 1) % every:
             return
         with writing(final):
