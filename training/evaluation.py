@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ U8 = NDArray[np.uint8]
 Distance = Callable[[U8, U8], float]
 BLURRED = "blurred"
 BEST_CONTRAST = "edi, best c"
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 # Thresholds of sensors in use lie within; steps of 8 %, finer than the result can tell.
 CONTRASTS = tuple(round(0.06 * 1.08**k, 4) for k in range(31))
 
@@ -36,7 +38,7 @@ class Figures:
     Attributes:
         values: by measure: `psnr` dB, `ssim`, `lpips` of each picture, `reblur` codes and `ms` for one picture
             of each exposure.
-        flags: how often the restorer raised each.
+        flags: how often the restorer raised each, numbers in them left out.
         contrast: the one that was best, of `BEST_CONTRAST`.
         missed: items with a known truth at none of whose instants the method gives a picture.
         failures: items that the restorer failed on, with what it raised.
@@ -179,7 +181,7 @@ def _restored(method: str, items: Sequence[SuiteItem], choice: Choice) -> tuple[
             continue
         figures.missed += bool(item.latents) and not found
         figures.add("ms", 1000 * restored.seconds / len(restored.latents))
-        for flag in restored.flags:
+        for flag in (_NUMBER.sub("…", flag) for flag in restored.flags):
             figures.flags[flag] = figures.flags.get(flag, 0) + 1
     if choice.reblur and _any_instant_alone(engine):
         whole = [i for i, r in zip(items, run, strict=True) if not isinstance(r, Failed)]

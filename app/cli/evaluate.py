@@ -117,7 +117,8 @@ def _drawing(folder: Path, final: Path, wanted: int, count: int, show: Callable[
     names: list[str] = []
 
     def draw(item: Any, latent: float, shown: dict[str, Any]) -> None:
-        name = f"{_file_name(item.sequence)}-{_file_name(item.name)}"
+        own = item.name if item.name == item.sequence else f"{item.sequence}-{item.name}"
+        name = _file_name(own)
         if name not in names:
             names.append(name)
             show(name, min(len(names) / count, 1.0))

@@ -86,7 +86,7 @@ class Late:
         assert tuple(latents) == (0.5,)
         self.windows.append([a.ordinal for a in window])
         image = picture_of(window[1].frame)
-        return Restored(window[0].ordinal, (0.5,), (0,), image[None], self.name, 0.004, ("late",))
+        return Restored(window[0].ordinal, (0.5,), (0,), image[None], self.name, 0.004, ("late 1.5 %",))
 
 
 def test_neighbours_lag_and_fixed_instants(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_neighbours_lag_and_fixed_instants(monkeypatch: pytest.MonkeyPatch) -> N
     assert [m.windows for m in made] == [[[0, 1], [1, 2], [2, 2]], [[0, 0]]]
     wanted = [psnr(picture_of(scenes[2].exposure.frame), scenes[k].truth(0.5)) for k in (1, 2)]
     assert result.sequences["a"]["late"].values["psnr"] == wanted
-    assert result.sequences["a"]["late"].flags == {"late": 3}
+    assert result.sequences["a"]["late"].flags == {"late … %": 3}
     assert len(result.sequences["a"]["late"].values["ms"]) == 3
     assert "reblur" not in result.sequences["a"]["late"].values
     assert result.sequences["b"]["late"].of("psnr") is None
@@ -118,7 +118,7 @@ def test_neighbours_lag_and_fixed_instants(monkeypatch: pytest.MonkeyPatch) -> N
     text = report.markdown(result, {})
     assert "| b | 2" in text
     assert "| – / – |" in text
-    assert "* late: late (4×)" in text
+    assert "* late: late … % (4×)" in text
 
 
 def test_a_failure_is_told_and_does_not_end_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
