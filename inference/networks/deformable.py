@@ -5,6 +5,8 @@ X. Zhu et al., Deformable ConvNets v2: More Deformable, Better Results, CVPR 201
 
 from __future__ import annotations
 
+from math import inf
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,7 +54,8 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
         rows = slice(first, first + step)
         dy, dx = offset[rows, :, 0::2], offset[rows, :, 1::2]
         with torch.no_grad():
-            dy0, dx0 = dy.floor(), dx.floor()
+            # A NaN must not become an index; it stays in the shares, so what it touches is NaN in the end.
+            dy0, dx0 = (o.floor().nan_to_num_(nan=0.0, posinf=inf, neginf=-inf) for o in (dy, dx))
             top, left = row[rows] + dy0, column + dx0
             # What lies further out than the border is as zero as the border itself.
             y0 = top.clamp(0, height + 1).to(torch.int32) * (width + 2) + start[rows]
