@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capture.errors import HalfmirrorError
+from recordings.pickle_steps import megabytes as megabytes
 
 
 class WeightsError(HalfmirrorError):
@@ -42,10 +43,3 @@ class Limits:
 
 
 LIMITS = Limits()
-
-
-def megabytes(count: int) -> str:
-    """A number of bytes as a person reads it."""
-    if count >= 10_000_000_000_000:
-        return "more than 10 TB"
-    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count} bytes"

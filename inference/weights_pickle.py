@@ -1,7 +1,7 @@
 """Reads the structure of a pickled checkpoint without unpickling it.
 
 A pickle is a program for a small stack machine whose steps may name any function and call it; that is how a
-checkpoint runs code. Here the steps are only parsed (`pickletools.genops`) and followed on a stack of our own.
+checkpoint runs code. Here the steps are only parsed and followed on a stack of our own (`pickle_steps`).
 Nothing that the file names is looked up, imported or called. Plain containers and numbers are built, tensors
 and NumPy arrays become descriptions (`weights_tree`), a few harmless classes and objects of third-party classes
 become empty stand-ins, and everything else is refused by its name.
@@ -9,14 +9,12 @@ become empty stand-ins, and everything else is refused by its name.
 
 from __future__ import annotations
 
-import pickletools
 import struct
 import sys
 from collections.abc import Callable
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from inference.weights_limits import LIMITS, Limits, WeightsError, megabytes
-from inference.weights_steps import BUILDERS, CONSTANTS, LITERALS, Bounded, hashable, marked, take
 from inference.weights_tree import (
     STORAGES,
     ArrayRef,
@@ -28,6 +26,7 @@ from inference.weights_tree import (
     check_view,
     contiguous,
 )
+from recordings.pickle_steps import Machine, PickleRefused, hashable
 
 # Given (storage class name, dtype, itemsize, key, numel); gives the storage, or refuses.
 FindStorage = Callable[[str, int, str, int], StorageRef]
@@ -53,15 +52,11 @@ _MENTIONED = _HARMLESS | {
     "builtins.bool", "builtins.bytes", "builtins.bytearray", "builtins.complex", "collections.OrderedDict",
     "collections.defaultdict", "collections.Counter", "collections.deque", "_codecs.encode",
 }  # fmt: skip
-_CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "INST", "OBJ"}
 # Enumerations of these are pickled as calls; a name with a capital is a class there.
 _FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "omegaconf"}
 
-_DAMAGE = (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, struct.error, EOFError,
-           RecursionError)  # fmt: skip
 
-
-class Structure:
+class Structure(Machine):
     """The stack machine for one pickle.
 
     Args:
@@ -74,10 +69,10 @@ class Structure:
     """
 
     def __init__(self, find_storage: FindStorage, nested: Nested, limits: Limits = LIMITS) -> None:
+        super().__init__(limits.steps)
         self._find_storage = find_storage
         self._nested = nested
         self._limits = limits
-        self._steps = 0
         self._declared = 0
         self.inert: set[str] = set()
 
@@ -89,91 +84,34 @@ class Structure:
         Raises:
             WeightsError: damaged, larger than the limits, or it names what is not admitted.
         """
-        stack: list[Any] = []
-        memo: dict[int, Any] = {}
         try:
-            for op, arg, _ in pickletools.genops(cast(IO[bytes], Bounded(file, allowed))):
-                self._count(1)
-                if op.name == "STOP":
-                    return stack.pop()
-                self._step(op.name, arg, stack, memo)
-        except _DAMAGE as error:
-            raise WeightsError(f"its structure is damaged or cut off ({_short(error)})") from error
-        raise WeightsError("its structure is cut off")
-
-    def _count(self, n: int) -> None:
-        self._steps += n
-        if self._steps > self._limits.steps:
-            raise WeightsError(f"its structure takes more than {self._limits.steps} steps")
-
-    # --- the steps --------------------------------------------------------------------------------------
-
-    def _step(self, name: str, arg: Any, stack: list[Any], memo: dict[int, Any]) -> None:
-        if name in CONSTANTS:
-            stack.append(CONSTANTS[name]())
-        elif name in LITERALS:
-            stack.append(arg)
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[arg] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[arg])
-        elif name in ("GLOBAL", "STACK_GLOBAL"):
-            words = arg.split(" ", 1) if name == "GLOBAL" else take(stack, 2)
-            stack.append(self._named(*words))
-        elif name == "BINPERSID":
-            stack.append(self._persistent(stack.pop()))
-        elif name in _CALLS:
-            self._object(name, arg, stack)
-        elif name in BUILDERS:
-            BUILDERS[name](stack)
-        elif name not in ("PROTO", "FRAME"):
-            raise WeightsError(f"its structure uses the step {name}, which no checkpoint needs")
-
-    def _object(self, name: str, arg: Any, stack: list[Any]) -> None:
-        if name == "BUILD":
-            state = stack.pop()
-            self._build(stack[-1], state)
-            return
-        if name == "REDUCE":
-            called, args = take(stack, 2)
-            stack.append(self._call(called, args))
-            return
-        if name == "NEWOBJ":
-            kind, _ = take(stack, 2)
-        elif name == "NEWOBJ_EX":
-            kind, _, _ = take(stack, 3)
-        else:  # INST and OBJ, of Python 2
-            items = marked(stack)
-            kind = self._named(*arg.split(" ", 1)) if name == "INST" else items[0]
-        stack.append(self._stand_in(kind))
+            return super().read(file, allowed)
+        except PickleRefused as error:
+            raise WeightsError(str(error)) from error
 
     # --- names and calls --------------------------------------------------------------------------------
 
-    def _named(self, module: object, name: object) -> Named:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise WeightsError("names something by what is no name")
+    def named(self, module: str, name: str) -> Named:
+        """See `Machine.named`: of the standard library only what a checkpoint has a use for."""
         found = Named(_OLD_MODULES.get(module, module), name)
         top = found.module.split(".")[0]
         if top in sys.stdlib_module_names and str(found) not in _MENTIONED:
             raise _unneeded(found)
         return found
 
-    def _call(self, called: object, args: object) -> Any:
-        if not isinstance(called, Named) or not isinstance(args, tuple):
-            raise WeightsError("calls something that is no function")
+    def call(self, called: Named, args: tuple[Any, ...]) -> Any:
+        """See `Machine.call`."""
         name = str(called)
         if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
             return self._tensor(args[0], *args[1:4])
         if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
             return args[0]
         if name == "torch._tensor._rebuild_from_type_v2":
-            return self._call(args[0], args[2])
+            return self._call_of(args[0], args[2])
         if name == "torch.storage._load_from_bytes":
             return self._inside(args[0])
         if name == "torch.Size":
-            self._count(len(args[0]))
+            self.count(len(args[0]))
             return tuple(args[0])
         if called.module in ("numpy", "numpy.core.multiarray", "numpy.core.numeric"):
             return self._array(called, args)
@@ -181,10 +119,16 @@ class Structure:
             return self._container(called, args)
         framework = called.module.split(".")[0] in _FRAMEWORKS and called.name[:1].isupper()
         if name in _HARMLESS or framework:
-            return self._stand_in(args[0] if name == "copyreg._reconstructor" else called)
+            return self.stand_in(args[0] if name == "copyreg._reconstructor" else called)
         raise _unneeded(called)
 
-    def _stand_in(self, kind: object) -> Any:
+    def _call_of(self, called: object, args: object) -> Any:
+        if not isinstance(called, Named) or not isinstance(args, tuple):
+            raise WeightsError("calls something that is no function")
+        return self.call(called, args)
+
+    def stand_in(self, kind: object) -> Any:
+        """See `Machine.stand_in`."""
         if not isinstance(kind, Named):
             raise WeightsError("makes an object of what is no class")
         if str(kind) in ("collections.OrderedDict", "collections.Counter", "collections.defaultdict"):
@@ -198,17 +142,17 @@ class Structure:
             return {}
         if name in ("collections.OrderedDict", "collections.Counter", "builtins.dict"):
             given = args[0] if args else {}
-            self._count(len(given))
+            self.count(len(given))
             out: dict[Any, Any] = {}
             for name_of, value in given.items() if isinstance(given, dict) else given:
                 out[hashable(name_of)] = value
             return out
         if name in ("builtins.set", "builtins.frozenset"):
             items = args[0] if args else []
-            self._count(len(items))
+            self.count(len(items))
             return frozenset(hashable(i) for i in items)
         if name == "_codecs.encode" and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
-            self._count(len(args[0]))
+            self.count(len(args[0]))
             return args[0].encode("latin-1")
         if name in ("builtins.bytearray", "builtins.bytes"):
             # With a number as its argument this would allocate so many bytes.
@@ -221,7 +165,8 @@ class Structure:
 
     # --- tensors and arrays -----------------------------------------------------------------------------
 
-    def _persistent(self, pid: object) -> Any:
+    def persistent(self, pid: object) -> Any:
+        """See `Machine.persistent`: a storage beside the structure."""
         if not isinstance(pid, tuple) or len(pid) < 2:
             raise WeightsError("refers to something outside the file")
         if pid[0] == "module" and isinstance(pid[1], Named):
@@ -285,7 +230,8 @@ class Structure:
         storage = StorageRef("", name, itemsize, len(raw) // itemsize, lambda: raw)
         array.tensor = self._tensor(storage, 0, shape, contiguous(shape, fortran))
 
-    def _build(self, target: object, state: object) -> None:
+    def build(self, target: object, state: object) -> None:
+        """See `Machine.build`: the contents of an array."""
         if isinstance(target, ArrayRef):
             if not isinstance(state, tuple) or len(state) != 5:
                 raise WeightsError("holds a NumPy array without contents")
@@ -303,11 +249,6 @@ def _unneeded(named: Named, how: str = "") -> WeightsError:
     return WeightsError(
         f"it names {str(named)[:120]}{' ' + how if how else ''}, which no weights need; nothing was run"
     )
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _part(storage: StorageRef, view: object) -> StorageRef:

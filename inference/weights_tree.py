@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference.weights_limits import Limits, WeightsError, megabytes
+from recordings.pickle_steps import Inert as Inert
+from recordings.pickle_steps import Named as Named
 
 # PyTorch's storage classes: name -> (dtype, bytes of one value).
 STORAGES: dict[str, tuple[str, int]] = {
@@ -29,24 +31,6 @@ ARRAYS: dict[str, tuple[str, int]] = {
     "f8": ("float64", 8), "f4": ("float32", 4), "f2": ("float16", 2), "i8": ("int64", 8), "i4": ("int32", 4),
     "i2": ("int16", 2), "i1": ("int8", 1), "u1": ("uint8", 1), "b1": ("bool", 1),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Named:
-    """A class or function that the file names. It is never looked up, let alone called."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inert:
-    """Stands where the file has an object of a class that is not admitted. It holds nothing."""
-
-    of: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
