@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def make_session(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     residual: bool = False,
+    exposure_us: int | None = None,
 ) -> LiveSession:
     """A session, not started yet.
 
@@ -59,11 +61,14 @@ def make_session(
         settings: of the simulated rig.
         device: "auto", "cpu", "cuda".
         residual: measure the re-blur residual of every exposure, as a figure of its picture.
+        exposure_us: of a recording: length of exposures that it does not give.
 
     Raises:
         UsageError: an unknown source, network or speed.
     """
     request = SourceRequest.of(source, settings)
+    if exposure_us is not None and request.is_recording:
+        request = replace(request, settings={**request.settings, "exposure_us": exposure_us})
     models.check(network, options)
     if math.isinf(replay_speed):
         replay_speed = 0.0

@@ -123,10 +123,13 @@ class OfflineResult:
 
 
 @contextmanager
-def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput]:
+def open_input(
+    text: str, seconds: float | None = None, exposure_us: int | None = None
+) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
-    `seconds` of a recording: only its first so many.
+    `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
+    that does not say it.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -144,7 +147,7 @@ def open_input(text: str, seconds: float | None = None) -> Iterator[OfflineInput
         raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
     from recordings.open import open_recording, require_frames
 
-    with open_recording(path) as recording:
+    with open_recording(path, exposure_us=exposure_us) as recording:
         info = recording.info
         require_frames(recording)
         rig = rig_of(recording, text)

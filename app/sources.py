@@ -96,22 +96,23 @@ class SourceRequest:
 def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -> Source:
     """The rig and its workers. Opens a recording to see what is in it (up to a few seconds).
 
-    `speed` and `loop` are those of a recording; speed 0 means as fast as possible.
+    `speed` and `loop` are those of a recording; speed 0 means as fast as possible. Of a recording's settings,
+    `exposure_us` states how long frames were exposed that it does not say it of.
 
     Raises:
         HalfmirrorError: the recording cannot be used, or nothing is known of the rig.
     """
     if request.is_recording:
         assert request.path is not None
-        return _recording(request.path, speed, loop)
+        return _recording(request.path, {**request.settings, "speed": speed, "loop": loop})
     if request.path is not None:
         return _rig_file(request.path)
     return _camera(request.text, request.settings)
 
 
-def _recording(path: Path, speed: float, loop: bool) -> Source:
+def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
     name = f"{REPLAY}:{path}"
-    with open_recording(path) as r:
+    with open_recording(path, exposure_us=settings.get("exposure_us")) as r:
         require_frames(r)
         rig, problems = rig_of(r, name), r.info.problems
     if rig is None:
@@ -119,7 +120,7 @@ def _recording(path: Path, speed: float, loop: bool) -> Source:
             f"{path}: nothing in the file tells how event pixels lie on the image; a rig file is needed"
         )
     roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
-    plan = CameraPlan(REPLAY, name, {"speed": speed, "loop": loop}, roles)
+    plan = CameraPlan(REPLAY, name, settings, roles)
     return Source(path.name, rig, (plan,), False, path, problems)
 
 

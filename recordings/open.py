@@ -10,23 +10,39 @@ from typing import cast
 
 from recordings.formats.aedat4 import Aedat4Recording
 from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
-from recordings.recording import NotARecording, Recording, RecordingError
+from recordings.formats.dataset import DatasetRecording
+from recordings.recording import NotARecording, OpenOptions, Recording, RecordingError
 
 
 @dataclass(frozen=True)
 class Format:
-    """One known format: how a file of it begins, how it is usually called, what opens it."""
+    """One known format: how a file of it begins, how it is usually called, what opens it.
+
+    Attributes:
+        name: in messages.
+        magic: first bytes, any of them.
+        extensions: usual ends of the name.
+        open: opens it.
+        folder: for formats that are folders: whether this is one.
+    """
 
     name: str
     magic: tuple[bytes, ...]
     extensions: tuple[str, ...]
-    open: Callable[[Path, float], Recording]
+    open: Callable[[Path, OpenOptions], Recording]
+    folder: Callable[[Path], bool] | None = None
 
 
 FORMATS: tuple[Format, ...] = (
     Format(
         "AEDAT4", (AEDAT4_MAGIC,), (".aedat4",),
-        lambda path, deadline_s: cast(Recording, Aedat4Recording(path, deadline_s=deadline_s)),
+        lambda path, o: cast(Recording, Aedat4Recording(path, deadline_s=o.deadline_s,
+                                                        exposure_us=o.exposure_us)),
+    ),
+    Format(
+        "MS-RBD", (b"PK\x03\x04",), (".npz",),
+        lambda path, options: cast(Recording, DatasetRecording(path, options)),
+        folder=lambda path: any(path.glob("*.npz")),
     ),
 )  # fmt: skip
 
@@ -47,6 +63,9 @@ def recognise(path: Path) -> Format:
         if not path.exists():
             raise NotARecording(f"{path}: no such file; give the path of a recording")
         if path.is_dir():
+            for known in FORMATS:
+                if known.folder is not None and known.folder(path):
+                    return known
             raise NotARecording(f"{path}: is a folder, not a recording; give a file in it")
         if not path.is_file():
             raise NotARecording(f"{path}: is not a regular file")
@@ -69,19 +88,25 @@ def recognise(path: Path) -> Format:
     raise NotARecording(f"{path}: is not a recording of a known format; known: {known_formats()}")
 
 
-def open_recording(path: str | os.PathLike[str], *, deadline_s: float = 10.0) -> Recording:
+def open_recording(
+    path: str | os.PathLike[str],
+    *,
+    deadline_s: float = 10.0,
+    exposure_us: int | None = None,
+    geometry: tuple[int, int] | None = None,
+) -> Recording:
     """Open a recording.
 
     Args:
-        path: the file.
-        deadline_s: longest time without progress while it is read; a reader that hangs is then stopped.
+        path: the file, or the folder of a format that is one.
+        deadline_s, exposure_us, geometry: see `OpenOptions`.
 
     Raises:
         NotARecording: missing, empty, or of no known format.
         RecordingError: of a known format and unreadable.
     """
     p = Path(path)
-    return recognise(p).open(p, deadline_s)
+    return recognise(p).open(p, OpenOptions(deadline_s, exposure_us, geometry))
 
 
 def require_frames(recording: Recording) -> Recording:

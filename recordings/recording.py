@@ -25,6 +25,32 @@ class NotARecording(UsageError):
     """The path is missing, empty, or of no known format."""
 
 
+# A longer exposure than this is a mistake of unit.
+MAX_EXPOSURE_US = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What a person states about a recording that its file may not tell.
+
+    Attributes:
+        deadline_s: longest time without progress while it is read; a reader that hangs is then stopped.
+        exposure_us: length of every exposure that the file does not give; None: such frames are not restored.
+        geometry: (width, height) of the event (or spike) sensor, used where the file does not give it.
+    """
+
+    deadline_s: float = 10.0
+    exposure_us: int | None = None
+    geometry: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.exposure_us is not None and not 1 <= self.exposure_us <= MAX_EXPOSURE_US:
+            raise UsageError(f"an exposure of {self.exposure_us} µs is out of range; give 1 to 10000000 (10 s)")
+        if self.geometry is not None and not all(1 <= v <= 16_384 for v in self.geometry):
+            w, h = self.geometry
+            raise UsageError(f"a sensor of {w}×{h} pixels is out of range; give 1 to 16384 each way")
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingInfo:
     """What a recording is, found without reading all of it where the format allows.

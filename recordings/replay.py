@@ -22,7 +22,7 @@ from capture.errors import CameraError, UsageError
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.open import open_recording, recognise
-from recordings.recording import Recording
+from recordings.recording import MAX_EXPOSURE_US, Recording
 from recordings.replay_clock import checked_speed
 from recordings.replay_reader import ReplayReader
 
@@ -38,6 +38,7 @@ class ReplayConfig(BaseModel):
         speed: 0.1 … 8 times real time; 0 = as fast as possible.
         loop: begin again at the end.
         deadline_s: longest time without progress while the file is read.
+        exposure_us: length of exposures that the file does not give; None: such frames are not restored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +47,7 @@ class ReplayConfig(BaseModel):
     speed: float = 1.0
     loop: bool = False
     deadline_s: float = Field(default=10.0, gt=0, le=3600)
+    exposure_us: int | None = Field(default=None, ge=1, le=MAX_EXPOSURE_US)
 
     @property
     def name(self) -> str:
@@ -111,7 +113,7 @@ class ReplayDriver:
     name = "replay"
 
     def configure(self, rest: str, settings: Mapping[str, Any]) -> ReplayConfig:
-        """`rest` is the path; settings: speed, loop, deadline_s.
+        """`rest` is the path; settings: speed, loop, deadline_s, exposure_us.
 
         Raises:
             UsageError: no path, no such file, of no known format (`NotARecording`), a wrong setting.
@@ -165,7 +167,7 @@ class ReplayDriver:
             RecordingError: it cannot be read.
         """
         c = _own(config)
-        with open_recording(c.path, deadline_s=c.deadline_s) as r:
+        with open_recording(c.path, deadline_s=c.deadline_s, exposure_us=c.exposure_us) as r:
             return r.rig_facts()
 
 
@@ -176,7 +178,9 @@ def _own(config: BaseModel) -> ReplayConfig:
 
 
 def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
-    return ReplayReader(c.path, roles, speed=c.speed, loop=c.loop, deadline_s=c.deadline_s)
+    return ReplayReader(
+        c.path, roles, speed=c.speed, loop=c.loop, deadline_s=c.deadline_s, exposure_us=c.exposure_us
+    )
 
 
 def _capabilities(recording: Recording | None) -> Capabilities:

@@ -60,16 +60,24 @@ class ReplayReader:
         roles: which cameras take items; those of the other kind are left out.
         speed: 0.1 … 8 times real time, 0 = as fast as possible.
         loop: begin again at the end; each lap is a new epoch.
-        deadline_s: see `open_recording`.
+        deadline_s, exposure_us: see `open_recording`.
 
     Both cameras must be read: what one of them does not take stops the other after `READ_AHEAD` items.
     Nothing is ever dropped.
     """
 
     def __init__(
-        self, path: Path, roles: frozenset[CameraRole], *, speed: float, loop: bool, deadline_s: float
+        self,
+        path: Path,
+        roles: frozenset[CameraRole],
+        *,
+        speed: float,
+        loop: bool,
+        deadline_s: float,
+        exposure_us: int | None = None,
     ) -> None:
         self._path, self._roles, self._deadline_s = path, roles, deadline_s
+        self._exposure_us = exposure_us
         self._speed, self._loop = speed, loop
         self._recording: Recording | None = None
         self._times: list[tuple[int, int | None]] = []
@@ -101,7 +109,7 @@ class ReplayReader:
 
     def _open(self, progress: Progress | None) -> Recording:
         try:
-            r = open_recording(self._path, deadline_s=self._deadline_s)
+            r = open_recording(self._path, deadline_s=self._deadline_s, exposure_us=self._exposure_us)
             try:
                 if CameraRole.EVENTS in self._roles:
                     require_events(r)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual
 
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
@@ -27,6 +27,7 @@ def deblur(
     frames_per_exposure: Annotated[
         int | None, typer.Option("--frames-per-exposure", help="So many instants, evenly spaced.")
     ] = None,
+    exposure_us: ExposureUs = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -55,6 +56,6 @@ def deblur(
         source=input_, output=output_path(output), network=network,
         latents=parse_latents(at, frames_per_exposure), options=options,
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
-        residual=residual,
+        residual=residual, exposure_us=exposure_us,
     )  # fmt: skip
     return run_offline(request)

@@ -9,6 +9,10 @@ import typer
 Contrast = Annotated[
     str | None, typer.Option("--contrast", help="Event threshold: auto, rig, one value, or ON,OFF.")
 ]
+ExposureUs = Annotated[
+    int | None,
+    typer.Option("--exposure-us", help="How long frames were exposed whose file does not say (microseconds)."),
+]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16.")
 ]

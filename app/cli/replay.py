@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual
 
 EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
 MIN_SPEED, MAX_SPEED = 0.1, 8.0
@@ -16,7 +16,7 @@ MIN_SPEED, MAX_SPEED = 0.1, 8.0
 
 def replay(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="The recording (AEDAT4 with events and frames).")
+        Path, typer.Argument(metavar="PATH", help="The recording: a file or a folder with events and frames.")
     ],
     speed: Annotated[float, typer.Option("--speed", help="0.1 to 8 times the recording's own pace.")] = 1.0,
     as_fast_as_possible: Annotated[
@@ -37,6 +37,7 @@ def replay(
     screenshot: Annotated[
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
+    exposure_us: ExposureUs = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -59,17 +60,17 @@ def replay(
     source = recording_path(path)
     if network is not None:
         models.check(network, options)
-    check_streams(source, network or (DEFAULT_NETWORK if headless else None))
+    check_streams(source, network or (DEFAULT_NETWORK if headless else None), exposure_us)
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
-        residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop,
+        residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop, exposure_us=exposure_us,
     )  # fmt: skip
 
 
-def check_streams(path: Path, network: str | None) -> None:
+def check_streams(path: Path, network: str | None, exposure_us: int | None = None) -> None:
     """Refuse what cannot be replayed before a window opens.
 
     `network` None: that one is chosen in the window, which then says what it lacks.
@@ -80,7 +81,7 @@ def check_streams(path: Path, network: str | None) -> None:
     from inference import models
     from recordings.open import open_recording, require_frames
 
-    with open_recording(path) as recording:
+    with open_recording(path, exposure_us=exposure_us) as recording:
         require_frames(recording)
         if network is not None:
             models.require_events(network, recording.info.event_size is not None)

@@ -17,7 +17,12 @@ DEFAULT_NETWORK = "edi"
 
 
 def session_maker(
-    options: dict[str, Any], *, replay_speed: float = 1.0, loop: bool = False, residual: bool = False
+    options: dict[str, Any],
+    *,
+    replay_speed: float = 1.0,
+    loop: bool = False,
+    residual: bool = False,
+    exposure_us: int | None = None,
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
@@ -28,8 +33,9 @@ def session_maker(
         from app.live import make_session
 
         return make_session(
-            source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual
-        )
+            source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual,
+            exposure_us=exposure_us,
+        )  # fmt: skip
 
     return make
 
@@ -47,12 +53,14 @@ def show(
     residual: bool = False,
     speed: float = 1.0,
     loop: bool = False,
+    exposure_us: int | None = None,
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
-    viewer takes the one used last. `speed` (infinite: as fast as possible) and `loop` are of a recording.
-    `residual`: the window begins with the map of the re-blur residual; headless every exposure has its number.
+    viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `exposure_us` are of a
+    recording. `residual`: the window begins with the map of the re-blur residual; headless every exposure has
+    its number.
     """
     # The replay camera takes 0 for "no pace at all".
     pace = 0.0 if math.isinf(speed) else speed
@@ -67,7 +75,7 @@ def show(
 
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
-            make = session_maker(options, replay_speed=pace, loop=loop)
+            make = session_maker(options, replay_speed=pace, loop=loop, exposure_us=exposure_us)
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual
             )
@@ -79,7 +87,7 @@ def show(
         console.say(f"No window ({reason}): running headless {length}.")
     if seconds is None and verb == "live":
         seconds = FALLBACK_S
-    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual)
+    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, exposure_us=exposure_us)
     return run_without_window(
         make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb, residual=residual
     )

@@ -49,13 +49,14 @@ class Aedat4Recording:
     Args:
         path: the file.
         deadline_s: longest time without progress while reading.
+        exposure_us: length of exposures that the file does not give, from the frame's stamp on.
 
     Raises:
         RecordingError: it cannot be read at all.
     """
 
-    def __init__(self, path: Path, *, deadline_s: float = 10.0) -> None:
-        self._path, self._deadline_s = path, deadline_s
+    def __init__(self, path: Path, *, deadline_s: float = 10.0, exposure_us: int | None = None) -> None:
+        self._path, self._deadline_s, self._exposure_us = path, deadline_s, exposure_us
         self._size = path.stat().st_size
         # Made by a child that needs it (a cut or oddly named file), removed here.
         self._scratch = Path(tempfile.gettempdir()) / f"halfmirror-recording-{secrets.token_hex(8)}"
@@ -87,7 +88,8 @@ class Aedat4Recording:
             self._children += 1
             scratch = str(self._scratch / str(self._children))
             self._sandbox = Sandbox(
-                _SERVER, {"path": str(self._path.resolve()), "scratch": scratch},
+                _SERVER,
+                {"path": str(self._path.resolve()), "scratch": scratch, "exposure_us": self._exposure_us},
                 what=str(self._path), deadline_s=self._deadline_s, bytes_to_read=self._size,
             )  # fmt: skip
             if self._cancelled:

@@ -52,10 +52,12 @@ class Aedat4Server:
     Args:
         path: the file.
         scratch: a folder that does not exist yet, for what a cut or oddly named file needs.
+        exposure_us: length of exposures that the file does not give, where the person gave it.
     """
 
-    def __init__(self, path: str, scratch: str) -> None:
+    def __init__(self, path: str, scratch: str, exposure_us: int | None = None) -> None:
         self._path, self._scratch = Path(path), Path(scratch)
+        self._stated_us = exposure_us
         self._careful = False
 
     def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
@@ -150,7 +152,7 @@ class Aedat4Server:
             ranges = _robust(lambda: r.getFramesTimeRange(b - 1_000_000, b + 1, self._frames), limit=1)
             for found in ranges:
                 for f in [] if isinstance(found, str) else found:
-                    b = max(b, int(f.timestamp) + max(0, _exposure_us(f)))
+                    b = max(b, int(f.timestamp) + max(0, self._exposure_us(f)))
                 break
         return a, b
 
@@ -174,7 +176,7 @@ class Aedat4Server:
         for f in self._found_frames(r, start_us):
             if isinstance(f, str):
                 continue
-            e, t = _exposure_us(f), int(f.timestamp)
+            e, t = self._exposure_us(f), int(f.timestamp)
             rows.append((t, t + max(e, 0), int(e > 0)))
             if len(rows) == 256:
                 yield Reply("times", {}, {"times": np.array(rows, np.int64)})
@@ -220,6 +222,12 @@ class Aedat4Server:
                 yield key.reply(int(t[a]), "events", {"last": last}, arrays)
         if last is not None:
             yield key.reply(last, "events_ended", {}, {})
+
+    def _exposure_us(self, f: Any) -> int:
+        """Length of a frame's exposure: the file's, else what the person stated; 0 or less: not known."""
+        d = f.exposure
+        told = int((d.days * 86_400 + d.seconds) * 1_000_000 + d.microseconds)
+        return told if told > 0 or self._stated_us is None else self._stated_us
 
     def _found_events(self, r: Any, start_us: int | None) -> Iterator[Any]:
         """Stores of events: packet by packet from the start, else in windows that follow the event rate."""
@@ -283,7 +291,7 @@ class Aedat4Server:
             if isinstance(f, str):
                 yield key.damage("frames", f)
                 continue
-            start, exposure, image = int(f.timestamp), _exposure_us(f), f.image
+            start, exposure, image = int(f.timestamp), self._exposure_us(f), f.image
             header = {
                 "index": index, "start_us": start, "exposure_us": exposure, "drawn": f.source in _DRAWN,
                 "x": int(f.positionX), "y": int(f.positionY), "type": str(getattr(image, "dtype", "absent")),
@@ -369,11 +377,6 @@ def _first_frame(r: Any, stream: str | None) -> Any:
 def _missing(c: Container) -> int:
     """Bytes that the header promises and the file lacks, at least."""
     return max(0, c.table - c.size) if c.table is not None else 0
-
-
-def _exposure_us(f: Any) -> int:
-    d = f.exposure
-    return int((d.days * 86_400 + d.seconds) * 1_000_000 + d.microseconds)
 
 
 def _image(image: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,95 @@
+"""Serves one recording of a data set from the sandbox's child, whatever its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recordings.formats.dataset_layouts import open_source
+from recordings.formats.dataset_source import FrameRefused, FrameTime, Source, merged
+from recordings.sandbox_child import Refused, Reply
+
+Keyed = tuple[int, Reply]
+_BATCH = 1 << 16
+LIMIT_US = 1 << 60
+
+
+class DatasetServer:
+    """Serves `describe` and `items`.
+
+    Args:
+        path: file or folder.
+        geometry: (width, height) of the event sensor where the person gave it.
+        exposure_us: length of exposures that the file does not tell, where the person gave it.
+    """
+
+    def __init__(self, path: str, geometry: list[int] | None, exposure_us: int | None) -> None:
+        self._source: Source = open_source(Path(path), None if geometry is None else tuple(geometry))
+        self._frames = [self._stated(f, exposure_us) for f in self._source.frames]
+
+    def _stated(self, f: FrameTime, exposure_us: int | None) -> FrameTime:
+        facts = self._source.facts
+        if f.known or exposure_us is None or facts.drawn:
+            return f
+        start = f.start_us - (exposure_us // 2 if facts.stamp_in_middle else 0)
+        return FrameTime(start, start + exposure_us)
+
+    def do_describe(self) -> Iterator[Reply]:
+        """Replies `times` (rows of start, end, exposure known), then one `description`."""
+        facts = self._source.facts
+        start = min([facts.start_us, *(f.start_us for f in self._frames)])
+        end = max([facts.end_us, *(f.end_us for f in self._frames)])
+        if not -LIMIT_US < start <= end < LIMIT_US:
+            raise Refused(f"claims to last from {start} to {end} µs; its times are damaged")
+        rows = np.array([(f.start_us, f.end_us, f.known) for f in self._frames], np.int64).reshape(-1, 3)
+        for a in range(0, len(rows), _BATCH):
+            yield Reply("times", {}, {"times": rows[a : a + _BATCH]})
+        yield Reply("description", {**asdict(facts), "start_us": start, "end_us": end}, {})
+
+    def do_items(self, start_us: int | None, first_index: int) -> Iterator[Reply]:
+        """Raw messages of both streams in order of time (frames: the end of exposure)."""
+        for _, reply in merged(self._event_messages(start_us), self._frame_messages(first_index)):
+            yield reply
+
+    def _event_messages(self, start_us: int | None) -> Iterator[Keyed]:
+        facts = self._source.facts
+        if facts.event_size is None:
+            return
+        key, last = -LIMIT_US, None
+        for p in self._source.events(start_us):
+            if isinstance(p, str):
+                yield key, Reply("damage", {"text": p, "key": key}, {})
+                continue
+            t, x, y, on = p
+            if start_us is not None and len(t) and t[0] < start_us:
+                keep = t >= start_us
+                t, x, y, on = t[keep], x[keep], y[keep], on[keep]
+            if not len(t):
+                continue
+            first = int(t[0])
+            if facts.start_us <= first <= facts.end_us:  # a wild stamp must not put off the other stream
+                key = max(key, first)
+            last = int(t[-1])
+            yield key, Reply("events", {"key": key}, {"t": t, "x": x, "y": y, "p": on.view(np.uint8)})
+        if last is not None:
+            yield key, Reply("events_ended", {"key": key}, {})
+
+    def _frame_messages(self, first_index: int) -> Iterator[Keyed]:
+        key = -LIMIT_US
+        for index in range(first_index, len(self._frames)):
+            f = self._frames[index]
+            key = max(key, f.end_us)
+            header: dict[str, Any] = {
+                "index": index, "start_us": f.start_us, "exposure_us": f.end_us - f.start_us,
+                "drawn": self._source.facts.drawn, "key": key, "text": "",
+            }  # fmt: skip
+            # Decoded only when its turn comes: the merge asks for one frame ahead, not for more.
+            try:
+                arrays = {"image": self._source.image(index)}
+            except (FrameRefused, Refused) as e:
+                header["text"], arrays = str(e), {}
+            yield key, Reply("frame", header, arrays)

@@ -1,0 +1,57 @@
+"""Damaged data sets: items, counts, or one line that names the file; no crash, no hang, no code that runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recordings.recording import NotARecording, RecordingError
+from tests.recordings.make_datasets import SCALE, made_events, mutated, pair
+from tests.recordings.reading import read_through
+
+DEADLINE_S = 3.0
+
+
+def _msrbd(path: Path) -> Path:
+    np.savez_compressed(path := path.with_suffix(".npz"), **pair(0, made_events(2000), scale=SCALE))
+    return path
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {"msrbd": _msrbd}
+
+
+def _damage(make: Callable[[Path], Path], folder: Path, seeds: range) -> None:
+    source = make(folder / "sound")
+    assert read_through(source) > 0
+    data = source.read_bytes()
+    path = folder / f"damaged{source.suffix}"
+    refused = 0
+    for seed in seeds:
+        path.write_bytes(mutated(data, seed))
+        began = time.monotonic()
+        try:
+            read_through(path, DEADLINE_S)
+        except (RecordingError, NotARecording) as e:
+            refused += 1
+            if "\n" in str(e) or str(path) not in str(e):
+                pytest.fail(f"seed {seed}: {e!r}")
+        took = time.monotonic() - began
+        assert took < 20 * DEADLINE_S, f"seed {seed} took {took:.0f} s"
+    print(f"{len(seeds)} damaged files: {refused} refused, {len(seeds) - refused} read")
+    assert sorted(p.name for p in folder.iterdir()) == sorted([source.name, path.name])
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_damaged_files_cost_neither_life_nor_time(tmp_path: Path, kind: str) -> None:
+    _damage(MAKERS[kind], tmp_path, range(20))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_three_hundred_damaged_files_of_each_format(tmp_path: Path, kind: str) -> None:
+    _damage(MAKERS[kind], tmp_path, range(300))
