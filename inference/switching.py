@@ -6,14 +6,13 @@ Then frames pass through unchanged and the reason is said until another network 
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from inference import models
 from inference.engine import Engine
+from inference.memory import give_memory_back, out_of_memory
 from inference.outcomes import line_of
 from sync.rig import Rig
 
@@ -146,21 +145,4 @@ class NetworkSwitch:
         self.engine = Engine(through, residual=self._residual)
         # What the error's frames hold on to would keep the memory.
         error.__traceback__ = error.__context__ = error.__cause__ = None
-        _give_memory_back()
-
-
-def out_of_memory(e: BaseException) -> bool:
-    """Whether an error says that memory is short: Python's, numpy's, or torch's on a GPU or a CPU."""
-    if isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError":
-        return True
-    # torch has no class of its own for the CPU: "DefaultCPUAllocator: can't allocate memory".
-    return isinstance(e, RuntimeError) and any(
-        words in str(e) for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
-
-
-def _give_memory_back() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")  # never imported for this: EDI runs without
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        give_memory_back()

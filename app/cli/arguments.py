@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,35 @@ def parse_contrast(text: str | None) -> dict[str, Any]:
     return {"contrast_on": values[0], "contrast_off": values[-1]}
 
 
+def parse_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Restorer options for `--set KEY=VALUE`: true, false and none, whole and other numbers, else text.
+
+    Raises:
+        UsageError: no KEY=VALUE, or a key twice.
+    """
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not (equals and key and value):
+            raise UsageError(f"--set {word!r}: give KEY=VALUE, e.g. tile=512")
+        if key in options:
+            raise UsageError(f"--set {key} is given twice; give it once")
+        options[key] = _value(value)
+    return options
+
+
+def _value(word: str) -> Any:
+    known = {"true": True, "false": False, "none": None}
+    if word.lower() in known:
+        return known[word.lower()]
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return word
+
+
 def output_path(path: Path) -> Path:
     """OUT of `deblur`: a video (.mp4) or a folder.
 
@@ -79,14 +109,27 @@ def output_path(path: Path) -> Path:
 
 
 def restorer_options(
-    contrast: str | None, *, dtype: str | None, compiled: bool, random_weights: bool
+    contrast: str | None,
+    *,
+    dtype: str | None,
+    compiled: bool,
+    random_weights: bool,
+    settings: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Options of the restorer as the command line gives them; only those that were given.
 
+    Args:
+        settings: KEY=VALUE each, see `parse_settings`.
+
     Raises:
-        UsageError: a contrast that is none.
+        UsageError: a contrast that is none, or a setting that is none or given twice.
     """
-    options = parse_contrast(contrast)
+    options = parse_settings(settings or ())
+    named = [*parse_contrast(contrast), *["dtype"] * (dtype is not None)]
+    named += ["compile"] * compiled + ["random_weights"] * random_weights
+    if twice := sorted(set(options) & set(named)):
+        raise UsageError(f"--set {twice[0]}: this has an option of its own, which was given too; give one")
+    options |= parse_contrast(contrast)
     if dtype is not None:
         options["dtype"] = dtype
     if compiled:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
@@ -31,6 +31,7 @@ def deblur(
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
+    settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
     seconds: Annotated[
@@ -50,7 +51,9 @@ def deblur(
     from app.cli.offline_run import Request, run_offline
     from inference import models
 
-    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
+    options = restorer_options(
+        contrast, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
+    )
     models.check(network, options)
     request = Request(
         source=input_, output=output_path(output), network=network,

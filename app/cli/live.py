@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual
+from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
 
@@ -32,6 +32,7 @@ def live(
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
+    settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
 ) -> int:
@@ -44,7 +45,9 @@ def live(
     from app.cli.run_session import show
     from inference import models
 
-    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
+    options = restorer_options(
+        contrast, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
+    )
     if seconds is not None:
         positive_seconds(seconds)
     source = rig_source(rig)

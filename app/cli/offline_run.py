@@ -132,10 +132,11 @@ def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Ta
         "command": sys.argv,
         "input": request.source,
         "network": request.network,
+        "options": request.options,
         "device": request.device,
         "latents": request.latents,
         "contrast": {
-            "asked": request.options or "auto",
+            "asked": {k: v for k, v in request.options.items() if k.startswith("contrast")} or "auto",
             **{k: v for k, v in r.figures.items() if k.startswith("contrast")},
         },
         "items": {

@@ -14,13 +14,21 @@ ExposureUs = Annotated[
     typer.Option("--exposure-us", help="How long frames were exposed whose file does not say (microseconds)."),
 ]
 Dtype = Annotated[
-    str | None, typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16.")
+    str | None,
+    typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16 (slow on a CPU)."),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first (takes a minute or more).")]
 Residual = Annotated[
     bool,
     typer.Option("--residual", help="Re-blur residual: of every exposure, or as a map in the window."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", show_default=False,
+        help="An option of the network, e.g. tile=512 or grid=event; may be given several times.",
+    ),
+]  # fmt: skip
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="No weights: for benchmarks only; the picture says so.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
 MIN_SPEED, MAX_SPEED = 0.1, 8.0
@@ -41,6 +41,7 @@ def replay(
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
+    settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
 ) -> int:
@@ -54,7 +55,9 @@ def replay(
         raise UsageError("give either --speed or --as-fast-as-possible, not both")
     if not MIN_SPEED <= speed <= MAX_SPEED:
         raise UsageError(f"--speed {speed:g} is out of range; give {MIN_SPEED:g} to {MAX_SPEED:g}")
-    options = restorer_options(contrast, dtype=dtype, compiled=compiled, random_weights=random_weights)
+    options = restorer_options(
+        contrast, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
+    )
     if seconds is not None:
         positive_seconds(seconds)
     source = recording_path(path)

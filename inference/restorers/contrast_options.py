@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from capture.errors import UsageError
 from inference.restorers.contrast_learner import (
@@ -19,7 +19,7 @@ from sync.rig import Rig
 class ContrastRestorer(NeuralRestorer):
     """A network that is told the contrast. See `contrast_learner.CONTRAST_OPTIONS` for the options."""
 
-    own = CONTRAST_OPTIONS
+    own: ClassVar[tuple[str, ...]] = CONTRAST_OPTIONS
 
     def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
         self._learner = ContrastLearner(rig)
@@ -38,9 +38,11 @@ class ContrastRestorer(NeuralRestorer):
             raise
 
     def _check_own(self, options: Mapping[str, Any]) -> None:
+        super()._check_own(options)
         fixed_contrast(options, self.rig, self.name)
 
     def _changed(self) -> None:
+        super()._changed()
         choice = tuple(self.options.get(k) for k in CONTRAST_OPTIONS)
         if choice != self._choice:
             self._choice = choice

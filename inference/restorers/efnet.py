@@ -16,17 +16,18 @@ from inference.representations import mask_torch, scer_numba, scer_torch, voxel_
 from inference.representations.coding import Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import Work
 from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
+from inference.restorers.tiled import TiledRestorer
 
 # From this many image pixels per event pixel the event grid is the cheaper one by more than its square.
 EVENT_GRID_FROM = 1.5
 
 
-class EfnetRestorer(NeuralRestorer):
+class EfnetRestorer(TiledRestorer):
     """EFNet for one rig.
 
     Options beside the shared ones:
@@ -43,6 +44,9 @@ class EfnetRestorer(NeuralRestorer):
             of SCER. The voxel grid is always normalised by mean and deviation.
         mask: True (default with SCER, as published), False (always with the voxel grid).
         mode: "relative" (default, as published on a clock of its own), "corrected" (for weights trained so).
+        tile: see `TiledRestorer`; at least 256. In tiles the attention between the channels of picture and
+            events knows its tile alone, not the whole picture as it was trained: results change everywhere, and
+            may differ from tile to tile.
     """
 
     name = "efnet"
@@ -50,7 +54,8 @@ class EfnetRestorer(NeuralRestorer):
     multiple = 4
     autocast = ("float16", "bfloat16")
     grids = ("image", "event")
-    own = ("representation", "channel_order", "normalise", "mask", "mode")
+    own = ("representation", "channel_order", "normalise", "mask", "mode", "tile")
+    overlap = 128
     needs = Needs(
         latent=LatentTimes.FIXED, fixed_latents=(0.5,),
         note="blurry frame + events of its exposure; the middle of the exposure only",
@@ -74,6 +79,7 @@ class EfnetRestorer(NeuralRestorer):
         return grid == "event" and not self.rig.identity
 
     def _check_own(self, options: Mapping[str, Any]) -> None:
+        super()._check_own(options)
         for option, choices in (
             ("representation", ("scer", "voxel")),
             ("channel_order", ("bgr", "rgb")),
@@ -88,14 +94,14 @@ class EfnetRestorer(NeuralRestorer):
         image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
         height, width = work.pictures[work.index].shape[:2]
         counts = represent(work.exposure.exposure_events(), work.rig, 1, lambda e: self._counts(e, work))
-        mask = None
+        masks: list[Tensor] = []
         if self.representation == "scer" and self.options.get("mask", True):
             mask = (mask_torch.event_mask(counts) != 0).to(image.dtype)
-            mask = pad_to_multiple(mask[None], self.multiple, self.padding)
+            masks = [pad_to_multiple(mask[None], self.multiple, self.padding)]
         event = pad_to_multiple(self._normal(counts)[None], self.multiple, self.padding)
         event = event.contiguous(memory_format=torch.channels_last)
-        sharp: Tensor = self.net(image, event, mask)[-1]
-        return crop(sharp, height, width)
+        net = self.net
+        return crop(self.tiled(lambda *parts: net(*parts)[-1], [image, event, *masks]), height, width)
 
     def _counts(self, events: Events, work: Work) -> Tensor:
         """(6, h, w) on the device."""

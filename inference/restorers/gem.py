@@ -13,17 +13,22 @@ from inference.representations import eger_torch
 from inference.representations.eger import Spans
 from inference.representations.eger_numba import Eger
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
+from inference.restorers.tiled import TiledRestorer
 
 BINS = 16
 LEVELS = 16  # the coarsest features are this many times smaller than picture and events alike
 
 
-class GemRestorer(NeuralRestorer):
-    """GEM for one rig. It has no options beside the shared ones.
+class GemRestorer(TiledRestorer):
+    """GEM for one rig.
+
+    Option beside the shared ones:
+        tile: see `TiledRestorer`; at least 512. The network has no operator over the whole picture: only what a
+            pixel sees from beyond a quarter of the overlap is missing.
 
     The network wants picture and events to cover the same view edge to edge, one a whole number of times
     as fine as the other. Events are therefore counted on square cells of the image: as many image pixels
@@ -37,6 +42,8 @@ class GemRestorer(NeuralRestorer):
     name = "gem"
     network = "gem"
     multiple = LEVELS
+    own = ("tile",)
+    overlap = 256
     autocast = ("float16", "bfloat16")
     needs = Needs(
         latent=LatentTimes.ANY, note="blurry frame + events of its exposure, at any resolution; any instant"
@@ -57,11 +64,17 @@ class GemRestorer(NeuralRestorer):
         """Image pixels along one side of a cell of events."""
         return max(1, round(self.rig.scale))
 
+    @property
+    def tile_multiple(self) -> int:
+        """See `TiledRestorer`: on both grids the levels halve as in the whole picture."""
+        return LEVELS * self.cell
+
     def _infer(self, work: Work) -> Tensor:
         height, width = work.pictures[work.index].shape[:2]
         # Both sides a multiple of 16 on both grids: then the levels halve evenly and stay aligned.
         image = self.tensors([work.pictures[work.index]])
-        image = pad_to_multiple(image, LEVELS * self.cell, self.padding)
+        image = pad_to_multiple(image, self.tile_multiple, self.padding)
+        net = self.net
         rows, columns = image.shape[-2] // self.cell, image.shape[-1] // self.cell
         events = work.exposure.exposure_events()
         out = []
@@ -69,7 +82,7 @@ class GemRestorer(NeuralRestorer):
             times = work.times_us[first : first + self.batch]
             counts = self._counts(events, work, times)
             counts = pad_to(counts, rows, columns, self.padding).contiguous(memory_format=torch.channels_last)
-            latent, _ratio = self.net(counts, image)
+            latent = self.tiled(lambda image, counts: net(counts, image)[0], [image, counts], [1, self.cell])
             out.append(crop(latent, height, width))
         return torch.cat(out)
 

@@ -24,12 +24,14 @@ from inference.representations import spikes_derived_numba, spikes_derived_torch
 from inference.representations.spikes import RADIUS, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.contrast_learner import CONTRAST_OPTIONS
 from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import SAMPLE_ABOVE, coverage, sample
 from inference.restorers.ratio_filter import hot_pixels
+from inference.restorers.tiled import TiledRestorer
 from inference.tone import Tone
 from sync.geometry import image_to_event_grid
 from sync.rig import Rig
@@ -44,12 +46,14 @@ DERIVED_FLAG = "spikes derived from events"
 MARGIN_FLAG = "events beside the exposure missing"
 
 
-class LdnRestorer(ContrastRestorer):
+class LdnRestorer(ContrastRestorer, TiledRestorer):
     """LDN for one rig.
 
     Options beside the shared ones:
         contrast, contrast_on, contrast_off: of the event sensor, as for `edi`; see
             `contrast_learner.CONTRAST_OPTIONS`.
+        tile: see `TiledRestorer`; at least 128. In tiles the channel attention takes mean and maximum of its
+            tile in place of the whole picture's: results change everywhere, and may differ from tile to tile.
 
     An instant is served by the nearest of the 97 ticks of an exposure, so it is off by half a tick (1/192 of
     the exposure) at most. Instants near the ends look up to ten ticks beyond them.
@@ -59,6 +63,8 @@ class LdnRestorer(ContrastRestorer):
     network = "s-sdm-ldn"
     multiple = CELL
     autocast = ("float16", "bfloat16")
+    own = (*CONTRAST_OPTIONS, "tile")
+    overlap = 64
     needs = Needs(
         margin_before_us=MARGIN_US, margin_after_us=MARGIN_US, latent=LatentTimes.ANY,
         note="blurry frame + spikes, here derived from events: an extension; any instant",
@@ -79,6 +85,7 @@ class LdnRestorer(ContrastRestorer):
         height, width = picture.shape[:2]
         exact = self.tensors([picture])
         image = pad_to_multiple(exact, CELL, self.padding)
+        net = self.net
         at = [frame_of(f) for f in work.at]
         frames = sorted({i + k for i in at for k in range(-RADIUS, RADIUS + 1)})
         spikes = self._spikes(work, exact, frames)
@@ -89,7 +96,7 @@ class LdnRestorer(ContrastRestorer):
             windows = torch.stack([spikes[row[i - RADIUS] : row[i + RADIUS] + 1] for i in part])
             windows = windows.contiguous(memory_format=torch.channels_last)
             images = image.expand(len(part), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-            out.append(crop(self.net(images, windows), height, width))
+            out.append(crop(self.tiled(net, [images, windows], [1, CELL]), height, width))
         return torch.cat(out)
 
     # -- spikes

@@ -4,13 +4,12 @@ Neighbouring tiles overlap. Where a tile ends inside the picture, its outermost 
 them: a quarter of the overlap is thrown away on each side, and over the half between, one tile fades into the
 other. All tiles have one size, so that a device compiles and plans its kernels once.
 
-What tiling changes. A network of convolutions alone gives the same picture, as far as its pixels do not look
-further than a quarter of the overlap. A network with an operator over the whole picture does not: channel
-attention and instance statistics (EFNet, GEM's fusion, LDN) are then taken tile by tile, so a tile of plain
-wall is treated otherwise than the wall of the whole picture; attention over all pixels (SC-Net, STRA) sees its
-tile alone; optical flow (CDVD-TSP) finds no motion that leaves the tile. Fading hides the steps, but brightness
-and sharpness may drift from tile to tile. Therefore whole pictures are the default everywhere, and a tile is
-for those who have no memory for them.
+What tiling changes. A network of convolutions alone (GEM) gives the same picture, as far as its pixels do not
+look further than a quarter of the overlap. A network with an operator over the whole picture does not: channel
+attention (EFNet, LDN) is then taken tile by tile, so a tile of plain wall is treated otherwise than the wall of
+the whole picture; attention over all pixels (SC-Net, STRA) sees its tile alone; optical flow (CDVD-TSP) finds
+no motion that leaves the tile. Fading hides the steps, but brightness and sharpness may drift from tile to
+tile. Therefore whole pictures are the default everywhere, and a tile is for those who have no memory for them.
 """
 
 from __future__ import annotations
@@ -23,8 +22,12 @@ import torch
 from torch import Tensor
 
 from capture.errors import UsageError
+from inference.memory import give_memory_back, out_of_memory
+from inference.restorers.padding import round_up
 
 SMALLEST_TILE = 64
+FIRST_TILE = 1024
+"""Where memory is short, tiles of this side are tried first, then of half of it, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def tile_option(value: Any, network: str, multiple: int, overlap: int) -> int | 
     least = max(SMALLEST_TILE, 2 * overlap)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{network}: tile {value!r}: give a side of at least {least} pixels, or None")
-    return -(-value // multiple) * multiple
+    return round_up(value, multiple)
 
 
 def starts(size: int, tile: int, overlap: int, multiple: int) -> list[int]:
@@ -148,3 +151,57 @@ def run_tiled(
         t.cut(weight).add_(w)
     assert total is not None
     return total.div_(weight).to(inputs[0].dtype)
+
+
+class Tiles:
+    """How one restorer cuts its pictures: whole, in tiles of a size, or in tiles once memory was short.
+
+    Args:
+        network: for messages.
+        option: "auto": whole pictures, and tiles from the first one on for which the memory does not suffice;
+            None: whole pictures; or the side of a tile.
+        multiple, overlap: see `run_tiled`.
+
+    Attributes:
+        side: of the tiles in use; None while pictures are whole.
+
+    Raises:
+        UsageError: an option that is none of these.
+    """
+
+    def __init__(self, network: str, option: Any, multiple: int, overlap: int) -> None:
+        self._auto = option == "auto"
+        self._multiple, self._overlap = multiple, overlap
+        self._least = tile_option(max(SMALLEST_TILE, 2 * overlap), network, multiple, overlap) or 0
+        self.side = None if self._auto else tile_option(option, network, multiple, overlap)
+
+    def run(
+        self, network: Callable[..., Tensor], inputs: Sequence[Tensor], scales: Sequence[int] | None = None
+    ) -> Tensor:
+        """`network(*inputs)`; see `run_tiled`.
+
+        Raises:
+            RuntimeError: the memory does not suffice for the smallest tiles, or, unless "auto", as asked.
+        """
+        while True:
+            try:
+                return run_tiled(
+                    network, inputs, tile=self.side, overlap=self._overlap, multiple=self._multiple,
+                    scales=scales,
+                )  # fmt: skip
+            except (RuntimeError, MemoryError) as error:
+                if not (self._auto and out_of_memory(error) and self._smaller(max(inputs[0].shape[-2:]))):
+                    raise
+            # Outside the handler: the error's frames hold what did not fit.
+            give_memory_back()
+
+    def _smaller(self, longest: int) -> bool:
+        """Take the next smaller tile; False when there is none."""
+        limit, side = longest if self.side is None else self.side, FIRST_TILE
+        while side >= limit:
+            side //= 2
+        side = max(round_up(side, self._multiple), self._least)
+        if side >= limit:
+            return False
+        self.side = side
+        return True

@@ -299,3 +299,17 @@ def test_real_recording_without_frames(
     assert run(shared_data / "event" / "dvxplorer_320x240.aedat4", "-o", tmp_path / "out") == 1
     assert "has no frames" in capsys.readouterr().err
     assert names(tmp_path) == []
+
+
+def test_options_of_the_network_reach_it(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [recording, "-o", tmp_path / "out", "--network", "s-sdm-ldn", "--random-weights"]
+    assert run(*line, "--set", "batch=0") == 2
+    assert "s-sdm-ldn: batch 0: give a whole number from 1 to 64" in capsys.readouterr().err
+    assert run(*line, "--set", "depth=3") == 2
+    assert "s-sdm-ldn: unknown option 'depth'; known:" in capsys.readouterr().err
+    assert names(tmp_path) == []
+    assert run(*line, "--set", "tile=128", "--dtype", "bfloat16") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["options"] == {"tile": 128, "dtype": "bfloat16", "random_weights": True}

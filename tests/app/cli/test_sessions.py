@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import console, main, run_session
-from app.cli.arguments import parse_contrast, parse_latents, rig_source
+from app.cli.arguments import parse_contrast, parse_latents, parse_settings, restorer_options, rig_source
 from app.headless import SHEET, SUMMARY, VIDEO
 from app.session import Session, WorkerStatus
 from capture.camera import CameraState
@@ -267,3 +267,23 @@ def test_contrast() -> None:
     assert parse_contrast(None) == parse_contrast("auto") == {}
     assert parse_contrast("rig") == {"contrast": "rig"}
     assert parse_contrast("0.2,0.3") == {"contrast_on": 0.2, "contrast_off": 0.3}
+
+
+def test_settings_become_options_of_the_network() -> None:
+    words = ["tile=512", " grid = event", "window_ms=12.5", "mask=False", "tile_of=none", "padding=reflect"]
+    assert parse_settings(words) == {
+        "tile": 512, "grid": "event", "window_ms": 12.5, "mask": False, "tile_of": None, "padding": "reflect",
+    }  # fmt: skip
+    for wrong in ("tile", "=3", "tile=", ""):
+        with pytest.raises(UsageError, match="give KEY=VALUE"):
+            parse_settings([wrong])
+    with pytest.raises(UsageError, match="--set tile is given twice"):
+        parse_settings(["tile=512", "tile=256"])
+    given = {"dtype": None, "compiled": False, "random_weights": False}
+    assert restorer_options("0.2", **given, settings=["tile=512"]) == {  # type: ignore[arg-type]
+        "tile": 512, "contrast_on": 0.2, "contrast_off": 0.2,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="--set dtype: this has an option of its own, which was given too"):
+        restorer_options(
+            None, dtype="float16", compiled=False, random_weights=False, settings=["dtype=float32"]
+        )

@@ -5,29 +5,31 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from capture.errors import UsageError
 from inference.networks import build
 from inference.networks.cdvd_tsp import CDVDTSP
+from inference.networks.efnet import EFNet
 from inference.networks.s_sdm_ldn import LDN
-from inference.restorers.tiling import run_tiled, starts, tile_option, tiles
+from inference.restorers.efnet import EfnetRestorer
+from inference.restorers.gem import GemRestorer
+from inference.restorers.s_sdm import LdnRestorer
+from inference.restorers.tiling import Tiles, run_tiled, starts, tile_option, tiles
+from tests.inference.restorers.rigs import SMALL, noise_exposure, one_grid
 
 GREY_LEVEL = 1 / 255
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@settings(deadline=None)  # cores are shared
 @given(
     st.integers(1, 60), st.integers(1, 60), st.integers(2, 30), st.integers(0, 12), st.sampled_from([1, 4, 8])
 )
@@ -115,6 +117,135 @@ def test_tiles_of_ldn(attention: bool) -> None:
     difference = (tiled - whole)[..., 8:-8, 8:-8].abs().max()
     assert whole.std() > 0.3
     assert (difference <= GREY_LEVEL) == (not attention), difference
+
+
+class _Told(nn.Module):
+    """In the place of EFNet's attention: each pixel is told what its own events are."""
+
+    def forward(self, image: Tensor, event: Tensor, *_: nn.Module) -> Tensor:
+        return event
+
+
+@pytest.mark.parametrize("attention", [False, True], ids=["without attention", "with global attention"])
+def test_tiles_of_efnet(attention: bool) -> None:
+    torch.manual_seed(0)
+    net = build("efnet", wf=16).eval()
+    assert isinstance(net, EFNet)
+    if not attention:
+        for down in net.down_path_1:
+            down.image_event_transformer.attn = _Told()
+    image, event = torch.rand(1, 3, 64, 384), torch.rand(1, 6, 64, 384) * 2 - 1
+    image[..., 192:] *= 0.1  # tiles differ from each other
+    event[..., :192] *= 0.1
+    mask = (torch.rand(1, 1, 64, 384) < 0.3).float()
+    with torch.inference_mode():
+        scale = 0.3 / (net(image, event, mask)[-1] - image).std()  # random weights change next to nothing
+
+        def change(image: Tensor, event: Tensor, mask: Tensor) -> Tensor:
+            return (net(image, event, mask)[-1] - image) * scale
+
+        whole = change(image, event, mask)
+        overlap = EfnetRestorer.overlap
+        tiled = run_tiled(change, [image, event, mask], tile=2 * overlap, overlap=overlap, multiple=4)
+    difference = (tiled - whole)[..., 8:-8, 8:-8].abs().max()
+    assert (difference <= GREY_LEVEL) == (not attention), difference
+
+
+def test_tiles_of_gem_show_no_seams() -> None:
+    torch.manual_seed(0)
+    net = build("gem").eval()
+    image, counts = torch.rand(1, 3, 64, 448), torch.poisson(torch.full((1, 96, 16, 112), 0.3))
+
+    def latent(image: Tensor, counts: Tensor) -> Tensor:
+        out: Tensor = net(counts, image)[0]
+        return out
+
+    with torch.inference_mode():
+        whole = latent(image, counts)
+        off = []
+        for overlap in (GemRestorer.overlap, 0):
+            out = run_tiled(latent, [image, counts], tile=384, overlap=overlap, multiple=64, scales=[1, 4])
+            off.append((out - whole)[..., 16:-16, 16:-16].abs().max())
+    assert off[0] <= GREY_LEVEL < off[1]
+
+
+def test_where_memory_is_short_tiles_get_smaller_until_they_fit() -> None:
+    calls: list[int] = []
+
+    def network(part: Tensor) -> Tensor:
+        calls.append(part.shape[-1])
+        if part.shape[-1] > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return part * 2
+
+    cut = Tiles("net", "auto", 8, 32)
+    x = torch.rand(1, 3, 200, 1200)
+    torch.testing.assert_close(cut.run(network, [x]), x * 2)
+    assert calls[:3] == [1200, 1024, 512]
+    assert set(calls[3:]) == {256}
+    assert cut.side == 256
+    calls.clear()
+    cut.run(network, [x])  # not tried whole again
+    assert set(calls) == {256}
+
+
+@pytest.mark.parametrize("option", [None, 512, "auto"])
+def test_what_does_not_fit_even_so_fails(option: Any) -> None:
+    def network(_part: Tensor) -> Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 GB")
+
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        Tiles("net", option, 8, 32).run(network, [torch.zeros(1, 1, 800, 800)])
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    calls = []
+
+    def network(_part: Tensor) -> Tensor:
+        calls.append(1)
+        raise RuntimeError("expected scalar type Float")
+
+    with pytest.raises(RuntimeError, match="scalar type"):
+        Tiles("net", "auto", 8, 32).run(network, [torch.zeros(1, 1, 800, 800)])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "tiles_of"), [(EfnetRestorer, 3), (GemRestorer, 3), (LdnRestorer, 3)], ids=lambda v: str(v)
+)
+def test_restorers_cut_their_pictures_when_asked(kind: Any, tiles_of: int) -> None:
+    small = type("Small", (kind,), {"overlap": 16})
+    rig = one_grid(96 + 32, 40)
+    made = small(rig, SMALL, "cpu")
+    a = noise_exposure(rig)
+    whole = made.restore([a], [0.5])
+    assert not any("tiles" in f for f in whole.flags)
+    seen: list[int] = []
+    made._net.register_forward_pre_hook(lambda _m, args: seen.append(args[0].shape[-1]))
+    made.set({"tile": 64})
+    r = made.restore([a], [0.5])
+    assert len(seen) == tiles_of
+    assert "restored in tiles of 64 pixels" in r.flags
+    assert np.abs(r.images.astype(int) - whole.images).mean() < 3
+    made.set({"tile": None})
+    assert (made.restore([a], [0.5]).images == whole.images).all()
+    for wrong in (16, "big", True):
+        with pytest.raises(UsageError, match=r"tile .*: give a side of at least 64 pixels, or None"):
+            made.set({"tile": wrong})
+
+
+def test_a_restorer_without_memory_for_the_whole_says_that_it_cuts() -> None:
+    rig = one_grid(128, 40)
+    made = type("Small", (LdnRestorer,), {"overlap": 16})(rig, SMALL, "cpu")
+    made.prepare(128, 40)
+
+    def short(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if args[0].shape[-1] > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    made._net.register_forward_pre_hook(short)
+    r = made.restore([noise_exposure(rig)], [0.5])
+    assert "memory short: restored in tiles of 64 pixels" in r.flags
 
 
 def test_a_tile_that_covers_the_picture_is_the_whole() -> None:
