@@ -17,17 +17,19 @@ import numpy as np
 
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader
+from app.recorder import FINISH_S, RECORDER, RecorderWatch, RecordRequest, recorder_plan
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState
-from capture.errors import HalfmirrorError
+from capture.errors import HalfmirrorError, UsageError
 from capture.link import one_line
-from capture.ring import RingLayout
+from capture.ring import RingLayout, RingRef
 from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
 from recordings import timeline as timelines
+from recordings.recorder.worker import READER as RECORDER_READER
 
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
@@ -49,6 +51,7 @@ def make_session(
     device: str = "auto",
     residual: bool = False,
     exposure_us: int | None = None,
+    record: RecordRequest | None = None,
 ) -> LiveSession:
     """A session, not started yet.
 
@@ -62,9 +65,10 @@ def make_session(
         device: "auto", "cpu", "cuda".
         residual: measure the re-blur residual of every exposure, as a figure of its picture.
         exposure_us: of a recording: length of exposures that it does not give.
+        record: what the rig gives is recorded as well, from its first item on.
 
     Raises:
-        UsageError: an unknown source, network or speed.
+        UsageError: an unknown source, network or speed; a recording cannot be recorded.
     """
     request = SourceRequest.of(source, settings)
     if exposure_us is not None and request.is_recording:
@@ -72,7 +76,9 @@ def make_session(
     models.check(network, options)
     if math.isinf(replay_speed):
         replay_speed = 0.0
-    return LiveSession(request, network, options or {}, replay_speed, loop, device, residual)
+    if record is not None and request.is_recording:
+        raise UsageError(f"{request.text} is a recording already; it cannot be recorded")
+    return LiveSession(request, network, options or {}, replay_speed, loop, device, residual, record)
 
 
 class LiveSession:
@@ -87,12 +93,15 @@ class LiveSession:
         loop: bool,
         device: str,
         residual: bool = False,
+        record: RecordRequest | None = None,
     ) -> None:
         self.title = request.text
         self.is_recording = request.is_recording
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
         self._residual = residual
+        self._record = record
+        self._recording = RecorderWatch()
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
         self._reader: PictureReader | None = None
@@ -138,24 +147,27 @@ class LiveSession:
         # As fast as possible means every item: the camera worker then waits for the restore worker.
         every_item = not source.live and self._speed == 0.0
         lossless = (READER,) if every_item else ()
+        readers = (READER,) if self._record is None else (READER, RECORDER_READER)
         supervisor = Supervisor()
         try:
             events = supervisor.create_ring(
-                RingLayout("events", EVENT_RING_BYTES, 2048, readers=(READER,), lossless=lossless)
+                RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless)
             )
             frames = supervisor.create_ring(
-                RingLayout("frames", FRAME_SLOTS * frame_bytes, 64, readers=(READER,), lossless=lossless)
+                RingLayout("frames", FRAME_SLOTS * frame_bytes, 64, readers=readers, lossless=lossless)
             )
             one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
             pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=(VIEWER,)))
             for plan in source.cameras:
-                supervisor.add(_camera_worker(plan, events, frames))
+                supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
                 rig, self._network, events, frames, pictures, self._options, self._device,
                 every_item=every_item, live=source.live, residual=self._residual,
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
             supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
+            if self._record is not None:
+                supervisor.add(recorder_plan(source, self._record, events, frames))
             reader = PictureReader(pictures, rig)
         except BaseException:
             supervisor.stop()
@@ -181,6 +193,16 @@ class LiveSession:
             reader.close()
         if supervisor is not None:
             supervisor.stop()
+
+    def finish_recording(self) -> None:
+        """Have the recorder write what waits and end; `recording.done` tells when it has. Returns at once."""
+        if self._record is not None and self._supervisor is not None:
+            self._supervisor.stop_worker(RECORDER, FINISH_S)
+
+    @property
+    def recording(self) -> RecorderWatch:
+        """How recording goes, as of the last `status`."""
+        return self._recording
 
     # --- pictures and figures -------------------------------------------------------------------------
 
@@ -208,6 +230,8 @@ class LiveSession:
             if m.topic == RESTORE:
                 self._figures.take_report(m.body)
                 self._renew_wishes(int(m.body.get("incarnation", 0)))
+            elif self._recording.hear(supervisor, m):
+                continue
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
@@ -353,7 +377,8 @@ def _timeline_of(recording: Path) -> Timeline:
     return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
 
 
-def _camera_worker(plan: CameraPlan, events: Any, frames: Any) -> WorkerPlan:
+def camera_worker(plan: CameraPlan, events: RingRef, frames: RingRef) -> WorkerPlan:
+    """The worker of a camera, which writes into one ring or both."""
     spec = CameraWorkerSpec(
         plan.camera,
         dict(plan.settings),

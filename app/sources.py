@@ -13,6 +13,7 @@ from typing import Any
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, open_driver
+from recordings.formats.own import OwnRecording
 from recordings.open import open_recording, recognise, require_frames
 from recordings.recording import Recording
 from sync.rig import NO_CAMERA, Rig
@@ -127,11 +128,13 @@ def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
 def rig_of(recording: Recording, name: str) -> Rig | None:
     """The rig that a recording with frames was made with, None when two cameras' geometry is not known.
 
-    Without events it is the frame camera alone.
+    Our own recordings bring their rig file. Without events it is the frame camera alone.
     """
     info = recording.info
     if info.event_size is None and info.image_size is not None:
         return Rig.frames_only(name, info.image_size)
+    if isinstance(recording, OwnRecording):
+        return recording.rig
     facts = recording.rig_facts()
     return None if facts is None else Rig.from_facts(name, facts)
 

@@ -11,6 +11,8 @@ from typing import cast
 from recordings.formats.aedat4 import Aedat4Recording
 from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
 from recordings.formats.dataset import DatasetRecording
+from recordings.formats.own import OwnRecording
+from recordings.formats.own_about import ABOUT
 from recordings.recording import NotARecording, OpenOptions, Recording, RecordingError
 
 
@@ -35,6 +37,10 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format(
+        "Halfmirror", (), (), lambda path, _: cast(Recording, OwnRecording(path)),
+        folder=lambda path: (path / ABOUT).is_file(),
+    ),
+    Format(
         "AEDAT4", (AEDAT4_MAGIC,), (".aedat4",),
         lambda path, o: cast(Recording, Aedat4Recording(path, deadline_s=o.deadline_s,
                                                         exposure_us=o.exposure_us)),
@@ -49,11 +55,11 @@ FORMATS: tuple[Format, ...] = (
 
 def known_formats() -> str:
     """The known formats in words, for messages."""
-    return ", ".join(f"{f.name} ({' '.join(f.extensions)})" for f in FORMATS)
+    return ", ".join(f"{f.name} ({' '.join(f.extensions) or 'folder'})" for f in FORMATS)
 
 
 def recognise(path: Path) -> Format:
-    """The format of a file, by its first bytes; its name only helps to say what is wrong.
+    """The format of a file, by its first bytes (a folder: by what it holds).
 
     Raises:
         NotARecording: missing, a folder, empty, of no known format, or damaged at its very beginning.

@@ -185,12 +185,13 @@ def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
 
 def _capabilities(recording: Recording | None) -> Capabilities:
     times = [] if recording is None else recording.frame_times_us()
+    facts = None if recording is None else recording.rig_facts()
     return Capabilities(
         live=False,
         seekable=True,
         triggers=recording is not None and recording.info.has_triggers,
         exposure_stamps=bool(times) and all(end is not None for _, end in times),
-        event_clock=True,
+        event_clock=facts is None or facts.one_sensor,
         settings=("loop", "speed"),
     )
 

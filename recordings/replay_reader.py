@@ -14,6 +14,7 @@ from typing import Any
 from capture.camera import CameraRole, EndOfStream, Progress
 from capture.errors import CameraError, HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
+from recordings.formats.own_chunks import place_of
 from recordings.open import open_recording, require_events, require_frames
 from recordings.recording import ReadCancelled, Recording
 from recordings.replay_clock import ReplayClock, checked_speed
@@ -50,6 +51,7 @@ class _Waiting:
     axis_us: int
     job: _Job
     ready_ns: int
+    start_us: int = 0  # of a frame's exposure, in the file
 
 
 class ReplayReader:
@@ -217,7 +219,7 @@ class ReplayReader:
         self._clock.handed_out(w.axis_us)
         assert w.item is not None
         if isinstance(w.item, Frame):
-            self._frame = self._place(int(w.item.device_start_ns or 0) // 1000)
+            self._frame = self._place(w.start_us)
         # An item that waits for its reader arrived when it was due, not when it is fetched.
         return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.job.epoch)
 
@@ -395,15 +397,16 @@ class ReplayReader:
     def _read_ahead(self, me: threading.Thread, job: _Job, items: Iterator[EventPacket | Frame]) -> int | None:
         """Fill the queues; how many items, None when the job was given up."""
         count = 0
+        start, watermark = 0, job.start_us
         for item in items:
             role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
             if isinstance(item, Frame):
-                start = int(item.device_start_ns or 0) // 1000
-                axis = start if item.device_end_ns is None else item.device_end_ns // 1000
+                start, end = place_of(item, watermark)
+                axis = start if end is None else end
                 if job.first_frame_us is not None and start < job.first_frame_us:
                     continue
             else:
-                axis = item.complete_until_us
+                axis = watermark = item.complete_until_us
             if role not in self._roles:
                 continue
             with self._cond:
@@ -412,7 +415,7 @@ class ReplayReader:
                 if self._thread is not me or self._job is not None:
                     return None
                 count += 1
-                waiting = _Waiting(item, axis + job.offset_us, job, time.monotonic_ns())
+                waiting = _Waiting(item, axis + job.offset_us, job, time.monotonic_ns(), start)
                 self._queues[role].append(waiting)
                 self._cond.notify_all()
         return count

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.camera import Progress
-from capture.packets import EventPacket
+from capture.packets import EventPacket, FrameClock
 from recordings.open import open_recording
 from recordings.recording import Recording
 
@@ -60,6 +60,7 @@ def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | 
     span = info.end_us - info.start_us + 1
     counts = np.zeros(bins, np.int64)
     exposures: list[tuple[int, int | None]] = []
+    own_clock = False
     for item in recording.items():
         if isinstance(item, EventPacket):
             # Integers, not floats: microseconds since 1970 times bins would lose their last digits.
@@ -67,8 +68,12 @@ def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | 
             counts += np.bincount(place, minlength=bins)
             if progress is not None:
                 progress(min(1.0, max(0.0, (item.complete_until_us - info.start_us) / span)))
+        elif item.clock is FrameClock.DEVICE:
+            own_clock = True
         else:
             start, end = item.device_start_ns, item.device_end_ns
             exposures.append(((start or 0) // 1000, None if end is None else end // 1000))
+    if own_clock:
+        exposures = recording.frame_times_us()
     rate: NDArray[np.float64] = counts.astype(np.float64) * np.float64(bins * 1e6 / span)
     return Timeline(info.start_us, info.end_us, rate, exposures, tuple(recording.report.problems))

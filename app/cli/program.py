@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import console, deblur, doctor, evaluate, live, models, photos, replay, synthesise, train
+from app.cli import console, deblur, doctor, evaluate, live, models, photos, record, replay, synthesise, train
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("live", epilog=live.EXAMPLE)(live.live)
 app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
+app.command("record", epilog=record.EXAMPLE)(record.record)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
 app.add_typer(models.app)
 app.add_typer(photos.app)

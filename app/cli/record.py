@@ -1,0 +1,127 @@
+"""`halfmirror record`: a rig's raw streams to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from app.recording import RecordResult
+
+EXAMPLE = "Example: halfmirror record simulated:davis -o cups --seconds 10"
+
+
+def record(
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The folder to make, one for each recording.", show_default=False),
+    ],
+    rig: Annotated[
+        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
+    ] = "simulated",
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="So many frames, each with all its events.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="So long. Without either: until Ctrl+C.")
+    ] = None,
+    sequences: Annotated[
+        int, typer.Option("--sequences", help="So many recordings, as DIR/001, DIR/002, …")
+    ] = 1,
+    split: Annotated[
+        str | None, typer.Option("--split", help="What it is for in a data set: train or test.")
+    ] = None,
+) -> int:
+    """Record what both cameras say, as they say it, without restoring anything.
+
+    A recording is a folder: recording.toml (cameras, settings, the whole rig file), the raw streams, and
+    health.json (what was lost and where, rewritten every second). It is readable however the program ends;
+    replay and deblur take the folder's name. Ctrl+C ends it cleanly.
+    """
+    from app.cli import console
+    from app.cli.arguments import positive_seconds, rig_source
+    from app.recorder import RecordRequest
+    from app.recording import record as run
+    from app.sources import SourceRequest
+    from capture.errors import UsageError
+    from recordings.recorder.take import Limits
+
+    if frames is not None and seconds is not None:
+        raise UsageError("give either --frames or --seconds, not both")
+    if frames is not None and not 1 <= frames <= 1_000_000:
+        raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
+    if seconds is not None:
+        positive_seconds(seconds)
+    if not 1 <= sequences <= 999:
+        raise UsageError(f"--sequences {sequences} is out of range; give 1 to 999")
+    if split not in (None, "train", "test"):
+        raise UsageError(f"--split {split} is neither train nor test")
+    request = RecordRequest(output, sequences, Limits(frames, seconds), split or "")  # type: ignore[arg-type]
+    with Line(frames, seconds) as line:
+        result = run(SourceRequest.of(rig_source(rig)), request, said=console.say, watch=line.update)
+    _print(result)
+    endless = frames is None and seconds is None
+    return console.INTERRUPTED if result.interrupted and not endless else 0
+
+
+class Line:
+    """One line on the terminal while it records; nothing when stderr is not a terminal."""
+
+    def __init__(self, frames: int | None, seconds: float | None) -> None:
+        from app.cli import console
+
+        self._frames, self._seconds = frames, seconds
+        self._status = console.err().status("starting")
+        self._last = (0.0, 0)
+        self._rate = 0.0
+
+    def update(self, figures: dict[str, Any], waiting: str) -> None:
+        """See `app.recording.Watch`."""
+        self._status.update(self.text(figures, waiting))
+
+    def text(self, f: dict[str, Any], waiting: str) -> str:
+        """What the line says."""
+        if not f:
+            return waiting or "starting"
+        t, n = self._last
+        if f["elapsed_s"] < t:
+            t, n, self._last = 0.0, 0, (0.0, 0)  # the next sequence
+        if f["elapsed_s"] - t >= 1.0:
+            self._rate = (f["bytes"] - n) / (f["elapsed_s"] - t) / 1e6
+            self._last = (f["elapsed_s"], f["bytes"])
+        of_frames = "" if self._frames is None else f" of {self._frames}"
+        of_seconds = "" if self._seconds is None else f" of {self._seconds:g}"
+        lost = {k: v for k, v in f["losses"].items() if v}
+        parts = [
+            f"sequence {f['sequence']} of {f['sequences']}" if f["sequences"] > 1 else "",
+            f"{f['elapsed_s']:.0f}{of_seconds} s", f"{f['frames']}{of_frames} frames",
+            f"{f['events'] / 1e6:.1f} M events", f"{self._rate:.0f} MB/s",
+            f"{f['queued'] / 1e6:.0f} MB wait for the disk" if f["queued"] > 8e6 else "",
+            "lost: " + ", ".join(f"{n} {k}" for k, n in lost.items()) if lost else "nothing lost", waiting,
+        ]  # fmt: skip
+        return " · ".join(p for p in parts if p)
+
+    def __enter__(self) -> Line:
+        self._status.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._status.stop()
+
+
+def _print(result: RecordResult) -> None:
+    from app.cli import console
+
+    for folder, h in result.health.items():
+        lost = ", ".join(f"{n} {place}" for place, n in h["losses"].items() if n) or "nothing lost"
+        clock = h["clock"]
+        unmatched = clock.get("frames_without_trigger", 0)
+        wire = f", {unmatched} frames without trigger" if unmatched else ""
+        console.out().print(
+            f"{folder}: {h['frames']} frames, {h['events'] / 1e6:.2f} M events, "
+            f"{h['disk']['bytes'] / 1e6:.0f} MB in {h['elapsed_s']:.1f} s; {lost}{wire}"
+            + (f" ({h['message']})" if h["message"] else ""),
+            markup=False, soft_wrap=True,
+        )  # fmt: skip

@@ -1,0 +1,194 @@
+"""Our own recordings (`halfmirror record`): a folder with `recording.toml`, chunks, their index, `health.json`.
+
+Every item comes back as the camera gave it, in the order in which it came, with its stamps and marks: what is
+restored from it is what was, or would have been, restored live. An unfinished one (the recorder was killed, the
+disk was full) is read up to its last whole chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.camera import Progress
+from capture.errors import HalfmirrorError
+from capture.packets import EventPacket, Frame
+from capture.registry import RigFacts
+from recordings.formats import own_chunks as chunks
+from recordings.formats.own_about import FORMAT, HEALTH, STREAMS, About, AboutError
+from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, NO_EXPOSURE, UNKNOWN_US, Damaged
+from recordings.formats.own_index import read_index
+from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo
+from sync.rig import Rig
+
+
+class OwnRecording:
+    """One recording's folder. See `recordings.recording.Recording`.
+
+    Attributes:
+        about: all of `recording.toml`.
+        rig: the rig it was recorded with.
+        rows: the index, one row of `own_chunks.INDEX` for each whole chunk.
+
+    Raises:
+        RecordingError: it cannot be read at all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd = -1
+        self._cancelled = False
+        self.report = ReadReport()
+        try:
+            self.about = About.load(folder)
+            self.rig: Rig = self.about.rig
+            self._fd = os.open(folder / STREAMS, os.O_RDONLY)
+            found = read_index(self._fd, folder)
+        except AboutError as e:
+            raise RecordingError(str(e)) from e
+        except OSError as e:
+            self.close()
+            raise RecordingError(f"{folder / STREAMS}: cannot be read ({e.strerror or e})") from e
+        self.rows, self._unread = found.rows, found.bytes_unread
+        problems = [*found.problems, *self._health_problems()]
+        kinds = self.rows["kind"]
+        if not np.isin(kinds, (EVENTS, FRAME)).any():
+            self.close()
+            raise RecordingError(f"{folder}: nothing was recorded; there is not one whole item in it")
+        self.info = self._info(tuple(problems))
+
+    def _info(self, problems: tuple[str, ...]) -> RecordingInfo:
+        rows, rig = self.rows, self.rig
+        events, frames = rows[rows["kind"] == EVENTS], rows[rows["kind"] == FRAME]
+        placed = rows[(rows["first_us"] != UNKNOWN_US) & (rows["kind"] != chunks.END)]
+        first = int(placed["first_us"].min()) if len(placed) else 0
+        last = int(placed["until_us"].max()) if len(placed) else 0
+        name = self.about.events.model or self.about.events.name
+        return RecordingInfo(
+            path=self._folder, format=FORMAT, camera=name,
+            event_size=(rig.events.width, rig.events.height) if len(events) else None,
+            image_size=(rig.image.width, rig.image.height) if len(frames) else None,
+            has_triggers=bool(events["edges"].any()), start_us=first, end_us=max(first, last),
+            frames=len(frames), bytes=os.fstat(self._fd).st_size, problems=problems,
+        )  # fmt: skip
+
+    def _health_problems(self) -> list[str]:
+        """What the recorder itself said."""
+        path = self._folder / HEALTH
+        try:
+            health = json.loads(path.read_text(encoding="utf-8"))
+            state, losses = str(health["state"]), dict(health["losses"])
+            message = str(health.get("message", ""))
+            lost = {str(k): int(v) for k, v in losses.items() if int(v)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return [f"{HEALTH}: missing or not readable, so what the recorder lost is not known"]
+        problems = []
+        if state == "recording":
+            problems.append("the recorder did not come to an end: it was killed, or is still at work")
+        elif state == "stopped" and message:
+            problems.append(f"recording ended early: {message}")
+        problems += [f"lost while recording: {n} {place}" for place, n in lost.items()]
+        return problems
+
+    def rig_facts(self) -> RigFacts | None:
+        """What the rig file says, in the words of drivers; `rig` has all of it."""
+        if self.info.event_size is None or self.info.image_size is None:
+            return None
+        rig = self.rig
+        return RigFacts(
+            event_size=self.info.event_size, image_size=self.info.image_size,
+            image_from_event=rig.image_from_event, tone=rig.image.tone,
+            one_sensor=rig.clock.relation == "same", threshold_on=rig.events.threshold_on,
+            threshold_off=rig.events.threshold_off, note=rig.geometry.measured,
+            host_latency_ms=rig.clock.host_latency_ms,
+        )  # fmt: skip
+
+    def items(self, start_us: int | None = None) -> Iterator[EventPacket | Frame]:
+        """See `Recording.items`: in the recorded order, from the packet that reaches beyond `start_us`.
+
+        Raises:
+            RecordingError: the file cannot be read any more (the disk is gone).
+            ReadCancelled: by `cancel`.
+        """
+        self._cancelled = False
+        self.report = report = ReadReport(problems=list(self.info.problems), bytes_unread=self._unread)
+        first = 0
+        if start_us is not None:
+            until = np.where(self.rows["kind"] == EVENTS, self.rows["until_us"], UNKNOWN_US)
+            first = int(np.argmax(until > start_us)) if bool((until > start_us).any()) else len(self.rows)
+        return self._items(first, start_us, report)
+
+    def _items(self, first: int, start_us: int | None, report: ReadReport) -> Iterator[EventPacket | Frame]:
+        gap = False
+        for row in self.rows[first:]:
+            if self._cancelled:
+                raise ReadCancelled
+            kind = int(row["kind"])
+            if kind == FRAME and start_us is not None and int(row["first_us"]) < start_us:
+                continue
+            try:
+                item = self._decode(row)
+            except Damaged as e:
+                report.note(f"{e}; it was left out")
+                report.frames_rejected += kind == FRAME
+                gap = gap or kind == EVENTS
+                continue
+            except HalfmirrorError as e:
+                report.note(f"chunk {int(row['number'])}: {e}; it was left out")
+                continue
+            if isinstance(item, EventPacket):
+                report.events += len(item.events)
+                report.edges += len(item.triggers)
+                report.events_rejected_decreasing += item.rejected.decreasing
+                report.events_rejected_outside += item.rejected.outside
+                if gap:
+                    item, gap = replace(item, gap=True), False
+                yield item
+            elif isinstance(item, Frame):
+                report.frames += 1
+                yield item
+
+    def _decode(self, row: NDArray[np.void]) -> chunks.Item:
+        size = HEADER.size + int(row["meta"]) + int(row["body"])
+        if self._fd < 0:
+            raise RecordingError(f"{self._folder}: is closed; open it again")
+        try:
+            data = os.pread(self._fd, size, int(row["offset"]))
+        except OSError as e:
+            raise RecordingError(f"{self._folder / STREAMS}: cannot be read ({e.strerror or e})") from e
+        head = chunks.read_head(data)
+        if head.number != int(row["number"]) or head.size != size:
+            raise Damaged(f"chunk {int(row['number'])} is not where the index says")
+        return chunks.decode(head, memoryview(data)[HEADER.size :])
+
+    def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
+        """See `Recording.frame_times_us`; frames on a clock of their own where they came among the events."""
+        rows = self.rows[self.rows["kind"] == FRAME]
+        start = np.where(rows["first_us"] == UNKNOWN_US, self.info.start_us, rows["first_us"])
+        known = (rows["flags"] & NO_EXPOSURE) == 0
+        return [
+            (int(a), int(b) if k else None)
+            for a, b, k in zip(start, rows["until_us"], known, strict=True)
+        ]  # fmt: skip
+
+    def cancel(self) -> None:
+        """See `Recording.cancel`."""
+        self._cancelled = True
+
+    def close(self) -> None:
+        """Let go of the files."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> OwnRecording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

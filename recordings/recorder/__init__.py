@@ -1,0 +1,1 @@
+"""Records what the cameras say, as they say it, from their rings to the disk."""

@@ -1,0 +1,182 @@
+"""What went well and what did not while recording: counted item by item, kept as `health.json`."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from capture.errors import HalfmirrorError
+from capture.packets import EventPacket, Events, Frame
+from recordings.formats.own_about import HEALTH
+from sync.rig import Rig
+from sync.synchroniser import Synchroniser
+
+RATE_WINDOW_US = 10_000
+MAX_LISTED = 50
+
+
+@dataclass(slots=True)
+class Health:
+    """Counters of one recording; every loss by its place.
+
+    Attributes:
+        losses: "ring event packets", "ring frames" (the recorder was too slow), "camera events",
+            "camera frames" (missing numbers), "rejected events", "disk items" (handed to a disk that took no
+            more).
+        gaps: (complete until µs, cause) of the first `MAX_LISTED` stretches in which events are missing.
+        time_jumps: as many of the jumps of the time axis: (new epoch or "back", µs).
+    """
+
+    event_packets: int = 0
+    events: int = 0
+    edges: int = 0
+    frames: int = 0
+    frames_left_out: int = 0
+    losses: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("ring event packets", "ring frames", "camera events", "camera frames", "rejected events",
+             "disk items"), 0,
+        )
+    )  # fmt: skip
+    gap_count: int = 0
+    gaps: list[tuple[int, str]] = field(default_factory=list)
+    time_jump_count: int = 0
+    time_jumps: list[tuple[str, int]] = field(default_factory=list)
+    peak_hz: float = 0.0
+    peak_us: int = 0
+    first_us: int | None = None
+    until_us: int | None = None
+
+    def jump(self, what: str, at_us: int) -> None:
+        """The time axis jumped."""
+        self.time_jump_count += 1
+        if len(self.time_jumps) < MAX_LISTED:
+            self.time_jumps.append((what, at_us))
+
+    def gap(self, at_us: int, cause: str) -> None:
+        """Events are missing before this time."""
+        self.gap_count += 1
+        if len(self.gaps) < MAX_LISTED:
+            self.gaps.append((at_us, cause))
+
+
+class HealthWatch:
+    """Looks at every item on its way to the disk. One epoch of ring items; cheap: events are only counted.
+
+    The exposures are matched with the trigger edges as the live pipeline does it, without the events, so that a
+    loose wire shows while one records and not afterwards.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.health = Health()
+        self._sync: Synchroniser | None = Synchroniser(rig)
+        self._sequence: int | None = None
+        self._epoch: dict[str, int] = {}
+        self._window: deque[tuple[int, int, int]] = deque()  # from, until, events
+        self._in_window = 0
+        self.problem = ""
+
+    def events(self, p: EventPacket, first_us: int, lost: int) -> None:
+        """An event packet; `lost` packets of the ring are missing before it."""
+        h = self.health
+        h.event_packets += 1
+        h.events += len(p.events)
+        h.edges += len(p.triggers)
+        h.losses["ring event packets"] += lost
+        h.losses["camera events"] += p.dropped
+        h.losses["rejected events"] += p.rejected.total
+        self._follow("events", p.epoch, first_us)
+        if h.until_us is not None and p.complete_until_us < h.until_us:
+            h.jump("back", p.complete_until_us)
+        if p.gap or lost or p.dropped:
+            cause = "lost in the ring" if lost else "dropped in the camera" if p.dropped else "interrupted"
+            h.gap(p.complete_until_us, cause)
+        h.first_us = first_us if h.first_us is None else h.first_us
+        self._rate(first_us if h.until_us is None else h.until_us, p.complete_until_us, len(p.events))
+        h.until_us = p.complete_until_us
+        e = p.events
+        self._feed(replace(p, events=Events.empty(e.width, e.height), gap=False, dropped=0))
+
+    def frame(self, f: Frame, lost: int) -> None:
+        """A frame; `lost` frames of the ring are missing before it."""
+        h = self.health
+        h.frames += 1
+        h.losses["ring frames"] += lost
+        if self._sequence is not None and self._epoch.get("frames") == f.epoch:
+            missing = f.sequence - self._sequence - 1
+            if missing > 0:
+                h.losses["camera frames"] += max(0, missing - lost)
+            elif missing < 0:
+                h.jump("frame numbers ran back", h.until_us or 0)
+        self._sequence = f.sequence
+        self._follow("frames", f.epoch, h.until_us or 0)
+        self._feed(f)
+
+    def _follow(self, stream: str, epoch: int, at_us: int) -> None:
+        if epoch != self._epoch.setdefault(stream, epoch):
+            self._epoch[stream] = epoch
+            self.health.jump(f"{stream}: time axis began anew", at_us)
+
+    def _rate(self, since: int, until: int, n: int) -> None:
+        """The highest rate over a window of at least 10 ms."""
+        h, w = self.health, self._window
+        w.append((since, until, n))
+        self._in_window += n
+        while len(w) > 1 and until - w[1][0] >= RATE_WINDOW_US:
+            self._in_window -= w.popleft()[2]
+        span = until - w[0][0]
+        if span >= RATE_WINDOW_US and self._in_window * 1e6 / span > h.peak_hz:
+            h.peak_hz, h.peak_us = self._in_window * 1e6 / span, until
+
+    def _feed(self, item: EventPacket | Frame) -> None:
+        if self._sync is None:
+            return
+        try:
+            if isinstance(item, EventPacket):
+                self._sync.push_events(item)
+            else:
+                self._sync.push_frame(item)
+            self._sync.take()
+        except HalfmirrorError as e:  # of another size than the rig says: recorded all the same, and said
+            self._sync, self.problem = None, str(e)
+
+    def clock(self, *, final: bool = False) -> dict[str, Any]:
+        """How frames and edges fit together so far."""
+        if self._sync is None:
+            return {"problem": self.problem}
+        if final:
+            self._sync.finish()
+        s, c = self._sync.status, self._sync.counters
+        return {
+            "exposure_source": s.source, "exposure_uncertainty_us": s.uncertainty_us, "locked": s.locked,
+            "how": s.how, "residual_us": s.residual_us, "drift_ppm": s.drift_ppm, "why_not": s.why,
+            "resets": dict(s.resets), "frames_without_trigger": c.frames_unmatched,
+            "triggers_without_frame": c.edges_unmatched, "frames_with_trigger": c.frames_matched,
+        }  # fmt: skip
+
+
+def report(
+    watch: HealthWatch, *, state: str, message: str, elapsed_s: float, disk: dict[str, Any], final: bool = False
+) -> dict[str, Any]:
+    """The content of `health.json`: `state` is "recording", "finished", or why it ended."""
+    h = watch.health
+    return {
+        "state": state, "message": message, "elapsed_s": round(elapsed_s, 3),
+        "frames": h.frames, "events": h.events, "event_packets": h.event_packets, "edges": h.edges,
+        "frames_left_out": h.frames_left_out, "first_us": h.first_us, "until_us": h.until_us,
+        "losses": h.losses, "gap_count": h.gap_count,
+        "gaps": [{"until_us": t, "cause": c} for t, c in h.gaps],
+        "time_jump_count": h.time_jump_count, "time_jumps": [{"what": w, "at_us": t} for w, t in h.time_jumps],
+        "event_rate_peak_hz": round(h.peak_hz), "event_rate_peak_at_us": h.peak_us,
+        "clock": watch.clock(final=final), "disk": disk,
+    }  # fmt: skip
+
+
+def save(folder: Path, content: dict[str, Any]) -> None:
+    """Write `health.json`, whole or not at all. Raises `OSError`."""
+    part = folder / f"{HEALTH}.part"
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(folder / HEALTH)

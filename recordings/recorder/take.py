@@ -1,0 +1,185 @@
+"""One recording being made: which items belong to it, when it is complete, what its folder holds."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capture.codec import StreamEnd
+from capture.errors import HalfmirrorError, UsageError
+from capture.packets import EventPacket, Frame
+from recordings.formats.own_about import About
+from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft
+from recordings.recorder.disk import DiskError, reserve_of
+from recordings.recorder.health import HealthWatch, report, save
+from recordings.recorder.stream_file import StreamFile
+
+TAIL_US = 100_000
+"""After the last frame, so that its exposure has all its events, and some behind it."""
+HEALTH_S = 1.0
+_STALLED_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a recording is complete; both None: when it is stopped.
+
+    Attributes:
+        frames: so many frames, each with events from its beginning on.
+        seconds: so long, by the event camera's clock.
+        reserve: bytes that stay free on the disk; None: `disk.reserve_of`.
+    """
+
+    frames: int | None = None
+    seconds: float | None = None
+    reserve: int | None = None
+
+
+def make_folder(folder: Path) -> None:
+    """A new, empty folder.
+
+    Raises:
+        UsageError: it exists and is not an empty folder.
+        DiskError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir())
+    except (FileExistsError, NotADirectoryError):
+        taken = True
+    except OSError as e:
+        raise DiskError(f"{folder}: cannot be made ({e.strerror or e}); choose another place with -o") from e
+    if taken:
+        raise UsageError(f"{folder} exists already; give another name with -o")
+
+
+class Take:
+    """See the module. For one thread.
+
+    Raises:
+        UsageError, DiskError: see `make_folder`; the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, about: About, limits: Limits) -> None:
+        make_folder(folder)
+        self.folder, self._limits = folder, limits
+        try:
+            about.save(folder)
+            self.file = StreamFile(
+                folder, reserve=reserve_of(folder) if limits.reserve is None else limits.reserve
+            )
+        except OSError as e:
+            raise DiskError(f"{folder}: cannot be written to ({e.strerror or e})") from e
+        self.watch = HealthWatch(about.rig)
+        self._latency_us = round(1e3 * about.rig.clock.host_latency_ms)
+        self._began = time.monotonic()
+        self._saved = 0.0
+        self._ends_us: int | None = None
+        self._ended_s: float | None = None
+        self._lost = {EVENTS: 0, FRAME: 0}
+        self._last_word = ""
+
+    def describe(self, about: About) -> None:
+        """Say more exactly who the cameras are."""
+        with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
+            about.save(self.folder)
+
+    @property
+    def watermark_us(self) -> int | None:
+        """Events are recorded up to here."""
+        return self.watch.health.until_us
+
+    def add(self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int) -> None:
+        """Record an item that was read whole; `lost` of its stream are missing before it.
+
+        `item` is only looked at for its stamps (its arrays may be gone); `chunk` is what is written.
+        """
+        if chunk.kind == FRAME and not self._wanted(chunk):
+            self.watch.health.frames_left_out += 1
+            self._lost[FRAME] += lost
+            return
+        if chunk.kind in self._lost:
+            chunk.lost = lost + self._lost[chunk.kind]
+            self._lost[chunk.kind] = 0
+        self.file.put(chunk)
+        h = self.watch.health
+        if isinstance(item, EventPacket):
+            self.watch.events(item, chunk.first_us, chunk.lost)
+            seconds = self._limits.seconds
+            if self._ends_us is None and seconds is not None and h.first_us is not None:
+                self._ends_us = h.first_us + round(seconds * 1e6)
+        elif isinstance(item, Frame):
+            self.watch.frame(item, chunk.lost)
+            if self._limits.frames is not None and h.frames >= self._limits.frames and self._ends_us is None:
+                self._ends_us = max(chunk.until_us, h.until_us or chunk.until_us) + TAIL_US
+                self._ended_s = time.monotonic()
+
+    def _wanted(self, chunk: Draft) -> bool:
+        """A counted sequence holds so many frames, each with its events; others are not of it."""
+        if self._limits.frames is None:
+            return True
+        h = self.watch.health
+        if h.frames >= self._limits.frames or h.first_us is None or chunk.first_us == UNKNOWN_US:
+            return False
+        return chunk.first_us - self._latency_us >= h.first_us
+
+    @property
+    def complete(self) -> bool:
+        """Everything asked for is there, or the event camera is silent and it will not come."""
+        if self._ends_us is None:
+            seconds = self._limits.seconds
+            return seconds is not None and time.monotonic() - self._began > seconds + _STALLED_S
+        if self.watermark_us is not None and self.watermark_us >= self._ends_us:
+            return True
+        seconds = self._limits.seconds
+        if seconds is not None:
+            return time.monotonic() - self._began > seconds + _STALLED_S
+        return self._ended_s is not None and time.monotonic() - self._ended_s > _STALLED_S
+
+    def tick(self) -> None:
+        """Rewrite `health.json` once a second."""
+        now = time.monotonic()
+        if now - self._saved >= HEALTH_S:
+            self._saved = now
+            with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
+                save(self.folder, self._report("recording", ""))
+
+    def figures(self) -> dict[str, Any]:
+        """What a person watches while it goes on; plain values."""
+        h, f = self.watch.health, self.file
+        return {
+            "folder": str(self.folder), "frames": h.frames, "events": h.events, "bytes": f.written,
+            "queued": f.queued, "elapsed_s": time.monotonic() - self._began, "losses": self._losses(),
+            "stopped": f.stopped, "stalls": f.stalls,
+        }  # fmt: skip
+
+    def _losses(self) -> dict[str, int]:
+        losses = self.watch.health.losses
+        losses["disk items"] = self.file.discarded
+        return dict(losses)
+
+    def _report(self, state: str, message: str, *, final: bool = False) -> dict[str, Any]:
+        f = self.file
+        self._losses()
+        disk = {
+            "bytes": f.written, "chunks": f.chunks, "waiting_bytes": f.queued, "stalls": f.stalls,
+            "longest_stall_s": round(f.longest_stall_s, 3),
+        }  # fmt: skip
+        elapsed = time.monotonic() - self._began
+        return report(
+            self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final
+        )  # fmt: skip
+
+    def finish(self, why: str = "") -> dict[str, Any]:
+        """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
+        self.file.close()
+        stopped = self.file.stopped
+        state = "stopped" if stopped or why else "finished"
+        last = self._report(state, stopped or why, final=True)
+        # With no space left even for this, the one of the second before stays, or is told by the caller.
+        with contextlib.suppress(OSError, HalfmirrorError):
+            save(self.folder, last)
+        return last

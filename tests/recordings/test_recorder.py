@@ -1,0 +1,307 @@
+"""The recorder's parts: when a recording is complete, what is counted, what a full or absent disk does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capture.errors import UsageError
+from capture.packets import EventPacket, Frame, Rejected, TriggerEdges
+from recordings.formats.own_about import HEALTH, STREAMS
+from recordings.formats.own_chunks import draft
+from recordings.open import open_recording
+from recordings.recorder import disk, stream_file
+from recordings.recorder.disk import DiskError, measure, too_slow
+from recordings.recorder.stream_file import StreamFile
+from recordings.recorder.take import TAIL_US, Limits, Take
+from sync.rig import Rig
+from tests.capture.simulated_small import small
+from tests.recordings.own_sample import Item, about_of, items_of, rig_of_config, same, write_own
+
+CONFIG = small(paced=False)
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    return items_of(CONFIG, 1.5)
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    return rig_of_config(CONFIG)
+
+
+def health_of(folder: Path) -> dict[str, Any]:
+    got: dict[str, Any] = json.loads((folder / HEALTH).read_text())
+    return got
+
+
+def feed(take: Take, items: list[Item]) -> int:
+    """As the worker does: until it is complete; how many items were looked at."""
+    for n, item in enumerate(items):
+        if take.complete:
+            return n
+        take.add(item, draft(item, take.watermark_us), 0)
+    return len(items)
+
+
+def test_a_sequence_has_so_many_frames_and_all_their_events(
+    tmp_path: Path, rig: Rig, items: list[Item]
+) -> None:
+    take = Take(tmp_path / "r", about_of(rig), Limits(frames=8, reserve=0))
+    assert feed(take, items) < len(items)
+    assert take.complete
+    take.finish()
+    with open_recording(tmp_path / "r") as r:
+        got = list(r.items())
+    frames = [i for i in got if isinstance(i, Frame)]
+    assert [f.sequence for f in frames] == list(range(8))
+    last = [i for i in got if isinstance(i, EventPacket)][-1]
+    end = next(i for i in items if isinstance(i, Frame) and i.sequence == 7)
+    # The frame camera's clock runs at an offset; the last exposure ended where the frame stands in the stream.
+    before = items.index(end)
+    mark = max(i.complete_until_us for i in items[:before] if isinstance(i, EventPacket))
+    assert last.complete_until_us >= mark + TAIL_US
+
+
+def test_a_later_sequence_begins_with_a_frame_whose_events_are_there(
+    tmp_path: Path, rig: Rig, items: list[Item]
+) -> None:
+    """Begun in the middle of an exposure, that frame does not count, and is not recorded."""
+    frame = next(n for n, i in enumerate(items) if isinstance(i, Frame) and i.sequence == 5)
+    rest = items[frame - 1 :]
+    assert isinstance(rest[0], EventPacket)
+    take = Take(tmp_path / "r", about_of(rig), Limits(frames=3, reserve=0))
+    feed(take, rest)
+    last = take.finish()
+    with open_recording(tmp_path / "r") as r:
+        frames = [i.sequence for i in r.items() if isinstance(i, Frame)]
+    assert frames == [6, 7, 8]
+    assert (last["frames"], last["frames_left_out"]) == (3, 1 + 2)  # and two during the events at the end
+
+
+def test_seconds_are_those_of_the_events(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
+    take = Take(tmp_path / "r", about_of(rig), Limits(seconds=0.5, reserve=0))
+    feed(take, items)
+    last = take.finish()
+    assert 500_000 <= last["until_us"] - last["first_us"] < 520_000
+    assert last["state"] == "finished"
+
+
+def test_health_counts_what_the_items_say(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
+    changed: list[Item] = []
+    for n, i in enumerate(items):
+        if isinstance(i, EventPacket) and n == 10:
+            i = replace(i, dropped=7, rejected=Rejected(1, 2))
+        if isinstance(i, EventPacket) and n == 20:
+            i = replace(i, gap=True)
+        if isinstance(i, Frame) and i.sequence in (3, 4):
+            continue
+        changed.append(i)
+    write_own(tmp_path / "r", rig, changed)
+    h = health_of(tmp_path / "r")
+    packets = [i for i in changed if isinstance(i, EventPacket)]
+    assert h["events"] == sum(len(p.events) for p in packets)
+    assert h["edges"] == sum(len(p.triggers) for p in packets)
+    assert h["frames"] == len(changed) - len(packets)
+    assert {k: v for k, v in h["losses"].items() if v} == {
+        "camera events": 7, "rejected events": 3, "camera frames": 2,
+    }  # fmt: skip
+    assert [g["cause"] for g in h["gaps"]] == ["dropped in the camera", "interrupted"]
+    assert h["time_jump_count"] == 0
+    # Two frames are missing, so four edges have none; the others are matched by the edges themselves.
+    assert h["clock"]["locked"]
+    assert h["clock"]["triggers_without_frame"] == 4
+    assert h["clock"]["frames_without_trigger"] == 0
+    assert h["clock"]["residual_us"] < 10
+
+
+def test_health_names_frames_without_trigger_and_the_peak_rate(
+    tmp_path: Path, rig: Rig, items: list[Item]
+) -> None:
+    def without(p: EventPacket) -> EventPacket:
+        lost = (p.triggers.t > 700_000) & (p.triggers.t < 800_000)
+        return replace(p, triggers=TriggerEdges(p.triggers.t[~lost], p.triggers.rising[~lost]))
+
+    write_own(tmp_path / "r", rig, [without(i) if isinstance(i, EventPacket) else i for i in items])
+    h = health_of(tmp_path / "r")
+    assert h["clock"]["frames_without_trigger"] >= 2
+    t = np.concatenate([i.events.t for i in items if isinstance(i, EventPacket)])
+    counts = np.bincount(t // 10_000)
+    # Packets are not cut at whole multiples of 10 ms, so the windows differ by up to one packet.
+    assert 0.8 * counts.max() * 100 <= h["event_rate_peak_hz"] <= 1.5 * counts.max() * 100
+
+
+def test_losses_of_the_ring_are_told_with_the_next_item(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    for n, i in enumerate(items):
+        take.add(i, draft(i, take.watermark_us), 3 if n == 30 and isinstance(i, EventPacket) else 0)
+    last = take.finish()
+    assert isinstance(items[30], EventPacket)
+    assert last["losses"]["ring event packets"] == 3
+    with open_recording(tmp_path / "r") as r:
+        got = list(r.items())
+        assert got[30].gap  # type: ignore[union-attr]
+        assert "lost while recording: 3 ring event packets" in r.info.problems
+
+
+def test_health_is_rewritten_while_recording(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    take.add(items[0], draft(items[0], None), 0)
+    take.tick()
+    assert health_of(tmp_path / "r")["state"] == "recording"
+    assert not list((tmp_path / "r").glob("*.part"))
+    take.finish()
+
+
+# -- the disk --------------------------------------------------------------------------------------------
+
+
+def test_a_disk_at_its_reserve_stops_the_recording_and_keeps_it(
+    tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [10**9]
+
+    def shrinking(folder: Path) -> int:
+        left[0] -= 2 * 10**8
+        return left[0]
+
+    monkeypatch.setattr(stream_file, "free_bytes", shrinking)
+    monkeypatch.setattr(stream_file, "_LOOK_S", -1.0)
+    take = write_own(tmp_path / "r", rig, items, Limits(reserve=10**8))
+    h = health_of(tmp_path / "r")
+    assert h["state"] == "stopped"
+    assert "disk full (100 MB stay free there)" in h["message"]
+    assert h["losses"]["disk items"] == take.file.discarded == len(items) - h["disk"]["chunks"] > 0
+    with open_recording(tmp_path / "r") as r:
+        got = list(r.items())
+    assert len(got) == h["disk"]["chunks"] == 4
+    assert all(same(a, b) for a, b in zip(got, items, strict=False))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """8 MB of a disk of its own."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(mount)], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"a small disk takes root and mount: {made.stderr.strip()}")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+@pytest.mark.parametrize("reserve", [0, 2_000_000])
+def test_a_full_disk_ends_cleanly_and_everything_before_is_valid(
+    small_disk: Path, rig: Rig, items: list[Item], reserve: int
+) -> None:
+    folder = small_disk / "r"
+    take = Take(folder, about_of(rig), Limits(reserve=reserve))
+    many = items * 30
+    for i in many:
+        while take.file.queued > 1 << 20:
+            time.sleep(0.001)
+        take.add(i, draft(i, None), 0)
+    last = take.finish()
+    assert last["state"] == "stopped"
+    assert "disk full" in last["message"]
+    assert "\n" not in last["message"]
+    with open_recording(folder) as r:
+        assert isinstance(r.report.problems, list)
+        got = list(r.items())
+        assert not [p for p in r.info.problems if "no whole chunk" in p]
+    assert len(got) == last["disk"]["chunks"] > 100
+    assert all(same(a, b) for a, b in zip(got, many, strict=False))
+    if reserve:
+        assert disk.free_bytes(small_disk) >= reserve - 200_000  # health.json and the index stand in it
+        assert health_of(folder)["state"] == "stopped"
+
+
+def test_a_disk_that_disappears_ends_cleanly(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    for i in items[:20]:
+        take.add(i, draft(i, None), 0)
+    deadline = time.monotonic() + 20
+    while take.file.queued and time.monotonic() < deadline:
+        time.sleep(0.01)
+    shutil.rmtree(tmp_path / "r")
+    time.sleep(2 * stream_file._LOOK_S)
+    for i in items[20:]:
+        take.add(i, draft(i, None), 0)
+    last = take.finish()
+    assert last["state"] == "stopped"
+    assert "No such file or directory" in last["message"]
+
+
+def test_what_waits_for_a_slow_disk_is_bounded_and_then_written(
+    tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, begun, write = threading.Event(), threading.Event(), stream_file._write_whole
+
+    def slow(fd: int, parts: list[memoryview]) -> None:
+        begun.set()
+        go.wait(30)
+        write(fd, parts)
+
+    monkeypatch.setattr(stream_file, "_write_whole", slow)
+    (tmp_path / "r").mkdir()
+    f = StreamFile(tmp_path / "r", reserve=0, queue_bytes=200_000)
+    n = 0
+    while not f.full:
+        f.put(draft(items[n], None))
+        n += 1
+    assert f.queued < 200_000 + 10 * 128 * 96 * 3
+    assert begun.wait(30)
+    time.sleep(1.2 * stream_file.STALL_S)
+    go.set()
+    f.close()
+    assert (f.chunks, f.queued, f.discarded) == (n, 0, 0)
+    assert f.stalls >= 1
+    assert f.longest_stall_s > stream_file.STALL_S
+
+
+def test_an_existing_target_is_refused_and_left_alone(tmp_path: Path, rig: Rig) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "mine.txt").write_text("x")
+    (tmp_path / "file").write_text("x")
+    for name in ("r", "file"):
+        with pytest.raises(UsageError, match="exists already; give another name"):
+            Take(tmp_path / name, about_of(rig), Limits())
+    assert (tmp_path / "r" / "mine.txt").read_text() == "x"
+    assert not (tmp_path / "r" / STREAMS).exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, rig: Rig) -> None:
+    with pytest.raises(DiskError, match="cannot be made"):
+        Take(Path("/proc/nowhere/r"), about_of(rig), Limits())
+    with pytest.raises(DiskError, match="the disk cannot be written to"):
+        measure(Path("/proc"))
+    if os.geteuid() == 0:
+        print("root may write anywhere: the refusal by permission is tried on /proc only")
+        return
+    (tmp_path / "shut").mkdir(mode=0o500)
+    with pytest.raises(DiskError, match="Permission denied"):
+        Take(tmp_path / "shut" / "r", about_of(rig), Limits())
+
+
+def test_the_disk_is_tried_and_a_slow_one_is_named(tmp_path: Path) -> None:
+    assert measure(tmp_path, 0.1) > 1e5
+    assert list(tmp_path.iterdir()) == []
+    frame = 1152 * 768 * 3
+    assert too_slow(tmp_path, 300e6, frame, 60.0) == ""
+    assert "beside the frames it holds 5.1 Mev/s" in too_slow(tmp_path, 200e6, frame, 60.0)
+    assert "not even the frames fit" in too_slow(tmp_path, 100e6, frame, 60.0)
+    assert too_slow(tmp_path, 1.0, frame, 0.0) == ""
