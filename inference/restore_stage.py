@@ -265,7 +265,7 @@ class RestoreStage:
 
     def _take_over(self) -> None:
         """The network that is ready replaces the one that runs, which first gives what it owes."""
-        self._deliver(self._switch.engine.try_flush(), fall_back=False)
+        self._deliver(self._switch.engine.try_gap(), fall_back=False)
         with self._lock:
             self._switch.take_over()
             self._margins = self._switch.margins

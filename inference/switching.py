@@ -1,5 +1,7 @@
 """Which network restores: the next one is made ready beside the one that runs; one that fails gives way.
 
+The networks that ran last stay in memory, so that going back to one of them takes no time.
+
 A network fails for good when it runs out of memory, or when it fails `FAILURES_BEFORE_FALLBACK` times in a row.
 Then frames pass through unchanged and the reason is said until another network is chosen.
 """
@@ -7,6 +9,7 @@ Then frames pass through unchanged and the reason is said until another network 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +21,7 @@ from sync.rig import Rig
 
 FAILURES_BEFORE_FALLBACK = 3
 PASS_THROUGH = "none"
+AT_REST = 2  # networks kept in memory beside the one that runs, those that ran last
 
 
 class NetworkSwitch:
@@ -54,6 +58,7 @@ class NetworkSwitch:
         self.network = self._wanted = network
         self.loading = self.message = ""
         self._failures = 0
+        self._at_rest: OrderedDict[str, Engine] = OrderedDict()
         self._ready: tuple[str, Engine] | None = None
         self.engine = self._make(network)
 
@@ -97,7 +102,9 @@ class NetworkSwitch:
     def _load(self, network: str) -> None:
         self.loading = network
         try:
-            engine = self._make(network)
+            with self._lock:
+                engine = self._at_rest.pop(network, None)
+            engine = engine or self._make(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
             if self._wanted == network:
                 self._wanted = self.network
@@ -119,10 +126,16 @@ class NetworkSwitch:
         return self._ready is not None
 
     def take_over(self) -> None:
-        """The one that is ready runs from now on."""
-        if self._ready is not None:
-            (self.network, self.engine), self._ready = self._ready, None
-            self._failures = 0
+        """The one that is ready runs from now on. The other one must have nothing left to give (`gap`)."""
+        if self._ready is None:
+            return
+        before = self.network, self.engine
+        (self.network, self.engine), self._ready = self._ready, None
+        self._failures = 0
+        if before[0] != self.network:
+            self._at_rest[before[0]] = before[1]
+        while len(self._at_rest) > AT_REST:
+            self._at_rest.popitem(last=False)
 
     # -- failures --------------------------------------------------------------------------------------------
 
@@ -141,6 +154,7 @@ class NetworkSwitch:
         how = "ran out of memory" if out_of_memory(error) else "failed"
         self.message = f"{self.network} {how} ({line_of(error)}); frames pass through"
         self.network, self._failures = PASS_THROUGH, 0
+        self._at_rest.clear()
         through = models.create(PASS_THROUGH, self._rig, None, "cpu")
         self.engine = Engine(through, residual=self._residual)
         # What the error's frames hold on to would keep the memory.

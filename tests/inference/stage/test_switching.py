@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,40 @@ def test_random_weights_hold_for_every_network_that_is_chosen_later(
     plain = make("edi", every_item=True)
     with pytest.raises(UsageError, match="no weights"):
         plain.select("s-sdm-ldn")
+
+
+def test_going_back_to_a_network_makes_nothing_anew_and_begins_a_new_stretch(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    resets: list[int] = []
+    monkeypatch.setattr(Slow, "prepare", lambda *_: made.append("slow"))
+    monkeypatch.setattr(Slow, "reset", lambda *_: resets.append(1))
+    slow.gate.set()
+    stage = make("slow", every_item=True)
+    feed(stage, [0])
+    for network in ("none", "slow", "edi", "none", "slow"):
+        stage.select(network)
+        until(lambda n=network: stage.network == n, network)  # type: ignore[misc]
+    assert made == ["slow"], "it was in memory each time"
+    assert len(resets) >= 2, "what it carried from exposure to exposure is forgotten when it rests"
+    feed(stage, [1])
+    until(lambda: len(results) == 2, "a picture")
+    assert results[1].restored is not None
+    assert results[1].restored.network == "slow"
+
+
+def test_memory_is_given_back_when_a_network_runs_out_of_it(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    stage = make("edi", every_item=True)
+    resting = weakref.ref(stage._switch.engine)
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "the switch")
+    assert resting() is not None
+    slow.failures, slow.error = 1, MemoryError()
+    failing = weakref.ref(stage._switch.engine)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    until(lambda: resting() is None and failing() is None, "neither of both is held on to")
