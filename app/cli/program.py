@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from app.cli import console, deblur, doctor, evaluate, live, models, photos, record, replay, synthesise, train
+from app.cli import (
+    console,
+    deblur,
+    doctor,
+    evaluate,
+    export,
+    live,
+    models,
+    photos,
+    record,
+    replay,
+    synthesise,
+    train,
+)
 from capture.errors import HalfmirrorError
 
 app = typer.Typer(
@@ -33,6 +46,7 @@ app.add_typer(photos.app)
 app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

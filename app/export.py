@@ -1,0 +1,193 @@
+"""Exports a recording or the simulated rig: the same synchroniser as live, every exposure, then read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.offline import Item, OfflineInput
+from app.output.atomic import staged_folder, writing
+from app.output.report import write_json
+from app.version import version
+from capture.errors import HalfmirrorError
+from capture.packets import EventPacket
+from inference.restorers.picture import picture_of
+from recordings.export.grid import SharedGrid, shared_grid
+from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
+from sync.exposure import AlignedExposure, RefusedExposure
+from sync.synchroniser import Synchroniser
+
+REPORT = "export.json"
+
+
+class NothingExported(HalfmirrorError):
+    """The input held nothing that the format can take; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to export, already checked.
+
+    Attributes:
+        output: the folder to make.
+        name: stem of the files.
+        split: "train" or "test".
+        scale: image pixels along an event pixel; None: the whole number next to the rig's.
+        from_us, until_us: exposures that lie wholly within this time since the start; None: no limit.
+        frames: no more than so many.
+        overwrite: replace an earlier export.
+    """
+
+    output: Path
+    name: str
+    split: str = "train"
+    scale: int | None = None
+    from_us: int = 0
+    until_us: int | None = None
+    frames: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(slots=True)
+class ExportResult:
+    """Every frame accounted for: `frames_in = written + single + skipped + refused`.
+
+    Attributes:
+        skipped: outside of the times asked for.
+        single: in no pair.
+        refused: how many the synchroniser refused, by reason.
+        facts: of the content as it reads back: frames, events, first and last µs, checksum.
+    """
+
+    frames_in: int = 0
+    written: int = 0
+    single: int = 0
+    skipped: int = 0
+    pairs: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    facts: tuple[int, int, int | None, int | None, str] = (0, 0, None, None, "")
+    grid: SharedGrid | None = None
+
+
+def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
+    """Write an MS-RBD style sequence and verify it; the folder appears only when it is whole and sound.
+
+    Raises:
+        NothingExported: fewer than two exposures in a row.
+        RecordingError: it does not read back as it was written.
+        UsageError, OutputError: about the place.
+        Whatever the source raises.
+    """
+    grid = shared_grid(source.rig, request.scale)
+    result = ExportResult(grid=grid)
+    with staged_folder(request.output, overwrite=request.overwrite, ours=_is_ours) as folder:
+        with writing(request.output):
+            writer = MsRbdWriter(folder, request.name, request.split, grid, picture_of)
+            source.prepare(lambda _share: None)
+            for item in _exposures(iter(source.items), source, request, result):
+                if isinstance(item, EventPacket):
+                    writer.add_packet(item)
+                else:
+                    writer.add_exposure(item)
+            writer.finish()
+        result.pairs, result.single, result.written = writer.pairs, writer.single, writer.content.frames
+        if not writer.pairs:
+            why = "; ".join(f"{n} refused, {reason}" for reason, n in result.refused.items())
+            raise NothingExported(
+                f"{source.name}: no two exposures follow one another among {result.frames_in} frames "
+                f"({why or 'none refused'}), so there is no pair to write"
+            )
+        verify(folder, request.split, writer.content)
+        result.facts = writer.content.facts()
+        write_json(folder / REPORT, _report(source, request, result))
+    return result
+
+
+def _exposures(
+    items: Iterator[Item], source: OfflineInput, request: ExportRequest, result: ExportResult
+) -> Iterator[EventPacket | AlignedExposure]:
+    """Packets, and after them the exposures that they complete."""
+    sync = Synchroniser(source.rig)
+    start: int | None = None
+    taken = 0
+
+    def wanted(e: AlignedExposure | RefusedExposure) -> bool:
+        nonlocal taken
+        if isinstance(e, RefusedExposure):
+            reason = e.reason.name.lower().replace("_", " ")
+            result.refused[reason] = result.refused.get(reason, 0) + 1
+            return False
+        begin = start or 0
+        # The first exposure may begin before the first event; it is left out only when asked for.
+        within = (not request.from_us or e.exposure.start_us >= begin + request.from_us) and (
+            request.until_us is None or e.exposure.end_us <= begin + request.until_us
+        )
+        within = within and (request.frames is None or taken < request.frames)
+        taken += within
+        result.skipped += not within
+        return within
+
+    for item in items:
+        if isinstance(item, EventPacket):
+            if start is None:
+                start = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+            sync.push_events(item)
+            yield item
+        else:
+            result.frames_in += 1
+            sync.push_frame(item)
+        for e in sync.take(None):
+            if wanted(e):
+                assert isinstance(e, AlignedExposure)
+                yield e
+        if request.frames is not None and taken >= request.frames:
+            result.skipped += result.frames_in - taken - result.skipped - sum(result.refused.values())
+            return
+    for e in sync.finish():
+        if wanted(e):
+            assert isinstance(e, AlignedExposure)
+            yield e
+
+
+def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> dict[str, Any]:
+    frames, events, first, last, checksum = r.facts
+    assert r.grid is not None
+    return {
+        "program": "halfmirror",
+        "version": version(),
+        "format": "msrbd",
+        "input": source.name,
+        "split": request.split,
+        "plain": PLAIN,
+        "scale": r.grid.scale,
+        "image_size": [r.grid.width, r.grid.height],
+        "event_size": [r.grid.columns, r.grid.rows],
+        "image_origin": [r.grid.left, r.grid.top],
+        "frames_in": r.frames_in,
+        "frames_written": frames,
+        "frames_in_no_pair": r.single,
+        "frames_outside_of_times": r.skipped,
+        "frames_refused": r.refused,
+        "pairs": r.pairs,
+        "events": events,
+        "first_us": first,
+        "last_us": last,
+        "checksum": checksum,
+        "problems": source.problems(),
+    }
+
+
+def _is_ours(folder: Path) -> bool:
+    """An earlier export and nothing else."""
+    if {e.name for e in folder.iterdir()} - {*SPLITS, PLAIN, REPORT}:
+        return False
+    if any(f.suffix != ".npz" or f.is_dir() for sub in (*SPLITS, PLAIN) for f in (folder / sub).glob("*")):
+        return False
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.get("program") == "halfmirror"

@@ -1,0 +1,1 @@
+"""Recordings written in the layouts of published data sets, each verified after writing."""
