@@ -50,6 +50,10 @@ FORMATS: tuple[Format, ...] = (
         lambda path, options: cast(Recording, DatasetRecording(path, options)),
         folder=lambda path: any(path.glob("*.npz")),
     ),
+    Format(
+        "EFNet HDF5", (b"\x89HDF\r\n\x1a\n",), (".h5",),
+        lambda path, options: cast(Recording, DatasetRecording(path, options)),
+    ),
 )  # fmt: skip
 
 

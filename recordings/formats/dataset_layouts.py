@@ -9,6 +9,8 @@ from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
 from recordings.formats.npy_members import Archive
 from recordings.sandbox_child import Refused
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
 
 def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
     """The source that reads `path`.
@@ -17,7 +19,15 @@ def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
         Refused: of no known layout; the message says what is in it.
     """
     size = None if geometry is None else (geometry[0], geometry[1])
-    return _folder(path, size) if path.is_dir() else _npz(path, size)
+    if path.is_dir():
+        return _folder(path, size)
+    with path.open("rb") as f:
+        hdf5 = f.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    if hdf5:
+        from recordings.formats.efnet_h5 import EfnetSource
+
+        return EfnetSource(path)
+    return _npz(path, size)
 
 
 def _npz(path: Path, size: tuple[int, int] | None) -> Source:

@@ -112,3 +112,20 @@ def mutated(data: bytes, seed: int) -> bytes:
             for k in rng.integers(max(0, n - 3000), n - 8, 4):  # where directories are
                 b[k : k + 4] = rng.choice([b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\0\0\0\0", rng.bytes(4)])
     return bytes(b)
+
+
+def write_efnet(path: Path, e: Events, *, exposures: bool, unit: float = 1e-6) -> Path:
+    """EFNet's file with raw events: REBlur's with exposures, GoPro's without; `unit`: one µs in the file's."""
+    import h5py
+
+    with h5py.File(path, "w") as f:
+        f["events/xs"], f["events/ys"] = e.x.astype(np.int16), e.y.astype(np.int16)
+        f["events/ts"], f["events/ps"] = e.t * unit, e.p
+        f.attrs["sensor_resolution"] = (e.height, e.width)
+        for k in range(FRAMES):
+            d = f.create_dataset(f"images/image{k:09d}", data=made_image(k, (e.width, e.height))[:, :, ::-1])
+            a, b = exposure(k)
+            d.attrs["timestamp"] = (a + b) / 2 * unit
+            if exposures:
+                d.attrs["exposure_start"], d.attrs["exposure_end"] = a * unit, b * unit
+    return path

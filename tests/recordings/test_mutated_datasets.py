@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recordings.recording import NotARecording, RecordingError
-from tests.recordings.make_datasets import SCALE, made_events, mutated, pair
+from tests.recordings.make_datasets import SCALE, made_events, mutated, pair, write_efnet
 from tests.recordings.reading import read_through
 
 DEADLINE_S = 3.0
@@ -21,7 +21,11 @@ def _msrbd(path: Path) -> Path:
     return path
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"msrbd": _msrbd}
+def _efnet(path: Path) -> Path:
+    return write_efnet(path.with_suffix(".h5"), made_events(2000, size=(64, 48)), exposures=True)
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {"msrbd": _msrbd, "efnet": _efnet}
 
 
 def _damage(make: Callable[[Path], Path], folder: Path, seeds: range) -> None:
