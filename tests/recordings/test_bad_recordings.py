@@ -28,7 +28,7 @@ def test_what_is_no_recording_is_refused_by_name(tmp_path: Path, sample: Path) -
 
     case("empty.aedat4", b"", "is empty")
     case("noise.aedat4", np.random.default_rng(0).bytes(5000), "does not begin like AEDAT4")
-    case("noise.bin", np.random.default_rng(0).bytes(5000), r"not a recording of a known format; known: AEDAT4")
+    case("noise.bin", np.random.default_rng(0).bytes(5000), r"is not a recording of .*; known: .*AEDAT4")
     case("text.aedat4", b"Dear diary,\n" * 50, "does not begin like AEDAT4")
     case("short.aedat4", sample.read_bytes()[:5], "does not begin like AEDAT4")
     cases["absent"] = (tmp_path / "absent.aedat4", "no such file")
