@@ -19,8 +19,8 @@ from capture.ring import RingLayout
 from recordings.recorder import disk
 from recordings.recorder.worker import READER
 
-EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 32
-"""More than live: 1.5 s of 10 Mev/s, should the recorder be held up for a moment."""
+EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
+"""More than live: 1.5 s of 10 Mev/s and of 60 fps, should the recorder be held up for a moment."""
 FAULT_PATIENCE_S = 5.0
 _POLL_S = 0.05
 
