@@ -47,7 +47,8 @@ def list_(
             {
                 "folder": str(store.folder()),
                 "models": [
-                    {"name": c.network, "installed": found is not None, "reason": reason,
+                    {"name": c.network, "installed": found is not None,
+                     "shipped": found is not None and store.is_shipped(c.network), "reason": reason,
                      "trained_on": found.trained_on if found else ""}
                     for c, found, reason in rows
                 ],
@@ -60,7 +61,8 @@ def list_(
 
     o = console.out()
     for about, found, reason in rows:
-        mark = ("installed", "green") if found else ("–", "yellow")
+        have = "shipped" if store.is_shipped(about.network) else "installed"
+        mark = (have, "green") if found else ("–", "yellow")
         o.print(Text.assemble(f"{about.network:<12}", (f"{mark[0]:<11}", mark[1]), about.title), soft_wrap=True)
         o.print(Text(f"{'':<23}→ {plain(found.trained_on) if found else reason}", "dim"), soft_wrap=True)
     o.print(f"kept in {store.folder()}", style="dim", markup=False, soft_wrap=True)
@@ -83,7 +85,7 @@ def info(
         return 0
     for what, text in _facts(found or published, published):
         _line(what, text)
-    _line("weights", _origin(found) if found else reason)
+    _line("weights", _origin(found, store.is_shipped(name)) if found else reason)
     return 0
 
 
@@ -139,7 +141,7 @@ def verify(
                 failed = True
                 console.fail(f"{network}: {error}")
                 continue
-            _line(network, f"whole and fits; {_origin(found)}")
+            _line(network, f"whole and fits; {_origin(found, store.is_shipped(network))}")
     if not names:
         console.say(f"no weights are installed in {store.folder()}; see halfmirror models list")
     return 1 if failed else 0
@@ -210,9 +212,11 @@ def _evaluation(e: Evaluation) -> str:
     return f"{e.data}{': ' + said if said else ''}{' (' + e.protocol + ')' if e.protocol else ''}"
 
 
-def _origin(found: Card) -> str:
+def _origin(found: Card, shipped: bool = False) -> str:
     origin = found.origin
     assert origin is not None
+    if shipped:
+        return f"come with the program; values SHA-256 {origin.content_sha256}"
     how = {
         "checksum": "the published file, by its checksum",
         "name": "called like a published file, whose checksum is not known",

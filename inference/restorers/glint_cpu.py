@@ -50,7 +50,7 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
             continue
         x, y = min(max(x, zero), right), min(max(y, zero), bottom)
         # The last column and row are reached with a fraction of one, so that the neighbour always exists.
-        xi, yi = min(np.int64(x), max(w - 2, 0)), min(np.int64(y), max(h - 2, 0))
+        xi, yi = min(int(x), max(w - 2, 0)), min(int(y), max(h - 2, 0))
         at[u] = yi * w + xi
         part[0, u], part[1, u] = x - np.float32(xi), y - np.float32(yi)
 

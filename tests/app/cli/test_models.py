@@ -23,6 +23,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
     return tmp_path / "models"
 
 
