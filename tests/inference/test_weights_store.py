@@ -25,6 +25,7 @@ LDN = "s-sdm-ldn"
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
     return tmp_path / "models"
 
 
@@ -225,3 +226,35 @@ def test_the_users_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(store.VARIABLE)
     monkeypatch.setattr("platformdirs.user_data_dir", lambda *_a, **_k: "/home/me/data")
     assert store.folder() == Path("/home/me/data/models")
+
+
+def test_shipped_weights_are_used_until_there_are_own_ones(
+    checkpoint: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(LDN, checkpoint)
+    monkeypatch.setattr(store, "SHIPPED", models)
+    monkeypatch.setenv(store.VARIABLE, str(models.parent / "own"))
+    assert store.is_shipped(LDN)
+    assert store.status(LDN) == (True, "")
+    assert store.verify(LDN).origin is not None
+    # Own ones need no --overwrite: the shipped file is not touched.
+    before = store.path_of(LDN).read_bytes()
+    found, _ = store.add(LDN, checkpoint, trained_on="my rig")
+    assert not store.is_shipped(LDN)
+    assert store.installed(LDN) == found
+    assert (models / f"{LDN}.safetensors").read_bytes() == before
+    store.own_path(LDN).unlink()
+    assert store.is_shipped(LDN)
+
+
+def test_what_the_program_ships_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv(store.VARIABLE, "/nowhere")
+    files = sorted(p.stem for p in store.SHIPPED.glob("*.safetensors"))
+    assert files == ["glint"]
+    assert sum(p.stat().st_size for p in store.SHIPPED.iterdir()) <= 20e6
+    for name in files:
+        found = store.verify(name)
+        assert found.trained_on
+        assert "Apache-2.0" in found.licence
+        assert store.is_shipped(name)
