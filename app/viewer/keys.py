@@ -28,14 +28,24 @@ class Key:
     tip: str = ""
 
 
+_VIEWS = (
+    (View.WIPE, "Blurred left of a handle, sharp right of it"),
+    (View.SIDE_BY_SIDE, "Blurred and sharp whole, one beside the other"),
+    (View.SHARP, "The sharp picture alone"),
+    (View.DIFFERENCE, "Sharp minus blurred, grey where nothing changed"),
+    (View.EVENTS, "The events of the exposure: amber brighter, blue darker"),
+)
 RESIDUAL_TIP = "Blurs the sharp pictures again and shows where they differ from the frame that came in"
 
 KEYS: tuple[Key, ...] = (
-    *(Key(f"view {v.value}", v.value.capitalize(), (str(i),), "View") for i, v in enumerate(View, 1)),
+    *(
+        Key(f"view {v.value}", v.value.capitalize(), (str(i),), "View", tip=t)
+        for i, (v, t) in enumerate(_VIEWS, 1)
+    ),
     Key("events", "Events: off, inset, overlay", ("E",), "View"),
     Key("residual", "Re-blur residual", ("B",), "View", tip=RESIDUAL_TIP),
-    Key("fit", "Fit the picture", ("F",), "View"),
-    Key("full", "Full screen", ("F11",), "View"),
+    Key("fit", "Fit the picture", ("F",), "View", tip="Shows the whole picture again, as a double click does"),
+    Key("full", "Full screen", ("F11",), "View", tip="The window without a frame; Esc leaves it"),
     Key("earlier", "Earlier instant", ("Left",), "Exposure"),
     Key("later", "Later instant", ("Right",), "Exposure"),
     Key("slow", "Slow motion", ("S",), "Exposure"),
@@ -48,7 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("loop", "Loop", ("L",), "Playback", recordings=True),
     Key("open", "Open recording…", ("Ctrl+O",), "Program"),
     Key("networks", "Networks", ("N",), "Program"),
-    Key("snapshot", "Save snapshot", ("P", "Ctrl+S"), "Program"),
+    Key("snapshot", "Save snapshot", ("P", "Ctrl+S"), "Program", tip="Writes what is on screen as PNG files"),
     Key("help", "Keys", ("F1", "?"), "Program"),
     Key("quit", "Quit", ("Ctrl+Q",), "Program"),
 )

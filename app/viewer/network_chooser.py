@@ -29,7 +29,7 @@ from inference.restorers.base import RANDOM_FLAG
 
 CHOICE = Qt.ItemDataRole.UserRole + 1
 CURRENT = Qt.ItemDataRole.UserRole + 2
-WIDTH = 470
+WIDTH = 520
 PAD = 12
 DOT = 6
 INDENT = PAD + DOT + 10
@@ -38,7 +38,7 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 class _Row(QStyledItemDelegate):
-    """Two or three lines: name and time, what it takes and its weights, the reason when it is grey."""
+    """Two or three lines: name, instants, time; what it takes and its weights; the reason when it is grey."""
 
     def paint(self, p: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """One row."""
@@ -60,17 +60,23 @@ class _Row(QStyledItemDelegate):
         first = QRect(inner.x(), inner.y(), inner.width(), line)
         p.drawText(first, int(Qt.AlignmentFlag.AlignLeft), choice.name)
         p.setPen(theme.QUIET if choice.usable else theme.FAINT)
-        if choice.last_ms is not None:
-            p.drawText(first, int(Qt.AlignmentFlag.AlignRight), f"{choice.last_ms:.1f} ms a frame")
-        elif choice.usable:
-            p.drawText(first, int(Qt.AlignmentFlag.AlignRight), "not timed yet")
-        parts = [choice.takes, choice.weights, "" if choice.any_latent else ONE]
-        if choice.weights == RANDOM_FLAG:  # first, where it is never cut off
-            parts = [choice.weights, choice.takes, parts[2]]
+        timed = f"{choice.last_ms:.1f} ms a frame" if choice.last_ms is not None else ""
+        timed = timed or ("not timed yet" if choice.usable else "")
+        aside = " · ".join(t for t in ("" if choice.any_latent else ONE, timed) if t)
+        p.drawText(first, int(Qt.AlignmentFlag.AlignRight), aside)
+        second = first.translated(0, line)
+        weights = choice.weights
+        if weights == RANDOM_FLAG:  # first, where it is never cut off
+            p.save()
             p.setPen(theme.ACCENT)
-        about = " · ".join(t for t in parts if t)
-        about = p.fontMetrics().elidedText(about, Qt.TextElideMode.ElideRight, inner.width())
-        p.drawText(first.translated(0, line), int(Qt.AlignmentFlag.AlignLeft), about)
+            p.drawText(second, int(Qt.AlignmentFlag.AlignLeft), RANDOM_FLAG)
+            p.restore()
+            second.setLeft(second.left() + p.fontMetrics().horizontalAdvance(RANDOM_FLAG + " "))
+            weights = ""
+        about = " · ".join(t for t in (choice.takes, weights) if t)
+        about = f"· {about}" if choice.weights == RANDOM_FLAG else about
+        about = p.fontMetrics().elidedText(about, Qt.TextElideMode.ElideRight, second.width())
+        p.drawText(second, int(Qt.AlignmentFlag.AlignLeft), about)
         if not choice.usable:
             p.setPen(theme.QUIET)
             rest = QRect(inner.x(), inner.y() + 2 * line, inner.width(), inner.height() - 2 * line)

@@ -214,6 +214,10 @@ class Showing:
         patience = min(MEASURED_S, 2 * self._measured_every + 0.5)
         return self.measuring and self._measured is not None and now - self._measured_at < patience
 
+    def _measured_by(self, network: str) -> bool:
+        """The measured picture is of this network; of another one it is of no interest any more."""
+        return self._measured is not None and self._measured.network == network
+
     def _take_measured(self, picture: Picture, now: float) -> bool:
         if not self.measuring or picture.held != self.held:
             return False
@@ -232,7 +236,7 @@ class Showing:
             self._live = picture
             self._arrivals = [*self._arrivals[-8:], now]
             self.last_arrival = now
-            if self.held or (self.any_latent and self._waits_for_measured(now)):
+            if self.held or (self._waits_for_measured(now) and self._measured_by(picture.network)):
                 return False
             self._show(picture)
             return True

@@ -82,7 +82,7 @@ def residual(player: Player) -> tuple[str, str]:
         return "", ""
     if not s.any_latent:
         why = f"{player.network} restores one instant only, so its pictures cannot be blurred again"
-        return f"re-blur residual not available: {why}", why
+        return "no re-blur residual: one instant only", why
     p = player.picture
     if p is None or p.sharp is None or p.exposure_start_us is None:
         return "", "the exposure on screen was not restored, or its length is not known"

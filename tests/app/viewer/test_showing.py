@@ -245,3 +245,16 @@ def test_networks_of_one_instant_are_shown_as_they_come(
     go(showing, clock, 30)
     assert showing.residual is None
     assert showing.picture is not before
+
+
+def test_a_new_network_is_seen_at_once_not_when_it_is_measured(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    fake.residual_every_s = 3.0
+    showing.measure(True)
+    go(showing, clock, 400)
+    assert showing.residual is not None
+    fake.network, fake._residual_due = "none", 1e9
+    go(showing, clock, 4)
+    assert showing.picture is not None
+    assert showing.picture.network == "none"

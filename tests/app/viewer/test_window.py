@@ -317,7 +317,8 @@ def test_a_network_of_one_instant_says_that_it_has_no_residual(
     run(window, clock, 20)
     qtbot.keyClick(window, K.Key_B)
     run(window, clock, 20)
-    assert window.picture._residual_words.startswith("re-blur residual not available: glint restores one")
+    assert window.picture._residual_words == "no re-blur residual: one instant only"
+    assert "glint restores one instant only" in window.strip.reblur.toolTip()
     assert window.picture._residual.array is None
 
 
