@@ -62,8 +62,7 @@ def record(
     with Line(frames, seconds) as line:
         result = run(SourceRequest.of(rig_source(rig)), request, said=console.say, watch=line.update)
     _print(result)
-    endless = frames is None and seconds is None
-    return console.INTERRUPTED if result.interrupted and not endless else 0
+    return console.INTERRUPTED if result.interrupted else 0
 
 
 class Line:

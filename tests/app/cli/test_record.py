@@ -1,0 +1,87 @@
+"""`halfmirror record`: a folder that opens, Ctrl+C, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from recordings.open import open_recording
+
+ROOT = Path(__file__).resolve().parents[3]
+# A small DAVIS that is prepared in a moment.
+RIG = "simulated:davis?image_width=64&image_height=48&event_width=64&event_height=48&fine=2&loop_s=0.6&cache=false"
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "import sys; from app.cli.main import main; sys.exit(main())", "record", RIG,
+         *arguments],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_so_many_frames_and_ctrl_c(tmp_path: Path) -> None:
+    out = tmp_path / "eight"
+    program = start("-o", str(out), "--frames", "8")
+    said, errors = program.communicate(timeout=200)
+    assert program.returncode == 0, errors
+    health = json.loads((out / "health.json").read_text())
+    with open_recording(out) as recording:
+        assert recording.info.frames == 8
+        assert recording.info.event_size == (64, 48)
+    assert str(out) in said + errors
+    assert health
+
+    endless = tmp_path / "endless"
+    program = start("-o", str(endless))
+    until = time.monotonic() + 120
+    while not (endless / "health.json").exists():
+        assert time.monotonic() < until
+        assert program.poll() is None, program.communicate()[1]
+        time.sleep(0.1)
+    time.sleep(1.0)
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 0, errors
+    assert "Traceback" not in errors
+    with open_recording(endless) as recording:
+        assert recording.info.frames is None or recording.info.frames > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--frames", "5", "--seconds", "2"], "not both"),
+        (["--frames", "0"], "--frames 0"),
+        (["--seconds", "-1"], "seconds"),
+        (["--sequences", "0"], "--sequences 0"),
+        (["--split", "validation"], "train nor test"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line(
+    arguments: list[str], what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["record", RIG, "-o", str(tmp_path / "r"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert what in said
+    assert len([line for line in said.splitlines() if line.startswith("halfmirror:")]) == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_existing_target_and_an_unknown_rig_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["record", RIG, "-o", str(tmp_path), "--frames", "3"]) in (1, 2)
+    assert str(tmp_path) in capsys.readouterr().err
+    assert main.run(["record", "simulated:moon", "-o", str(tmp_path / "r")]) == 2
+    assert "moon" in capsys.readouterr().err
