@@ -11,6 +11,7 @@ file is laid out, and those read after a seek are those of a read from the start
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,16 +84,16 @@ class StreamMerger:
             self._ended = self._last
 
     def events(
-        self, t: NDArray[np.int64], x: NDArray[np.int16], y: NDArray[np.int16], p: NDArray[np.uint8], key: int
+        self, t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], key: int
     ) -> Iterator[Item]:
         """A batch of events whose times are `key` or later."""
         yield from self._advance(key)
         if self._event_size is None or not len(t):
             return
-        wild = (t < self._earliest) | (t > self._latest)
-        n_wild = int(np.count_nonzero(wild))
-        if n_wild:
-            keep = ~wild
+        n_wild = 0
+        if int(t.min()) < self._earliest or int(t.max()) > self._latest:
+            keep = (t >= self._earliest) & (t <= self._latest)
+            n_wild = int(len(t) - np.count_nonzero(keep))
             t, x, y, p = t[keep], x[keep], y[keep], p[keep]
         floor = max((v for v in (self._done, self._last) if v is not None), default=None)
         ev, bad = Events.sanitised(t, x, y, p, *self._event_size, not_before_us=floor)

@@ -35,6 +35,13 @@ class Format:
     folder: Callable[[Path], bool] | None = None
 
 
+def _prophesee_raw(path: Path, options: OpenOptions) -> Recording:
+    # Its decoders need numba, which takes its time to import.
+    from recordings.formats.prophesee_raw import PropheseeRecording
+
+    return PropheseeRecording(path, geometry=options.geometry)
+
+
 FORMATS: tuple[Format, ...] = (
     Format(
         "Halfmirror", (), (), lambda path, _: cast(Recording, OwnRecording(path)),
@@ -54,6 +61,7 @@ FORMATS: tuple[Format, ...] = (
         "EFNet HDF5", (b"\x89HDF\r\n\x1a\n",), (".h5",),
         lambda path, options: cast(Recording, DatasetRecording(path, options)),
     ),
+    Format("Prophesee RAW or DAT", (b"% ",), (".raw", ".dat"), _prophesee_raw),
 )  # fmt: skip
 
 

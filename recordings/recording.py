@@ -36,7 +36,8 @@ class OpenOptions:
     Attributes:
         deadline_s: longest time without progress while it is read; a reader that hangs is then stopped.
         exposure_us: length of every exposure that the file does not give; None: such frames are not restored.
-        geometry: (width, height) of the event (or spike) sensor, used where the file does not give it.
+        geometry: (width, height) of the event (or spike) sensor, used where the file does not give it
+            (Prophesee RAW and DAT: in place of what the header says, which is then reported).
     """
 
     deadline_s: float = 10.0
