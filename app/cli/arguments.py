@@ -150,6 +150,20 @@ def recording_path(path: Path) -> Path:
     return path
 
 
+def parse_geometry(text: str) -> tuple[int, int]:
+    """Width and height of `--geometry 640x480`.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    import re
+
+    found = re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text)
+    if found is None:
+        raise UsageError(f"--geometry {text!r} is not a size; give WIDTHxHEIGHT, such as 1280x720")
+    return int(found[1]), int(found[2])
+
+
 def rig_source(text: str) -> str | Path:
     """What `live RIG` names: a camera name (`simulated:night`) or the path of a rig file.
 

@@ -21,6 +21,7 @@ from app.cli import (
     models,
     photos,
     record,
+    recordings,
     replay,
     synthesise,
     train,
@@ -43,6 +44,7 @@ app.command("record", epilog=record.EXAMPLE)(record.record)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
 app.add_typer(models.app)
 app.add_typer(photos.app)
+app.add_typer(recordings.app)
 app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)

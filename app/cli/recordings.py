@@ -1,0 +1,160 @@
+"""`halfmirror recordings`: what a recording is and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import console
+from app.cli.progress import bar
+
+if TYPE_CHECKING:
+    from recordings.survey import Survey
+
+EXAMPLE = "Example: halfmirror recordings info street.aedat4"
+
+app = typer.Typer(
+    name="recordings",
+    help="Recordings of any known format: what they are and hold.",
+    epilog=EXAMPLE,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+# So that `info` stays a verb of its own while it is the only one.
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command("info", epilog=EXAMPLE)
+def info(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The recording.")],
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            "--geometry", metavar="WxH", help="Size of the event sensor, if the file does not tell it."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> int:
+    """Read a recording once and say what it is: sensor, size, counts, times, rates, exposures, problems."""
+    from app.cli.arguments import parse_geometry, recording_path
+    from recordings.open import open_recording
+    from recordings.survey import survey
+
+    size = None if geometry is None else parse_geometry(geometry)
+    with bar() as progress, open_recording(recording_path(path), geometry=size) as recording:
+        progress("reading", 0.0)
+        found = survey(recording, lambda share: progress("reading", share))
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(_values(found), indent=2))
+        return 0
+    from rich.text import Text
+
+    from inference.weights_limits import plain
+
+    for what, text in _facts(found):
+        style = "yellow" if what == "problem" else ""
+        # Names come from a file, which may be anybody's.
+        console.out().print(Text.assemble((f"{what:<10} ", "bold"), (plain(text), style)), soft_wrap=True)
+    return 0
+
+
+def _facts(s: Survey) -> Iterator[tuple[str, str]]:
+    i, r = s.info, s.report
+    yield "recording", str(i.path)
+    yield "format", f"{i.format}, {_bytes(i.bytes)}"
+    yield "camera", i.camera or "not named"
+    yield "time", f"{i.start_us / 1e6:.6f} s to {i.end_us / 1e6:.6f} s: {(i.end_us - i.start_us) / 1e6:.3f} s"
+    if i.event_size is None:
+        yield "events", "none"
+    else:
+        share = f", {100 * s.on / r.events:.0f} % brighter" if r.events else ""
+        yield "events", f"{r.events} of {i.event_size[0]}×{i.event_size[1]} pixels{share}"
+    if s.first_event_us is not None and s.last_event_us is not None:
+        yield "", f"first at {s.first_event_us / 1e6:.6f} s, last at {s.last_event_us / 1e6:.6f} s"
+        yield (
+            "",
+            (
+                f"{_rate(s.mean_rate_hz)} on average, {_rate(s.peak_rate_hz)} in the busiest 10 ms, "
+                f"at {s.peak_at_us / 1e6:.2f} s"
+            ),
+        )
+    rejected = r.events_rejected_decreasing, r.events_rejected_outside
+    if any(rejected):
+        yield "", f"refused: {rejected[0]} that run back in time, {rejected[1]} outside the sensor"
+    if i.image_size is None:
+        yield "frames", "none"
+    else:
+        also = f", {r.frames_rejected} refused" if r.frames_rejected else ""
+        drawn = f", {s.drawn} drawn from events and never exposed" if s.drawn else ""
+        yield "frames", f"{r.frames} of {i.image_size[0]}×{i.image_size[1]} pixels{also}{drawn}"
+        yield "exposures", _exposures(s)
+    also = f", {r.edges_rejected} refused" if r.edges_rejected else ""
+    yield "triggers", f"{r.edges} edges, {s.rising} rising{also}" if r.edges or also else "none"
+    yield "gaps", str(s.gaps) if s.gaps else "none"
+    if r.ignored:
+        yield "not used", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in r.ignored.items())
+    if r.bytes_unread:
+        yield "unread", _bytes(r.bytes_unread)
+    for problem in r.problems or ["none"]:
+        yield ("problem" if r.problems else "problems"), problem
+
+
+def _exposures(s: Survey) -> str:
+    length = s.exposure_us
+    if length is None:
+        return "the file gives none"
+    shortest, median, longest = (v / 1e3 for v in length)
+    text = (
+        f"{median:.3f} ms"
+        if shortest == longest
+        else f"{shortest:.3f} to {longest:.3f} ms, median {median:.3f}"
+    )
+    return f"{len(s.exposures_us)} of {s.report.frames}, from the frames' own stamps: {text}"
+
+
+def _values(s: Survey) -> dict[str, Any]:
+    i, r = s.info, s.report
+    length = s.exposure_us
+    return {
+        "path": str(i.path), "format": i.format, "camera": i.camera, "bytes": i.bytes,
+        "start_us": i.start_us, "end_us": i.end_us,
+        "events": None if i.event_size is None else {
+            "width": i.event_size[0], "height": i.event_size[1], "count": r.events, "brighter": s.on,
+            "first_us": s.first_event_us, "last_us": s.last_event_us,
+            "mean_rate_hz": round(s.mean_rate_hz, 1), "peak_rate_hz": round(s.peak_rate_hz, 1),
+            "peak_at_us": s.peak_at_us if s.peak_events else None,
+            "rejected_decreasing": r.events_rejected_decreasing, "rejected_outside": r.events_rejected_outside,
+        },
+        "frames": None if i.image_size is None else {
+            "width": i.image_size[0], "height": i.image_size[1], "count": r.frames,
+            "rejected": r.frames_rejected, "drawn": s.drawn,
+            "exposures": {
+                "count": len(s.exposures_us), "source": "frame stamps" if length else None,
+                "shortest_us": length and length[0], "median_us": length and length[1],
+                "longest_us": length and length[2],
+            },
+        },
+        "triggers": {"edges": r.edges, "rising": s.rising, "rejected": r.edges_rejected},
+        "gaps": s.gaps, "ignored": r.ignored, "bytes_unread": r.bytes_unread, "problems": list(r.problems),
+    }  # fmt: skip
+
+
+def _rate(hz: float) -> str:
+    return f"{hz / 1e6:.3f} Mev/s" if hz >= 1e5 else f"{hz / 1e3:.3f} kev/s"
+
+
+def _bytes(n: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n} bytes"

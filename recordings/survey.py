@@ -1,0 +1,120 @@
+"""What a recording is and holds, found by reading it once, in constant memory."""
+
+from __future__ import annotations
+
+import statistics
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from capture.camera import Progress
+from capture.packets import EventPacket, Frame
+from recordings.recording import ReadReport, Recording, RecordingError, RecordingInfo
+
+PEAK_US = 10_000
+
+
+@dataclass(slots=True)
+class Survey:
+    """The findings. Times are µs on the file's own axis.
+
+    Attributes:
+        info: what opening it told.
+        report: what reading it told; `problems` in it are complete.
+        first_event_us, last_event_us: None without events.
+        on: events that are brighter.
+        peak_events: most events within 10 ms (whole multiples of 10 ms of the file's time).
+        peak_at_us: where these begin.
+        rising: rising edges among the triggers.
+        exposures_us: lengths of all exposures that the file gives.
+        drawn: frames that were drawn from events and never exposed.
+        gaps: places where events are missing.
+    """
+
+    info: RecordingInfo
+    report: ReadReport
+    first_event_us: int | None = None
+    last_event_us: int | None = None
+    on: int = 0
+    peak_events: int = 0
+    peak_at_us: int = 0
+    rising: int = 0
+    exposures_us: array[int] = field(default_factory=lambda: array("q"))
+    drawn: int = 0
+    gaps: int = 0
+
+    @property
+    def mean_rate_hz(self) -> float:
+        """Events per second between the first and the last; 0 without a span."""
+        if self.first_event_us is None or self.last_event_us is None:
+            return 0.0
+        return self.report.events * 1e6 / max(1, self.last_event_us - self.first_event_us)
+
+    @property
+    def peak_rate_hz(self) -> float:
+        """Events per second in the busiest 10 ms."""
+        return self.peak_events * 1e6 / PEAK_US
+
+    @property
+    def exposure_us(self) -> tuple[int, int, int] | None:
+        """Shortest, median and longest exposure; None when the file gives none."""
+        lengths = self.exposures_us
+        return (min(lengths), statistics.median_low(lengths), max(lengths)) if lengths else None
+
+
+def survey(recording: Recording, progress: Progress | None = None) -> Survey:
+    """Read a recording through; its current read, if any, ends.
+
+    Where reading stops at damage, the findings are those of what came before, and the reason is a problem.
+
+    Args:
+        recording: open.
+        progress: called now and then with a share 0…1.
+    """
+    info = recording.info
+    items = recording.items()
+    found = Survey(info, recording.report)
+    span = max(1, info.end_us - info.start_us)
+    window, in_window, broken = 0, 0, False
+    try:
+        for item in items:
+            if isinstance(item, Frame):
+                _frame(found, item)
+                continue
+            if item.gap and not broken:
+                found.gaps += 1
+            broken = item.gap
+            window, in_window = _events(found, item, window, in_window)
+            if progress is not None:
+                progress(min(1.0, max(0.0, (item.complete_until_us - info.start_us) / span)))
+    except RecordingError as e:
+        found.report.note(f"reading stopped: {str(e).removeprefix(f'{info.path}: ')}")
+    return found
+
+
+def _frame(found: Survey, frame: Frame) -> None:
+    if frame.exposure_ns is not None:
+        found.exposures_us.append(frame.exposure_ns // 1000)
+    found.drawn += frame.kind.value == "accumulator"
+
+
+def _events(found: Survey, packet: EventPacket, window: int, in_window: int) -> tuple[int, int]:
+    """Count a packet; returned are the 10 ms that are still open and the events in them."""
+    found.rising += int(np.count_nonzero(packet.triggers.rising))
+    e = packet.events
+    if not len(e):
+        return window, in_window
+    if found.first_event_us is None:
+        found.first_event_us = int(e.t[0])
+    found.last_event_us = int(e.t[-1])
+    found.on += int(np.count_nonzero(e.p))
+    first, last = int(e.t[0]) // PEAK_US, int(e.t[-1]) // PEAK_US
+    edges = np.searchsorted(e.t, np.arange(first + 1, last + 1, dtype=np.int64) * PEAK_US)
+    counts = np.diff(np.concatenate([[0], edges, [len(e)]])).astype(np.int64)
+    if first == window:
+        counts[0] += in_window
+    k = int(np.argmax(counts))
+    if counts[k] > found.peak_events:
+        found.peak_events, found.peak_at_us = int(counts[k]), (first + k) * PEAK_US
+    return last, int(counts[-1])
