@@ -30,9 +30,15 @@ from app.viewer.modes import EventsMode, View
 from app.viewer.picture_view import PictureView
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
+from inference.memory import keep_freed_memory
 from tests.app.viewer.fake_session import FakeSession, Scene
 
-CASES = [(v, EventsMode.OFF) for v in View] + [(View.WIPE, EventsMode.INSET), (View.WIPE, EventsMode.OVERLAY)]
+# View, events, map of the re-blur residual.
+CASES = [
+    *((v, EventsMode.OFF, False) for v in View),
+    (View.WIPE, EventsMode.INSET, False), (View.WIPE, EventsMode.OVERLAY, False),
+    (View.WIPE, EventsMode.OFF, True), (View.SHARP, EventsMode.OFF, True),
+]  # fmt: skip
 
 
 class Ready(FakeSession):
@@ -79,7 +85,8 @@ def main() -> None:
     a = arguments.parse_args()
     width, height = (int(v) for v in a.size.split("x"))
     scene = Scene(width, height, scale=4 if width >= 1000 else 1, frames=8, events_per_frame=a.events)
-    cv2.setNumThreads(1)  # as run_viewer does
+    cv2.setNumThreads(1)  # as run_viewer does, and this:
+    keep_freed_memory()
     app = QApplication.instance() or QApplication(["bench"])
     assert isinstance(app, QApplication)
     theme.apply(app)
@@ -100,9 +107,10 @@ def main() -> None:
     )
     for heading in ("view", "paints/s", "ticks/s", "CPU ms a paint", "95 %", "CPU, % of a core"):
         table.add_column(heading, justify="left" if heading == "view" else "right")
-    for view, events in CASES:
+    for view, events, residual in CASES:
         window.set_view(view)
         window.set_events_mode(events)
+        window.set_residual(residual)
         QTest.qWait(300)
         rows = []
         for _ in range(a.repeats):
@@ -123,6 +131,7 @@ def main() -> None:
             )
         middle = [statistics.median(c) for c in zip(*rows, strict=True)]
         name = view.value if events is EventsMode.OFF else f"{view.value} + {events.value}"
+        name += " + residual" if residual else ""
         table.add_row(name, *(f"{v:.{d}f}" for v, d in zip(middle, (1, 1, 2, 2, 0), strict=True)))
     window.close()
     Console(width=112).print(table)

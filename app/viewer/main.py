@@ -19,6 +19,7 @@ from app.viewer.display import display_available
 from app.viewer.remembered import Remembered
 from app.viewer.top_bar import PRESETS
 from app.viewer.window import ViewerWindow
+from inference.memory import keep_freed_memory
 
 SCREENSHOT_PICTURES = 10  # shown before a screenshot is taken
 SCREENSHOT_LIMIT_S = 120.0
@@ -61,6 +62,7 @@ def run_viewer(
     if not ok:
         print(f"The viewer needs a display: {reason}.", file=sys.stderr)
         return 1
+    keep_freed_memory()  # every picture is scaled into fresh memory, whose clearing costs more than the scaling
     cv2.setNumThreads(1)  # the pipeline needs the cores; scaling one picture is a millisecond
     app = QApplication.instance() or QApplication([sys.argv[0] if sys.argv else "halfmirror"])
     assert isinstance(app, QApplication)
