@@ -6,8 +6,8 @@
 Each row restores the middle of one exposure after the other: upload of events and frame, event representation,
 padding, network, back to 8 bits on the host. Every exposure has a frame and events of its own, all over the
 sensor. Number types: float32 (without TF32), bfloat16, float16; compile: no, `torch.compile`, CUDA graphs,
-both. The warm-up before the first exposure (loading, compiling, recording) stands beside it. Weights are random:
-the time does not depend on them.
+both. The warm-up before the first exposure (loading, compiling, recording) stands beside it. Weights are
+random: the time does not depend on them.
 
 --profile prints the operations of each row's first mode that take the device most time.
 """
