@@ -94,8 +94,8 @@ class _Query(nn.Module):
         n, c, h, w = event.shape
         height, width = image.shape[-2:]
         first, bias = self.imnet.entries("0")
-        cell = first.new_tensor([2 / height * h, 2 / width * w])
-        bias = bias + first[:, c + 2 : c + 4] @ cell
+        # By numbers, not by a tensor of them: bringing that to a GPU would wait for it.
+        bias = bias + first[:, c + 2] * (2 / height * h) + first[:, c + 3] * (2 / width * w)
         from_event = F.linear(event.permute(0, 2, 3, 1), first[:, :c], bias).reshape(n, h * w, c)
         from_image = F.linear(image.permute(0, 2, 3, 1), first[:, c + 4 :]).reshape(-1, height * width, c)
         rows = [_axis(h, height, sign, event.device) for sign in _SIGNS]

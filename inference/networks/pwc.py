@@ -179,5 +179,6 @@ class FlowNet(nn.Module):
         height, width = size
         coarse = self.moduleNetwork.decode(first, second)
         flow = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
-        scale = [side / (_DIVISOR * ceil(side / _DIVISOR)) for side in (width, height)]
-        return flow * (_FLOW_UNIT * flow.new_tensor(scale)).view(1, 2, 1, 1)
+        across, down = (_FLOW_UNIT * side / (_DIVISOR * ceil(side / _DIVISOR)) for side in (width, height))
+        # By numbers, not by a tensor of them: bringing that to a GPU would wait for it.
+        return torch.stack([flow[:, 0] * across, flow[:, 1] * down], dim=1)

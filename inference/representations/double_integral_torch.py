@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
+from inference.representations.scatter_torch import to_device
 
 
 class DoubleIntegral:
@@ -47,19 +48,20 @@ class DoubleIntegral:
         inside = events.between(start_us, end_us)
         length = float(end_us - start_us)
         # Times relative to the start fit int32 for 35 minutes and halve what goes to the device.
-        t = torch.from_numpy((inside.t - start_us).astype(np.int32))
-        pixel = torch.from_numpy(inside.y.astype(np.int32) * w + inside.x.astype(np.int32))
-        bad = (inside.x >= w) | (inside.y >= h)
-        p = torch.from_numpy(np.array(inside.p))
-        if bool(bad.any()):
-            keep = torch.from_numpy(~bad)
-            t, pixel, p = t[keep], pixel[keep], p[keep]
-        upto = torch.searchsorted(t, torch.from_numpy((times - start_us).astype(np.int32)), right=True)
-        t, pixel, p = t.to(self.device), pixel.to(self.device).long(), p.to(self.device)
+        since, index = (inside.t - start_us).astype(np.int32), inside.y.astype(np.int32) * w + inside.x
+        on_sensor = (inside.x < w) & (inside.y < h)
+        p_host = inside.p
+        if not on_sensor.all():
+            since, index, p_host = since[on_sensor], index[on_sensor], p_host[on_sensor]
+        upto = np.searchsorted(since, times - start_us, side="right")
+        t, pixel = to_device(since, self.device), to_device(index, self.device).long()
+        p = to_device(p_host, self.device).long()
 
-        count = torch.bincount(pixel, minlength=n)
+        # Nothing below asks a value back from the device: it may run far behind the host.
+        ones = torch.ones_like(pixel)
+        count = torch.zeros(n, dtype=torch.int64, device=self.device).index_add_(0, pixel, ones)
         pixel_sorted, order = torch.sort(pixel, stable=True)
-        ts, ps = t[order].to(self.dtype), p[order].long()
+        ts, ps = t[order].to(self.dtype), p[order]
         first = torch.cumsum(count, 0) - count  # index of each pixel's first event in the sorted order
         ons = torch.cumsum(ps, 0)
         begin = first[pixel_sorted]
@@ -70,13 +72,15 @@ class DoubleIntegral:
         until = torch.full_like(ts, length)
         until[:-1] = torch.where(pixel_sorted[1:] == pixel_sorted[:-1], ts[1:], until[:-1])
         integral = torch.full((n,), length, dtype=self.dtype, device=self.device)
-        hit = count > 0
         if len(ts):
-            integral[hit] = ts[first[hit]] + _segment_sum(gain * (until - ts), count[hit])
+            whole = ts[first.clamp(max=len(ts) - 1)] + _segment_sum(gain * (until - ts), count)
+            integral = torch.where(count > 0, whole, integral)
         out = torch.empty((len(times), n), dtype=torch.float32, device=self.device)
-        for k, m in enumerate(upto.tolist()):
-            on = torch.bincount(pixel[:m][p[:m]], minlength=n)
-            every = torch.bincount(pixel[:m], minlength=n)
+        on, every, done = torch.zeros_like(count), torch.zeros_like(count), 0
+        for k in np.argsort(times, kind="stable").tolist():
+            part = slice(done, done := int(upto[k]))
+            on.index_add_(0, pixel[part], p[part])
+            every.index_add_(0, pixel[part], ones[part])
             out[k] = (self._gain(on, every - on, contrast) * length / integral).float()
         return out.reshape(len(times), h, w)
 

@@ -28,12 +28,16 @@ from inference.tone import Tone
 
 @torch.no_grad()
 def derived_spikes(
-    level: NDArray[np.floating], events: Events, start_us: int, end_us: int, contrast: Contrast, *,
+    level: NDArray[np.floating] | torch.Tensor, events: Events, start_us: int, end_us: int,
+    contrast: Contrast, *,
     frames: Sequence[int] = ALL, tone: Tone = "linear", factor: int = 1, binary: bool = False,
     device: str | torch.device = "cpu",
 ) -> DeviceSpikes:  # fmt: skip
-    """`spikes_derived_numba.intensity` and `derived_spikes` in one, on the device; the arguments are theirs."""
-    check_level(level, events, factor)
+    """`spikes_derived_numba.intensity` and `derived_spikes` in one, on the device; the arguments are theirs.
+
+    `level` may be there already. It is then not looked at whether it is finite: that would wait for the device.
+    """
+    check_level(level if isinstance(level, np.ndarray) else np.zeros(tuple(level.shape)), events, factor)
     before, within, after = parts(frames, start_us, end_us)
     integral = DoubleIntegral(device)
     times = [start_us, *within.tolist(), end_us]
@@ -55,8 +59,14 @@ def derived_spikes(
     early = ratios[0] * gain(-sums(before_bounds(events.t, before, start_us)).flip(0).cumsum(0).flip(0))
     late = ratios[-1] * gain(sums(after_bounds(events.t, after, end_us)).cumsum(0))
     every = torch.cat([early, ratios[1:-1], late])
-    base = np.clip(level.astype(np.float64), 0, 1)
-    start = to_device((to_light(base) if tone == "srgb" else base).astype(np.float32), e.device)
+    if isinstance(level, np.ndarray):
+        base = np.clip(level.astype(np.float64), 0, 1)
+        start = to_device((to_light(base) if tone == "srgb" else base).astype(np.float32), e.device)
+    else:
+        start = level.to(e.device, integral.dtype).clamp(0, 1)
+        if tone == "srgb":
+            start = torch.where(start <= 0.04045, start / 12.92, ((start + 0.055) / 1.055) ** 2.4)
+        start = start.float()
     light = (start.to(integral.dtype) * every).clamp(max=1)
     if tone == "srgb":
         light = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)

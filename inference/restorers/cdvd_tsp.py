@@ -46,7 +46,7 @@ class CdvdTspRestorer(NeuralRestorer):
         tile: None (default): whole pictures; or a side in pixels, at least 256: computed in tiles where the
             memory is short. Motion that leaves a tile's overlap of 128 pixels is not found, see
             `inference.restorers.tiling`.
-        compile: True, but not "graphs": those would overwrite what is kept from frame to frame.
+        compile: True, but no graphs: what is computed of a stream differs from frame to frame.
 
     Flow, warps and the prior run in float32 whatever the type of the rest.
     """
@@ -83,9 +83,9 @@ class CdvdTspRestorer(NeuralRestorer):
     def _check_own(self, options: Mapping[str, Any]) -> None:
         whole_number(self.name, "reach", options.get("reach", 1), 1, FARTHEST)
         tile_option(options.get("tile"), self.name, TILE_MULTIPLE, TILE_OVERLAP)
-        if options.get("compile") == "graphs":
+        if (mode := options.get("compile", False)) not in (False, True):
             raise UsageError(
-                f"{self.name}: compile graphs: CUDA graphs overwrite what is kept from frame to frame; "
+                f"{self.name}: compile {mode}: a stream runs parts of the network, which have no graphs; "
                 "give true or false"
             )
 

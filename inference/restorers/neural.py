@@ -190,6 +190,8 @@ class NeuralRestorer(ABC):
         if self._net is not None and merged.get("random_weights") != self.options.get("random_weights"):
             raise UsageError(f"{self.name}: random_weights is chosen when the network is made, not later")
         self._check_own(merged)
+        if merged.get("compile") in ("graphs", "both") and self.device.type != "cuda":
+            raise UsageError(f"{self.name}: compile {merged['compile']}: only a CUDA device has graphs")
         if "dtype" in options:
             self._overflowed = False
         if merged.get("compile") != self.options.get("compile"):
@@ -200,14 +202,16 @@ class NeuralRestorer(ABC):
     # -- life
 
     def prepare(self, width: int, height: int) -> None:
-        """Load the weights and run once: at this size on a GPU, on the CPU at a small one.
+        """Load the weights and run once: at this size on a GPU or compiled, else at a small one.
 
         Raises:
             UsageError: too small for the network, no weights, or weights for another input.
         """
         self._check_sizes(width, height)
         self._load()
-        size = (width, height) if self.device.type == "cuda" else None
+        # What is compiled or recorded is so for one size; and a GPU's kernels are chosen by it.
+        whole = self.device.type == "cuda" or self.options.get("compile", False)
+        size = (width, height) if whole else None
         kept = self.rig
         self._rehearsing = True
         try:
@@ -331,7 +335,8 @@ class NeuralRestorer(ABC):
                 self._overflowed = True
             if self._overflowed:
                 self._note(OVERFLOW_FLAG)
-            return self._infer(work).float()
+            with narrowed(self.device, torch.float32):
+                return self._infer(work).float()
 
     # -- for subclasses
 

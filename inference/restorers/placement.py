@@ -13,6 +13,7 @@ Cells lie edge to edge on the image: cell (x, y) of size k covers pixels [k·x, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -90,6 +91,17 @@ def sample(maps: Tensor, rig: Rig, cell: int = 1) -> Tensor:
     return out.view(*maps.shape[:-2], *out.shape[-2:])
 
 
+def event_view(image: Tensor, rig: Rig) -> Tensor:
+    """A picture (H, W) as the event sensor would see it, (h, w): as `sync.geometry.image_to_event_grid`, on the
+    picture's own device. 0 where the frame camera sees nothing."""
+    if rig.identity:
+        return image
+    grid, seen, fine = _event_grid(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
+                                   (rig.image.width, rig.image.height), rig.scale, image.device)  # fmt: skip
+    sampled = F.grid_sample(image[None, None], grid[None], padding_mode="border", align_corners=False)
+    return F.avg_pool2d(sampled, fine)[0, 0] * seen
+
+
 def coverage(rig: Rig, cell: int, device: torch.device) -> Tensor:
     """(1, h, w) float32: 1 on the cells whose middle the event sensor sees, else 0."""
     return _cell_grid(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
@@ -103,6 +115,25 @@ def event_grid_rig(rig: Rig) -> Rig:
         update={"image_from_event": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), "mirrored": False}
     )
     return rig.model_copy(update={"image": image, "geometry": geometry})
+
+
+@lru_cache(maxsize=8)
+def _event_grid(
+    m: Rows, of: tuple[int, int], image: tuple[int, int], scale: float, device: torch.device
+) -> tuple[Tensor, Tensor, int]:
+    """Where to sample the image, `fine` × `fine` times in each event pixel, and which pixels are seen."""
+    fine = max(1, math.ceil(scale - 1e-6))
+    width, height = of
+    y, x = np.mgrid[0 : height * fine, 0 : width * fine]
+    inside = (np.stack([x.ravel(), y.ravel()], axis=1) - (fine - 1) / 2) / fine
+    at = project(inside, np.array(m)).reshape(height * fine, width * fine, 2)
+    y, x = np.mgrid[0:height, 0:width]
+    centres = project(np.stack([x.ravel(), y.ravel()], axis=1), np.array(m)).reshape(height, width, 2)
+    slack, limits = 1e-3, np.array(image, np.float32)
+    seen = np.all((centres >= -0.5 - slack) & (centres <= limits - 0.5 + slack), axis=2)
+    normal = ((2 * at + 1) / limits - 1).astype(np.float32)
+    with torch.inference_mode(False):
+        return torch.from_numpy(normal).to(device), torch.from_numpy(seen.astype(np.float32)).to(device), fine
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -36,10 +36,16 @@ def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch
 
 @contextmanager
 def narrowed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Inside, networks run in this type on this device: autocast, and on a CPU `inference.half`'s sums."""
-    if dtype == torch.float32:
-        yield
-        return
-    sums = WideSums() if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, dtype), sums:
+    """Inside, networks run in this type on this device: autocast, and on a CPU `inference.half`'s sums.
+
+    float32 is float32 on a GPU too, here and in the parts that keep it under autocast: its convolutions would
+    otherwise round to the ten bits of TF32.
+    """
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        if dtype != torch.float32:
+            stack.enter_context(torch.autocast(device.type, dtype))
+            if device.type == "cpu":
+                stack.enter_context(WideSums())
         yield

@@ -29,7 +29,7 @@ from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
 from inference.restorers.pictures import ColourOrder
-from inference.restorers.placement import SAMPLE_ABOVE, coverage, sample
+from inference.restorers.placement import SAMPLE_ABOVE, coverage, event_view, sample
 from inference.restorers.ratio_filter import hot_pixels
 from inference.restorers.tiled import TiledRestorer
 from inference.tone import Tone
@@ -108,17 +108,17 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         events = _without_hot_pixels(a.events, a.exposure_events())
         b, g, r = GRAY
         gray = (b * image[0, 0] + g * image[0, 1] + r * image[0, 2]).float()
-        level = np.asarray(image_to_event_grid(gray.cpu().numpy(), rig), np.float32)
         if not self._rehearsing:
             self._learner.learn(a, work.pictures[work.index], rig)
         contrast = self._learner.contrast
         tone: Tone = "linear" if self.rig.image.tone == "linear" and self.tone == "srgb" else "srgb"
         if self.device.type == "cpu":
+            level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
             light = spikes_derived_numba.intensity(level, events, *span, contrast, frames=frames, tone=tone)
             stream = torch.from_numpy(spikes_derived_numba.derived_spikes(light).frames)
         else:
             stream = spikes_derived_torch.derived_spikes(
-                level, events, *span, contrast, frames=frames, tone=tone, device=self.device
+                event_view(gray, rig), events, *span, contrast, frames=frames, tone=tone, device=self.device
             ).frames[0]
         self._note(DERIVED_FLAG)
         if self._learner.assumed:

@@ -226,6 +226,10 @@ def test_srgb_frames_are_multiplied_in_light() -> None:
     np.testing.assert_allclose(plain[100] / plain[40], math.exp(C.on), rtol=1e-6)
     torch_ = spikes_derived_torch.derived_spikes(level, e, START, END, C, tone="srgb")
     np.testing.assert_allclose(torch_.frames[0].numpy(), spikes.SPIKES_PER_FRAME * coded, rtol=1e-6)
+    for tone in ("linear", "srgb"):  # a frame that is on the device already
+        there = spikes_derived_torch.derived_spikes(torch.from_numpy(level), e, START, END, C, tone=tone)
+        here = spikes_derived_torch.derived_spikes(level, e, START, END, C, tone=tone)
+        torch.testing.assert_close(there.frames, here.frames, rtol=1e-6, atol=0)
     still = spikes_derived_numba.intensity(level, Events.empty(1, 1), START, END, C, tone="srgb")
     np.testing.assert_allclose(still, 0.5, rtol=1e-6)
 

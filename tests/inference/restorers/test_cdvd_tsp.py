@@ -176,7 +176,7 @@ def test_options_that_change_the_picture_drop_what_is_known(restorer: CdvdTspRes
     [
         ({"reach": 0}, "cdvd-tsp: reach 0: give a whole number from 1 to 100"),
         ({"tile": 100}, "cdvd-tsp: tile 100: give a side of at least 256 pixels"),
-        ({"compile": "graphs"}, "cdvd-tsp: compile graphs: CUDA graphs overwrite"),
+        ({"compile": "graphs"}, "cdvd-tsp: compile graphs: a stream runs parts of the network"),
         ({"grid": "event"}, "cdvd-tsp: unknown option 'grid'"),
         ({"dtype": "float64"}, "cdvd-tsp: dtype 'float64': give one of"),
     ],

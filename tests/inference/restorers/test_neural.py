@@ -257,24 +257,3 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() 
     torch.set_rng_state(state)
     Stub(one_grid(24, 24), SMALL, "cpu").prepare(24, 24)
     assert torch.equal(torch.rand(1), before)
-
-
-@pytest.mark.parametrize("mode", [True, "graphs"])
-def test_a_compiled_network_gives_results_that_stay(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With graphs a network writes each result into the same memory; callers must not notice."""
-    from inference.restorers.compiling import compiled
-
-    memory = torch.zeros(2)
-
-    def graph(net: Any, **options: Any) -> Any:
-        assert options["dynamic"] is False
-        return lambda x: (memory.copy_(x), [memory]) if options.get("mode") == "reduce-overhead" else net(x)
-
-    monkeypatch.setattr(torch, "compile", graph)
-    call = compiled(torch.nn.Identity(), mode)
-    first, second = call(torch.ones(2)), call(torch.full((2,), 2.0))
-    if mode == "graphs":
-        assert isinstance(first, tuple)
-        first, second = first[1][0], second[1][0]
-    assert first.tolist() == [1, 1]
-    assert second.tolist() == [2, 2]

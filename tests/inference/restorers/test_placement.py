@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from capture.packets import Events
-from inference.restorers.placement import coverage, event_grid_rig, events_on_cells, represent, sample
-from sync.geometry import project
+from inference.restorers.placement import (
+    coverage,
+    event_grid_rig,
+    event_view,
+    events_on_cells,
+    represent,
+    sample,
+)
+from sync.geometry import image_to_event_grid, project
 from sync.rig import Rig
 from tests.inference.moving_scene import rig_for
 from tests.inference.restorers.rigs import END, START, noise_events, one_grid, splitter
@@ -97,3 +104,19 @@ def test_the_event_grid_is_its_own_image() -> None:
     rig = event_grid_rig(splitter())
     assert rig.identity
     assert (rig.image.width, rig.image.height) == (32, 24)
+
+
+@pytest.mark.parametrize(
+    "rig",
+    [one_grid(32, 24), splitter(), splitter(turn_deg=2.0), splitter(scale=1, turn_deg=1.0),
+     rig_for((20, 18), (61, 50), image_from_event=np.diag([3.1, 2.8, 1.0])),
+     rig_for((20, 18), (61, 50), image_from_event=np.array([[3.0, 0, 9], [0, 3.0, -8], [0, 0, 1]]))],
+)  # fmt: skip
+def test_the_event_sensors_view_is_the_same_with_torch(rig: Rig) -> None:
+    y, x = np.mgrid[0 : rig.image.height, 0 : rig.image.width]
+    image = (0.5 + 0.4 * np.sin(x / 5) * np.cos(y / 4)).astype(np.float32)
+    want = image_to_event_grid(image, rig)
+    got = event_view(torch.from_numpy(image), rig).numpy()
+    assert got.shape == want.shape
+    assert ((got == 0) == (want == 0)).all()
+    assert np.abs(got - want).max() < 0.01  # OpenCV places samples to 1/32 of a pixel

@@ -1,0 +1,251 @@
+"""The networks on a GPU, as they run live: through their restorers, from events and frame to 8-bit pictures.
+
+    python -m benchmarks.bench_networks_gpu [--only TEXT] [--repeats 100] [--write] [--profile]
+    python -m benchmarks.bench_networks_gpu --device cpu --small     # the same code, in seconds, no figures
+
+Each row restores the middle of one exposure after the other: upload of events and frame, event representation,
+padding, network, back to 8 bits on the host. Every exposure has a frame and events of its own, all over the
+sensor. Number types: float32 (without TF32), bfloat16, float16; compile: no, `torch.compile`, CUDA graphs,
+both. The warm-up before the first exposure (loading, compiling, recording) stands beside it. Weights are
+random: the time does not depend on them.
+
+--profile prints the operations of each row's first mode that take the device most time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from capture.packets import Events, Frame, FrameClock, PixelLayout
+from inference import models
+from inference.device import choose_device
+from inference.engine import Engine
+from inference.restorers.neural import NeuralRestorer
+from sync.exposure import AlignedExposure, Exposure, ExposureSource
+from sync.geometry import scaled_homography
+from sync.rig import EventEntry, Geometry, ImageEntry, Rig
+
+RESULT = Path(__file__).parent / "results" / "networks_gpu.md"
+HEAD = ("what", "goal, fps", "type", "compile", "fps", "p50 ms", "p95 ms", "warm-up s", "peak GiB")
+DTYPES = ("float32", "bfloat16", "float16")
+PERIOD_US, EXPOSURE_US = 25_000, 20_000
+MARGIN_US = 10_000
+FRAMES = 8
+"""Frames and their events that are made; they come round again and again."""
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network at one size.
+
+    Attributes:
+        name: of the network.
+        image: the frames' size.
+        events: the event sensor's size; the image is a whole number of times as fine.
+        count: events of an exposure.
+        goal: pictures a second.
+        small: image and event sizes for a run that only checks the code.
+        options: of the restorer.
+        compile: ways of compiling that it has.
+    """
+
+    name: str
+    image: Size
+    events: Size
+    count: int
+    goal: int
+    small: tuple[Size, Size]
+    options: dict[str, Any] = field(default_factory=dict)
+    compile: tuple[Any, ...] = (False, True, "graphs", "both")
+
+    def at(self, small: bool) -> Row:
+        """As it is, or at the small size."""
+        if not small:
+            return self
+        return replace(self, image=self.small[0], events=self.small[1], count=min(self.count, 500))
+
+
+ROWS = (
+    Row("efnet", (346, 260), (346, 260), 200_000, 100, ((32, 24), (32, 24))),
+    Row("efnet", (1152, 768), (288, 192), 100_000, 30, ((64, 48), (16, 12)), {"grid": "image"}),
+    Row("gem", (1152, 768), (288, 192), 100_000, 40, ((64, 64), (16, 16))),
+    Row("s-sdm-ldn", (1280, 720), (320, 180), 100_000, 300, ((64, 32), (16, 8)),
+        {"contrast_on": 0.2, "contrast_off": 0.2}),
+    Row("cdvd-tsp", (640, 480), (640, 480), 0, 10, ((32, 24), (32, 24)), {}, (False, True)),
+)  # fmt: skip
+
+
+def rig_of(image: Size, events: Size) -> Rig:
+    """A mirrored rig of these sizes; of one sensor where they are equal."""
+    scale = image[0] / events[0]
+    same = image == events
+    m = np.eye(3) if same else scaled_homography(scale, mirrored=True, event_width=events[0])
+    a, b, c = (tuple(float(v) for v in row) for row in m)
+    return Rig(
+        events=EventEntry(camera="made-up", width=events[0], height=events[1]),
+        image=ImageEntry(camera="made-up", width=image[0], height=image[1], tone="srgb"),
+        geometry=Geometry(image_from_event=(a, b, c), mirrored=not same),  # type: ignore[arg-type]
+    )
+
+
+def exposure_of(rig: Rig, ordinal: int, count: int) -> AlignedExposure:
+    """Noise for a frame and `count` events within the exposure, a fifth more around it."""
+    rng = np.random.default_rng(ordinal)
+    start, end = ordinal * PERIOD_US, ordinal * PERIOD_US + EXPOSURE_US
+    first, last = start - MARGIN_US, end + MARGIN_US
+    n = count * (last - first) // (end - start)
+    w, h = rig.events.width, rig.events.height
+    events = Events(
+        np.sort(rng.integers(first, last, n)), rng.integers(0, w, n).astype(np.uint16),
+        rng.integers(0, h, n).astype(np.uint16), rng.random(n) < 0.5, w, h,
+    )  # fmt: skip
+    image = rng.integers(0, 256, (rig.image.height, rig.image.width, 3), dtype=np.uint8)
+    frame = Frame(image, PixelLayout.RGB, ordinal, None, None, FrameClock.EVENT)
+    exposure = Exposure(start, end, ExposureSource.TRIGGER, 0.0)
+    return AlignedExposure(frame, exposure, events, first, last, rig, ordinal)
+
+
+def modes(row: Row, device: torch.device) -> Iterator[tuple[str, Any]]:
+    """Number types as they are, and the narrow default compiled in each way."""
+    for dtype in DTYPES:
+        yield dtype, False
+    if device.type == "cuda":
+        for way in row.compile[1:]:
+            yield DTYPES[-1], way
+
+
+@dataclass
+class Figures:
+    """Of one row in one mode: seconds of each restored exposure, of the warm-up, and bytes at most."""
+
+    seconds: list[float]
+    warm_up: float
+    peak: int
+
+
+def measure(row: Row, dtype: str, way: Any, device: str, repeats: int) -> Figures:
+    """Restore one exposure after the other through the engine, as a live stream is."""
+    rig = rig_of(row.image, row.events)
+    where = choose_device(device)
+    options = {**row.options, "random_weights": True, "dtype": dtype, "compile": way}
+    restorer = models.create(row.name, rig, options, device)
+    assert isinstance(restorer, NeuralRestorer)
+    engine = Engine(restorer)
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+    began = time.perf_counter()
+    engine.prepare(*row.image)
+    warm_up = time.perf_counter() - began
+    few = [exposure_of(rig, k, row.count) for k in range(FRAMES)]
+    seconds: list[float] = []
+    lag = restorer.needs.frames_after
+    for k in range(repeats + 1 + 2 * lag):  # a stream's first windows are not like the others
+        # The frames come round again; to the engine each is a new exposure of the stream.
+        a = few[k % len(few)]
+        shifted = AlignedExposure(
+            Frame(a.frame.image, PixelLayout.RGB, k, None, None, FrameClock.EVENT),
+            a.exposure, a.events, a.window_start_us, a.window_end_us, rig, k,
+        )  # fmt: skip
+        began = time.perf_counter()
+        restored = engine.push(shifted, (0.5,))
+        if restored and k > 2 * lag:
+            seconds.append(time.perf_counter() - began)
+    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
+    return Figures(seconds, warm_up, peak)
+
+
+def profile(row: Row, device: str) -> str:
+    """Where the device's time goes, as a table."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as watch
+
+    with watch(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        measure(row, DTYPES[-1], False, device, 5)
+    return str(seen.key_averages().table(sort_by="self_device_time_total", row_limit=25))
+
+
+def table_row(row: Row, dtype: str, way: Any, f: Figures | str) -> tuple[str, ...]:
+    """As printed; an error in the place of figures."""
+    (w, h), (ew, eh) = row.image, row.events
+    what = f"{row.name} {w}×{h}" + (f" + {row.count} events on {ew}×{eh}" if row.count else "")
+    mode = (what, f"≥ {row.goal}", dtype, str(way).lower() if way else "no")
+    if isinstance(f, str):
+        return (*mode, f, "–", "–", "–", "–")
+    ms = 1e3 * np.array(f.seconds)
+    p50, p95 = float(np.median(ms)), float(np.percentile(ms, 95))
+    return (
+        *mode, f"{1e3 / p50:.1f}", f"{p50:.2f}", f"{p95:.2f}", f"{f.warm_up:.1f}",
+        f"{f.peak / 2**30:.2f}" if f.peak else "–",
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="rows whose network holds this text")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action="store_true", help="tiny pictures: checks the code, gives no figures")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the table into results/{RESULT.name} as well"
+    )
+    parser.add_argument("--profile", action="store_true", help="where the time goes")
+    args = parser.parse_args(arguments)
+    device = choose_device(args.device)
+    if args.write and (args.small or device.type != "cuda"):
+        parser.error("--write is for figures of a GPU at full size")
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    rows: list[tuple[str, ...]] = []
+    for row in (r.at(args.small) for r in ROWS if args.only in r.name):
+        for dtype, way in modes(row, device):
+            try:
+                found: Figures | str = measure(row, dtype, way, args.device, args.repeats)
+            except Exception as error:  # one mode that fails must not cost the others' figures
+                if args.small:
+                    raise
+                found = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}"
+            rows.append(table_row(row, dtype, way, found))
+            print(" | ".join(rows[-1]), flush=True)
+        if args.profile:
+            print(profile(row, args.device))
+    command = f"python -m benchmarks.bench_networks_gpu --repeats {args.repeats}"
+    version = torch.version.cuda or "none"
+    about = f"{gpu}; Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {version}"
+    if args.small:
+        about += "; SMALL pictures: these are no figures"
+    table = Table(title=f"{command}\n{about}")
+    for k, column in enumerate(HEAD):
+        table.add_column(column, justify="right" if k > 3 else "left")
+    for cells in rows:
+        table.add_row(*cells)
+    Console(width=150).print(table)
+    if args.write:
+        lines = [
+            "# Networks on a GPU",
+            "",
+            f"`{command}`",
+            "",
+            about,
+            "",
+            *(__doc__ or "").split("\n\n")[2:3],
+            "",
+        ]
+        lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
+        RESULT.write_text("\n".join([*lines, *("| " + " | ".join(r) + " |" for r in rows), ""]))
+
+
+if __name__ == "__main__":
+    main()
