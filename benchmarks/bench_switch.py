@@ -87,12 +87,13 @@ class Stream:
     def _feed(self, stage: RestoreStage) -> None:
         epoch = 0
         while not self._stop.is_set():
-            began, first = time.perf_counter(), None
+            began, first, at = time.perf_counter(), None, 0
             for item in self.items:
                 if self._stop.is_set():
                     return
                 frame = isinstance(item, Frame)
-                at = (item.device_end_ns or 0) // 1000 if frame else item.complete_until_us
+                # Items are in order of time; a frame's own stamp may be of another clock.
+                at = at if frame else item.complete_until_us
                 first = at if first is None else first
                 wait = (at - first) * 1e-6 - (time.perf_counter() - began)
                 if wait > 0:

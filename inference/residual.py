@@ -81,21 +81,14 @@ class Measurement:
         self._at_a_time = at_a_time
         self._reblur = Reblur(self.exposure.rig.image.tone)
 
-    @property
-    def done(self) -> bool:
-        """All instants are summed up."""
-        return not self._left
-
-    def step(self) -> None:
-        """Restore the next instants. Raises whatever the restorer raises."""
+    def step(self) -> ReblurResidual | None:
+        """Restore the next instants; once all are summed up, the residual. Raises what the restorer raises."""
+        if not self._left:
+            return self._reblur.against(picture_of(self.exposure.frame))
         part, self._left = self._left[: self._at_a_time], self._left[self._at_a_time :]
-        if part:
-            for image in self.restorer.restore(self._window, part).images:
-                self._reblur.add(image)
-
-    def result(self) -> ReblurResidual:
-        """The residual, once it is `done`."""
-        return self._reblur.against(picture_of(self.exposure.frame))
+        for image in self.restorer.restore(self._window, part).images:
+            self._reblur.add(image)
+        return None
 
 
 def measure(
@@ -109,6 +102,6 @@ def measure(
     if why_not(restorer.name, needs) or not window[needs.frames_before].exposure.known:
         return None
     m = Measurement(restorer, window, instants=instants, at_a_time=4)
-    while not m.done:
-        m.step()
-    return m.result()
+    while (found := m.step()) is None:
+        pass
+    return found

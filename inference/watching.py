@@ -1,8 +1,8 @@
 """Re-blur residuals for somebody who looks on: of the exposure that is held, else of a recent one now and then.
 
 An exposure is measured one instant at a time, where nothing else waits, so that the stream loses nothing to it.
-A network that is busy all the time gives up every `BUSY_TURN`th turn. Between two measurements the stage rests,
-so that they take a quarter of its time at most.
+Where something waits all the time, a step is taken all the same after `STARVED_S`. Between two measurements the
+stage rests, so that they take a quarter of its time at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sync.rig import Rig
 
 EVERY_S = 0.25  # from the beginning of one measurement to the next, at least
 REST = 3.0  # times what a measurement cost
-BUSY_TURN = 2
+STARVED_S = 0.5  # without a step; then the stream has to give up a turn
 
 
 class ResidualWatch:
@@ -37,7 +37,7 @@ class ResidualWatch:
         self._running: tuple[Measurement, Job | None, Restored | None] | None = None
         self._measured: tuple[object, object] | None = None  # frame and restorer of the last one
         self._began = self._cost = self._rest_until = 0.0
-        self._turns = 0  # of the stream since the last step
+        self._last_step = 0.0
 
     def switch(self, on: bool) -> None:
         """Look on, or not. Under the lock."""
@@ -52,13 +52,12 @@ class ResidualWatch:
     def restored(self, job: Job, restored: Restored) -> None:
         """The stream has a new picture."""
         self._newest = (job, restored)
-        self._turns += 1
 
     def due_in(self, engine: Engine, now: float, *, busy: bool) -> float | None:
         """Seconds until the next step; None while nothing is to be measured. Under the lock."""
         if not self.on or why_not(engine.restorer.name, engine.restorer.needs):
             return None
-        if busy and self._turns < BUSY_TURN:
+        if busy and now - self._last_step < STARVED_S:
             return None
         if self._current(engine) is not None:
             return 0.0
@@ -92,7 +91,6 @@ class ResidualWatch:
 
     def step(self, engine: Engine) -> Result | None:
         """One step of a measurement that is due; its result when that was the last one."""
-        self._turns = 0
         began = time.monotonic()
         m = self._current(engine)
         if m is None:
@@ -106,13 +104,12 @@ class ResidualWatch:
         assert self._running is not None
         _, job, restored = self._running
         try:
-            m.step()
-            found = m.result() if m.done else None
+            found = m.step()
         except Exception as e:  # a network may fail in any way; the stream goes on without the residual
             self.on, self.fault = False, f"no re-blur residual: {engine.restorer.name} failed: {line_of(e)}"
             self._running = None
             return None
-        now = time.monotonic()
+        now = self._last_step = time.monotonic()
         self._cost += now - began
         if found is None:
             return None

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.quality import psnr, reblur_residual, sharpness, ssim
+from inference.quality import Reblur, psnr, reblur_residual, sharpness, ssim
 from inference.tone import decode, encode
 
 
@@ -64,6 +64,18 @@ def test_reblur_residual() -> None:
     assert np.count_nonzero(got.map) == 1
     # The mean of light is not the mean of codes.
     assert reblur_residual(latents, mean, "linear").rms > 1
+
+
+def test_as_many_pictures_as_fit_are_summed_up_exactly() -> None:
+    white = np.full((2, 3), 255, np.uint8)
+    reblur = Reblur("srgb")
+    for _ in range(511):
+        reblur.add(white)
+    assert reblur.against(white).rms == 0
+    with pytest.raises(ValueError, match="511 pictures are summed up"):
+        reblur.add(white)
+    with pytest.raises(ValueError, match="do not fit"):
+        Reblur("srgb").against(white)
 
 
 def test_reblur_residual_of_colour_is_per_pixel() -> None:

@@ -133,25 +133,39 @@ def test_networks_of_fixed_instants_are_left_alone(
     assert len(slow.calls) == 1
 
 
-def test_the_stream_goes_first_and_a_busy_network_gives_up_some_turns(
-    make: Make, slow: type[Slow], results: list[Result]
+def test_the_stream_goes_first(make: Make, slow: type[Slow], results: list[Result]) -> None:
+    slow.gate.set()
+    stage = make("slow", every_item=True)
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "a picture")
+    stage.watch_residual(True)
+    until(lambda: bool(measured(results)), "its residual")
+    slow.gate.clear()
+    slow.calls.clear()
+    feed(stage, range(1, 9))
+    until(lambda: bool(slow.calls), "busy")
+    slow.gate.set()
+    until(lambda: len(measured(results)) == 2, "the next residual")
+    assert slow.calls[:8] == list(range(1, 9)), "no step while pictures of the stream waited"
+    assert slow.calls[8:] == [8] * INSTANTS
+    assert adds_up(stage)
+
+
+def test_a_stream_that_never_rests_gives_up_a_turn_now_and_then(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watching, "STARVED_S", 0.0)
     slow.gate.set()
     stage = make("slow", every_item=True)
     stage.watch_residual(True)
     slow.gate.clear()
-    feed(stage, range(4 * watching.BUSY_TURN))
+    feed(stage, range(8))
     until(lambda: bool(slow.calls), "busy")
     slow.gate.set()
-    until(lambda: len(stream(results)) == 4 * watching.BUSY_TURN, "all pictures")
+    until(lambda: len(stream(results)) == 8, "all pictures")
     until(lambda: bool(measured(results)), "a residual")
-    order = slow.calls
-    # While others wait, at most one step of a measurement between `BUSY_TURN` pictures of the stream.
-    busy = order[: order.index(4 * watching.BUSY_TURN - 1) + 1]
-    steps = [k for k in range(1, len(busy)) if busy[k] <= busy[k - 1]]
-    assert 1 <= len(steps) <= 4
-    assert len(order) >= 4 * watching.BUSY_TURN + INSTANTS
-    assert adds_up(stage)
+    steps = [k for k in range(1, len(slow.calls)) if slow.calls[k] <= slow.calls[k - 1]]
+    assert steps[0] < slow.calls.index(7), "it did not wait for the end of the stream"
 
 
 def test_measuring_takes_a_quarter_of_the_time_at_most(
