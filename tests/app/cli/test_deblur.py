@@ -91,7 +91,7 @@ def test_refused_exposures_are_in_the_report_only(tmp_path: Path) -> None:
     frames = sample_frames()
     frames[2] = WrittenFrame(frames[2].start_us, None, frames[2].image)
     path = write_aedat4(tmp_path / "in.aedat4", sample_events(), frames)
-    assert run(path, "-o", tmp_path / "out", "-n", "none") == 0
+    assert run(path, "-o", tmp_path / "out", "-n", "edi") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [r["ordinal"] for r in report["refused"]] == [2]
     assert report["refused"][0]["reason"] == "no_exposure"
