@@ -32,6 +32,8 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     Returns:
         (N, D, H, W), channels-last in memory.
     """
+    if _on_one_core(x, offset, mask, weight):
+        return _with_numba(x, offset, mask, weight, bias)
     n, c, height, width = x.shape
     d, _, k, _ = weight.shape
     taps = k * k
@@ -72,3 +74,36 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
         samples = F.embedding_bag(corners, table, mode="sum", per_sample_weights=shares.view(-1, 4))
         out.append(torch.addmm(bias, samples.view(-1, taps * c), matrix))
     return torch.cat(out).view(n, height, width, d).permute(0, 3, 1, 2)
+
+
+def _on_one_core(*tensors: Tensor) -> bool:
+    """Float32 on a CPU, where nothing is to be differentiated, traced or compiled."""
+    return (
+        all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _with_numba(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same, three times as fast: the samples are made one by one instead of table by table."""
+    # Imported here: a GPU has no use for it.
+    from inference.networks.deformable_numba import sample_taps
+
+    n, c, height, width = x.shape
+    d, _, k, _ = weight.shape
+    taps = k * k
+    table = F.pad(x.detach().permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous().numpy()
+    offsets, masks = (t.detach().permute(0, 2, 3, 1).numpy() for t in (offset, mask))
+    matrix = weight.detach().permute(2, 3, 1, 0).reshape(taps * c, d)
+    step = max(1, _CPU_STEP // (width * taps * c))
+    samples = torch.empty(min(step, height), width, taps, c)
+    out = torch.empty(n, height, width, d)
+    for sample in range(n):
+        for first in range(0, height, step):
+            rows = slice(first, min(first + step, height))
+            used = samples[: rows.stop - first]
+            sample_taps(table[sample], offsets[sample, rows], masks[sample, rows], first, k, used.numpy())
+            flat = out[sample, rows].view(-1, d)
+            torch.addmm(bias.detach(), used.view(-1, taps * c), matrix, out=flat)
+    return out.permute(0, 3, 1, 2)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from inference.networks.blocks import in_float32, require_multiple, residual, widened
+from inference.networks.blocks import in_float32, pointwise, require_multiple, residual, widened
 
 
 class _ChannelAttention(nn.Module):
@@ -114,5 +113,5 @@ class LDN(nn.Module):
         # In float32 always: a value near 1 in bfloat16 is off by up to half a grey level.
         weight = self.pred.weight
         with in_float32(image):
-            out = F.conv2d(widened(features), weight[:, 3:], self.pred.bias)
-            return out.add_(F.conv2d(widened(image), weight[:, :3]))
+            out = pointwise(widened(features), weight[:, 3:], self.pred.bias)
+            return out.add_(pointwise(widened(image), weight[:, :3]))
