@@ -12,7 +12,7 @@ from app.cli import console
 from app.cli.progress import bar
 
 if TYPE_CHECKING:
-    from inference.cards import Card, Evaluation
+    from inference.cards import Card, Evaluation, Precision
 
 EXAMPLE = "Example: halfmirror models add gem best-stage=2-cycle=15.ckpt --trained-on MS-RBD"
 
@@ -202,6 +202,8 @@ def _facts(shown: Card, published: Card) -> Iterator[tuple[str, str]]:
         yield "file", f"{p.file}: {p.trained_on}; SHA-256 {p.sha256 or 'not known: no copy could be examined'}"
         for e in p.evaluation:
             yield "should reach", _evaluation(e)
+    for narrow in published.precision:
+        yield narrow.dtype, _precision(narrow)
     for caution in published.cautions:
         yield "caution", caution
 
@@ -210,6 +212,18 @@ def _evaluation(e: Evaluation) -> str:
     figures = [f"{e.psnr:g} dB PSNR" if e.psnr else "", f"{e.ssim:g} SSIM" if e.ssim else ""]
     said = ", ".join(f for f in figures if f)
     return f"{e.data}{': ' + said if said else ''}{' (' + e.protocol + ')' if e.protocol else ''}"
+
+
+def _precision(p: Precision) -> str:
+    cost = (
+        f"{p.loss_db:.3f} dB PSNR lost"
+        if p.loss_db is not None
+        else f"no truth; worth {p.cost_db:.3f} dB where a picture has 35 dB"
+    )
+    return (
+        f"{cost}; differs from float32 by {p.difference:.3g} grey levels rms, {p.largest:.2g} at most; "
+        f"{p.weights}; {p.data}; on {p.device}, by benchmarks.bench_precision"
+    )
 
 
 def _origin(found: Card, shipped: bool = False) -> str:

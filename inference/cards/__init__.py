@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from functools import cache
 from importlib import resources
@@ -55,6 +56,36 @@ class Published(_Table):
     evaluation: tuple[Evaluation, ...] = ()
 
 
+class Precision(_Table):
+    """What a narrower number type costs, measured by `benchmarks.bench_precision`.
+
+    Attributes:
+        dtype: of the network; the rest is as in float32.
+        device: what it was measured on; "CPU" sums in float32 as a GPU does, see `inference.half`.
+        weights: with which. A network without weights at hand is measured with random ones.
+        data: exposures.
+        loss_db: PSNR against the truth lost to float32, mean over the exposures; None with random weights.
+        difference: from float32's result before it is rounded to 8 bits, rms in grey levels of 255.
+        largest: the same, the largest.
+    """
+
+    dtype: Literal["float16", "bfloat16"]
+    device: str
+    weights: str
+    data: str
+    loss_db: float | None = None
+    difference: float
+    largest: float
+
+    @property
+    def cost_db(self) -> float:
+        """`loss_db`; without it what a picture of 35 dB would lose to an error of this size of its own."""
+        if self.loss_db is not None:
+            return self.loss_db
+        error = 255 / 10 ** (35 / 20)
+        return 10 * math.log10(1 + (self.difference / error) ** 2)
+
+
 class Origin(_Table):
     """Where installed weights come from.
 
@@ -90,6 +121,7 @@ class Card(_Table):
         published: the files.
         evaluation: what the weights should reproduce.
         cautions: what misleads.
+        precision: what narrower number types cost.
         origin: of installed weights; None on a network's own card.
     """
 
@@ -106,6 +138,7 @@ class Card(_Table):
     published: tuple[Published, ...] = ()
     evaluation: tuple[Evaluation, ...] = ()
     cautions: tuple[str, ...] = ()
+    precision: tuple[Precision, ...] = ()
     origin: Origin | None = None
 
 
