@@ -54,7 +54,7 @@ class CdvdTspRestorer(NeuralRestorer):
     name = "cdvd-tsp"
     network = "cdvd-tsp"
     multiple = MULTIPLE
-    # Not bfloat16: it changed the picture by 0.9 grey levels rms, worth 0.16 dB at 35 dB (results/precision.md).
+    # Not bfloat16: it changed the picture by 0.9 grey levels rms, 0.16 dB at 35 dB (results/precision.md).
     autocast = ("float16",)
     own = ("reach", "tile")
     needs = Needs(
