@@ -15,7 +15,8 @@ from capture.errors import UsageError
 from capture.registry import RigFacts
 from capture.validation import first_error
 
-VERSION = 1
+VERSION = 2
+"""Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
 NO_CAMERA = "none"
 """As `events.camera`: the rig has a frame camera only; the event sensor's size then has no meaning."""
 
@@ -27,6 +28,35 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Lens(_Strict):
+    """A pinhole with distortion: where a ray falls on this camera's raw pixels.
+
+    With x = X/Z, y = Y/Z, r² = x² + y² and the coefficients c:
+
+    * `brown` (k1, k2, p1, p2, k3): x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' alike
+      (Brown, "Close-range camera calibration", 1971); trailing coefficients may be left out;
+    * `fisheye` (k1 … k4): the angle θ = atan r becomes θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸)
+      (Kannala & Brandt, 2006).
+
+    Raw pixel = `focal` · (x', y') + `centre`; **undistorted** pixel = `focal` · (x, y) + `centre`. Pixel
+    centres at integers. A lens found from pairs of points alone has a nominal focal length and carries the
+    difference between both cameras' lenses (`relative`); it maps pixels as well as a true one but tells no
+    angles.
+    """
+
+    model: Literal["brown", "fisheye"] = "brown"
+    focal: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    centre: tuple[float, float]
+    coefficients: Annotated[tuple[float, ...], Field(max_length=5)] = ()
+    relative: bool = False
+
+    @model_validator(mode="after")
+    def _sound(self) -> Lens:
+        if self.model == "fisheye" and len(self.coefficients) > 4:
+            raise ValueError(f"a fisheye lens has 4 coefficients at most, not {len(self.coefficients)}")
+        return self
+
+
 class CameraEntry(_Strict):
     """One camera of the rig."""
 
@@ -34,6 +64,7 @@ class CameraEntry(_Strict):
     serial: str = ""
     width: Annotated[int, Field(ge=8, le=16384)]
     height: Annotated[int, Field(ge=8, le=16384)]
+    lens: Lens | None = Field(default=None, description="distortion; none: a pinhole, as far as is known")
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -53,30 +84,61 @@ class ImageEntry(CameraEntry):
     tone: Literal["linear", "srgb"] = "linear"
 
 
+class Validity(_Strict):
+    """Where a homography holds: at the plane that it was measured on, or anywhere if both cameras share one
+    eye.
+
+    Two eyes `baseline_mm` apart see a thing at the distance Z displaced by
+    `focal · baseline · |1/Z - 1/plane|` event pixels; `parallax_px` is that bound for Z from half the plane's
+    distance to infinity.
+    """
+
+    plane_mm: Annotated[float, Field(gt=0)] | None = None
+    baseline_mm: Annotated[float, Field(ge=0)] | None = None
+    parallax_px: Annotated[float, Field(ge=0)] | None = None
+    note: str = ""
+
+
 class Geometry(_Strict):
     """Event pixel → image pixel.
 
     `image_from_event` is a 3×3 homography acting on column vectors (x, y, 1) of **event** pixels and giving
     **image** pixels; pixel centres lie at integers, x to the right, y down. The mirror flip is part of it:
-    its upper 2×2 determinant is negative if and only if `mirrored`.
+    its upper 2×2 determinant is negative if and only if `mirrored`. It acts on raw pixels: where lenses bend
+    lines it is the one homography that comes nearest over the field that both cameras share.
+
+    `undistorted_image_from_event` is the same between **undistorted** pixels (`Lens`) and exact there
+    (`sync.lens`); only where a camera has a lens.
+
+    `residual_px` (RMS) and `residual_p95_px`: error of `image_from_event`, in event pixels, on views that it
+    was not made from.
     """
 
     image_from_event: tuple[Row, Row, Row] = IDENTITY
     mirrored: bool = False
+    undistorted_image_from_event: tuple[Row, Row, Row] | None = None
     residual_px: Annotated[float, Field(ge=0)] | None = None
+    residual_p95_px: Annotated[float, Field(ge=0)] | None = None
+    validity: Validity = Field(default_factory=Validity)
     measured: str = Field(default="", description="how and when, in words")
 
     @model_validator(mode="after")
     def _sound(self) -> Geometry:
-        m = np.array(self.image_from_event, dtype=np.float64)
-        if not np.isfinite(m).all() or abs(np.linalg.det(m)) < 1e-12:
-            raise ValueError("image_from_event is not an invertible 3×3 matrix of finite numbers")
-        if (np.linalg.det(m[:2, :2]) < 0) != self.mirrored:
-            raise ValueError(
-                f"mirrored = {str(self.mirrored).lower()} contradicts image_from_event, whose determinant "
-                f"is {np.linalg.det(m[:2, :2]):+.3g}"
-            )
+        _check_homography("image_from_event", self.image_from_event, self.mirrored)
+        if self.undistorted_image_from_event is not None:
+            _check_homography("undistorted_image_from_event", self.undistorted_image_from_event, self.mirrored)
         return self
+
+
+def _check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> None:
+    m = np.array(rows, dtype=np.float64)
+    if not np.isfinite(m).all() or abs(np.linalg.det(m)) < 1e-12:
+        raise ValueError(f"{name} is not an invertible 3×3 matrix of finite numbers")
+    if (np.linalg.det(m[:2, :2]) < 0) != mirrored:
+        raise ValueError(
+            f"mirrored = {str(mirrored).lower()} contradicts {name}, whose determinant "
+            f"is {np.linalg.det(m[:2, :2]):+.3g}"
+        )
 
 
 class Clock(_Strict):
@@ -109,6 +171,7 @@ class Rig(_Strict):
     geometry: Geometry = Field(default_factory=Geometry)
     clock: Clock = Field(default_factory=Clock)
     note: str = ""
+    report: str = Field(default="", description="id of the calibration report that these values come from")
 
     @property
     def has_events(self) -> bool:
@@ -179,7 +242,7 @@ class Rig(_Strict):
 
     @classmethod
     def load(cls, path: Path) -> Rig:
-        """Read and validate a rig file.
+        """Read and validate a rig file; one of an older version is taken over, and `save` writes the newest.
 
         Raises:
             UsageError: not there, not TOML, a key that is misspelt or missing, a value out of range, a newer
@@ -200,7 +263,7 @@ class Rig(_Strict):
                 "update the program, or correct the file"
             )
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(_migrated(data, version))
         except ValidationError as e:
             raise UsageError(f"rig file {path}: {first_error(e, cls)}") from e
 
@@ -214,3 +277,11 @@ class Rig(_Strict):
             raise UsageError(f"rig file {path} cannot be written ({e})") from e
         finally:
             tmp.unlink(missing_ok=True)
+
+
+def _migrated(data: dict[str, Any], version: int) -> dict[str, Any]:
+    """A rig file's values as the newest version has them."""
+    if version == 1:
+        # Version 2 added keys with defaults. What version 1 has keeps its meaning.
+        data = {**data, "version": 2}
+    return data

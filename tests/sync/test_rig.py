@@ -9,7 +9,7 @@ import pytest
 
 from capture.errors import UsageError
 from capture.registry import RigFacts
-from sync.rig import Clock, EventEntry, Geometry, ImageEntry, Rig
+from sync.rig import VERSION, Clock, EventEntry, Geometry, ImageEntry, Lens, Rig, Validity
 
 GOOD = """
 version = 1
@@ -136,3 +136,47 @@ def test_scale_of_a_perspective_view_is_taken_at_the_middle() -> None:
     p = a[:, :2] / a[:, 2:]
     area = abs(np.linalg.det(p[1:] - p[0])) / 1e-6
     assert rig.scale == pytest.approx(np.sqrt(area), rel=1e-4)
+
+
+def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    rig = Rig.load(written(tmp_path, GOOD))
+    assert rig.version == VERSION
+    assert rig.geometry.residual_px == 0.4
+    assert rig.events.lens is None
+    assert rig.report == ""
+    rig.save(tmp_path / "new.toml")
+    assert f"version = {VERSION}" in (tmp_path / "new.toml").read_text("utf-8")
+
+
+def test_lens_and_validity_round_trip(tmp_path: Path) -> None:
+    rig = Rig.load(written(tmp_path, GOOD))
+    lens = Lens(model="fisheye", focal=(310.0, 311.0), centre=(170.0, 130.0), coefficients=(0.1, -0.02))
+    rows = rig.geometry.image_from_event
+    rig = rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update={"lens": lens}),
+            "geometry": rig.geometry.model_copy(
+                update={"undistorted_image_from_event": rows, "validity": Validity(plane_mm=800.0, note="n")}
+            ),
+            "report": "20261125-1",
+        }
+    )
+    rig.save(tmp_path / "rig2.toml")
+    assert Rig.load(tmp_path / "rig2.toml") == rig
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("undistorted_image_from_event = [[3.3, 0, 0], [0, 3.3, 0], [0, 0, 1]]", "contradicts undistorted_"),
+        ("validity = { plane = 3 }", "geometry.validity.plane"),
+    ],
+)
+def test_wrong_geometry_is_named(tmp_path: Path, extra: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Rig.load(written(tmp_path, GOOD.replace("residual_px = 0.4", extra)))
+
+
+def test_a_fisheye_has_four_coefficients() -> None:
+    with pytest.raises(ValueError, match="4 coefficients"):
+        Lens(model="fisheye", focal=(1.0, 1.0), centre=(0.0, 0.0), coefficients=(0.0,) * 5)
