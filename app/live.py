@@ -17,8 +17,9 @@ import numpy as np
 
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader
-from app.recorder import FINISH_S, RECORDER, RecorderWatch, RecordRequest, recorder_plan
+from app.recorder import RecorderWatch, RecordRequest
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
+from app.session_recorder import SessionRecorder
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState
@@ -33,7 +34,7 @@ from recordings.recorder.worker import READER as RECORDER_READER
 
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
-FRAME_SLOTS = 12
+FRAME_SLOTS, LIVE_FRAME_SLOTS = 12, 36  # more where a recorder may read along, which must lose none
 EVENTS_OF_A_PICTURE = 8 << 20
 NOTE_S = 6.0
 OPENING_GRACE_S = 1.0
@@ -100,8 +101,7 @@ class LiveSession:
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
         self._residual = residual
-        self._record = record
-        self._recording = RecorderWatch()
+        self._recorder = SessionRecorder(record)
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
         self._reader: PictureReader | None = None
@@ -147,14 +147,15 @@ class LiveSession:
         # As fast as possible means every item: the camera worker then waits for the restore worker.
         every_item = not source.live and self._speed == 0.0
         lossless = (READER,) if every_item else ()
-        readers = (READER,) if self._record is None else (READER, RECORDER_READER)
+        readers = (READER, RECORDER_READER) if source.live else (READER,)
+        slots = LIVE_FRAME_SLOTS if source.live else FRAME_SLOTS
         supervisor = Supervisor()
         try:
             events = supervisor.create_ring(
                 RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless)
             )
             frames = supervisor.create_ring(
-                RingLayout("frames", FRAME_SLOTS * frame_bytes, 64, readers=readers, lossless=lossless)
+                RingLayout("frames", slots * frame_bytes, 64, readers=readers, lossless=lossless)
             )
             one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
             pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=(VIEWER,)))
@@ -166,8 +167,7 @@ class LiveSession:
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
             supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
-            if self._record is not None:
-                supervisor.add(recorder_plan(source, self._record, events, frames))
+            self._recorder.assemble(supervisor, source, events, frames)
             reader = PictureReader(pictures, rig)
         except BaseException:
             supervisor.stop()
@@ -194,15 +194,26 @@ class LiveSession:
         if supervisor is not None:
             supervisor.stop()
 
+    def arm_recorder(self, preroll_s: float) -> None:
+        """See `Session.arm_recorder`."""
+        self._recorder.arm(preroll_s)
+
+    def begin_recording(self, request: RecordRequest) -> None:
+        """See `Session.begin_recording`."""
+        self._recorder.begin(request)
+
     def finish_recording(self) -> None:
-        """Have the recorder write what waits and end; `recording.done` tells when it has. Returns at once."""
-        if self._record is not None and self._supervisor is not None:
-            self._supervisor.stop_worker(RECORDER, FINISH_S)
+        """See `Session.finish_recording`."""
+        self._recorder.finish()
 
     @property
     def recording(self) -> RecorderWatch:
-        """How recording goes, as of the last `status`."""
-        return self._recording
+        """See `Session.recording`."""
+        return self._recorder.watch
+
+    def disk_trial(self, folder: Path) -> str:
+        """See `Session.disk_trial`."""
+        return self._recorder.disk_trial(folder)
 
     # --- pictures and figures -------------------------------------------------------------------------
 
@@ -230,11 +241,12 @@ class LiveSession:
             if m.topic == RESTORE:
                 self._figures.take_report(m.body)
                 self._renew_wishes(int(m.body.get("incarnation", 0)))
-            elif self._recording.hear(supervisor, m):
+            elif self._recorder.watch.hear(supervisor, m):
                 continue
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
+        self._recorder.look_after(supervisor)
         workers = tuple(supervisor.statuses())
         self._send_early()
         for w in workers:

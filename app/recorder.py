@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,12 @@ from app.sources import Source
 from app.supervisor import FromWorker, Supervisor, WorkerPlan
 from app.version import version
 from capture.camera import CameraRole, CameraState
-from capture.errors import UsageError
+from capture.errors import HalfmirrorError, UsageError
+from capture.registry import open_driver
 from capture.ring import RingRef
 from recordings.formats.own_about import About, RecordedCamera
 from recordings.recorder import disk
+from recordings.recorder.preroll import MAX_SECONDS
 from recordings.recorder.take import Limits
 from recordings.recorder.worker import CAMERAS, DONE, TOPIC, RecorderSpec, run_recorder
 
@@ -33,6 +36,7 @@ class RecordRequest:
         limits: of each.
         split: of a data set, "" for none.
         network: in use meanwhile, "" for none.
+        preroll_s: so much of what came before the start belongs to it; 0 … `MAX_SECONDS`.
     """
 
     folder: Path
@@ -40,6 +44,7 @@ class RecordRequest:
     limits: Limits = field(default_factory=Limits)
     split: Literal["", "train", "test"] = ""
     network: str = ""
+    preroll_s: float = 0.0
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -52,11 +57,19 @@ class RecordRequest:
         """Refuse what would fail later.
 
         Raises:
-            UsageError: the folder is there already and not empty; sequences without an end.
+            UsageError: the folder is there already and not empty; sequences without an end; a pre-roll out of
+                range or as long as the whole.
             DiskError: nothing can be written there.
         """
         if self.sequences > 1 and self.limits.frames is None and self.limits.seconds is None:
             raise UsageError("several sequences need --frames or --seconds, which say when one is complete")
+        if not 0 <= self.preroll_s <= MAX_SECONDS:
+            raise UsageError(f"a pre-roll of {self.preroll_s:g} s is out of range; give 0 to {MAX_SECONDS:g}")
+        if self.preroll_s and self.limits.seconds is not None and self.limits.seconds <= self.preroll_s:
+            raise UsageError(
+                f"a recording of {self.limits.seconds:g} s cannot begin {self.preroll_s:g} s before its start; "
+                "the pre-roll is part of it"
+            )
         for folder in dict.fromkeys((self.folder, *self.folders)):
             try:
                 there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -78,6 +91,39 @@ def require_both(source: Source) -> None:
 
 def recorder_plan(source: Source, request: RecordRequest, events: RingRef, frames: RingRef) -> WorkerPlan:
     """The recorder's worker. It is not started again when it dies: its folder is there already."""
+    about = about_of(source).model_copy(update={"network": request.network, "split": request.split})
+    spec = RecorderSpec(events, frames, request.folders, about, request.limits)
+    return _plan(spec)
+
+
+def armed_plan(source: Source, preroll_s: float, events: RingRef, frames: RingRef) -> WorkerPlan:
+    """A recorder that waits for `begin_arguments`; it records what comes after its start, not what waits."""
+    spec = RecorderSpec(
+        events, frames, (), about_of(source), start="newest", armed=True, preroll_s=preroll_s
+    )  # fmt: skip
+    return _plan(spec)
+
+
+def _plan(spec: RecorderSpec) -> WorkerPlan:
+    return WorkerPlan(RECORDER, run_recorder, spec, joins_epoch=True, heartbeat_s=FINISH_S, budget=0)
+
+
+def begin_arguments(request: RecordRequest) -> dict[str, Any]:
+    """What an armed recorder is told with `BEGIN`."""
+    limits = request.limits
+    return {
+        "folders": [str(f.absolute()) for f in request.folders], "frames": limits.frames,
+        "seconds": limits.seconds, "reserve": limits.reserve, "network": request.network,
+        "split": request.split,
+    }  # fmt: skip
+
+
+def about_of(source: Source) -> About:
+    """What is known of the cameras before they are open.
+
+    Raises:
+        UsageError: see `require_both`.
+    """
     require_both(source)
     rig = source.rig
 
@@ -85,28 +131,79 @@ def recorder_plan(source: Source, request: RecordRequest, events: RingRef, frame
         plan = next(c for c in source.cameras if role in c.roles)
         return RecordedCamera(name=plan.camera, width=width, height=height, settings=dict(plan.settings))
 
-    about = About(
+    return About(
         started=datetime.now(UTC).isoformat(timespec="milliseconds"), program=f"halfmirror {version()}",
-        network=request.network, split=request.split,
+        network="", split="",
         events=camera(CameraRole.EVENTS, rig.events.width, rig.events.height),
         frames=camera(CameraRole.FRAMES, rig.image.width, rig.image.height), rig=rig,
     )  # fmt: skip
-    spec = RecorderSpec(events, frames, request.folders, about, request.limits)
-    return WorkerPlan(RECORDER, run_recorder, spec, joins_epoch=True, heartbeat_s=FINISH_S, budget=0)
+
+
+def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:
+    """Try the disk for about a second; one sentence when it is too slow for the rig, "" when it is not.
+
+    Raises:
+        DiskError: nothing can be written there.
+    """
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    have = disk.measure(place, seconds)
+    # Three bytes a pixel at most; Bayer and gray take one.
+    size = source.rig.image
+    return disk.too_slow(place, have, size.width * size.height * 3, _frame_rate(source))
+
+
+def _frame_rate(source: Source) -> float:
+    """Frames per second where a camera that is not open yet tells, else 0."""
+    plan = next(c for c in source.cameras if CameraRole.FRAMES in c.roles)
+    try:
+        driver, config = open_driver(plan.camera, plan.settings)
+        return driver.frame_camera(config).info.rate_hz
+    except HalfmirrorError:
+        return 0.0
+
+
+class RecordingState(StrEnum):
+    """How far a recording is."""
+
+    OFF = "off"
+    BEGINNING = "beginning"  # asked for; the recorder's process may have to come up first
+    RECORDING = "recording"
+    FINISHING = "finishing"  # what waits is being written
 
 
 class RecorderWatch:
     """What the recorder has told so far.
 
     Attributes:
-        figures: see `Take.figures`; {} before the first.
+        figures: see `Take.figures`; {} before the first. While armed only `armed`, `held_s` and `held` (bytes).
         health: of each recording that has ended, folder → the last `health.json`.
+        state: of the one that was asked for last.
+        problem: why that one failed, "" when it did not.
     """
 
     def __init__(self) -> None:
         self.figures: dict[str, Any] = {}
         self.health: dict[str, dict[str, Any]] = {}
-        self._cameras: list[FromWorker] = []
+        self.state = RecordingState.OFF
+        self.problem = ""
+        self._folders: tuple[str, ...] = ()
+        self._cameras: dict[str, FromWorker] = {}
+        self._told: dict[str, int] = {}  # camera worker → process of the recorder that knows of it
+
+    def begun(self, request: RecordRequest) -> None:
+        """This one has been asked for."""
+        self._folders = tuple(str(f.absolute()) for f in request.folders)
+        self.state, self.problem = RecordingState.BEGINNING, ""
+
+    def ended(self) -> None:
+        """Nothing is recorded any more."""
+        self.state = RecordingState.OFF
+
+    def failed(self, why: str) -> None:
+        """The one that was asked for came to nothing, or to a sudden end."""
+        if self.state is not RecordingState.OFF:
+            self.problem = why or "the recorder gives no reason"
+        self.state = RecordingState.OFF
 
     @property
     def done(self) -> bool:
@@ -117,16 +214,24 @@ class RecorderWatch:
         """Take a message; True when it was about recording. Tells the recorder who the cameras are."""
         if m.topic == TOPIC:
             self.figures = m.body
+            if self.state is RecordingState.BEGINNING and not m.body.get("armed"):
+                self.state = RecordingState.RECORDING
         elif m.topic == DONE:
             self.health[m.body["folder"]] = m.body["health"]
+            if self._folders and str(Path(m.body["folder"]).absolute()) == self._folders[-1]:
+                self.ended()
         elif m.topic == CAMERAS:
-            self._cameras.append(m)
-        self._pass_on(s)
+            self._cameras[m.worker] = m
+            self._told.pop(m.worker, None)
+        self.pass_on(s)
         return m.topic in (TOPIC, DONE, CAMERAS)
 
-    def _pass_on(self, s: Supervisor) -> None:
-        if not self._cameras:
+    def pass_on(self, s: Supervisor) -> None:
+        """Tell a recorder that runs who the cameras are, if it has not been told."""
+        recorder = next((w for w in s.statuses() if w.name == RECORDER), None)
+        if recorder is None or recorder.state is not CameraState.RUNNING or recorder.pid is None:
             return
-        running = any(w.name == RECORDER and w.state is CameraState.RUNNING for w in s.statuses())
-        while running and self._cameras:
-            s.command(RECORDER, CAMERAS, self._cameras.pop(0).body)
+        for worker, m in self._cameras.items():
+            if self._told.get(worker) != recorder.pid:
+                self._told[worker] = recorder.pid
+                s.command(RECORDER, CAMERAS, m.body)

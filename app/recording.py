@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.live import camera_worker
-from app.recorder import FINISH_S, RECORDER, RecorderWatch, RecordRequest, recorder_plan, require_both
+from app.recorder import (
+    FINISH_S,
+    RECORDER,
+    RecorderWatch,
+    RecordRequest,
+    armed_plan,
+    begin_arguments,
+    recorder_plan,
+    require_both,
+    slow_disk,
+)
 from app.session import WorkerStatus
-from app.sources import Source, SourceRequest, resolve
+from app.sources import SourceRequest, resolve
 from app.supervisor import Supervisor
-from capture.camera import CameraRole, CameraState
+from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
-from recordings.recorder import disk
-from recordings.recorder.worker import READER
+from recordings.recorder.worker import BEGIN, END, READER
 
 EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
 """More than live: 1.5 s of 10 Mev/s and of 60 fps, should the recorder be held up for a moment."""
@@ -45,33 +53,13 @@ class RecordResult:
 Watch = Callable[[dict[str, Any], str], None]
 
 
-def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:
-    """Try the disk for about a second; one sentence when it is too slow for the rig, "" when it is not.
-
-    Raises:
-        DiskError: nothing can be written there.
-    """
-    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    rate_hz = _frame_rate(source)
-    have = disk.measure(place, seconds)
-    # Three bytes a pixel at most; Bayer and gray take one.
-    return disk.too_slow(place, have, source.rig.image.width * source.rig.image.height * 3, rate_hz)
-
-
-def _frame_rate(source: Source) -> float:
-    """Frames per second where a camera that is not open yet tells, else 0."""
-    from capture.registry import open_driver
-
-    plan = next(c for c in source.cameras if CameraRole.FRAMES in c.roles)
-    try:
-        driver, config = open_driver(plan.camera, plan.settings)
-        return driver.frame_camera(config).info.rate_hz
-    except HalfmirrorError:
-        return 0.0
-
-
 def record(
-    request: SourceRequest, what: RecordRequest, *, said: Callable[[str], None], watch: Watch
+    request: SourceRequest,
+    what: RecordRequest,
+    *,
+    said: Callable[[str], None],
+    watch: Watch,
+    signal: Callable[[], bool] = lambda: False,
 ) -> RecordResult:
     """Record until everything is there, or until Ctrl+C.
 
@@ -81,6 +69,8 @@ def record(
         said: takes a line that a person should read before it starts.
         watch: called ten times a second with the recorder's figures ({} before the first) and a line on what
             is being waited for.
+        signal: with a pre-roll: asked again and again; True begins a sequence (that has no end of its own: ends
+            it as well).
 
     Raises:
         UsageError: a recording in place of a rig, a rig without events, a folder that is there already.
@@ -101,10 +91,16 @@ def record(
         frames = s.create_ring(RingLayout("frames", FRAME_SLOTS * frame_bytes, 256, readers=(READER,)))
         for plan in source.cameras:
             s.add(camera_worker(plan, events, frames))
-        s.add(recorder_plan(source, what, events, frames))
-        run = _Run(s, watch)
+        run: _Run
+        if what.preroll_s:
+            s.add(armed_plan(source, what.preroll_s, events, frames))
+            run = _ArmedRun(s, watch, what, signal, said)
+        else:
+            s.add(recorder_plan(source, what, events, frames))
+            run = _Run(s, watch)
         try:
             s.start()
+            run.sequences()
             run.to_the_end()
         except KeyboardInterrupt:
             run.result.interrupted = True
@@ -122,25 +118,32 @@ class _Run:
         self._recorder = RecorderWatch()
         self._faulted: float | None = None
 
+    def sequences(self) -> None:
+        """What has to be done while the recorder runs; one that is not armed needs nothing."""
+
     def to_the_end(self) -> None:
         """Until the recorder has ended.
 
         Raises:
             RecordingFailed: see `record`.
         """
-        while True:
-            self._hear()
-            workers = {w.name: w for w in self._s.statuses()}
-            recorder = workers[RECORDER]
-            if recorder.state in (CameraState.STOPPED, CameraState.FAULTED):
-                self._hear()
-                self._check_end(recorder)
-                return
-            if recorder.state is not CameraState.STOPPING:
-                self._check_cameras([w for w in workers.values() if w.name != RECORDER])
-            waiting = [w.detail for w in workers.values() if w.state is not CameraState.RUNNING and w.detail]
-            self._watch(self._recorder.figures, waiting[0] if waiting else "")
+        while self._look():
             time.sleep(_POLL_S)
+
+    def _look(self, waits_for: str = "") -> bool:
+        """Hear what there is; False when the recorder has ended."""
+        self._hear()
+        workers = {w.name: w for w in self._s.statuses()}
+        recorder = workers[RECORDER]
+        if recorder.state in (CameraState.STOPPED, CameraState.FAULTED):
+            self._hear()
+            self._check_end(recorder)
+            return False
+        if recorder.state is not CameraState.STOPPING:
+            self._check_cameras([w for w in workers.values() if w.name != RECORDER])
+        waiting = [w.detail for w in workers.values() if w.state is not CameraState.RUNNING and w.detail]
+        self._watch(self._recorder.figures, waiting[0] if waiting else waits_for)
+        return True
 
     def _hear(self) -> None:
         for m in self._s.poll():
@@ -165,9 +168,64 @@ class _Run:
             text = self._s.last_error(RECORDER)
             what = "what it wrote before is kept" if self._recorder.figures else "nothing was recorded"
             raise RecordingFailed(f"the recorder failed ({text}); {what}")
+        self._check_health()
+
+    def _check_health(self) -> None:
         for health in self.result.health.values():
             if health["state"] == "stopped" and not self.result.interrupted:
                 raise RecordingFailed(
                     f"recording ended early: {health['message']}; {health['frames']} frames and "
                     f"{health['events']} events before that are kept"
                 )
+
+
+class _ArmedRun(_Run):
+    """Begins each sequence when it is told to."""
+
+    def __init__(
+        self,
+        s: Supervisor,
+        watch: Watch,
+        what: RecordRequest,
+        signal: Callable[[], bool],
+        said: Callable[[str], None],
+    ) -> None:
+        super().__init__(s, watch)
+        self._what, self._signal, self._said = what, signal, said
+
+    def sequences(self) -> None:
+        """One after the other; then the recorder is told to stop.
+
+        Raises:
+            RecordingFailed: see `record`.
+        """
+        folders = self._what.folders
+        limits = self._what.limits
+        endless = limits.frames is None and limits.seconds is None
+        for n, folder in enumerate(folders):
+            which = f" of sequence {n + 1} of {len(folders)}" if len(folders) > 1 else ""
+            told = False
+            while not (told and self._signal()):
+                if not self._look(self._held(which)):
+                    return
+                if not told and self._recorder.figures.get("armed"):
+                    self._said(f"armed; press Enter for the start{which}")
+                    told = True
+                time.sleep(_POLL_S)
+            begun = self._s.command(
+                RECORDER, BEGIN, begin_arguments(replace(self._what, folder=folder, sequences=1))
+            )
+            while str(folder.absolute()) not in self._recorder.health:
+                if begun.done() and begun.exception() is not None:
+                    raise RecordingFailed(str(begun.exception()))
+                if endless and self._signal():
+                    self._s.command(RECORDER, END)
+                if not self._look("Enter ends it" if endless else ""):
+                    return
+                time.sleep(_POLL_S)
+            self._check_health()
+        self._s.stop_worker(RECORDER, FINISH_S)
+
+    def _held(self, which: str) -> str:
+        held = self._recorder.figures.get("held_s", 0.0)
+        return f"armed, {held:.1f} of {self._what.preroll_s:g} s are kept; Enter is the start{which}"

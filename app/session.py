@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.camera import CameraState
 from capture.packets import Events
+
+if TYPE_CHECKING:
+    from app.recorder import RecorderWatch, RecordRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,6 +187,32 @@ class Session(Protocol):
         While `residual` is on, `poll` also gives re-blur residuals: of the held exposure (`held` set, without
         sharp pictures), else of a recent one of the stream a few times a second, with its pictures once more.
         """
+
+    # recording: of a live session only
+
+    def arm_recorder(self, preroll_s: float) -> None:
+        """Keep the last so many seconds in memory from now on, for what is recorded; 0: nothing."""
+
+    def begin_recording(self, request: RecordRequest) -> None:
+        """Record from now on, while everything goes on. What goes wrong is in `recording`.
+
+        Raises:
+            UsageError, DiskError: the folder is there already or cannot be made; one camera only.
+        """
+
+    def finish_recording(self) -> None:
+        """Have the recorder write what waits and end; `recording.health` has its last word then."""
+
+    def disk_trial(self, folder: Path) -> str:
+        """Try for a second how fast the disk is; one sentence when it is too slow for the rig. Blocks.
+
+        Raises:
+            DiskError: nothing can be written there.
+        """
+
+    @property
+    def recording(self) -> RecorderWatch:
+        """How recording goes, as of the last `status`."""
 
 
 class SessionFactory(Protocol):

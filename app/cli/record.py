@@ -33,12 +33,17 @@ def record(
     split: Annotated[
         str | None, typer.Option("--split", help="What it is for in a data set: train or test.")
     ] = None,
+    preroll: Annotated[
+        float, typer.Option("--pre-roll", help="Wait for Enter; so many seconds before it belong to each.")
+    ] = 0.0,
 ) -> int:
     """Record what both cameras say, as they say it, without restoring anything.
 
     A recording is a folder: recording.toml (cameras, settings, the whole rig file), the raw streams, and
     health.json (what was lost and where, rewritten every second). It is readable however the program ends;
     replay and deblur take the folder's name. Ctrl+C ends it cleanly.
+
+    With --pre-roll the last seconds are kept in memory until Enter is pressed, and belong to the recording.
     """
     from app.cli import console
     from app.cli.arguments import positive_seconds, rig_source
@@ -58,11 +63,40 @@ def record(
         raise UsageError(f"--sequences {sequences} is out of range; give 1 to 999")
     if split not in (None, "train", "test"):
         raise UsageError(f"--split {split} is neither train nor test")
-    request = RecordRequest(output, sequences, Limits(frames, seconds), split or "")  # type: ignore[arg-type]
+    request = RecordRequest(
+        output, sequences, Limits(frames, seconds), split or "", preroll_s=preroll  # type: ignore[arg-type]
+    )  # fmt: skip
     with Line(frames, seconds) as line:
-        result = run(SourceRequest.of(rig_source(rig)), request, said=console.say, watch=line.update)
+        result = run(
+            SourceRequest.of(rig_source(rig)), request, said=console.say, watch=line.update,
+            signal=enter_pressed if preroll else lambda: False,
+        )  # fmt: skip
     _print(result)
     return console.INTERRUPTED if result.interrupted else 0
+
+
+def enter_pressed() -> bool:
+    """A line has come on standard input since the last call; never waits.
+
+    Raises:
+        UsageError: standard input has ended, so none will ever come.
+    """
+    import os
+    import select
+
+    from capture.errors import UsageError
+
+    try:
+        if not select.select([0], [], [], 0)[0]:
+            return False
+        data = os.read(0, 4096)
+    except (OSError, ValueError):
+        data = b""
+    if not data:
+        raise UsageError(
+            "--pre-roll waits for Enter, and nothing comes on standard input; start it in a terminal"
+        )
+    return b"\n" in data
 
 
 class Line:
@@ -82,7 +116,7 @@ class Line:
 
     def text(self, f: dict[str, Any], waiting: str) -> str:
         """What the line says."""
-        if not f:
+        if not f or f.get("armed"):
             return waiting or "starting"
         t, n = self._last
         if f["elapsed_s"] < t:

@@ -13,7 +13,7 @@ from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft
-from recordings.recorder.disk import DiskError, reserve_of
+from recordings.recorder.disk import DiskError, free_bytes, reserve_of
 from recordings.recorder.health import HealthWatch, report, save
 from recordings.recorder.stream_file import StreamFile
 
@@ -68,9 +68,8 @@ class Take:
         self.folder, self._limits = folder, limits
         try:
             about.save(folder)
-            self.file = StreamFile(
-                folder, reserve=reserve_of(folder) if limits.reserve is None else limits.reserve
-            )
+            self._reserve = reserve_of(folder) if limits.reserve is None else limits.reserve
+            self.file = StreamFile(folder, reserve=self._reserve)
         except OSError as e:
             raise DiskError(f"{folder}: cannot be written to ({e.strerror or e})") from e
         self.watch = HealthWatch(about.rig)
@@ -81,6 +80,7 @@ class Take:
         self._ended_s: float | None = None
         self._lost = {EVENTS: 0, FRAME: 0}
         self._last_word = ""
+        self.preroll_s = 0.0
 
     def describe(self, about: About) -> None:
         """Say more exactly who the cameras are."""
@@ -153,8 +153,20 @@ class Take:
         return {
             "folder": str(self.folder), "frames": h.frames, "events": h.events, "bytes": f.written,
             "queued": f.queued, "elapsed_s": time.monotonic() - self._began, "losses": self._losses(),
-            "stopped": f.stopped, "stalls": f.stalls,
+            "stopped": f.stopped, "stalls": f.stalls, "preroll_s": self.preroll_s, "room": self._room(),
+            **self._matched(),
         }  # fmt: skip
+
+    def _room(self) -> int | None:
+        """Bytes that may still be written before the reserve is met; None while the disk does not tell."""
+        try:
+            return max(0, free_bytes(self.folder) - self._reserve - self.file.queued)
+        except OSError:
+            return None
+
+    def _matched(self) -> dict[str, Any]:
+        c = self.watch.clock()
+        return {k: c.get(k) for k in ("frames_with_trigger", "frames_without_trigger", "exposure_source")}
 
     def _losses(self) -> dict[str, int]:
         losses = self.watch.health.losses
@@ -169,9 +181,8 @@ class Take:
             "longest_stall_s": round(f.longest_stall_s, 3),
         }  # fmt: skip
         elapsed = time.monotonic() - self._began
-        return report(
-            self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final
-        )  # fmt: skip
+        said = report(self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final)
+        return {**said, "preroll_s": round(self.preroll_s, 3)}
 
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""

@@ -3,13 +3,18 @@
 It takes a lease, packs the item onto memory of its own, gives the lease back, and hands the packed item to the
 file's writing thread. The camera workers never wait for it: what it is too slow for is lost to it alone, and
 counted.
+
+An armed recorder waits for `BEGIN`, keeping the last seconds (`PreRoll`); after a recording it is armed again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +22,19 @@ import numpy as np
 
 from capture.camera import CameraState
 from capture.codec import StreamEnd
-from capture.errors import HalfmirrorError
+from capture.errors import CameraError, HalfmirrorError
 from capture.link import WorkerLink
 from capture.messages import Command
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from capture.ring import RingReader, RingRef, wait_any
 from recordings.formats.own_about import About
-from recordings.formats.own_chunks import Draft, draft, place
+from recordings.formats.own_chunks import draft, place
+from recordings.recorder.preroll import PreRoll, Waiting, budget
 from recordings.recorder.take import Limits, Take
 
 READER = "recorder"
 TOPIC, DONE, CAMERAS = "recording", "recorded", "cameras"
+BEGIN, END, ARM = "begin", "end", "arm"
 ITEMS_A_TURN = 128
 DRAIN_S = 1.0
 _REPORT_S = 0.2
@@ -45,6 +52,8 @@ class RecorderSpec:
         limits: of each recording.
         start: "resume" begins with the oldest items in the rings (all, when they are new), "newest" with what
             comes.
+        armed: record nothing before `BEGIN` is asked for, again and again; `folders` and `limits` come with it.
+        preroll_s: armed: so much is kept of what came before.
     """
 
     events: RingRef
@@ -53,6 +62,8 @@ class RecorderSpec:
     about: About
     limits: Limits = field(default_factory=Limits)
     start: Literal["resume", "newest"] = "resume"
+    armed: bool = False
+    preroll_s: float = 0.0
 
 
 def run_recorder(link: WorkerLink, spec: RecorderSpec) -> None:
@@ -60,6 +71,9 @@ def run_recorder(link: WorkerLink, spec: RecorderSpec) -> None:
 
     Takes the command `CAMERAS` (role → fields of `CameraInfo`). Publishes `TOPIC` (see `Take.figures`) a few
     times a second and `DONE` with the last health report of each recording.
+
+    Armed it takes `BEGIN` (`folders`, `frames`, `seconds`, `reserve` as in `Limits`, `network`, `split`),
+    `END`, and `ARM` (`seconds` of pre-roll from now on), and publishes `armed` and `held_s` while it waits.
 
     Raises:
         UsageError, DiskError: a folder exists already or cannot be written to.
@@ -71,28 +85,33 @@ class _Recorder:
     def __init__(self, link: WorkerLink, spec: RecorderSpec) -> None:
         self.link, self.spec = link, spec
         self._n, self._about = 0, spec.about
-        self._take = self._begin(0)
+        self._folders, self._limits = spec.folders, spec.limits
+        self._held = PreRoll(spec.preroll_s)
+        self._take: Take | None = None if spec.armed else self._begin(0)
         self._readers = (
             RingReader(spec.events, READER, start=spec.start),
             RingReader(spec.frames, READER, start=spec.start),
         )
         self._closing: list[_Closing] = []
         self._reported = 0.0
-        self._next: list[_Waiting | None] = [None, None]
+        self._next: list[Waiting | None] = [None, None]
         self._owed = [0, 0]  # lost items of each ring that no recorded item has told of yet
         self._ends = self._items = 0
+        self._backlog: deque[Waiting] = deque()  # pre-roll that the disk has no room for yet, and what follows
+        self._ending = False
 
     def _begin(self, n: int) -> Take:
-        return Take(self.spec.folders[n], self._about_of(n), self.spec.limits)
+        return Take(self._folders[n], self._about_of(n), self._limits)
 
     def _about_of(self, n: int) -> About:
-        return self._about.model_copy(update={"sequence": n + 1, "sequences": len(self.spec.folders)})
+        return self._about.model_copy(update={"sequence": n + 1, "sequences": max(1, len(self._folders))})
 
     def run(self) -> None:
         try:
             if self.link.wait_start() is not None:
                 self._record()
-            self._close_take("" if self._whole else "stopped before it was complete")
+            if self._take is not None:
+                self._close_take(self._take)
             for c in self._closing:
                 c.thread.join()
                 self._tell(c)
@@ -105,55 +124,104 @@ class _Recorder:
             for c in self.link.poll():
                 self._obey(c)
             worked = self._turn()
-            self._take.tick()
+            if self._take is not None:
+                self._take.tick()
+            self._end_when_told()
             self._report()
-            if self._take.file.full:
+            if self._take is not None and self._take.file.full:
                 time.sleep(0.002)
             elif not worked:
                 wait_any(self._readers, 0.02)
         # What the cameras gave before this was told to stop belongs to it.
         until = time.monotonic() + DRAIN_S
-        while self.link.stopping and not self._take.complete and time.monotonic() < until:
-            if not self._turn():
+        while self._take is not None and self.link.stopping and time.monotonic() < until:
+            if self._take.complete or not self._turn():
                 return
 
     def _obey(self, c: Command) -> None:
-        """`CAMERAS`: who the cameras are, as they said when they were opened."""
-        if c.verb != CAMERAS:
-            self.link.reply(c, error=f"the recorder does not know the request {c.verb!r}")
-            return
+        try:
+            if c.verb == CAMERAS:
+                self._know(c)
+            elif c.verb == BEGIN and self.spec.armed:
+                self._begin_asked(c.arguments)
+            elif c.verb == END and self.spec.armed:
+                self._end_asked()
+            elif c.verb == ARM and self.spec.armed:
+                self._held.resize(float(c.arguments["seconds"]))
+            else:
+                raise CameraError(f"the recorder does not know the request {c.verb!r}")
+        except HalfmirrorError as e:
+            self.link.reply(c, error=str(e))
+        else:
+            self.link.reply(c)
+
+    def _know(self, c: Command) -> None:
+        """Who the cameras are, as they said when they were opened."""
         for role in ("events", "frames"):
             if role in c.arguments:
                 told = {k: v for k, v in dict(c.arguments[role]).items() if k in _TOLD}
                 camera = getattr(self._about, role).model_copy(update=told)
                 self._about = self._about.model_copy(update={role: camera})
-        self._take.describe(self._about_of(self._n))
-        self.link.reply(c)
+        if self._take is not None:
+            self._take.describe(self._about_of(self._n))
 
-    @property
-    def _whole(self) -> bool:
-        limits = self.spec.limits
-        endless = limits.frames is None and limits.seconds is None
-        last = self._n + 1 == len(self.spec.folders)
-        return last and (self._take.complete or endless) and self.link.epoch_ns is not None
+    def _begin_asked(self, a: dict[str, Any]) -> None:
+        if self._take is not None:
+            raise CameraError("the recorder is recording already; end that first")
+        self._folders = tuple(Path(f) for f in a["folders"])
+        self._limits = Limits(a.get("frames"), a.get("seconds"), a.get("reserve"))
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        told = {"started": started, "network": a.get("network", ""), "split": a.get("split", "")}
+        self._about = self._about.model_copy(update=told)
+        self._n = 0
+        self._take = self._begin(0)
+        self._take.preroll_s = self._held.seconds
+        self._backlog = deque(self._held.give())
+
+    def _end_asked(self) -> None:
+        """What waits in the rings now belongs to the recording, nothing that comes later."""
+        if self._take is not None and not self._ending:
+            self._read(sum(r.waiting for r in self._readers) + len(self._readers), self._backlog.append)
+            self._ending = True
+
+    def _end_when_told(self) -> None:
+        take = self._take
+        if self._ending and take is not None and (take.complete or not self._backlog):
+            self._close_take(take)
+            self._rearm()
+
+    def _rearm(self) -> None:
+        self._take, self._ending = None, False
+        self._backlog.clear()
+
+    def _whole(self, take: Take) -> bool:
+        endless = self._limits.frames is None and self._limits.seconds is None
+        last = self._n + 1 == len(self._folders)
+        return last and (take.complete or endless) and self.link.epoch_ns is not None
 
     def _over(self) -> bool:
         """Nothing more is to be done; begins the next recording where one is complete."""
-        ended = self._ends >= 2
-        if self.link.stopping or self._take.file.stopped or ended:
+        take, ended = self._take, self._ends >= 2 and not self.spec.armed
+        if self.link.stopping or ended:
             return True
-        if not self._take.complete:
+        if take is None or not (take.file.stopped or take.complete):
             return False
-        if self._n + 1 == len(self.spec.folders):
-            return True
-        self._close_take()
+        if self._n + 1 == len(self._folders) or take.file.stopped:
+            if not self.spec.armed:
+                return True
+            self._close_take(take)
+            self._rearm()
+            return False
+        self._close_take(take, "")
         self._n += 1
         self._take = self._begin(self._n)
         return False
 
-    def _close_take(self, why: str = "") -> None:
+    def _close_take(self, take: Take, why: str | None = None) -> None:
         """Begin to write what waits and to close; the rings are read on meanwhile."""
-        self._closing.append(_Closing(self._take, why))
+        if why is None:
+            why = "" if self._whole(take) else "stopped before it was complete"
+        self._closing.append(_Closing(take, why))
 
     def _tell(self, c: _Closing) -> None:
         if not c.told:
@@ -166,9 +234,30 @@ class _Recorder:
         In the order in which the cameras wrote it, however late this comes: a replay must not see frames run
         ahead of their events because the recorder was held up for a moment.
         """
+        if self._take is None:
+            return self._read(ITEMS_A_TURN, self._held.add) if self._held.wanted else self._pass_over()
+        caught_up = self._catch_up(self._take)
+        if self._ending:
+            return caught_up
+        if not self._backlog:
+            return self._read(ITEMS_A_TURN, self._record_one) or caught_up
+        if sum(w.chunk.size for w in self._backlog) > 2 * budget():
+            return caught_up
+        return self._read(ITEMS_A_TURN, self._backlog.append) or caught_up
+
+    def _catch_up(self, take: Take) -> bool:
+        """Record of the pre-roll what the disk has room for."""
         worked = False
-        for _ in range(ITEMS_A_TURN):
-            if self._take.file.full or self._take.complete:
+        while self._backlog and not (take.file.full or take.complete or take.file.stopped):
+            self._record_one(self._backlog.popleft())
+            worked = True
+        return worked
+
+    def _read(self, most: int, sink: Callable[[Waiting], None]) -> bool:
+        """Hand on so many items in the order in which they were written; False: there were none."""
+        worked = False
+        for _ in range(most):
+            if sink == self._record_one and (self._take is None or self._take.file.full or self._take.complete):
                 break
             for i, reader in enumerate(self._readers):
                 while self._next[i] is None and self._fetch(i, reader):
@@ -177,8 +266,20 @@ class _Recorder:
             if first is None:
                 break
             self._next[first.ring] = None
-            self._record_one(first)
+            sink(first)
             worked = True
+        return worked
+
+    def _pass_over(self) -> bool:
+        """Armed and nothing is to be kept: read on, so that what is recorded later begins with what comes."""
+        worked, self._next, self._owed = False, [None, None], [0, 0]
+        for reader in self._readers:
+            for _ in range(ITEMS_A_TURN):
+                lease = reader.next()
+                if lease.item is None:
+                    break
+                lease.release()
+                worked = True
         return worked
 
     def _fetch(self, i: int, reader: RingReader) -> bool:
@@ -190,7 +291,7 @@ class _Recorder:
         lost = item.lost_before + self._owed[i]
         try:
             packet = item.packet()
-            chunk = draft(packet, self._take.watermark_us)
+            chunk = draft(packet, None if self._take is None else self._take.watermark_us)
             packet = _without_data(packet)
         except HalfmirrorError as e:  # garbage, because it was overwritten meanwhile, or an unsound packet
             error = e
@@ -200,10 +301,11 @@ class _Recorder:
             self._owed[i] = lost + 1
         else:
             self._owed[i] = 0
-            self._next[i] = _Waiting(i, item.host_ns, packet, chunk, lost)
+            self._next[i] = Waiting(i, item.host_ns, packet, chunk, lost)
         return True
 
-    def _record_one(self, w: _Waiting) -> None:
+    def _record_one(self, w: Waiting) -> None:
+        assert self._take is not None
         self._items += 1
         self._ends += isinstance(w.packet, StreamEnd)
         if isinstance(w.packet, Frame):
@@ -217,23 +319,20 @@ class _Recorder:
         for c in self._closing:
             if not c.thread.is_alive():
                 self._tell(c)
-        figures = {**self._take.figures(), "sequence": self._n + 1, "sequences": len(self.spec.folders)}
+        self._closing = [c for c in self._closing if not c.told]
+        if self._take is None:
+            figures: dict[str, Any] = {"armed": True, "held_s": self._held.seconds, "held": self._held.bytes}
+            events, dropped = 0, 0
+        else:
+            figures = {
+                **self._take.figures(), "armed": False, "sequence": self._n + 1, "sequences": len(self._folders)
+            }  # fmt: skip
+            events, dropped = figures["events"], sum(figures["losses"].values())
         self.link.publish(TOPIC, figures)
         self.link.status(
-            CameraState.RUNNING, items=self._items, events=figures["events"],
-            backlog=max(r.waiting for r in self._readers), dropped=sum(figures["losses"].values()),
+            CameraState.RUNNING, items=self._items, events=events,
+            backlog=max(r.waiting for r in self._readers), dropped=dropped,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An item that has been read and packed; `written_ns`: when its camera's worker wrote it."""
-
-    ring: int
-    written_ns: int
-    packet: EventPacket | Frame | StreamEnd
-    chunk: Draft
-    lost: int
 
 
 class _Closing:

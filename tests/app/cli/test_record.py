@@ -25,8 +25,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", "import sys; from app.cli.main import main; sys.exit(main())", "record", RIG,
          *arguments],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -87,3 +87,39 @@ def test_an_existing_target_and_an_unknown_rig_are_refused(
     assert str(tmp_path) in capsys.readouterr().err
     assert main.run(["record", "simulated:moon", "-o", str(tmp_path / "r")]) == 2
     assert "moon" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(300)
+def test_with_a_pre_roll_enter_begins_and_the_seconds_before_are_there(tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    program = start("-o", str(out), "--pre-roll", "1", "--seconds", "2", "--sequences", "2")
+    assert program.stdin is not None
+    assert program.stderr is not None
+    for _ in range(2):
+        while "armed; press Enter for the start of sequence" not in (line := program.stderr.readline()):
+            assert line, "it ended"
+        time.sleep(2.0)
+        program.stdin.write("\n")
+        program.stdin.flush()
+    _, errors = program.communicate(timeout=100)
+    assert program.returncode == 0, errors
+    for name in ("001", "002"):
+        health = json.loads((out / name / "health.json").read_text())
+        assert health["state"] == "finished"
+        assert 0.8 < health["preroll_s"] <= 1.0
+        assert health["elapsed_s"] < 1.8  # of two seconds
+        assert 1.9e6 < health["until_us"] - health["first_us"] < 2.3e6
+        with open_recording(out / name) as recording:
+            assert recording.info.frames == health["frames"] > 30
+
+
+def test_a_pre_roll_without_a_keyboard_or_as_long_as_the_whole(tmp_path: Path) -> None:
+    program = start("-o", str(tmp_path / "r"), "--pre-roll", "3", "--seconds", "2")
+    _, errors = program.communicate(timeout=100)
+    assert program.returncode == 2
+    assert "the pre-roll is part of it" in errors
+    program = start("-o", str(tmp_path / "r"), "--pre-roll", "1")
+    _, errors = program.communicate(timeout=100)  # closes its input
+    assert program.returncode == 2, errors
+    assert "nothing comes on standard input" in errors
+    assert not (tmp_path / "r").exists()
