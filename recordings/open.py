@@ -12,7 +12,7 @@ from recordings.formats.aedat4 import Aedat4Recording
 from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
 from recordings.formats.dataset import DatasetRecording
 from recordings.formats.own import OwnRecording
-from recordings.formats.own_about import ABOUT
+from recordings.formats.own_about import ABOUT, STREAMS
 from recordings.recording import NotARecording, OpenOptions, Recording, RecordingError
 
 
@@ -42,13 +42,14 @@ def _prophesee_raw(path: Path, options: OpenOptions) -> Recording:
     return PropheseeRecording(path, geometry=options.geometry)
 
 
+OWN, AEDAT4 = "Halfmirror", "AEDAT4"
 FORMATS: tuple[Format, ...] = (
     Format(
-        "Halfmirror", (), (), lambda path, _: cast(Recording, OwnRecording(path)),
-        folder=lambda path: (path / ABOUT).is_file(),
+        OWN, (), (), lambda path, _: cast(Recording, OwnRecording(path)),
+        folder=lambda path: (path / ABOUT).is_file() or (path / STREAMS).is_file(),
     ),
     Format(
-        "AEDAT4", (AEDAT4_MAGIC,), (".aedat4",),
+        AEDAT4, (AEDAT4_MAGIC,), (".aedat4",),
         lambda path, o: cast(Recording, Aedat4Recording(path, deadline_s=o.deadline_s,
                                                         exposure_us=o.exposure_us)),
     ),

@@ -25,6 +25,12 @@ class NotARecording(UsageError):
     """The path is missing, empty, or of no known format."""
 
 
+class Remark(str):
+    """A line among the problems that costs nothing: how something is read that the file leaves open."""
+
+    __slots__ = ()
+
+
 # A longer exposure than this is a mistake of unit.
 MAX_EXPOSURE_US = 10_000_000
 
@@ -65,7 +71,8 @@ class RecordingInfo:
         start_us, end_us: time span of all streams, on the file's own axis.
         frames: number of frames when known without a full scan, else None.
         bytes: file size.
-        problems: one line each: what was found wrong (cut file, missing tail and how much of it).
+        problems: one line each: what was found wrong (cut file, missing tail and how much of it). A `Remark`
+            is no loss.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""`halfmirror recordings`: what a recording is and holds."""
+"""`halfmirror recordings`: what a recording is and holds; whether it is sound, and what can be saved of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli import console
+from app.cli import console, repair, verify
 from app.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -18,18 +18,14 @@ EXAMPLE = "Example: halfmirror recordings info street.aedat4"
 
 app = typer.Typer(
     name="recordings",
-    help="Recordings of any known format: what they are and hold.",
+    help="Recordings of any known format: what they are and hold, whether they are sound, and mending them.",
     epilog=EXAMPLE,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-# So that `info` stays a verb of its own while it is the only one.
-@app.callback()
-def _root() -> None:
-    pass
+app.command("verify", epilog=verify.EXAMPLE)(verify.verify)
+app.command("repair", epilog=repair.EXAMPLE)(repair.repair)
 
 
 @app.command("info", epilog=EXAMPLE)

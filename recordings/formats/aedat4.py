@@ -29,7 +29,7 @@ from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.formats.aedat4_stages import STREAMS, Stage
 from recordings.merging import StreamMerger
-from recordings.recording import ReadReport, RecordingError, RecordingInfo
+from recordings.recording import ReadReport, RecordingError, RecordingInfo, Remark
 from recordings.sandbox import ReaderBroken, Reply, Sandbox
 
 _SERVER = "recordings.formats.aedat4_native:Aedat4Server"
@@ -304,19 +304,21 @@ def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
             f"readable up to {seconds:.3f} s, the last {_bytes(unread)} are not"
         )
     elif not d["finished"]:
-        problems.append(
-            f"the recording was not closed properly: readable up to {seconds:.3f} s, "
-            f"the last {_bytes(unread)} are not"
-        )
+        text = f"the recording was not closed properly: readable up to {seconds:.3f} s, "
+        if unread:
+            problems.append(text + f"the last {_bytes(unread)} are not")
+        else:
+            problems.append(Remark(text + "its end"))
     if d["index_lost"]:
-        problems.append("the file's index is damaged; it is read without")
+        problems.append(Remark("the file's index is damaged; it is read without"))
     if d["extra_streams"]:
-        problems.append(f"further streams are not read: {', '.join(map(str, d['extra_streams']))}")
+        further = ", ".join(map(str, d["extra_streams"]))
+        problems.append(Remark(f"further streams are not read: {further}"))
     if event_size and image_size and event_size != image_size:
-        problems.append(
+        text = (
             f"events {event_size[0]}×{event_size[1]} and frames {image_size[0]}×{image_size[1]} come from two "
-            "cameras and the file does not say how they lie: a rig file is needed"
         )
+        problems.append(Remark(text + "cameras and the file does not say how they lie: a rig file is needed"))
     return RecordingInfo(
         path=path, format="aedat4", camera=str(d["camera"]), event_size=event_size, image_size=image_size,
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=None,

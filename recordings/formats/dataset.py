@@ -18,7 +18,7 @@ from capture.camera import Progress
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.merging import StreamMerger
-from recordings.recording import OpenOptions, ReadReport, RecordingError, RecordingInfo
+from recordings.recording import OpenOptions, ReadReport, RecordingError, RecordingInfo, Remark
 from recordings.sandbox import Reply, Sandbox
 
 _SERVER = "recordings.formats.dataset_server:DatasetServer"
@@ -160,12 +160,12 @@ def _info(
     untold = sum(e is None for _, e in times)
     if untold and not d["drawn"]:
         which = "no frame has" if untold == len(times) else f"{untold} of {len(times)} frames lack"
-        problems.append(
-            f"{which} an exposure in the file: shown, not restored, unless --exposure-us states its length"
-        )
+        shown = "shown, not restored, unless --exposure-us states its length"
+        problems.append(Remark(f"{which} an exposure in the file: {shown}"))
     elif options.exposure_us is not None and not d["drawn"]:
         where = "around its stamp" if d["stamp_in_middle"] else "from its stamp on"
-        problems.append(f"a frame without exposure counts as exposed for {options.exposure_us} µs {where}")
+        text = f"a frame without exposure counts as exposed for {options.exposure_us} µs {where}"
+        problems.append(Remark(text))
     return RecordingInfo(
         path=path, format=str(d["format"]), camera=str(d["camera"]), event_size=sizes[0], image_size=sizes[1],
         has_triggers=False, start_us=start, end_us=end, frames=len(times), bytes=size,

@@ -7,7 +7,6 @@ disk was full) is read up to its last whole chunk.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,8 +22,9 @@ from capture.registry import RigFacts
 from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import FORMAT, HEALTH, STREAMS, About, AboutError
 from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, NO_EXPOSURE, UNKNOWN_US, Damaged
+from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, read_health
 from recordings.formats.own_index import read_index
-from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo
+from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo, Remark
 from sync.rig import Rig
 
 
@@ -80,20 +80,22 @@ class OwnRecording:
 
     def _health_problems(self) -> list[str]:
         """What the recorder itself said."""
-        path = self._folder / HEALTH
-        try:
-            health = json.loads(path.read_text(encoding="utf-8"))
-            state, losses = str(health["state"]), dict(health["losses"])
-            message = str(health.get("message", ""))
-            lost = {str(k): int(v) for k, v in losses.items() if int(v)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        health = read_health(self._folder)
+        if health is None:
             return [f"{HEALTH}: missing or not readable, so what the recorder lost is not known"]
-        problems = []
+        state, message = health["state"], health["message"]
+        problems: list[str] = []
         if state == "recording":
             problems.append("the recorder did not come to an end: it was killed, or is still at work")
         elif state == "stopped" and message:
             problems.append(f"recording ended early: {message}")
-        problems += [f"lost while recording: {n} {place}" for place, n in lost.items()]
+        elif state == REPAIRED:
+            problems.append(Remark(f"{state}: {message}"))
+        elif state == REPAIRED_WITH_LOSSES:
+            problems.append(f"{state}: {message}")
+        for place, n in health["losses"].items():
+            if n:
+                problems.append(f"lost{'' if place in DAMAGED else ' while recording'}: {n} {place}")
         return problems
 
     def rig_facts(self) -> RigFacts | None:

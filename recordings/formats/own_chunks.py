@@ -136,6 +136,15 @@ class Draft:
         return head + struct.pack("<I", zlib.crc32(head))
 
 
+def resealed(head: Head, number: int, flags: int, lost: int) -> bytes:
+    """The header's bytes of a chunk that gets another number, or marks of what is missing before it."""
+    data = HEADER.pack(
+        MAGIC, VERSION, head.kind, head.meta, head.check, head.body, number, head.first_us, head.until_us,
+        head.amount, head.edges, head.epoch, flags, lost, 0,
+    )[:-4]  # fmt: skip
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
 def _bytes(a: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(a).reshape(-1).view(np.uint8).data
 

@@ -25,11 +25,13 @@ class Found:
         rows: of `INDEX`, in order of the file.
         problems: one line each.
         bytes_unread: what is no whole chunk.
+        torn: headers, as rows, of chunks that the end of the file cuts short.
     """
 
     rows: Rows
     problems: tuple[str, ...]
     bytes_unread: int
+    torn: Rows
 
 
 def read_index(fd: int, folder: Path, *, trust: bool = True) -> Found:
@@ -45,10 +47,10 @@ def read_index(fd: int, folder: Path, *, trust: bool = True) -> Found:
     size = os.fstat(fd).st_size
     rows = _trusted(fd, folder / INDEX_FILE, size) if trust else np.empty(0, INDEX)
     end = _end(rows)
-    more, problems, unread = _walk(fd, end, size)
+    more, torn, problems, unread = _walk(fd, end, size)
     if len(more):
         rows = np.concatenate([rows, more])
-    return Found(rows, tuple(problems), unread)
+    return Found(rows, tuple(problems), unread, torn)
 
 
 def _end(rows: Rows) -> int:
@@ -84,9 +86,10 @@ def _fits(fd: int, row: np.void) -> bool:
     return (head.number, head.body) == (int(row["number"]), int(row["body"]))
 
 
-def _walk(fd: int, at: int, size: int) -> tuple[Rows, list[str], int]:
+def _walk(fd: int, at: int, size: int) -> tuple[Rows, Rows, list[str], int]:
     """Look at every header from a place on."""
     found: list[bytes] = []
+    torn: list[bytes] = []
     problems: list[str] = []
     unread = 0
     while at < size:
@@ -94,6 +97,7 @@ def _walk(fd: int, at: int, size: int) -> tuple[Rows, list[str], int]:
         try:
             head = read_head(data)
             if at + head.size > size:
+                torn.append(at.to_bytes(8, "little") + data)
                 raise Damaged("cut short")
         except Damaged as e:
             to = _next(fd, at + 1, size)
@@ -106,7 +110,9 @@ def _walk(fd: int, at: int, size: int) -> tuple[Rows, list[str], int]:
             continue
         found.append(at.to_bytes(8, "little") + data)
         at += head.size
-    return np.frombuffer(b"".join(found), INDEX), problems, unread
+    return (
+        np.frombuffer(b"".join(found), INDEX), np.frombuffer(b"".join(torn), INDEX), problems, unread,
+    )  # fmt: skip
 
 
 def _next(fd: int, at: int, size: int) -> int:

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recordings.recording import NotARecording, RecordingError
+from recordings.recording import NotARecording, RecordingError, Remark
 
 MAGIC = b"% "
 # Headers have about ten lines; far more is damage, or another kind of file.
@@ -199,7 +199,8 @@ def sensor_size(
     if stated is not None:
         if header.size is not None and header.size != stated:
             w, h = header.size
-            return stated, (f"the header says {w}×{h}; read as {stated[0]}×{stated[1]}, as was asked",)
+            as_asked = f"read as {stated[0]}×{stated[1]}, as was asked"
+            return stated, (Remark(f"the header says {w}×{h}; {as_asked}"),)
         return stated, ()
     if header.size is not None:
         return header.size, ()
@@ -207,4 +208,4 @@ def sensor_size(
     if found is None:
         raise RecordingError(f"{path}: nothing in it tells the sensor's size; state it: --geometry 1280x720")
     (w, h), by = found
-    return (w, h), (f"the header has no sensor size; {w}×{h} follows from {by}",)
+    return (w, h), (Remark(f"the header has no sensor size; {w}×{h} follows from {by}"),)

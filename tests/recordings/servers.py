@@ -77,3 +77,13 @@ class Naughty:
             with contextlib.suppress(BlockingIOError):
                 os.write(2, b"noise " * 100 + b"\n")
         yield Reply("item", {"k": 1}, {})
+
+
+class Hanging(Naughty):
+    def do_verify(self) -> Iterator[Reply]:
+        yield from self.do_hang(0)
+
+
+class Crashing(Naughty):
+    def do_verify(self) -> Iterator[Reply]:
+        yield from self.do_abort(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,23 +37,6 @@ from tests.capture.simulated_small import small, small_davis
 from tests.recordings.own_sample import Item, items_of, rig_of_config, same, write_own
 
 MIRRORED = small(paced=False)
-
-
-@pytest.fixture(scope="module")
-def given_items() -> list[Item]:
-    return items_of(MIRRORED, 1.0)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, given_items: list[Item]) -> Path:
-    folder = tmp_path_factory.mktemp("own") / "recording"
-    write_own(folder, rig_of_config(MIRRORED), given_items)
-    return folder
-
-
-@pytest.fixture
-def copy(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "copy"))
 
 
 def packet(**changes: object) -> EventPacket:
