@@ -20,7 +20,7 @@ from app.picture_reader import VIEWER, PictureReader
 from app.recorder import RecorderWatch, RecordRequest
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
-from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve
+from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve, stated
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState
 from capture.errors import HalfmirrorError, UsageError
@@ -31,6 +31,7 @@ from inference import models
 from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
 from recordings import timeline as timelines
 from recordings.recorder.worker import READER as RECORDER_READER
+from recordings.recording import OpenOptions
 
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
@@ -51,7 +52,7 @@ def make_session(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     residual: bool = False,
-    exposure_us: int | None = None,
+    said: OpenOptions | None = None,
     record: RecordRequest | None = None,
 ) -> LiveSession:
     """A session, not started yet.
@@ -65,15 +66,17 @@ def make_session(
         settings: of the simulated rig.
         device: "auto", "cpu", "cuda".
         residual: measure the re-blur residual of every exposure, as a figure of its picture.
-        exposure_us: of a recording: length of exposures that it does not give.
+        said: what is stated about a recording that it may not tell.
         record: what the rig gives is recorded as well, from its first item on.
 
     Raises:
         UsageError: an unknown source, network or speed; a recording cannot be recorded.
     """
     request = SourceRequest.of(source, settings)
-    if exposure_us is not None and request.is_recording:
-        request = replace(request, settings={**request.settings, "exposure_us": exposure_us})
+    if request.is_recording and said is not None:
+        stated_now = {"exposure_us": said.exposure_us, "geometry": said.geometry}
+        more = {k: v for k, v in stated_now.items() if v is not None}
+        request = replace(request, settings={**request.settings, **more})
     models.check(network, options)
     if math.isinf(replay_speed):
         replay_speed = 0.0
@@ -139,7 +142,7 @@ class LiveSession:
             self._say("; ".join(source.problems))
         if source.recording is not None:
             with contextlib.suppress(HalfmirrorError):  # a seek bar without a curve is no reason to stop
-                self._timeline = _timeline_of(source.recording)
+                self._timeline = _timeline_of(source.recording, stated(self._request.settings))
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
@@ -382,8 +385,8 @@ class LiveSession:
         self._replies.append((verb, future))
 
 
-def _timeline_of(recording: Path) -> Timeline:
-    t = timelines.build(recording)
+def _timeline_of(recording: Path, options: OpenOptions) -> Timeline:
+    t = timelines.build(recording, options=options)
     spans = [(a, b) for a, b in t.exposures if b is not None]
     exposures = np.array(spans, np.int64).reshape(-1, 2)
     return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)

@@ -124,12 +124,15 @@ class OfflineResult:
 
 @contextmanager
 def open_input(
-    text: str, seconds: float | None = None, exposure_us: int | None = None
+    text: str,
+    seconds: float | None = None,
+    exposure_us: int | None = None,
+    geometry: tuple[int, int] | None = None,
 ) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
     `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
-    that does not say it.
+    that does not say it. `geometry`: the size of its event sensor, where it does not say that.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -147,7 +150,7 @@ def open_input(
         raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
     from recordings.open import open_recording, require_frames
 
-    with open_recording(path, exposure_us=exposure_us) as recording:
+    with open_recording(path, exposure_us=exposure_us, geometry=geometry) as recording:
         info = recording.info
         require_frames(recording)
         rig = rig_of(recording, text)

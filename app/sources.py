@@ -14,8 +14,8 @@ from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, open_driver
 from recordings.formats.own import OwnRecording
-from recordings.open import open_recording, recognise, require_frames
-from recordings.recording import Recording
+from recordings.open import open_with, recognise, require_frames
+from recordings.recording import OpenOptions, Recording
 from sync.rig import NO_CAMERA, Rig
 
 EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
@@ -98,7 +98,8 @@ def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -
     """The rig and its workers. Opens a recording to see what is in it (up to a few seconds).
 
     `speed` and `loop` are those of a recording; speed 0 means as fast as possible. Of a recording's settings,
-    `exposure_us` states how long frames were exposed that it does not say it of.
+    `exposure_us` states how long frames were exposed that it does not say it of, `geometry` the size of its
+    event sensor.
 
     Raises:
         HalfmirrorError: the recording cannot be used, or nothing is known of the rig.
@@ -113,7 +114,7 @@ def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -
 
 def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
     name = f"{REPLAY}:{path}"
-    with open_recording(path, exposure_us=settings.get("exposure_us")) as r:
+    with open_with(path, stated(settings)) as r:
         require_frames(r)
         rig, problems = rig_of(r, name), r.info.problems
     if rig is None:
@@ -123,6 +124,11 @@ def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
     roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
     plan = CameraPlan(REPLAY, name, settings, roles)
     return Source(path.name, rig, (plan,), False, path, problems)
+
+
+def stated(settings: Mapping[str, Any]) -> OpenOptions:
+    """What a recording's settings state about it."""
+    return OpenOptions(exposure_us=settings.get("exposure_us"), geometry=settings.get("geometry"))
 
 
 def rig_of(recording: Recording, name: str) -> Rig | None:

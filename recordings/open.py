@@ -45,7 +45,7 @@ def _prophesee_raw(path: Path, options: OpenOptions) -> Recording:
 OWN, AEDAT4 = "Halfmirror", "AEDAT4"
 FORMATS: tuple[Format, ...] = (
     Format(
-        OWN, (), (), lambda path, _: cast(Recording, OwnRecording(path)),
+        OWN, (), (), lambda path, o: cast(Recording, OwnRecording(path, o.exposure_us)),
         folder=lambda path: (path / ABOUT).is_file() or (path / STREAMS).is_file(),
     ),
     Format(
@@ -124,8 +124,12 @@ def open_recording(
         NotARecording: missing, empty, or of no known format.
         RecordingError: of a known format and unreadable.
     """
-    p = Path(path)
-    return recognise(p).open(p, OpenOptions(deadline_s, exposure_us, geometry))
+    return open_with(Path(path), OpenOptions(deadline_s, exposure_us, geometry))
+
+
+def open_with(path: Path, options: OpenOptions) -> Recording:
+    """As `open_recording`, with everything that is stated about it in one."""
+    return recognise(path).open(path, options)
 
 
 def require_frames(recording: Recording) -> Recording:

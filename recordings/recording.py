@@ -33,6 +33,7 @@ class Remark(str):
 
 # A longer exposure than this is a mistake of unit.
 MAX_EXPOSURE_US = 10_000_000
+MAX_SENSOR_SIDE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,11 @@ class OpenOptions:
     def __post_init__(self) -> None:
         if self.exposure_us is not None and not 1 <= self.exposure_us <= MAX_EXPOSURE_US:
             raise UsageError(f"an exposure of {self.exposure_us} µs is out of range; give 1 to 10000000 (10 s)")
-        if self.geometry is not None and not all(1 <= v <= 16_384 for v in self.geometry):
+        if self.geometry is not None and not all(1 <= v <= MAX_SENSOR_SIDE for v in self.geometry):
             w, h = self.geometry
-            raise UsageError(f"a sensor of {w}×{h} pixels is out of range; give 1 to 16384 each way")
+            raise UsageError(
+                f"a sensor of {w}×{h} pixels is out of range; give 1 to {MAX_SENSOR_SIDE} each way"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,11 +21,12 @@ from capture.camera import (
 from capture.errors import CameraError, UsageError
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
-from recordings.open import open_recording, recognise
-from recordings.recording import MAX_EXPOSURE_US, Recording
+from recordings.open import open_with, recognise
+from recordings.recording import MAX_EXPOSURE_US, MAX_SENSOR_SIDE, OpenOptions, Recording
 from recordings.replay_clock import checked_speed
 from recordings.replay_reader import ReplayReader
 
+Side = Annotated[int, Field(ge=1, le=MAX_SENSOR_SIDE)]
 _BOTH = frozenset({CameraRole.EVENTS, CameraRole.FRAMES})
 Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
 
@@ -39,6 +40,7 @@ class ReplayConfig(BaseModel):
         loop: begin again at the end.
         deadline_s: longest time without progress while the file is read.
         exposure_us: length of exposures that the file does not give; None: such frames are not restored.
+        geometry: (width, height) of the event sensor where the file does not give it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,11 +50,17 @@ class ReplayConfig(BaseModel):
     loop: bool = False
     deadline_s: float = Field(default=10.0, gt=0, le=3600)
     exposure_us: int | None = Field(default=None, ge=1, le=MAX_EXPOSURE_US)
+    geometry: tuple[Side, Side] | None = None
 
     @property
     def name(self) -> str:
         """The camera's name."""
         return f"replay:{self.path}"
+
+    @property
+    def options(self) -> OpenOptions:
+        """What is stated about the recording."""
+        return OpenOptions(self.deadline_s, self.exposure_us, self.geometry)
 
 
 class ReplayCamera(CameraBase[Item], Generic[Item]):
@@ -113,7 +121,7 @@ class ReplayDriver:
     name = "replay"
 
     def configure(self, rest: str, settings: Mapping[str, Any]) -> ReplayConfig:
-        """`rest` is the path; settings: speed, loop, deadline_s, exposure_us.
+        """`rest` is the path; settings: speed, loop, deadline_s, exposure_us, geometry.
 
         Raises:
             UsageError: no path, no such file, of no known format (`NotARecording`), a wrong setting.
@@ -167,7 +175,7 @@ class ReplayDriver:
             RecordingError: it cannot be read.
         """
         c = _own(config)
-        with open_recording(c.path, deadline_s=c.deadline_s, exposure_us=c.exposure_us) as r:
+        with open_with(c.path, c.options) as r:
             return r.rig_facts()
 
 
@@ -178,9 +186,7 @@ def _own(config: BaseModel) -> ReplayConfig:
 
 
 def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
-    return ReplayReader(
-        c.path, roles, speed=c.speed, loop=c.loop, deadline_s=c.deadline_s, exposure_us=c.exposure_us
-    )
+    return ReplayReader(c.path, roles, speed=c.speed, loop=c.loop, options=c.options)
 
 
 def _capabilities(recording: Recording | None) -> Capabilities:

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +15,17 @@ from capture.camera import CameraRole, EndOfStream, Progress
 from capture.errors import CameraError, HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from recordings.formats.own_chunks import place_of
-from recordings.open import open_recording, require_events, require_frames
-from recordings.recording import ReadCancelled, Recording
+from recordings.recording import OpenOptions, ReadCancelled, Recording
 from recordings.replay_clock import ReplayClock, checked_speed
-
-# Read ahead at most this many items of each kind: enough for the pace, constant memory.
-READ_AHEAD = {CameraRole.EVENTS: 32, CameraRole.FRAMES: 8}
-# A seek also reads the events of this time before the exposure, for restorers that want a margin.
-PREROLL_US = 100_000
-# A replay that starts this late on the common axis (a restarted worker) begins where the others are.
-LATE_US = 500_000
-
-
-class UnusableRecording(CameraError, UsageError):
-    """A recording that cannot be replayed (further). To try again would meet the same file."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What to read: one pass over the recording, or its part from a seek on."""
-
-    epoch: int
-    offset_us: int  # file time + this = axis time; laps of a loop lie one after another on the axis
-    start_us: int | None
-    first_frame_us: int | None  # frames that began before this only belong to the preroll
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An item read ahead; `item` None = the end."""
-
-    item: EventPacket | Frame | None
-    axis_us: int
-    job: _Job
-    ready_ns: int
-    start_us: int = 0  # of a frame's exposure, in the file
+from recordings.replay_job import (
+    LATE_US,
+    PREROLL_US,
+    READ_AHEAD,
+    Job,
+    UnusableRecording,
+    Waiting,
+    open_for_replay,
+)
 
 
 class ReplayReader:
@@ -62,7 +36,7 @@ class ReplayReader:
         roles: which cameras take items; those of the other kind are left out.
         speed: 0.1 … 8 times real time, 0 = as fast as possible.
         loop: begin again at the end; each lap is a new epoch.
-        deadline_s, exposure_us: see `open_recording`.
+        options: what is stated about the recording.
 
     Both cameras must be read: what one of them does not take stops the other after `READ_AHEAD` items.
     Nothing is ever dropped.
@@ -75,22 +49,20 @@ class ReplayReader:
         *,
         speed: float,
         loop: bool,
-        deadline_s: float,
-        exposure_us: int | None = None,
+        options: OpenOptions,
     ) -> None:
-        self._path, self._roles, self._deadline_s = path, roles, deadline_s
-        self._exposure_us = exposure_us
+        self._path, self._roles, self._options = path, roles, options
         self._speed, self._loop = speed, loop
         self._recording: Recording | None = None
         self._times: list[tuple[int, int | None]] = []
         self._clock = ReplayClock(0, speed, 0)
         self._cond = threading.Condition()
-        self._queues: dict[CameraRole, deque[_Waiting]] = {r: deque() for r in CameraRole}
+        self._queues: dict[CameraRole, deque[Waiting]] = {r: deque() for r in CameraRole}
         self._opened: set[CameraRole] = set()
         self._running: set[CameraRole] = set()
         self._thread: threading.Thread | None = None
-        self._job: _Job | None = None
-        self._current = _Job(-1, 0, None, None)
+        self._job: Job | None = None
+        self._current = Job(-1, 0, None, None)
         self._frame = -1  # place in the list of frames of the one shown last
         self._failure: HalfmirrorError | None = None
         self._at_end = False
@@ -105,27 +77,9 @@ class ReplayReader:
         """
         with self._cond:
             if self._recording is None:
-                self._recording = self._open(progress)
+                self._recording, self._times = open_for_replay(self._path, self._roles, self._options, progress)
             self._opened.add(role)
             return self._recording
-
-    def _open(self, progress: Progress | None) -> Recording:
-        try:
-            r = open_recording(self._path, deadline_s=self._deadline_s, exposure_us=self._exposure_us)
-            try:
-                if CameraRole.EVENTS in self._roles:
-                    require_events(r)
-                if CameraRole.FRAMES in self._roles:
-                    require_frames(r)
-                self._times = r.frame_times_us(progress)
-            except BaseException:
-                r.close()
-                raise
-        except UsageError:
-            raise
-        except HalfmirrorError as e:
-            raise UnusableRecording(str(e)) from e
-        return r
 
     def close(self, role: CameraRole) -> None:
         """One camera is done; the last one ends the reading and closes the file."""
@@ -173,7 +127,7 @@ class ReplayReader:
                 late = late % span if self._loop else min(late, span)
                 self._begin_at(info.start_us + late, now)
             else:
-                self._begin(_Job(self._current.epoch + 1, 0, None, None))
+                self._begin(Job(self._current.epoch + 1, 0, None, None))
             self._thread = threading.Thread(target=self._pump, name="replay", daemon=True)
             self._thread.start()
 
@@ -213,7 +167,7 @@ class ReplayReader:
                 self._cond.wait(min(left, wait_s))
         return None
 
-    def _hand_out(self, w: _Waiting, due: int) -> EventPacket | Frame:
+    def _hand_out(self, w: Waiting, due: int) -> EventPacket | Frame:
         self._cond.notify_all()
         self._current = w.job
         self._clock.handed_out(w.axis_us)
@@ -321,9 +275,9 @@ class ReplayReader:
             shown_us = first_frame if end is None else end
             self._frame = max(place, 0)
         self._clock.jump(shown_us, now)
-        self._begin(_Job(self._current.epoch + 1, 0, start, first_frame))
+        self._begin(Job(self._current.epoch + 1, 0, start, first_frame))
 
-    def _begin(self, job: _Job) -> None:
+    def _begin(self, job: Job) -> None:
         """Hand a job to the reading thread; what was read ahead for the last one is dropped."""
         if self._failure is not None and self._recording is not None:
             self._failure = None  # a seek may lead past the damage
@@ -380,21 +334,21 @@ class ReplayReader:
         self._failure = e
         self._cond.notify_all()
 
-    def _next_lap(self, job: _Job) -> _Job:
+    def _next_lap(self, job: Job) -> Job:
         assert self._recording is not None
         info = self._recording.info
-        return _Job(job.epoch + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
+        return Job(job.epoch + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
 
-    def _put_end(self, job: _Job) -> None:
+    def _put_end(self, job: Job) -> None:
         """Due with the last item, so that a reader of either kind meets it in time."""
         assert self._recording is not None
         now = time.monotonic_ns()
         for role in self._roles:
-            end = _Waiting(None, self._recording.info.end_us + job.offset_us, job, now)
+            end = Waiting(None, self._recording.info.end_us + job.offset_us, job, now)
             self._queues[role].append(end)
         self._cond.notify_all()
 
-    def _read_ahead(self, me: threading.Thread, job: _Job, items: Iterator[EventPacket | Frame]) -> int | None:
+    def _read_ahead(self, me: threading.Thread, job: Job, items: Iterator[EventPacket | Frame]) -> int | None:
         """Fill the queues; how many items, None when the job was given up."""
         count = 0
         start, watermark = 0, job.start_us
@@ -415,7 +369,7 @@ class ReplayReader:
                 if self._thread is not me or self._job is not None:
                     return None
                 count += 1
-                waiting = _Waiting(item, axis + job.offset_us, job, time.monotonic_ns(), start)
+                waiting = Waiting(item, axis + job.offset_us, job, time.monotonic_ns(), start)
                 self._queues[role].append(waiting)
                 self._cond.notify_all()
         return count

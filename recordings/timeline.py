@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.camera import Progress
 from capture.packets import EventPacket, FrameClock
-from recordings.open import open_recording
-from recordings.recording import Recording
+from recordings.open import open_with
+from recordings.recording import OpenOptions, Recording
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,7 @@ def build(
     path: str | os.PathLike[str],
     *,
     bins: int = 500,
-    deadline_s: float = 10.0,
+    options: OpenOptions | None = None,
     progress: Progress | None = None,
 ) -> Timeline:
     """Read a recording once, in constant memory.
@@ -44,13 +45,13 @@ def build(
     Args:
         path: the recording.
         bins: parts of the time span.
-        deadline_s: see `open_recording`.
+        options: what is stated about it (a stated exposure is drawn like one of the file's).
         progress: called now and then with a share 0…1.
 
     Raises:
         NotARecording, RecordingError: it cannot be read.
     """
-    with open_recording(path, deadline_s=deadline_s) as recording:
+    with open_with(Path(path), options or OpenOptions()) as recording:
         return of_recording(recording, bins=bins, progress=progress)
 
 

@@ -150,6 +150,11 @@ def recording_path(path: Path) -> Path:
     return path
 
 
+def sensor_size(text: str | None) -> tuple[int, int] | None:
+    """`--geometry`, where it was given; see `parse_geometry`."""
+    return None if text is None else parse_geometry(text)
+
+
 def parse_geometry(text: str) -> tuple[int, int]:
     """Width and height of `--geometry 640x480`.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual, Settings
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, Geometry, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
@@ -28,6 +28,7 @@ def deblur(
         int | None, typer.Option("--frames-per-exposure", help="So many instants, evenly spaced.")
     ] = None,
     exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -47,7 +48,7 @@ def deblur(
     exposures give no picture: the report lists them with the reason. The output appears under its name only
     when it is whole.
     """
-    from app.cli.arguments import output_path, parse_latents, positive_seconds, restorer_options
+    from app.cli.arguments import output_path, parse_latents, positive_seconds, restorer_options, sensor_size
     from app.cli.offline_run import Request, run_offline
     from inference import models
 
@@ -59,6 +60,6 @@ def deblur(
         source=input_, output=output_path(output), network=network,
         latents=parse_latents(at, frames_per_exposure), options=options,
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
-        residual=residual, exposure_us=exposure_us,
+        residual=residual, exposure_us=exposure_us, geometry=sensor_size(geometry),
     )  # fmt: skip
     return run_offline(request)

@@ -42,6 +42,7 @@ class Request:
     overwrite: bool = False
     residual: bool = False
     exposure_us: int | None = None
+    geometry: tuple[int, int] | None = None
 
     @property
     def video(self) -> bool:
@@ -54,7 +55,10 @@ def run_offline(request: Request) -> int:
     from inference.models import create
     from inference.residual import why_not
 
-    with _output(request) as target, open_input(request.source, request.seconds, request.exposure_us) as source:
+    with (
+        _output(request) as target,
+        open_input(request.source, request.seconds, request.exposure_us, request.geometry) as source,
+    ):
         restorer = create(request.network, source.rig, options=request.options, device=request.device)
         no_residual = why_not(restorer.name, restorer.needs) if request.residual else ""
         with _Bar() as bar:

@@ -13,6 +13,12 @@ ExposureUs = Annotated[
     int | None,
     typer.Option("--exposure-us", help="How long frames were exposed whose file does not say (microseconds)."),
 ]
+Geometry = Annotated[
+    str | None,
+    typer.Option(
+        "--geometry", metavar="WxH", help="Size of the event (or spike) sensor, if the file does not tell it."
+    ),
+]
 Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16 (slow on a CPU)."),

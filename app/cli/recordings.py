@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console, repair, verify
+from app.cli.options import ExposureUs, Geometry
 from app.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -31,21 +32,18 @@ app.command("repair", epilog=repair.EXAMPLE)(repair.repair)
 @app.command("info", epilog=EXAMPLE)
 def info(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The recording.")],
-    geometry: Annotated[
-        str | None,
-        typer.Option(
-            "--geometry", metavar="WxH", help="Size of the event sensor, if the file does not tell it."
-        ),
-    ] = None,
+    exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> int:
     """Read a recording once and say what it is: sensor, size, counts, times, rates, exposures, problems."""
-    from app.cli.arguments import parse_geometry, recording_path
-    from recordings.open import open_recording
+    from app.cli.arguments import recording_path, sensor_size
+    from recordings.open import open_with
+    from recordings.recording import OpenOptions
     from recordings.survey import survey
 
-    size = None if geometry is None else parse_geometry(geometry)
-    with bar() as progress, open_recording(recording_path(path), geometry=size) as recording:
+    said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
+    with bar() as progress, open_with(recording_path(path), said) as recording:
         progress("reading", 0.0)
         found = survey(recording, lambda share: progress("reading", share))
     if as_json:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, RandomWeights, Residual, Settings
+from app.cli.options import Compile, Contrast, Dtype, ExposureUs, Geometry, RandomWeights, Residual, Settings
+
+if TYPE_CHECKING:
+    from recordings.recording import OpenOptions
 
 EXAMPLE = "Example: halfmirror replay cups.aedat4 --speed 0.5 --loop"
 MIN_SPEED, MAX_SPEED = 0.1, 8.0
@@ -38,6 +41,7 @@ def replay(
         Path | None, typer.Option("--screenshot", help="Save a picture of the window as PNG and leave.")
     ] = None,
     exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -46,10 +50,11 @@ def replay(
     residual: Residual = False,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
-    from app.cli.arguments import positive_seconds, recording_path, restorer_options
+    from app.cli.arguments import positive_seconds, recording_path, restorer_options, sensor_size
     from app.cli.run_session import DEFAULT_NETWORK, show
     from capture.errors import UsageError
     from inference import models
+    from recordings.recording import OpenOptions
 
     if as_fast_as_possible and speed != 1.0:
         raise UsageError("give either --speed or --as-fast-as-possible, not both")
@@ -63,17 +68,18 @@ def replay(
     source = recording_path(path)
     if network is not None:
         models.check(network, options)
-    check_streams(source, network or (DEFAULT_NETWORK if headless else None), exposure_us)
+    said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
+    check_streams(source, network or (DEFAULT_NETWORK if headless else None), said)
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
-        residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop, exposure_us=exposure_us,
+        residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop, said=said,
     )  # fmt: skip
 
 
-def check_streams(path: Path, network: str | None, exposure_us: int | None = None) -> None:
+def check_streams(path: Path, network: str | None, said: OpenOptions) -> None:
     """Refuse what cannot be replayed before a window opens.
 
     `network` None: that one is chosen in the window, which then says what it lacks.
@@ -82,9 +88,9 @@ def check_streams(path: Path, network: str | None, exposure_us: int | None = Non
         RecordingError, UsageError: not a recording; no frames in it, or no events and the network needs them.
     """
     from inference import models
-    from recordings.open import open_recording, require_frames
+    from recordings.open import open_with, require_frames
 
-    with open_recording(path, exposure_us=exposure_us) as recording:
+    with open_with(path, said) as recording:
         require_frames(recording)
         if network is not None:
             models.require_events(network, recording.info.event_size is not None)

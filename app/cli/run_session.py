@@ -11,6 +11,7 @@ from typing import Any
 from app.cli import console
 from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
+from recordings.recording import OpenOptions
 
 FALLBACK_S = 10.0
 DEFAULT_NETWORK = "edi"
@@ -22,10 +23,11 @@ def session_maker(
     replay_speed: float = 1.0,
     loop: bool = False,
     residual: bool = False,
-    exposure_us: int | None = None,
+    said: OpenOptions | None = None,
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
+    `said`: what was stated about a recording.
     `residual`: of every exposure; a window has it measured only now and then.
     """
 
@@ -34,7 +36,7 @@ def session_maker(
 
         return make_session(
             source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual,
-            exposure_us=exposure_us,
+            said=said,
         )  # fmt: skip
 
     return make
@@ -53,12 +55,12 @@ def show(
     residual: bool = False,
     speed: float = 1.0,
     loop: bool = False,
-    exposure_us: int | None = None,
+    said: OpenOptions | None = None,
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
-    viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `exposure_us` are of a
+    viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `said` are of a
     recording. `residual`: the window begins with the map of the re-blur residual; headless every exposure has
     its number.
     """
@@ -75,7 +77,7 @@ def show(
 
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
-            make = session_maker(options, replay_speed=pace, loop=loop, exposure_us=exposure_us)
+            make = session_maker(options, replay_speed=pace, loop=loop, said=said)
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual
             )
@@ -87,7 +89,7 @@ def show(
         console.say(f"No window ({reason}): running headless {length}.")
     if seconds is None and verb == "live":
         seconds = FALLBACK_S
-    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, exposure_us=exposure_us)
+    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, said=said)
     return run_without_window(
         make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb, residual=residual
     )

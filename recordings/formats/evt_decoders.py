@@ -171,59 +171,23 @@ def evt2(
     heads: U32, tails: U32, start: int, stop: int, state: I64,
     t: I64, x: U16, y: U16, p: Bool, et: I64, rising: Bool, channel: U8,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """EVT2: 32-bit words, type in bits 31:28 (0 OFF, 1 ON, 8 high time, 10 trigger). Time 28 + 6 bits."""
+    """EVT2: 32-bit words, type in bits 31:28 (0 OFF, 1 ON, 8 high time, 10 trigger). Time 28 + 6 bits.
+
+    EVT2.1 has the same words as the upper half of 64 bits; the lower half (`tails`) says which of 32 pixels
+    from its column on.
+    """
     high = state[HIGH]
+    vectors = len(tails) > 0
     n = m = 0
     i = start
-    room, room_edges = len(t), len(et)
+    room, room_edges = len(t) - (31 if vectors else 0), len(et)
     while i < stop and n < room and m < room_edges:
         w = np.int64(heads[i])
         kind = w >> 28
         if kind <= 1:
             if high < 0:
                 state[UNTIMED] += 1
-            else:
-                t[n] = (high << 6) | ((w >> 22) & 0x3F)
-                x[n] = (w >> 11) & 0x7FF
-                y[n] = w & 0x7FF
-                p[n] = kind == 1
-                n += 1
-        elif kind == 8:
-            if high < 0 or w & 0xFFFFFFF != high & 0xFFFFFFF:
-                high = _time_word(heads, i, high, w & 0xFFFFFFF, 28, SMALL_EVT2, state)
-        elif kind == 10:
-            state[EDGES] += 1
-            if high >= 0:
-                et[m] = (high << 6) | ((w >> 22) & 0x3F)
-                rising[m] = (w & 1) != 0
-                channel[m] = (w >> 8) & 0x1F
-                m += 1
-        elif kind >= 14:
-            state[IGNORED] += 1
-        else:
-            state[UNKNOWN] += 1
-        i += 1
-    state[HIGH] = high
-    return i, n, m
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def evt21(
-    heads: U32, tails: U32, start: int, stop: int, state: I64,
-    t: I64, x: U16, y: U16, p: Bool, et: I64, rising: Bool, channel: U8,
-) -> tuple[int, int, int]:  # fmt: skip
-    """EVT2.1: 64-bit words; upper half as an EVT2 word, lower half which of 32 pixels from its column on."""
-    high = state[HIGH]
-    n = m = 0
-    i = start
-    room, room_edges = len(t) - 32, len(et)
-    while i < stop and n <= room and m < room_edges:
-        w = np.int64(heads[i])
-        kind = w >> 28
-        if kind <= 1:
-            if high < 0:
-                state[UNTIMED] += 1
-            else:
+            elif vectors:
                 now = (high << 6) | ((w >> 22) & 0x3F)
                 base, row = (w >> 11) & 0x7FF, w & 0x7FF
                 bits = np.int64(tails[i])
@@ -235,6 +199,12 @@ def evt21(
                     p[n] = kind == 1
                     n += 1
                     bits ^= lowest
+            else:
+                t[n] = (high << 6) | ((w >> 22) & 0x3F)
+                x[n] = (w >> 11) & 0x7FF
+                y[n] = w & 0x7FF
+                p[n] = kind == 1
+                n += 1
         elif kind == 8:
             if high < 0 or w & 0xFFFFFFF != high & 0xFFFFFFF:
                 high = _time_word(heads, i, high, w & 0xFFFFFFF, 28, SMALL_EVT2, state)

@@ -62,7 +62,7 @@ ENCODINGS = {
     for e in (
         Encoding("evt3", 2, 4096, 12, d.SMALL_EVT3, d.evt3, scan),
         Encoding("evt2", 4, 64, 28, d.SMALL_EVT2, d.evt2, scan),
-        Encoding("evt2.1", 8, 64, 28, d.SMALL_EVT2, d.evt21, scan),
+        Encoding("evt2.1", 8, 64, 28, d.SMALL_EVT2, d.evt2, scan),
         Encoding("dat", 8, 1, 32, d.SMALL_DAT, d.dat, scan_dat),
     )
 }

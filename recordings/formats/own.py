@@ -36,12 +36,17 @@ class OwnRecording:
         rig: the rig it was recorded with.
         rows: the index, one row of `own_chunks.INDEX` for each whole chunk.
 
+    Args:
+        folder: its folder.
+        exposure_us: length of exposures, from the frame's stamp on, where neither the camera nor trigger edges
+            tell it.
+
     Raises:
         RecordingError: it cannot be read at all.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, exposure_us: int | None = None) -> None:
+        self._folder, self._exposure_us = folder, exposure_us
         self._fd = -1
         self._cancelled = False
         self.report = ReadReport()
@@ -57,6 +62,8 @@ class OwnRecording:
             raise RecordingError(f"{folder / STREAMS}: cannot be read ({e.strerror or e})") from e
         self.rows, self._unread = found.rows, found.bytes_unread
         problems = [*found.problems, *self._health_problems()]
+        if self.rows["edges"][self.rows["kind"] == EVENTS].any():
+            self._exposure_us = None  # the edges tell it, and better
         kinds = self.rows["kind"]
         if not np.isin(kinds, (EVENTS, FRAME)).any():
             self.close()
@@ -167,7 +174,15 @@ class OwnRecording:
         head = chunks.read_head(data)
         if head.number != int(row["number"]) or head.size != size:
             raise Damaged(f"chunk {int(row['number'])} is not where the index says")
-        return chunks.decode(head, memoryview(data)[HEADER.size :])
+        return self._exposed(chunks.decode(head, memoryview(data)[HEADER.size :]))
+
+    def _exposed(self, item: chunks.Item) -> chunks.Item:
+        """A frame without an exposure with the stated one."""
+        if self._exposure_us is None or not isinstance(item, Frame) or item.device_start_ns is None:
+            return item
+        if item.device_end_ns is not None:
+            return item
+        return replace(item, device_end_ns=item.device_start_ns + 1000 * self._exposure_us)
 
     def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
         """See `Recording.frame_times_us`; frames on a clock of their own where they came among the events."""
@@ -175,9 +190,12 @@ class OwnRecording:
         start = np.where(rows["first_us"] == UNKNOWN_US, self.info.start_us, rows["first_us"])
         known = (rows["flags"] & NO_EXPOSURE) == 0
         return [
-            (int(a), int(b) if k else None)
+            (int(a), int(b) if k else self._stated_end(int(a)))
             for a, b, k in zip(start, rows["until_us"], known, strict=True)
         ]  # fmt: skip
+
+    def _stated_end(self, start_us: int) -> int | None:
+        return None if self._exposure_us is None else start_us + self._exposure_us
 
     def cancel(self) -> None:
         """See `Recording.cancel`."""

@@ -1,0 +1,72 @@
+"""What a replay reads next, what it has read ahead, and the opening of what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from capture.camera import CameraRole, Progress
+from capture.errors import CameraError, HalfmirrorError, UsageError
+from capture.packets import EventPacket, Frame
+from recordings.open import open_with, require_events, require_frames
+from recordings.recording import OpenOptions, Recording
+
+# Read ahead at most this many items of each kind: enough for the pace, constant memory.
+READ_AHEAD = {CameraRole.EVENTS: 32, CameraRole.FRAMES: 8}
+# A seek also reads the events of this time before the exposure, for restorers that want a margin.
+PREROLL_US = 100_000
+# A replay that starts this late on the common axis (a restarted worker) begins where the others are.
+LATE_US = 500_000
+
+
+class UnusableRecording(CameraError, UsageError):
+    """A recording that cannot be replayed (further). To try again would meet the same file."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to read: one pass over the recording, or its part from a seek on."""
+
+    epoch: int
+    offset_us: int  # file time + this = axis time; laps of a loop lie one after another on the axis
+    start_us: int | None
+    first_frame_us: int | None  # frames that began before this only belong to the preroll
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An item read ahead; `item` None = the end."""
+
+    item: EventPacket | Frame | None
+    axis_us: int
+    job: Job
+    ready_ns: int
+    start_us: int = 0  # of a frame's exposure, in the file
+
+
+def open_for_replay(
+    path: Path, roles: frozenset[CameraRole], options: OpenOptions, progress: Progress | None
+) -> tuple[Recording, list[tuple[int, int | None]]]:
+    """The recording with the streams that are wanted, and the times of its frames.
+
+    Raises:
+        UnusableRecording: it cannot be read, or it lacks a stream that is wanted.
+        UsageError: no recording at all.
+    """
+    try:
+        r = open_with(path, options)
+        try:
+            if CameraRole.EVENTS in roles:
+                require_events(r)
+            if CameraRole.FRAMES in roles:
+                require_frames(r)
+            return r, r.frame_times_us(progress)
+        except BaseException:
+            r.close()
+            raise
+    except UsageError:
+        raise
+    except HalfmirrorError as e:
+        raise UnusableRecording(str(e)) from e
