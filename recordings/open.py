@@ -59,7 +59,7 @@ FORMATS: tuple[Format, ...] = (
         folder=lambda path: any(path.glob("*.npz")),
     ),
     Format(
-        "EFNet HDF5", (b"\x89HDF\r\n\x1a\n",), (".h5",),
+        "HDF5 of Prophesee, DSEC or EFNet", (b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"),
         lambda path, options: cast(Recording, DatasetRecording(path, options)),
     ),
     Format("Prophesee RAW or DAT", (b"% ",), (".raw", ".dat"), _prophesee_raw),

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 # Native readers trust sizes in a file; a damaged one must meet an allocation error, not exhaust the machine.
 ADDRESS_SPACE_BYTES = 6 << 30
+TOO_MUCH_MEMORY = f"a size in it asks for more memory than is allowed ({ADDRESS_SPACE_BYTES >> 30} GiB)"
 
 ALIGN = 16
 # Behind the slots, a page whose first byte is the stage that the server has marked.
@@ -176,7 +177,7 @@ def _serve(link: _Link, target: str, arguments: dict[str, Any]) -> None:
         except Refused as e:
             _try_send(link, Reply("refused", {"text": str(e)}, {}))
         except MemoryError:
-            _try_send(link, Reply("refused", {"text": "a size in it asks for more memory than is allowed"}, {}))
+            _try_send(link, Reply("refused", {"text": TOO_MUCH_MEMORY}, {}))
         except Exception as e:
             _try_send(link, Reply("refused", {"text": one_line(e)}, {}))
 

@@ -113,6 +113,11 @@ class DatasetRecording:
                 yield from merger.events(a["t"], a["x"], a["y"], a["p"], key)
             elif reply.kind == "events_ended":
                 merger.events_ended()
+            elif reply.kind == "edges":
+                yield from merger.edges(a["t"], a["rising"].astype(np.bool_), key)
+            elif reply.kind == "ignored":
+                for name, n in dict(h["counts"]).items():
+                    report.ignored[str(name)] = report.ignored.get(str(name), 0) + int(n)
             elif reply.kind == "damage":
                 report.note(str(h["text"]))
                 merger.gap()
@@ -168,7 +173,7 @@ def _info(
         problems.append(Remark(text))
     return RecordingInfo(
         path=path, format=str(d["format"]), camera=str(d["camera"]), event_size=sizes[0], image_size=sizes[1],
-        has_triggers=False, start_us=start, end_us=end, frames=len(times), bytes=size,
+        has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=len(times), bytes=size,
         problems=tuple(problems),
     )  # fmt: skip
 

@@ -23,11 +23,27 @@ def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
         return _folder(path, size)
     with path.open("rb") as f:
         hdf5 = f.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-    if hdf5:
-        from recordings.formats.efnet_h5 import EfnetSource
+    return _hdf5(path, size) if hdf5 else _npz(path, size)
 
-        return EfnetSource(path)
-    return _npz(path, size)
+
+def _hdf5(path: Path, size: tuple[int, int] | None) -> Source:
+    """By the names in it: many programs write HDF5."""
+    from recordings.formats.dsec_h5 import DsecSource, is_dsec
+    from recordings.formats.efnet_h5 import EfnetSource, ScerSource
+    from recordings.formats.hdf5_arrays import inside, opened
+    from recordings.formats.prophesee_h5 import EVENTS, PropheseeH5Source
+
+    file = opened(str(path))
+    if inside(file, EVENTS):
+        return PropheseeH5Source(file, size)
+    if inside(file, "events/xs"):
+        return EfnetSource(file)
+    if is_dsec(file):
+        return DsecSource(file, path, size)
+    if inside(file, "voxels"):
+        return ScerSource(file)
+    listed = ", ".join(sorted(str(n)[:40] for n in list(file)[:12]))
+    raise Refused(f"is an HDF5 file with {listed or 'nothing in it'}, which is no layout that is known")
 
 
 def _npz(path: Path, size: tuple[int, int] | None) -> Source:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recordings.formats.dataset_layouts import open_source
-from recordings.formats.dataset_source import FrameRefused, FrameTime, Source, merged
+from recordings.formats.dataset_source import Edges, FrameRefused, FrameTime, Ignored, Piece, Source, merged
 from recordings.sandbox_child import Refused, Reply
 
 Keyed = tuple[int, Reply]
@@ -59,23 +60,27 @@ class DatasetServer:
         facts = self._source.facts
         if facts.event_size is None:
             return
-        key, last = -LIMIT_US, None
+        key, any_events = -LIMIT_US, False
         for p in self._source.events(start_us):
             if isinstance(p, str):
                 yield key, Reply("damage", {"text": p, "key": key}, {})
                 continue
-            t, x, y, on = p
-            if start_us is not None and len(t) and t[0] < start_us:
-                keep = t >= start_us
-                t, x, y, on = t[keep], x[keep], y[keep], on[keep]
-            if not len(t):
+            if isinstance(p, Ignored):
+                yield key, Reply("ignored", {"counts": p.counts, "key": key}, {})
                 continue
-            first = int(t[0])
+            p = _from(p, start_us)
+            if not len(p.t):
+                continue
+            first = int(p.t[0])
             if facts.start_us <= first <= facts.end_us:  # a wild stamp must not put off the other stream
                 key = max(key, first)
-            last = int(t[-1])
-            yield key, Reply("events", {"key": key}, {"t": t, "x": x, "y": y, "p": on.view(np.uint8)})
-        if last is not None:
+            if isinstance(p, Edges):
+                yield key, Reply("edges", {"key": key}, {"t": p.t, "rising": p.rising.view(np.uint8)})
+            else:
+                any_events = True
+                arrays: dict[str, NDArray[Any]] = {"t": p.t, "x": p.x, "y": p.y, "p": p.p.view(np.uint8)}
+                yield key, Reply("events", {"key": key}, arrays)
+        if any_events:
             yield key, Reply("events_ended", {"key": key}, {})
 
     def _frame_messages(self, first_index: int) -> Iterator[Keyed]:
@@ -93,3 +98,13 @@ class DatasetServer:
             except (FrameRefused, Refused) as e:
                 header["text"], arrays = str(e), {}
             yield key, Reply("frame", header, arrays)
+
+
+def _from(p: Piece | Edges, start_us: int | None) -> Piece | Edges:
+    """What of a piece lies at `start_us` or later."""
+    if start_us is None or not len(p.t) or p.t[0] >= start_us:
+        return p
+    keep = p.t >= start_us
+    if isinstance(p, Edges):
+        return Edges(p.t[keep], p.rising[keep])
+    return Piece(p.t[keep], p.x[keep], p.y[keep], p.p[keep])

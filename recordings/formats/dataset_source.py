@@ -31,6 +31,19 @@ class Piece(NamedTuple):
     p: NDArray[np.bool_]
 
 
+class Edges(NamedTuple):
+    """Edges of an external trigger input in order of the file: t int64 µs, rising bool, of one length."""
+
+    t: NDArray[np.int64]
+    rising: NDArray[np.bool_]
+
+
+class Ignored(NamedTuple):
+    """What was met and is not used: how many, by name."""
+
+    counts: dict[str, int]
+
+
 class FrameTime(NamedTuple):
     """When a frame was exposed; without an exposure in the file, `start_us` = `end_us` is its stamp."""
 
@@ -51,6 +64,7 @@ class SourceFacts:
         image_from_event: nine numbers of a 3×3 matrix, row by row; None: not known.
         note: how the geometry came about.
         drawn: pictures are drawn from spikes or events; nothing was exposed for them.
+        has_triggers: edges of an external trigger input are in it.
         stamp_in_middle: a frame's stamp lies in the middle of its exposure, else at its start.
         problems: one line each.
     """
@@ -64,12 +78,16 @@ class SourceFacts:
     image_from_event: list[float] | None = None
     note: str = ""
     drawn: bool = False
+    has_triggers: bool = False
     stamp_in_middle: bool = True
     problems: list[str] = field(default_factory=list)
 
 
 class FrameRefused(Exception):
     """One frame cannot be used; the rest can."""
+
+
+Found = Piece | Edges | Ignored | str
 
 
 class Source(Protocol):
@@ -90,8 +108,11 @@ class Source(Protocol):
             FrameRefused: this one cannot be read.
         """
 
-    def events(self, start_us: int | None) -> Iterator[Piece | str]:
-        """Events from `start_us` on, in order of time; a line of text where some are lost."""
+    def events(self, start_us: int | None) -> Iterator[Found]:
+        """Events and edges from `start_us` on (or a little earlier), in order of time.
+
+        A line of text stands where some are lost.
+        """
 
 
 def coordinates(values: NDArray[Any]) -> NDArray[np.int16]:

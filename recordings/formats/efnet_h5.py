@@ -1,30 +1,28 @@
-"""EFNet's HDF5 files (L. Sun et al., ECCV 2022): GoPro and REBlur with raw events, one file a sequence.
+"""EFNet's HDF5 files (L. Sun et al., ECCV 2022): GoPro and REBlur, one file a sequence, in two forms.
 
-`events/xs`, `ys`, `ts`, `ps`; `images/image000000000` …, uint8 (H, W, 3) BGR, with the attributes `timestamp`
-and, in REBlur, `exposure_start`, `exposure_end` in the unit of `events/ts`; `sensor_resolution` = (H, W).
-Events lie on the image's own pixels. GoPro's files give no exposure: a frame's stamp then lies in its middle.
-Files with `voxels` instead of events hold representations only: for training and evaluation, refused here.
+With raw events: `events/xs`, `ys`, `ts`, `ps`; `images/image000000000` …, uint8 (H, W, 3) BGR, with the
+attributes `timestamp` and, in REBlur, `exposure_start`, `exposure_end` in the unit of `events/ts`;
+`sensor_resolution` = (H, W). Events lie on the image's own pixels. GoPro's files give no exposure: a frame's
+stamp then lies in its middle.
 
-HDF5's C library reads this only in the sandbox's child. Links to other files and values kept outside the file
-are not followed.
+With SCER: `voxels/voxel000000000` …, float32 (6, H, W), `images/…` uint8 (3, H, W) BGR, `masks/…`. The voxels
+are sums of events; the events cannot be had back from them, and no times are kept. Such a file trains and
+evaluates EFNet; here its frames are shown, spaced evenly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import (
     EVENTS_PER_PIECE,
     MAX_PICTURE_BYTES,
-    FrameRefused,
+    Found,
     FrameTime,
-    Piece,
     SourceFacts,
     in_order,
     picture,
@@ -33,39 +31,26 @@ from recordings.formats.dataset_source import (
     side,
     times,
 )
-from recordings.pickle_steps import megabytes
+from recordings.formats.hdf5_arrays import array, attribute, first_at, inside, lists, slices, whole
 from recordings.sandbox_child import Refused
 
 # A recording that would last longer in seconds than this (11 days) is in microseconds.
 _LONGEST_S = 1e6
 MAX_FRAMES = 1_000_000
+# Between frames without times: 25 a second.
+SHOWN_US = 40_000
 
 
 class EfnetSource:
-    """One file; see `Source`."""
+    """One file with raw events; see `Source`."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = h5py.File(path, "r")
-        names = set(self._file)
-        if "events" not in names and "voxels" in names:
-            raise Refused(
-                "holds event representations (voxels), no events: it can train and evaluate EFNet, "
-                "but not be replayed; replay needs the file with raw events"
-            )
-        if not {"events", "images"} <= names:
-            listed = ", ".join(sorted(names)[:12])
-            raise Refused(f"is an HDF5 file with {listed or 'nothing in it'}, which is no layout that is known")
-        self._columns = {k: _array(self._file, f"events/{k}s") for k in "txyp"}
-        lengths = {len(c) for c in self._columns.values()}
-        if any(c.ndim != 1 for c in self._columns.values()) or len(lengths) != 1:
-            raise Refused("its events are no four lists of one length")
-        self._count = lengths.pop()
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._columns, self._count = lists(file, {k: f"events/{k}s" for k in "txyp"})
         problems: list[str] = []
         ends = [float(self._columns["t"][i]) for i in (0, -1)] if self._count else []
         self._scale = _unit(self._columns["t"].dtype, ends, problems)
-        keys = [k for k in sorted(self._file["images"]) if k.startswith("image")]
-        if len(keys) > MAX_FRAMES:
-            raise Refused(f"holds {len(keys)} images; at most {MAX_FRAMES} are read")
+        keys = _keys(self._file)
         found = [self._time(k, problems) for k in keys]
         size = self._size(keys)
         stamps = [int(v) for f in found for v in f] + [int(t) for t in times(np.array(ends), self._scale)]
@@ -81,8 +66,10 @@ class EfnetSource:
         self._keys = [keys[i] for i in order]
 
     def _time(self, key: str, problems: list[str]) -> FrameTime:
-        attributes = _array(self._file, f"images/{key}").attrs
-        start, end, stamp = (_number(attributes, k) for k in ("exposure_start", "exposure_end", "timestamp"))
+        attributes = array(self._file, f"images/{key}").attrs
+        start, end, stamp = (
+            attribute(attributes, k, f"images/{key}") for k in ("exposure_start", "exposure_end", "timestamp")
+        )
         if start is not None and end is not None and end > start:
             a, b = times(np.array([start, end]), self._scale)
             return FrameTime(int(a), int(b))
@@ -96,73 +83,75 @@ class EfnetSource:
 
     def _size(self, keys: list[str]) -> tuple[int, int]:
         """(width, height), of the first image or as the file states it."""
-        shape = _array(self._file, f"images/{keys[0]}").shape if keys else self._file.attrs["sensor_resolution"]
+        shape = array(self._file, f"images/{keys[0]}").shape if keys else self._file.attrs["sensor_resolution"]
         if len(shape) < 2:
             raise Refused(f"has images of shape {str(shape)[:60]}; expected (height, width, 3)")
         return side(int(shape[1]), "a width"), side(int(shape[0]), "a height")
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
-        d = _array(self._file, f"images/{self._keys[index]}")
-        if d.dtype.itemsize * d.size > MAX_PICTURE_BYTES:
-            raise FrameRefused(
-                f"takes {megabytes(d.dtype.itemsize * d.size)} of memory; "
-                f"at most {megabytes(MAX_PICTURE_BYTES)} are read"
-            )
-        try:
-            return picture(d[()], planes_first=False, bgr=True)
-        except (OSError, RuntimeError) as e:
-            raise FrameRefused(f"its pixels cannot be read ({' '.join(str(e).split())[:80]})") from e
+        values = whole(array(self._file, f"images/{self._keys[index]}"), MAX_PICTURE_BYTES)
+        return picture(values, planes_first=False, bgr=True)
 
-    def events(self, start_us: int | None) -> Iterator[Piece | str]:
+    def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`; a damaged part is passed over."""
         first = 0 if start_us is None else self._index(start_us)
-        for a in range(first, self._count, EVENTS_PER_PIECE):
-            s = slice(a, a + EVENTS_PER_PIECE)
-            try:
-                t, x, y, p = (self._columns[k][s] for k in "txyp")
-            except (OSError, RuntimeError) as e:
-                why = " ".join(str(e).split())[:80]
-                yield f"events {a} to {min(s.stop, self._count)} cannot be read ({why}); they were passed over"
-                continue
-            yield piece(times(t, self._scale), x, y, p)
+        for part in slices(self._columns, first, self._count, EVENTS_PER_PIECE):
+            if isinstance(part, str):
+                yield part
+            else:
+                t, x, y, p = part
+                yield piece(times(t, self._scale), x, y, p)
 
     def _index(self, t_us: int) -> int:
-        """The first event at `t_us` or later, by halving; a few reads of one value each."""
-        low, high = 0, self._count
-        while low < high:
-            middle = (low + high) // 2
-            at = int(times(np.asarray([self._columns["t"][middle]]), self._scale)[0])
-            low, high = (middle + 1, high) if at < t_us else (low, middle)
-        return low
+        """The first event at `t_us` or later."""
+
+        def at(k: int) -> int:
+            return int(times(np.asarray([self._columns["t"][k]]), self._scale)[0])
+
+        return first_at(at, self._count, t_us)
 
 
-def _array(file: Any, name: str) -> Any:
-    """A numeric array that lies in this file itself."""
-    here = file
-    for part in name.split("/"):
-        if part not in here:
-            raise Refused(f"has no {name}")
-        if not isinstance(here.get(part, getlink=True), h5py.HardLink):
-            raise Refused(f"{name} is a link to elsewhere, which is not followed")
-        here = here[part]
-    if not isinstance(here, h5py.Dataset):
-        raise Refused(f"{name} is no array")
-    if here.dtype.kind not in "biuf":
-        kind = "Python objects or text" if here.dtype.kind == "O" else f"the type {here.dtype}"
-        raise Refused(f"{name} holds {kind[:60]}, which is not read")
-    if here.is_virtual or here.external:
-        raise Refused(f"{name} keeps its values outside the file, which are not read")
-    return here
+class ScerSource:
+    """One file with SCER; see `Source`. It has frames only."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._keys = _keys(file) if inside(file, "images") else []
+        if not self._keys:
+            raise Refused("holds event representations (voxels) and no images; there is nothing to show")
+        shape = array(file, f"images/{self._keys[0]}").shape
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise Refused(f"has images of shape {str(shape)[:60]}; expected (3, height, width)")
+        size = side(int(shape[2]), "a width"), side(int(shape[1]), "a height")
+        self.frames = [FrameTime(k * SHOWN_US, k * SHOWN_US) for k in range(len(self._keys))]
+        self.facts = SourceFacts(
+            format="efnet-h5-scer", event_size=None, image_size=size, start_us=0, end_us=self.frames[-1].end_us,
+            problems=[
+                "its events are kept as voxels (SCER), from which events cannot be had back: its frames are "
+                "shown; restoring them with events needs the file with raw events",
+                f"the file holds no times; its frames are shown {SHOWN_US / 1000:g} ms apart",
+            ],
+        )  # fmt: skip
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """See `Source.image`."""
+        values = whole(array(self._file, f"images/{self._keys[index]}"), MAX_PICTURE_BYTES)
+        return picture(values, planes_first=True, bgr=True)
+
+    def events(self, start_us: int | None) -> Iterator[Found]:
+        """None."""
+        return iter(())
 
 
-def _number(attributes: Any, key: str) -> float | None:
-    if key not in attributes:
-        return None
-    value = np.asarray(attributes[key])
-    if value.dtype.kind not in "biuf" or value.size != 1 or not np.isfinite(value).all():
-        raise Refused(f"an image's {key} is no number")
-    return float(value.reshape(()))
+def _keys(file: Any) -> list[str]:
+    """Names of the images, in order."""
+    if not inside(file, "images"):
+        return []
+    keys = [k for k in sorted(file["images"]) if k.startswith("image")]
+    if len(keys) > MAX_FRAMES:
+        raise Refused(f"holds {len(keys)} images; at most {MAX_FRAMES} are read")
+    return keys
 
 
 def _unit(dtype: np.dtype[Any], ends: list[float], problems: list[str]) -> float:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from recordings.formats.dataset_source import (
     EVENTS_PER_PIECE,
     MAX_PICTURE_BYTES,
+    Found,
     FrameTime,
     Piece,
     SourceFacts,
@@ -112,7 +113,7 @@ class MsRbdSource:
         with Archive(path, path.name if self._several else "") as archive:
             return picture(archive.whole(name, 8 * MAX_PICTURE_BYTES), planes_first=True, bgr=True)
 
-    def events(self, start_us: int | None) -> Iterator[Piece | str]:
+    def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`. One file at a time is in memory."""
         low = -(1 << 62)
         for pair, following in zip(self._pairs, [*self._pairs[1:], None], strict=True):

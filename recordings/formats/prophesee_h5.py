@@ -1,0 +1,145 @@
+"""Prophesee's HDF5 files: `CD/events` with rows of x, y, p, t, and `EXT_TRIGGER/events` with p, t, id.
+
+Times are the camera's own, µs since it was started. The attributes of the file are the lines of a RAW file's
+header. The maker's own files are packed with ECF, whose codec not everybody has; others are plain or gzip.
+`CD/indexes` is not used: a place in time is found by halving.
+
+Of several trigger channels the first that occurs is given, the others are counted as ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.formats.dataset_source import (
+    EVENTS_PER_PIECE,
+    Edges,
+    Found,
+    FrameRefused,
+    FrameTime,
+    Ignored,
+    Piece,
+    SourceFacts,
+    merged,
+    piece,
+    side,
+    times,
+)
+from recordings.formats.hdf5_arrays import first_at, inside, slices, table, text_attribute
+from recordings.formats.prophesee_header import Header
+from recordings.sandbox_child import Refused
+
+EVENTS, TRIGGERS = "CD/events", "EXT_TRIGGER/events"
+
+
+class PropheseeH5Source:
+    """One file; see `Source`. It has no frames.
+
+    Args:
+        file: open.
+        stated: size of the sensor where the person gave it; it wins over the file's.
+    """
+
+    frames: list[FrameTime]
+
+    def __init__(self, file: Any, stated: tuple[int, int] | None) -> None:
+        self.frames = []
+        self._events = table(file, EVENTS, ("x", "y", "p", "t"))
+        self._count = len(self._events)
+        edges = table(file, TRIGGERS, ("p", "t", "id")) if inside(file, TRIGGERS) else None
+        self._edges = edges if edges is not None and len(edges) else None
+        if not self._count and self._edges is None:
+            raise Refused("holds no events; nothing can be read")
+        problems: list[str] = []
+        header = _header(file.attrs, problems)
+        size = _size(header, stated, problems)
+        ends = [d[k]["t"] for d in (self._events, self._edges) if d is not None and len(d) for k in (0, -1)]
+        stamps = times(np.asarray(ends, np.int64))
+        self.facts = SourceFacts(
+            format="prophesee-hdf5", event_size=size, image_size=None, start_us=int(stamps.min()),
+            end_us=int(stamps.max()), camera=header.camera, problems=problems,
+            has_triggers=self._edges is not None,
+        )  # fmt: skip
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """None."""
+        raise FrameRefused("there are no frames")
+
+    def events(self, start_us: int | None) -> Iterator[Found]:
+        """See `Source.events`."""
+        for _, found in merged(self._pieces(start_us), self._edge_pieces(start_us)):
+            yield found
+
+    def _pieces(self, start_us: int | None) -> Iterator[tuple[int, Found]]:
+        key = -(1 << 62)
+        first = _first(self._events, start_us)
+        for part in slices({"rows": self._events}, first, self._count, EVENTS_PER_PIECE):
+            if isinstance(part, str):
+                yield key, part
+                continue
+            (rows,) = part
+            p: Piece = piece(times(rows["t"]), rows["x"], rows["y"], rows["p"])
+            key = max(key, int(p.t[0]))
+            yield key, p
+
+    def _edge_pieces(self, start_us: int | None) -> Iterator[tuple[int, Found]]:
+        if self._edges is None:
+            return
+        key, channel = -(1 << 62), None
+        first = _first(self._edges, start_us)
+        for part in slices({"rows": self._edges}, first, len(self._edges), EVENTS_PER_PIECE):
+            if isinstance(part, str):
+                yield key, part.replace("events", "trigger edges", 1)
+                continue
+            (rows,) = part
+            channel = int(self._edges[0]["id"]) if channel is None else channel
+            ours = rows["id"] == channel
+            if not ours.all():
+                number, n = np.unique(rows["id"][~ours], return_counts=True)
+                counts = {
+                    f"edges_of_channel_{c}": int(k) for c, k in zip(number.tolist(), n.tolist(), strict=True)
+                }
+                yield key, Ignored(counts)
+            t = times(rows["t"][ours])
+            if len(t):
+                key = max(key, int(t[0]))
+                yield key, Edges(t, np.asarray(rows["p"][ours] > 0, np.bool_))
+
+
+def _first(rows: Any, start_us: int | None) -> int:
+    return 0 if start_us is None else first_at(lambda k: int(rows[k]["t"]), len(rows), start_us)
+
+
+def _header(attributes: Any, problems: list[str]) -> Header:
+    """The attributes as the header of a RAW file, which they are."""
+    fields = {str(k).lower()[:80]: text_attribute(attributes, k) for k in list(attributes)[:100]}
+    size = None
+    if fields.get("geometry"):
+        found = re.fullmatch(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", fields["geometry"].strip())
+        if found is None:
+            said = fields["geometry"][:80]
+            problems.append(f"the file's geometry {said!r} is not of the form 1280x720; it was left out")
+        else:
+            size = side(int(found[1]), "a sensor's width"), side(int(found[2]), "a sensor's height")
+    return Header("hdf5", fields, 0, size=size)
+
+
+def _size(header: Header, stated: tuple[int, int] | None, problems: list[str]) -> tuple[int, int]:
+    if stated is not None:
+        if header.size is not None and header.size != stated:
+            w, h = header.size
+            problems.append(f"the file says {w}×{h}; read as {stated[0]}×{stated[1]}, as was asked")
+        return stated
+    if header.size is not None:
+        return header.size
+    found = header.inferred_size()
+    if found is None:
+        raise Refused("nothing in it tells the sensor's size; state it: --geometry 1280x720")
+    (w, h), by = found
+    problems.append(f"the file has no sensor size; {w}×{h} follows from {by}")
+    return w, h
