@@ -1,4 +1,4 @@
-"""glint as a restorer: our own network, the default. Any instant, any size, gray or colour, any event scale."""
+"""glint as a restorer: our own network. Any instant, any size, gray or colour, any event scale."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
+from inference.restorers.ratio_filter import REFINE
+from inference.restorers.refine import refine, refine_tensor, refined
 from sync.exposure import AlignedExposure
+from sync.geometry import scaled_homography
 from sync.rig import Rig
-
-EVENT_GRID_FROM = 2.0
-"""Scale from which on a CPU works on the event grid: the image grid would cost as many times more, squared."""
-
 
 SRGB_POWER = 1 / 2.2
 """Of light, in the values of an sRGB picture: the curve's power over most of its range."""
@@ -40,10 +39,10 @@ SRGB_POWER = 1 / 2.2
 class GlintRestorer(ContrastRestorer):
     """glint for one rig. Options: the shared ones.
 
-    grid: "image": the stack of ratios and counts is made on the event pixels and sampled at each image pixel;
-        "event": the picture is brought onto the event pixels, and what the network changed there is brought
-        back; "auto" (default): "event" on a CPU where event pixels are more than `EVENT_GRID_FROM` times as
-        wide as the image's, for speed; else "image".
+    grid: "image" (default, or "auto"): the stack of ratios and counts is made on the event pixels, refined
+        (`glint_cpu.refine`) and sampled at each image pixel; "event": the picture is brought onto the event
+        pixels, and what the network changed there is brought back. The latter is several times faster where
+        events are coarse, and no better than EDI.
 
     contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
         network begins with the double integral at this contrast and corrects it pixel by pixel; it need not be
@@ -75,10 +74,7 @@ class GlintRestorer(ContrastRestorer):
 
     def on_event_grid(self) -> bool:
         """See the class's option "grid"."""
-        grid = self.options.get("grid", "auto")
-        if grid == "auto":
-            grid = "event" if self.device.type == "cpu" and self.rig.scale > EVENT_GRID_FROM else "image"
-        return grid == "event" and not self.rig.identity
+        return self.options.get("grid", "auto") == "event" and not self.rig.identity
 
     def _network_pictures(
         self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
@@ -92,10 +88,13 @@ class GlintRestorer(ContrastRestorer):
         times = [a.exposure.time_at(f) for f in at]
         m = None if self.rig.identity else event_from_image(self.rig)
         stacks = self._stack.stacks(a.exposure_events(), *span, times)
+        if refined(self.rig):
+            m = scaled_homography(REFINE) @ event_from_image(self.rig)
         start = self._follow(a, picture)
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
-            packed = pack(picture, stack, start, m, self.multiple, self.padding)
+            finer = refine(stack) if refined(self.rig) else stack
+            packed = pack(picture, finer, start, m, self.multiple, self.padding)
             with torch.inference_mode():
                 # Rows of channels are a channels-last tensor as they lie.
                 y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])
@@ -149,5 +148,8 @@ class GlintRestorer(ContrastRestorer):
         """(L, CHANNELS, h, w) on the device."""
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
         if self.device.type == "cpu":
-            return torch.from_numpy(self._stack.stacks(events, *span, times))
-        return edi_stack_torch.stacks(events, *span, times, self.device)
+            stacks = torch.from_numpy(self._stack.stacks(events, *span, times))
+        else:
+            stacks = edi_stack_torch.stacks(events, *span, times, self.device)
+        # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
+        return refine_tensor(stacks) if refined(work.rig) else stacks

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from capture.errors import UsageError
 from inference import networks
 from inference.representations.edi_stack import CONTRASTS, follow
+from inference.restorers.ratio_filter import FINER_FROM
+from inference.restorers.refine import refine_tensor
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
 from training.synthesis.pool import VERSION, Pool, arrays, fingerprint
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 13
 """Of so many photos one is validated with, and never trained on."""
+SAMPLING = "cubic"
+"""How coarse maps come onto the image's pixels; part of the data's fingerprint."""
 _EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadratic
 
 
@@ -157,7 +161,7 @@ class Drawn:
         """See `TrainingData`."""
         text = json.dumps(self._config.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(
-            f"{VERSION} {text} {self._photos.fingerprint()} {self._seed}".encode()
+            f"{VERSION} {SAMPLING} {text} {self._photos.fingerprint()} {self._seed}".encode()
         ).hexdigest()[:16]
 
 
@@ -180,7 +184,7 @@ class Pooled:
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
-        return f"{fingerprint(self._pool.about)}-{len(self._pool)}"
+        return f"{fingerprint(self._pool.about)}-{len(self._pool)}-{SAMPLING}"
 
 
 class _First:
@@ -234,8 +238,12 @@ def _tensors(
     """
     maps = torch.from_numpy(np.asarray(stack, np.float32))
     if maps.shape[-1] != frame.shape[-1]:
-        # As the restorer samples the event grid: bilinearly, both covering the view edge to edge.
-        maps = F.interpolate(maps[None], frame.shape[-2:], mode="bilinear", align_corners=False)[0]
+        # As the restorer samples the event grid: refined where it is clearly coarser, then bilinearly, both
+        # covering the view edge to edge.
+        finer = maps[None]
+        if frame.shape[-1] > FINER_FROM * maps.shape[-1]:
+            finer = refine_tensor(finer)
+        maps = F.interpolate(finer, frame.shape[-2:], mode="bilinear", align_corners=False)[0]
     out = []
     for x in (
         torch.from_numpy(frame).expand(3, -1, -1),

@@ -16,6 +16,7 @@ from inference.engine import Engine
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import CHANNELS, CONTRASTS, follow
 from inference.restorers.glint import GlintRestorer
+from inference.restorers.refine import refine, refine_tensor, refined
 from sync.rig import Rig
 from tests.inference.moving_scene import exposure_of, rig_for
 from tests.inference.restorers.rigs import END, SMALL, START, noise_exposure, one_grid, picture, splitter
@@ -128,12 +129,27 @@ def test_events_outside_the_exposure_change_nothing() -> None:
     np.testing.assert_array_equal(one.restore([a], [0.5]).images, one.restore([b], [0.5]).images)
 
 
-def test_the_event_grid_is_chosen_on_a_cpu_for_coarse_events() -> None:
-    assert not restorer(one_grid(32, 32)).on_event_grid()
-    assert restorer(splitter()).on_event_grid()
-    assert not restorer(splitter(), grid="image").on_event_grid()
+def test_the_event_grid_is_taken_where_it_is_asked_for() -> None:
+    assert not restorer(one_grid(32, 32), grid="event").on_event_grid()
+    assert restorer(splitter(), grid="event").on_event_grid()
+    assert not restorer(splitter()).on_event_grid()
+    assert not restorer(splitter(), grid="auto").on_event_grid()
     with pytest.raises(UsageError, match="grid"):
         restorer(splitter(), grid="moon")
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (3, 7, 9), (1, 2, 31)])
+def test_both_refinements_are_one(shape: tuple[int, int, int]) -> None:
+    maps = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    got = refine(maps)
+    assert got.shape == (shape[0], 2 * shape[1], 2 * shape[2])
+    np.testing.assert_allclose(got, refine_tensor(torch.from_numpy(maps)[None])[0].numpy(), atol=2e-6)
+
+
+def test_only_what_is_clearly_coarser_is_refined() -> None:
+    assert refined(splitter())
+    assert not refined(one_grid(32, 32))
+    assert not refined(rig_for((40, 36), (48, 43), image_from_event=np.diag([1.2, 1.2, 1.0])))
 
 
 def test_an_instant_outside_is_refused() -> None:
