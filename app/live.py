@@ -197,9 +197,9 @@ class LiveSession:
         if supervisor is not None:
             supervisor.stop()
 
-    def arm_recorder(self, preroll_s: float) -> None:
+    def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:
         """See `Session.arm_recorder`."""
-        self._recorder.arm(preroll_s)
+        self._recorder.arm(preroll_s, ready)
 
     def begin_recording(self, request: RecordRequest) -> None:
         """See `Session.begin_recording`."""

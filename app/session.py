@@ -190,8 +190,11 @@ class Session(Protocol):
 
     # recording: of a live session only
 
-    def arm_recorder(self, preroll_s: float) -> None:
-        """Keep the last so many seconds in memory from now on, for what is recorded; 0: nothing."""
+    def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:
+        """Keep the last so many seconds in memory from now on, for what is recorded; 0: nothing.
+
+        `ready`: have the recorder's process up even so, so that a recording begins the moment it is asked for.
+        """
 
     def begin_recording(self, request: RecordRequest) -> None:
         """Record from now on, while everything goes on. What goes wrong is in `recording`.

@@ -49,7 +49,7 @@ class SessionRecorder:
         self._by_itself = request is not None  # the recorder is the first one, which is not armed
         self._request: RecordRequest | None = None  # to be begun as soon as the recorder runs
         self._preroll_s = self._kept_s = 0.0
-        self._up = self._starting = self._given_up = False
+        self._up = self._starting = self._given_up = self._ready = False
         self._replies: list[tuple[str, Future[dict[str, Any]]]] = []
 
     def assemble(self, supervisor: Supervisor, source: Source, events: RingRef, frames: RingRef) -> None:
@@ -61,9 +61,9 @@ class SessionRecorder:
             self.watch.begun(self._first)
         self._supervisor = supervisor
 
-    def arm(self, preroll_s: float) -> None:
+    def arm(self, preroll_s: float, ready: bool = False) -> None:
         """See `Session.arm_recorder`."""
-        self._preroll_s, self._given_up = preroll_s, False
+        self._preroll_s, self._ready, self._given_up = preroll_s, ready, False
 
     def begin(self, request: RecordRequest) -> None:
         """See `Session.begin_recording`."""
@@ -120,7 +120,7 @@ class SessionRecorder:
 
     @property
     def _wanted(self) -> bool:
-        return self._request is not None or self._preroll_s > 0
+        return self._request is not None or self._preroll_s > 0 or self._ready
 
     def _start(self, supervisor: Supervisor) -> None:
         assert self._source is not None
@@ -143,7 +143,7 @@ class SessionRecorder:
         if self._request is not None:
             request, self._request = self._request, None
             self._command(BEGIN, begin_arguments(request))
-        elif self._preroll_s != self._kept_s and self._preroll_s > 0:
+        elif self._preroll_s != self._kept_s:
             self._command(ARM, {"seconds": self._preroll_s})
             self._kept_s = self._preroll_s
         elif not self._wanted and self.watch.state is RecordingState.OFF:

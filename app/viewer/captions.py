@@ -114,6 +114,33 @@ def pill(p: QPainter, seen: Pane, text: str) -> None:
     _capsule(p, seen, text, seen.y + MARGIN, theme.ACCENT)
 
 
+def countdown(p: QPainter, seen: QRectF, text: str) -> None:
+    """Figures that nobody overlooks, over the middle of the picture."""
+    p.save()
+    font = theme.text_font(p.font(), pixels=int(max(40, min(220, seen.height() / 3))))
+    p.setFont(font)
+    metrics = p.fontMetrics()
+    at = QPointF(
+        seen.center().x() - metrics.horizontalAdvance(text) / 2,
+        seen.center().y() + (metrics.ascent() - metrics.descent()) / 2,
+    )
+    shaded(p, at, text, QColor(255, 255, 255, 225))
+    p.restore()
+
+
+def red_frame(p: QPainter, seen: QRectF, width: int) -> None:
+    """Around the picture, not over it: this is being recorded."""
+    half = width / 2
+    p.save()
+    pen = QPen(theme.FAULT, width)
+    pen.setJoinStyle(Qt.PenJoinStyle.MiterJoin)
+    p.setPen(pen)
+    p.setBrush(Qt.BrushStyle.NoBrush)
+    left, top, right, bottom = (round(v) for v in seen.getCoords())  # type: ignore[attr-defined]
+    p.drawRect(QRectF(left, top, right - left, bottom - top).adjusted(-half, -half, half, half))
+    p.restore()
+
+
 def banner(p: QPainter, seen: Pane, text: str) -> None:
     """A line at the foot of the picture."""
     _capsule(p, seen, text, seen.y + seen.height - MARGIN - p.fontMetrics().height() - 10, theme.TEXT)

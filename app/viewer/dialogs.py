@@ -16,9 +16,9 @@ def recording(parent: QWidget, folder: Path | None) -> Path | None:
     return Path(name) if name else None
 
 
-def folder(parent: QWidget, start: Path) -> Path | None:
-    """A folder for snapshots, None when the user thinks better of it."""
-    name = QFileDialog.getExistingDirectory(parent, "Folder of snapshots", str(start))
+def folder(parent: QWidget, start: Path, what: str = "snapshots") -> Path | None:
+    """A folder for snapshots or recordings, None when the user thinks better of it."""
+    name = QFileDialog.getExistingDirectory(parent, f"Folder of {what}", str(start))
     return Path(name) if name else None
 
 

@@ -13,7 +13,7 @@ SIZE = 16
 
 
 def icon(name: str) -> QIcon:
-    """One of `play`, `pause`, `back`, `forward`, `loop`, `full`, `dot`, `resume`.
+    """One of `play`, `pause`, `back`, `forward`, `loop`, `full`, `dot`, `resume`, `record`, `stop`.
 
     Raises:
         KeyError: any other name.
@@ -84,6 +84,16 @@ def _resume(p: QPainter, _c: QColor) -> None:
     _triangle(p, 4, 9)
 
 
+def _record(p: QPainter, c: QColor) -> None:
+    p.setBrush(c if c == theme.FAINT else theme.FAULT)
+    p.drawEllipse(QRectF(3.5, 3.5, 9, 9))
+
+
+def _stop(p: QPainter, _c: QColor) -> None:
+    p.setBrush(theme.FAULT)
+    p.drawRect(QRectF(4, 4, 8, 8))
+
+
 def _full(p: QPainter, c: QColor) -> None:
     p.setBrush(Qt.BrushStyle.NoBrush)
     p.setPen(QPen(c, 1.6))
@@ -93,5 +103,5 @@ def _full(p: QPainter, c: QColor) -> None:
 
 _DRAW: dict[str, Callable[[QPainter, QColor], None]] = {
     "play": _play, "pause": _pause, "back": _back, "forward": _forward, "loop": _loop, "full": _full,
-    "dot": _dot, "resume": _resume,
+    "dot": _dot, "resume": _resume, "record": _record, "stop": _stop,
 }  # fmt: skip

@@ -17,6 +17,7 @@ class Key:
         keys: shortcuts, the first is shown in the menu.
         group: heading on the help page.
         recordings: only with a recording.
+        live: only with a rig.
         tip: what it does in more words, for the menu.
     """
 
@@ -25,6 +26,7 @@ class Key:
     keys: tuple[str, ...]
     group: str
     recordings: bool = False
+    live: bool = False
     tip: str = ""
 
 
@@ -56,6 +58,14 @@ KEYS: tuple[Key, ...] = (
     Key("slower", "Slower", ("[",), "Playback", recordings=True),
     Key("faster", "Faster", ("]",), "Playback", recordings=True),
     Key("loop", "Loop", ("L",), "Playback", recordings=True),
+    Key(
+        "record",
+        "Record, or end the recording",
+        ("R",),
+        "Recording",
+        live=True,
+        tip="To disk, as the cameras say it",
+    ),
     Key("open", "Open recording…", ("Ctrl+O",), "Program"),
     Key("networks", "Networks", ("N",), "Program"),
     Key("snapshot", "Save snapshot", ("P", "Ctrl+S"), "Program", tip="Writes what is on screen as PNG files"),

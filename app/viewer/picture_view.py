@@ -64,6 +64,8 @@ class PictureView(QWidget):
         self._label = "sharp"
         self._banner = ""
         self._pill = ""
+        self._recording = False
+        self._countdown = ""
         self._stale = 0.0
         self._drag = _Drag.NONE
         self._pressed = QPointF()
@@ -163,6 +165,18 @@ class PictureView(QWidget):
             self._pill = text
             self.update()
 
+    def set_recording(self, on: bool) -> None:
+        """A red frame around the picture while it is recorded."""
+        if on != self._recording:
+            self._recording = on
+            self.update()
+
+    def set_countdown(self, text: str) -> None:
+        """Large figures in the middle of the picture, "" for none."""
+        if text != self._countdown:
+            self._countdown = text
+            self.update()
+
     def clear(self) -> None:
         """Show nothing."""
         layers = (self._blurred, self._sharp, self._difference, self._events, self._inset, self._residual)
@@ -260,6 +274,10 @@ class PictureView(QWidget):
             captions.refusal(p, seen[-1], self._refusal)
         if self._pill:
             captions.pill(p, seen[0], self._pill)
+        if self._countdown:
+            captions.countdown(p, _around(seen), self._countdown)
+        if self._recording:
+            captions.red_frame(p, _around(seen), FRAME)
         if self._banner:
             captions.banner(p, seen[0], self._banner)
 
@@ -390,3 +408,11 @@ class PictureView(QWidget):
 
 def _rect(pane: Pane) -> QRectF:
     return QRectF(pane.x, pane.y, pane.width, pane.height)
+
+
+def _around(panes: list[Pane]) -> QRectF:
+    """All of them."""
+    out = _rect(panes[0])
+    for pane in panes[1:]:
+        out = out.united(_rect(pane))
+    return out

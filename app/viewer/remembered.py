@@ -112,6 +112,42 @@ class Remembered:
     def snapshots(self, value: Path) -> None:
         self._store.setValue("folder/snapshots", str(value))
 
+    @property
+    def recordings(self) -> Path | None:
+        """Where recordings are made, None for the usual place."""
+        return self._folder("folder/recordings")
+
+    @recordings.setter
+    def recordings(self, value: Path) -> None:
+        self._store.setValue("folder/recordings", str(value))
+
+    @property
+    def recording_name(self) -> str:
+        """What the last recording was called, "" for none."""
+        return self._text("recording/name")
+
+    @recording_name.setter
+    def recording_name(self, value: str) -> None:
+        self._store.setValue("recording/name", value)
+
+    @property
+    def preroll_s(self) -> float:
+        """Seconds that are kept for recordings, 0 … 60."""
+        return self._number("recording/preroll_s", 0.0, 60.0)
+
+    @preroll_s.setter
+    def preroll_s(self, value: float) -> None:
+        self._store.setValue("recording/preroll_s", float(value))
+
+    @property
+    def countdown_s(self) -> float:
+        """Seconds before a recording begins, 0 … 10."""
+        return self._number("recording/countdown_s", 0.0, 10.0)
+
+    @countdown_s.setter
+    def countdown_s(self, value: float) -> None:
+        self._store.setValue("recording/countdown_s", float(value))
+
     def reset(self) -> None:
         """Forget everything."""
         self._store.clear()
@@ -124,6 +160,14 @@ class Remembered:
     def _text(self, key: str) -> str:
         value = self._store.value(key)
         return value if isinstance(value, str) else ""
+
+    def _number(self, key: str, default: float, most: float) -> float:
+        value = self._store.value(key)
+        try:
+            number = float(value) if isinstance(value, (str, int, float)) else default
+        except ValueError:
+            return default
+        return number if 0 <= number <= most else default
 
     def _folder(self, key: str) -> Path | None:
         text = self._text(key)

@@ -52,16 +52,16 @@ class Actions:
             self._by_name[name].triggered.connect(lambda _checked=False, call=slot: call())
 
     def set_recording(self, recording: bool) -> None:
-        """Enable what only recordings have."""
+        """Enable what only recordings have, or only rigs."""
         for key in KEYS:
-            if key.recordings:
-                self._by_name[key.name].setEnabled(recording)
+            if key.recordings or key.live:
+                self._by_name[key.name].setEnabled(recording is key.recordings)
 
 
 class TopBar(QWidget):
-    """Source, Network, View, Play, Help as words with menus; full screen at the right.
+    """Source, Network, View, Play, Help as words with menus; recording and full screen at the right.
 
-    `later` is the place between the menus and full screen where recording and the rig page will stand.
+    `later` is the place between the menus and full screen where the rig page will stand, beside recording.
 
     Signals:
         source_chosen: name of a source or path of a recording.
@@ -93,13 +93,19 @@ class TopBar(QWidget):
         self.network = _word("Network", "How the pictures are made sharp (N)")
         self.view_menu = self._build_view_menu()
         self.view = _word("View", "What is shown", self.view_menu)
-        self.play_menu = self._menu("earlier later slow live | play back forward slower faster loop")
+        self.play_menu = self._menu("earlier later slow live | play back forward slower faster loop | record")
         self.play = _word("Play", "Inside the exposure, and through recordings", self.play_menu)
         self.help_menu = self._menu("help |")
         self.help_menu.addAction("Forget window and choices…", self.forget_wanted.emit)
         self.help_menu.addAction("About Halfmirror", self.about_wanted.emit)
         self.help = _word("Help", "Keys and about", self.help_menu)
         self.later = QHBoxLayout()
+        self.record = QToolButton()
+        self.record.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.record.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.record.clicked.connect(actions["record"].trigger)
+        self.later.addWidget(self.record)
+        self.set_recording("")
         self.full = QToolButton()
         self.full.setIcon(icons.icon("full"))
         self.full.setToolTip("Full screen (F11)")
@@ -124,6 +130,14 @@ class TopBar(QWidget):
         """Name the network that runs and the one that is being made ready."""
         text = f"{name} → {wanted}…" if wanted and wanted != name else name
         self.network.setText(f"Network  {text}" if text else "Network")
+
+    def set_recording(self, why_not: str, *, running: bool = False, note: str = "") -> None:
+        """What the button for recording does; `why_not`: why it does nothing, `note`: more to tell."""
+        self.record.setEnabled(not why_not)
+        self.record.setText("Stop" if running else "REC")
+        self.record.setIcon(icons.icon("stop" if running else "record"))
+        tip = why_not or ("End the recording (R)" if running else "Record what the cameras say (R)")
+        self.record.setToolTip("\n".join(t for t in (tip, note) if t))
 
     def set_view(self, view: View, events: EventsMode) -> None:
         """Name the view and mark it in the menu."""

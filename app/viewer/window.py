@@ -21,6 +21,8 @@ from app.viewer.picture_view import PictureView
 from app.viewer.player import Player
 from app.viewer.presenter import TOAST_S, Presenter
 from app.viewer.rate import Rate
+from app.viewer.record_presenter import RecordPresenter
+from app.viewer.recording_bar import RecordingBar
 from app.viewer.remembered import Remembered
 from app.viewer.snapshot import SnapshotWriter, default_folder
 from app.viewer.status_strip import StatusStrip
@@ -57,6 +59,7 @@ class ViewerWindow(QMainWindow):
         self._snapshots = SnapshotWriter()
         self._build(presets)
         self.presenter = Presenter(self)
+        self.recorder = RecordPresenter(self)
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
@@ -79,6 +82,7 @@ class ViewerWindow(QMainWindow):
         self.pages = QStackedWidget()
         self.pages.addWidget(self.picture)
         self.pages.addWidget(self.empty)
+        self.record_bar = RecordingBar()
         self.exposure = ExposureBar()
         self.transport = TransportBar()
         self.transport.hide()
@@ -90,7 +94,7 @@ class ViewerWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.top)
         column.addWidget(self.pages, 1)
-        for w in (self.exposure, self.transport, self.strip):
+        for w in (self.record_bar, self.exposure, self.transport, self.strip):
             column.addWidget(w)
         self.setCentralWidget(middle)
         self.help = HelpOverlay(middle)
@@ -99,6 +103,9 @@ class ViewerWindow(QMainWindow):
 
     def open_source(self, source: str | Path, network: str = "") -> None:
         """Show another source; what goes wrong is said where the picture would be."""
+        if self.recorder.desk.busy:
+            self.say("This is being recorded; end the recording first (R).")
+            return
         wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
         name = str(source)
@@ -122,6 +129,7 @@ class ViewerWindow(QMainWindow):
         session = self.player.session
         p = self.player
         p.learn_network()
+        self.recorder.take(session)
         if p.recording:
             name = str(Path(name).resolve()) if Path(name).exists() else name
             self.remembered.opened(name)
@@ -138,7 +146,9 @@ class ViewerWindow(QMainWindow):
 
     def close_session(self) -> None:
         """Stop what runs."""
+        self.recorder.end_now()
         player, self.player = self.player, None
+        self.recorder.take(None)
         self.presenter.forget_events()
         if player is not None:
             try:
@@ -185,7 +195,9 @@ class ViewerWindow(QMainWindow):
         self.wish(wish)
 
     def escape(self) -> None:
-        """Let go what is held, else leave full screen."""
+        """Take back the wish to record, let go what is held, leave full screen: the first that applies."""
+        if self.recorder.cancel():
+            return
         if self.player is not None and self.player.showing.held:
             self.wish(Player.let_go)
         elif self.isFullScreen():
@@ -279,6 +291,7 @@ class ViewerWindow(QMainWindow):
         self.tick_rate.tick()
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         self.presenter.tick()
+        self.recorder.tick()
 
     def _saved(self, paths: list[Path]) -> None:
         what = "Saved blurred, sharp and side by side" if len(paths) > 1 else "Saved the blurred frame"

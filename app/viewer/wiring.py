@@ -29,6 +29,7 @@ def connect(w: ViewerWindow) -> None:
         slower=lambda: w.wish(lambda p: p.set_speed(next_speed(p.speed, -1))),
         faster=lambda: w.wish(lambda p: p.set_speed(next_speed(p.speed, 1))),
         loop=lambda: w.wish(lambda p: p.set_loop(not p.loop)),
+        record=w.recorder.toggle,
         open=w.choose_recording,
         networks=w.show_networks,
         snapshot=w.save_snapshot,

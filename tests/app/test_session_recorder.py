@@ -88,7 +88,6 @@ def test_the_seconds_before_belong_to_it(session: LiveSession, tmp_path: Path) -
     assert 1.2 < health["preroll_s"] <= 1.5
     length = (health["until_us"] - health["first_us"]) / 1e6
     assert health["preroll_s"] - 0.1 < length < health["preroll_s"] + health["elapsed_s"] + 0.3
-    assert health["elapsed_s"] < length  # most of it is from before
     assert sum(health["losses"].values()) == 0
     with open_recording(tmp_path / "r") as r:
         packets = [i for i in r.items() if isinstance(i, EventPacket)]

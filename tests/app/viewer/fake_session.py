@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from app.recorder import RecorderWatch, RecordingState, RecordRequest
 from app.session import NetworkChoice, Picture, Residual, SessionStatus, Timeline, WorkerStatus
 from capture.camera import CameraState
 from capture.packets import Events
@@ -191,6 +192,9 @@ class FakeSession:
         self._out = 0
         self._answers: list[tuple[float, int, tuple[float, ...]]] = []
         self._switch: tuple[float, str] | None = None
+        self.recording = RecorderWatch()
+        self.slow_disk: str | Exception = ""
+        self._asked = 0
 
     def start(self) -> None:
         self.calls.append(("start",))
@@ -277,6 +281,9 @@ class FakeSession:
         )  # fmt: skip
 
     def status(self) -> SessionStatus:
+        self._asked += 1
+        if self.recording.state is RecordingState.FINISHING and self._asked > 20:
+            self.recording.failed("nobody told how it ended")
         dropped = sum(v for name, v in self.losses.items() if name != "ring events")
         return SessionStatus(
             fps=self.fps - 0.1, stage_fps={"frames": self.fps, "restore": self.fps - 0.1},
@@ -285,6 +292,25 @@ class FakeSession:
             ended=self.is_recording and self._next >= self.total,
             workers=self.workers, event_rate_hz=self.scene.events_per_frame * self.fps, message=self.message,
         )  # fmt: skip
+
+    def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:
+        self.calls.append(("arm", preroll_s, ready))
+        self.recording.figures = {"armed": True, "held_s": preroll_s, "held": 0} if preroll_s else {}
+
+    def begin_recording(self, request: RecordRequest) -> None:
+        request.check()
+        self.calls.append(("begin", request))
+        self.recording.begun(request)
+
+    def finish_recording(self) -> None:
+        self.calls.append(("finish",))
+        self.recording.state, self._asked = RecordingState.FINISHING, 0
+
+    def disk_trial(self, folder: Path) -> str:
+        self.calls.append(("trial", folder))
+        if isinstance(self.slow_disk, Exception):
+            raise self.slow_disk
+        return self.slow_disk
 
     def timeline(self) -> Timeline | None:
         if not self.is_recording:

@@ -1,0 +1,134 @@
+"""What is said while a recording is made, and after it. No Qt here."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from app.viewer.words import clock, grouped
+
+RATE_OVER_S = 2.0
+_NAME = re.compile(r"[^/\\\x00-\x1f]{1,100}")
+
+
+class Pace:
+    """Bytes a second over the last moments, from the recorder's figures."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, elapsed_s: float, written: int) -> None:
+        """The recorder's newest word."""
+        seen = self._seen
+        if seen and elapsed_s <= seen[-1][0]:
+            return
+        seen.append((elapsed_s, written))
+        while len(seen) > 2 and elapsed_s - seen[1][0] >= RATE_OVER_S:
+            seen.popleft()
+
+    @property
+    def hz(self) -> float | None:
+        """Bytes a second, None while not known."""
+        if len(self._seen) < 2:
+            return None
+        (a, n), (b, m) = self._seen[0], self._seen[-1]
+        return (m - n) / (b - a) if b > a else None
+
+
+def running(f: dict[str, Any], pace: float | None) -> list[str]:
+    """Figures while it runs: time, speed, when the disk is full, frames with their triggers."""
+    out = [clock(round(1e6 * (f["elapsed_s"] + f.get("preroll_s", 0.0))))]
+    out.append("– MB/s" if pace is None else f"{pace / 1e6:.1f} MB/s")
+    room = f.get("room")
+    if room is not None and pace:
+        out.append(f"disk full in {hours(room / pace)}")
+    out.append(frames(f["frames"], f.get("frames_with_trigger"), f.get("exposure_source")))
+    if f["queued"] > 8e6:
+        out.append(f"{f['queued'] / 1e6:.0f} MB wait for the disk")
+    return out
+
+
+def hours(seconds: float) -> str:
+    """h:mm; a day is long enough to be exact about."""
+    if seconds >= 99 * 3600:
+        return "more than 99 h"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def frames(n: int, with_trigger: int | None, source: str | None) -> str:
+    """How many frames, and how many of them have their trigger where there is such a signal."""
+    if source == "trigger" and with_trigger is not None:
+        return f"{grouped(with_trigger)} of {grouped(n)} frames with trigger"
+    return f"{grouped(n)} frames"
+
+
+def losses(counts: dict[str, int]) -> str:
+    """What was lost, by place; "" for nothing."""
+    lost = [f"{grouped(n)} {place}" for place, n in counts.items() if n]
+    return "lost: " + ", ".join(lost) if lost else ""
+
+
+def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
+    """The health report in three lines, and whether something is wrong."""
+    seconds = h["elapsed_s"]
+    if h["first_us"] is not None and h["until_us"] is not None:
+        seconds = (h["until_us"] - h["first_us"]) / 1e6
+    before = f", {h['preroll_s']:.1f} s of it from before" if h.get("preroll_s") else ""
+    what = (
+        f"{Path(folder).name}: {seconds:.1f} s{before} · {grouped(h['frames'])} frames · "
+        f"{h['events'] / 1e6:.2f} M events · {h['disk']['bytes'] / 1e6:.0f} MB"
+    )
+    wrong = [losses(h["losses"])]
+    wrong += [h["message"] if h["state"] == "stopped" else ""]
+    wrong += [f"{h['time_jump_count']} jumps of time" if h["time_jump_count"] else ""]
+    found = [w for w in wrong if w]
+    more = [f"event rate up to {h['event_rate_peak_hz'] / 1e6:.1f} M/s"]
+    more += [f"writes that the disk held up: {h['disk']['stalls']}"] if h["disk"]["stalls"] else []
+    second = " · ".join([*(found or ["nothing lost"]), *more])
+    third, unsure = _exposures(h)
+    return [what, second, third], bool(found) or unsure
+
+
+def _exposures(h: dict[str, Any]) -> tuple[str, bool]:
+    c = h["clock"]
+    if "problem" in c:
+        return f"frames and events were not matched: {c['problem']}", True
+    source = c.get("exposure_source") or ""
+    if not source:
+        return "no exposure is known yet" + (f": {c['why_not']}" if c.get("why_not") else ""), True
+    words = [f"exposure: {source} ±{c['exposure_uncertainty_us']:.0f} µs"]
+    unmatched = c["frames_without_trigger"] if source == "trigger" else 0
+    if source == "trigger":
+        words.append(frames(c["frames_with_trigger"] + unmatched, c["frames_with_trigger"], source))
+        lone = c["triggers_without_frame"]
+        words += [f"{grouped(lone)} triggers without frame"] if lone else []
+    if c.get("residual_us"):
+        words.append(f"clocks agree within {c['residual_us']:.0f} µs")
+    # At its ends a recording cuts a frame from its trigger now and then.
+    return " · ".join(words), unmatched > 2
+
+
+def name_problem(folder: Path, name: str) -> str:
+    """Why a recording cannot be called so, "" when it can."""
+    if not name.strip():
+        return "give it a name"
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        return "a name has no slash and does not begin with a dot"
+    return f"{name} is there already" if (folder / name).exists() else ""
+
+
+def next_name(folder: Path, last: str) -> str:
+    """The first free name after `last`: cups, cups-002, cups-003, …"""
+    found = re.fullmatch(r"(.*?)(?:-(\d{1,6}))?", last or "take-000")
+    assert found is not None  # everything matches
+    stem, n = found[1] or "take", int(found[2] or 1)
+    if last and not (folder / last).exists():
+        return last
+    while True:
+        n += 1
+        name = f"{stem}-{n:03d}"
+        if not (folder / name).exists():
+            return name
