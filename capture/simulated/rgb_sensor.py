@@ -55,37 +55,18 @@ class FrameSensorConfig(BaseModel):
         return self.model_copy(update={"shot_noise": False, "read_noise_e": 0.0})
 
 
-class FrameSensor:
-    """Makes 8-bit frames of a view.
+class Developer:
+    """Turns light that a frame sensor has gathered into 8 bits.
 
     Args:
-        config: its figures.
-        view: what it looks at.
-        seed: of the noise; noise depends on the frame's number too, so frames can be made in any order.
+        config: the sensor's figures.
     """
 
-    def __init__(self, config: FrameSensorConfig, view: View, seed: int) -> None:
-        self.config, self.view, self.seed = config, view, seed
-        self._times, self._moved = view.path()
+    def __init__(self, config: FrameSensorConfig) -> None:
+        self.config = config
         levels = np.arange(_TONE_STEPS, dtype=np.float32) / (_TONE_STEPS - 1)
         tone = srgb_from_linear(levels.astype(np.float32)) if config.tone == "srgb" else levels
         self._tone = np.rint(255.0 * tone).astype(np.uint8)
-
-    def subframes(self, start_s: float, end_s: float) -> int:
-        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
-        loop = self.view.scene.loop_s
-        a, b = start_s % loop, start_s % loop + (end_s - start_s)
-        at = np.interp([a, min(b, loop), max(0.0, b - loop)], self._times, self._moved)
-        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 12, 160))
-
-    def exposed(self, start_s: float, end_s: float) -> F32:
-        """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32."""
-        n = self.subframes(start_s, end_s)
-        total = np.zeros((self.view.height, self.view.width, 1 if self.view.gray else 4), np.float32)
-        for k in range(n):
-            cv2.accumulate(self.view.draw(start_s + (k + 0.5) * (end_s - start_s) / n), total)
-        total *= np.float32(1.0 / n)
-        return np.ascontiguousarray(total[..., 0] if self.view.gray else total[..., :3])
 
     def develop(self, light: F32, noise: np.random.Generator | None = None) -> U8:
         """Light → 8 bits: mosaic, noise (none without a generator), gain, saturation, tone curve.
@@ -112,6 +93,37 @@ class FrameSensor:
             value += np.float32(c.gain) * np.sqrt(variance) * noise.standard_normal(light.shape, np.float32)
         index = np.clip(value, 0.0, 1.0) * np.float32(_TONE_STEPS - 1) + np.float32(0.5)
         return np.ascontiguousarray(self._tone[index.astype(np.uint16)])
+
+
+class FrameSensor(Developer):
+    """Makes 8-bit frames of a view.
+
+    Args:
+        config: its figures.
+        view: what it looks at.
+        seed: of the noise; noise depends on the frame's number too, so frames can be made in any order.
+    """
+
+    def __init__(self, config: FrameSensorConfig, view: View, seed: int) -> None:
+        super().__init__(config)
+        self.view, self.seed = view, seed
+        self._times, self._moved = view.path()
+
+    def subframes(self, start_s: float, end_s: float) -> int:
+        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
+        loop = self.view.scene.loop_s
+        a, b = start_s % loop, start_s % loop + (end_s - start_s)
+        at = np.interp([a, min(b, loop), max(0.0, b - loop)], self._times, self._moved)
+        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 12, 160))
+
+    def exposed(self, start_s: float, end_s: float) -> F32:
+        """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32."""
+        n = self.subframes(start_s, end_s)
+        total = np.zeros((self.view.height, self.view.width, 1 if self.view.gray else 4), np.float32)
+        for k in range(n):
+            cv2.accumulate(self.view.draw(start_s + (k + 0.5) * (end_s - start_s) / n), total)
+        total *= np.float32(1.0 / n)
+        return np.ascontiguousarray(total[..., 0] if self.view.gray else total[..., :3])
 
     def frame(self, number: int, start_s: float, end_s: float, *, noisy: bool = True) -> U8:
         """The picture of one exposure, as the camera gives it."""
