@@ -36,6 +36,7 @@ class RecordRequest:
         limits: of each.
         split: of a data set, "" for none.
         network: in use meanwhile, "" for none.
+        also_msrbd: write MS-RBD style files beside each recording while it is made (`app.recording` only).
         preroll_s: so much of what came before the start belongs to it; 0 … `MAX_SECONDS`.
     """
 
@@ -45,6 +46,7 @@ class RecordRequest:
     split: Literal["", "train", "test"] = ""
     network: str = ""
     preroll_s: float = 0.0
+    also_msrbd: bool = False
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from app import also_msrbd
+from app.also_msrbd import AlsoMsRbd, Written, beside
 from app.live import camera_worker
 from app.recorder import (
     FINISH_S,
@@ -25,6 +28,7 @@ from app.supervisor import Supervisor
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
+from recordings.formats.own_about import ABOUT
 from recordings.recorder.worker import BEGIN, END, READER
 
 EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
@@ -44,10 +48,12 @@ class RecordResult:
     Attributes:
         health: of each recording that was begun, folder → the last `health.json`.
         interrupted: Ctrl+C ended it.
+        written: MS-RBD style files that were made meanwhile.
     """
 
     health: dict[str, dict[str, Any]] = field(default_factory=dict)
     interrupted: bool = False
+    written: Written = field(default_factory=Written)
 
 
 Watch = Callable[[dict[str, Any], str], None]
@@ -79,6 +85,8 @@ def record(
     if request.is_recording:
         raise UsageError(f"{request.text} is a recording already; to convert it use: halfmirror export")
     what.check()
+    if what.also_msrbd:
+        _check_free([beside(f) for f in what.folders])
     source = resolve(request)
     require_both(source)
     slow = slow_disk(source, what.folder)
@@ -98,6 +106,8 @@ def record(
         else:
             s.add(recorder_plan(source, what, events, frames))
             run = _Run(s, watch)
+        if what.also_msrbd:
+            s.add(also_msrbd.plan(AlsoMsRbd(what.folders, what.split or "train")))
         try:
             s.start()
             run.sequences()
@@ -106,7 +116,15 @@ def record(
             run.result.interrupted = True
             s.stop_worker(RECORDER, FINISH_S)
             run.to_the_end()
+        if what.also_msrbd:
+            run.files_to_the_end(what.folders)
         return run.result
+
+
+def _check_free(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.exists():
+            raise UsageError(f"{folder} exists already; give another name with -o, or leave --also-msrbd out")
 
 
 class _Run:
@@ -140,14 +158,41 @@ class _Run:
             self._check_end(recorder)
             return False
         if recorder.state is not CameraState.STOPPING:
-            self._check_cameras([w for w in workers.values() if w.name != RECORDER])
+            self._check_cameras([w for w in workers.values() if w.name not in (RECORDER, also_msrbd.NAME)])
         waiting = [w.detail for w in workers.values() if w.state is not CameraState.RUNNING and w.detail]
         self._watch(self._recorder.figures, waiting[0] if waiting else waits_for)
         return True
 
+    def files_to_the_end(self, folders: tuple[Path, ...]) -> None:
+        """Until the MS-RBD style files of all recordings are written; Ctrl+C gives those up that are not."""
+        try:
+            while True:
+                self._hear()
+                worker = next(w for w in self._s.statuses() if w.name == also_msrbd.NAME)
+                told = len(self.result.written.lines) + len(self.result.written.problems)
+                begun = sum((f / ABOUT).exists() for f in folders)
+                if told >= begun or worker.state in (CameraState.STOPPED, CameraState.FAULTED):
+                    break
+                self._watch({}, "writing MS-RBD files; Ctrl+C leaves them out")
+                time.sleep(_POLL_S)
+            self._hear()
+            if worker.state is CameraState.FAULTED:
+                self.result.written.problems.append(f"no MS-RBD files: {self._s.last_error(also_msrbd.NAME)}")
+        except KeyboardInterrupt:
+            self.result.interrupted = True
+        told = len(self.result.written.lines) + len(self.result.written.problems)
+        for folder in [f for f in folders if (f / ABOUT).exists()][told:]:
+            self.result.written.problems.append(
+                f"no MS-RBD files of {folder}; make them with: halfmirror export {folder} --to msrbd "
+                f"-o {beside(folder)}"
+            )
+
     def _hear(self) -> None:
         for m in self._s.poll():
-            self._recorder.hear(self._s, m)
+            if m.topic == also_msrbd.WRITTEN:
+                self.result.written.hear(m.body)
+            else:
+                self._recorder.hear(self._s, m)
         self.result.health = self._recorder.health
 
     def _check_cameras(self, cameras: list[WorkerStatus]) -> None:

@@ -33,6 +33,9 @@ def record(
     split: Annotated[
         str | None, typer.Option("--split", help="What it is for in a data set: train or test.")
     ] = None,
+    also_msrbd: Annotated[
+        bool, typer.Option("--also-msrbd", help="Write MS-RBD style files meanwhile, into DIR-msrbd.")
+    ] = False,
     preroll: Annotated[
         float, typer.Option("--pre-roll", help="Wait for Enter; so many seconds before it belong to each.")
     ] = 0.0,
@@ -64,7 +67,7 @@ def record(
     if split not in (None, "train", "test"):
         raise UsageError(f"--split {split} is neither train nor test")
     request = RecordRequest(
-        output, sequences, Limits(frames, seconds), split or "", preroll_s=preroll  # type: ignore[arg-type]
+        output, sequences, Limits(frames, seconds), split or "", preroll_s=preroll, also_msrbd=also_msrbd  # type: ignore[arg-type]
     )  # fmt: skip
     with Line(frames, seconds) as line:
         result = run(
@@ -72,7 +75,11 @@ def record(
             signal=enter_pressed if preroll else lambda: False,
         )  # fmt: skip
     _print(result)
-    return console.INTERRUPTED if result.interrupted else 0
+    for problem in result.written.problems:
+        console.fail(problem)
+    if result.interrupted:
+        return console.INTERRUPTED
+    return 1 if result.written.problems else 0
 
 
 def enter_pressed() -> bool:
@@ -158,3 +165,5 @@ def _print(result: RecordResult) -> None:
             + (f" ({h['message']})" if h["message"] else ""),
             markup=False, soft_wrap=True,
         )  # fmt: skip
+    for line in result.written.lines:
+        console.out().print(line, markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
+from app.cli.program import execute
 from recordings.open import open_recording
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -123,3 +124,33 @@ def test_a_pre_roll_without_a_keyboard_or_as_long_as_the_whole(tmp_path: Path) -
     assert program.returncode == 2, errors
     assert "nothing comes on standard input" in errors
     assert not (tmp_path / "r").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.timeout(400)
+def test_files_written_meanwhile_are_those_exported_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, report included; of every sequence; and only what the recording itself has."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "takes"
+    arguments = ("--frames", "8", "--sequences", "2", "--split", "test", "--also-msrbd")
+    program = start("-o", str(out), *arguments)
+    said, errors = program.communicate(timeout=200)
+    assert program.returncode == 0, errors
+    assert said.count("read back and equal: checksum") == 2
+    for name in ("001", "002"):
+        later = tmp_path / f"later-{name}"
+        command = ["export", str(out / name), "--to", "msrbd", "-o", str(later), "--split", "test"]
+        assert execute(command) == 0
+        live = contents(out / f"{name}-msrbd")
+        assert sum(k.startswith("test/") for k in live) == 7
+        assert live == contents(later)
+    (tmp_path / "x-msrbd").mkdir()
+    program = start("-o", str(tmp_path / "x"), "--frames", "8", "--also-msrbd")
+    _, errors = program.communicate(timeout=200)
+    assert program.returncode == 2
+    assert "x-msrbd exists already" in errors
