@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.picture_reader import PictureReader
-from app.session import Picture, SessionStatus, WorkerStatus
+from app.session import DriftStatus, Picture, SessionStatus, WorkerStatus
 from capture.ring import ReaderStats
 
 WINDOW_S = 3.0
@@ -150,8 +150,13 @@ class Figures:
             workers=workers,
             event_rate_hz=self._event_rate(),
             message=message,
+            drift=self._drift(),
             ended=ended,
         )
+
+    def _drift(self) -> DriftStatus | None:
+        found = self.restore.get("drift")
+        return DriftStatus(**found) if found else None
 
     def _event_rate(self) -> float:
         return float(self.restore.get("event_rate_hz", 0.0))

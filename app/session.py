@@ -92,6 +92,26 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftStatus:
+    """How the rig's calibration stands, slowly measured (`inference.drift`).
+
+    Attributes:
+        dx, dy: median shift between picture and events, event pixels.
+        sigma_px: of it; None when unknown.
+        samples: measurements behind it.
+        residual_us: of trigger edges; 0 without.
+        warning: one line when it should be calibrated again, else "".
+    """
+
+    dx: float
+    dy: float
+    sigma_px: float | None
+    samples: int
+    residual_us: float
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStatus:
     """The figures of the status strip. Everything counted since the start of the session.
 
@@ -112,6 +132,7 @@ class SessionStatus:
     workers: tuple[WorkerStatus, ...]
     event_rate_hz: float = 0.0
     message: str = ""  # one line for a banner, e.g. "preparing the simulated scene 43 %"
+    drift: DriftStatus | None = None  # None where nothing is watched (one sensor, no events)
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

@@ -18,13 +18,15 @@ from dataclasses import asdict
 from typing import Any
 
 from capture.packets import EventPacket, Frame
+from inference.drift import AlignmentWatch, Drift
 from inference.engine import Attempt, Failed
 from inference.kept import Kept, Request
 from inference.outcomes import Job, Outcome, Result, StageCounters, admitted, line_of
 from inference.restorers.base import check_latents
+from inference.restorers.picture import picture_of
 from inference.switching import NetworkSwitch
 from inference.watching import ResidualWatch
-from sync.exposure import RefusedExposure
+from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
@@ -81,6 +83,10 @@ class RestoreStage:
         self._broken: BaseException | None = None
         self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock)
         self._watch = ResidualWatch(rig, self._kept)
+        # One sensor cannot move against itself; offline every turn belongs to the restorer.
+        watched = rig.has_events and not rig.identity and not every_item
+        self._alignment = AlignmentWatch(rig) if watched else None
+        self._drift = Drift()
         before, after = self._switch.margins
         self.sync = Synchroniser(rig, margin_before_us=before, margin_after_us=after)
         self._margins: tuple[int, int] | None = None  # wanted from now on; the caller's thread sets them
@@ -217,6 +223,7 @@ class RestoreStage:
                 "stage": asdict(self.counters),
                 "sync": asdict(self.sync.counters),
                 "held": held.ordinal if held else None,
+                "drift": self._drift.to_message() if self._alignment is not None else None,
             }
 
     # --- the restoring thread ------------------------------------------------------------------------
@@ -316,8 +323,20 @@ class RestoreStage:
                 self._switch.succeeded()
                 self._watch.restored(job, a)
                 self._publish(Result(job.outcome, a, "", job.end_host_ns))
+                self._watch_drift(job.outcome)
         if final is not None and fall_back:
             self._fall_back(final)
+
+    def _watch_drift(self, outcome: Outcome) -> None:
+        """Once a second, where nothing waits: do events and picture still lie on each other?"""
+        w = self._alignment
+        if w is None or not isinstance(outcome, AlignedExposure) or not outcome.exposure.known:
+            return
+        if not w.due(time.monotonic()) or self._queue:
+            return
+        w.measure(picture_of(outcome.frame), outcome.exposure_events())
+        status = self.sync.status
+        self._drift = w.drift(status.residual_us if status.locked else 0.0)
 
     def _fall_back(self, error: Exception) -> None:
         """Frames pass through from now on, also those that the network still owes."""

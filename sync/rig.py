@@ -151,12 +151,22 @@ class Clock(_Strict):
     `host_latency_ms` ± `host_latency_spread_ms` is the least time from the end of an exposure to the frame's
     arrival in the host. It places exposures where no wire does, and tells which edge belongs to which frame
     where rate and exposure are constant: only if the spread is well below the frame period. Measure it.
+
+    What a calibration measured, for people and for checks; nothing is computed from it: `residual_us` of single
+    edges, `drift_ppm` (how much faster the event clock runs), `uncertainty_us` of the start of an exposure,
+    `delay_measured_us` ± `delay_uncertainty_us` (what `delay_us` should be by the pictures; it is taken over
+    only when it is known well).
     """
 
     relation: Literal["same", "trigger", "host"] = "trigger"
     delay_us: float = 0.0
     active_high: bool = True
     residual_us: Annotated[float, Field(ge=0)] | None = None
+    drift_ppm: float | None = None
+    uncertainty_us: Annotated[float, Field(ge=0)] | None = None
+    delay_measured_us: float | None = None
+    delay_uncertainty_us: Annotated[float, Field(ge=0)] | None = None
+    measured: str = ""
     host_latency_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
     host_latency_spread_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from app.session import Picture, SessionStatus
+from app.session import DriftStatus, Picture, SessionStatus
 from app.viewer import theme
 from app.viewer.figure_label import FigureLabel
 from app.viewer.showing import STALE_MS
@@ -15,6 +15,7 @@ from app.viewer.worker_dots import WorkerDots
 from inference.restorers.base import RESIDUAL_FIGURE
 
 NAMES_FROM = 1160  # width of the window from which the workers' names fit
+RIG_FROM = 1240  # and how the calibration stands
 FIGURES_FROM = 1000  # and the re-blur residual and the contrast threshold
 
 
@@ -36,6 +37,7 @@ class StatusStrip(QWidget):
         self.exposure = FigureLabel()
         self.reblur = FigureLabel()
         self.contrast = FigureLabel()
+        self.rig = FigureLabel()
         self.workers = WorkerDots()
         row = QHBoxLayout(self)
         row.setContentsMargins(14, 2, 12, 6)
@@ -45,13 +47,15 @@ class StatusStrip(QWidget):
         row.addWidget(_rule())
         row.addWidget(self.losses, 1)
         row.addWidget(_rule())
-        for w in (self.exposure, self.reblur, self.contrast):
+        for w in (self.exposure, self.reblur, self.contrast, self.rig):
             row.addWidget(w)
         row.addSpacing(4)
         row.addWidget(self.workers)
         self.latency.setToolTip("From the end of the exposure to the screen")
         self.contrast.setToolTip("Contrast threshold c: change of log intensity that one event stands for")
         self._has_reblur = self._has_contrast = False
+        self._warned = False
+        self.rig.hide()
         self._residual: float | None = None
         self._no_residual = ""
         self._arrange()
@@ -72,6 +76,15 @@ class StatusStrip(QWidget):
         text, lost = losses_text(s)
         self.losses.set(text, lost, losses_tip(s))
         self.workers.set_workers(s.workers)
+        self._set_drift(s.drift)
+
+    def _set_drift(self, d: DriftStatus | None) -> None:
+        """How far events and picture lie apart; amber, and in a narrow window too, when that is too far."""
+        self._warned = d is not None and bool(d.warning)
+        text, tip = drift_text(d)
+        self.rig.set(text, theme.ACCENT if self._warned else theme.QUIET)
+        self.rig.setToolTip(tip)
+        self._arrange()
 
     def set_age(self, age_ms: float | None, *, still: str = "") -> None:
         """How old the picture on screen is; `still` is the word for it when it stands by the user's wish."""
@@ -117,6 +130,7 @@ class StatusStrip(QWidget):
         roomy = self.width() >= FIGURES_FROM
         self.reblur.setVisible(roomy and self._has_reblur)
         self.contrast.setVisible(roomy and self._has_contrast)
+        self.rig.setVisible(bool(self.rig.text()) and (self._warned or self.width() >= RIG_FROM))
 
     def clear(self) -> None:
         """Nothing is open, or nothing has come yet."""
@@ -127,6 +141,7 @@ class StatusStrip(QWidget):
         self.exposure.setToolTip("")
         self.losses.set("", False, "")
         self._has_reblur = self._has_contrast = False
+        self._set_drift(None)
         self.set_residual(None)
         self._arrange()
         self.workers.set_workers(())
@@ -149,6 +164,23 @@ SOURCES = {
 
 def _uncertainty(us: float) -> str:
     return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+
+
+def drift_text(d: DriftStatus | None) -> tuple[str, str]:
+    """How the calibration stands, and the same in more words; both "" where nothing is watched or known yet."""
+    if d is None or not (d.samples or d.warning):
+        return "", ""
+    lines = [
+        f"Events and picture lie {d.dx:+.2f}, {d.dy:+.2f} event pixels apart "
+        f"(median of {d.samples} looks, one a second at most)",
+    ]
+    if d.residual_us > 0:
+        lines.append(f"Trigger edges scatter by {d.residual_us:.1f} µs")
+    lines.append("Watched only: the calibration itself stays as it is")
+    if d.warning:
+        lines.insert(0, d.warning[0].upper() + d.warning[1:] + ".")
+    shift = (d.dx**2 + d.dy**2) ** 0.5
+    return f"rig {shift:.1f} px" + (" !" if d.warning else ""), "\n".join(lines)
 
 
 def contrast_text(figures: dict[str, float]) -> str:

@@ -1,0 +1,192 @@
+"""The time half of a calibration: triggers where there are any, what both cameras saw where there are none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from calibration.time.arrival import Arrival, by_arrival
+from calibration.time.blink import Blink, blink_check
+from calibration.time.refine import NoContent, Refined, collect, refine
+from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
+from calibration.time.streams import Streams
+from calibration.time.trigger import by_triggers
+from capture.packets import EventPacket, Frame, FrameClock, FrameKind
+from sync.clock import HostClock
+from sync.rig import Clock, Rig
+
+Items = Callable[[], Iterable[EventPacket | Frame]]
+Progress = Callable[[str, float], None]
+
+CHECK_REACH_US = 6_000.0
+"""How far content may put exposures elsewhere than the triggers do."""
+DISAGREE_US = 400.0
+STORED_UNCERTAINTY_US = 100.0  # a strobe delay is stored only when it is known this well
+LEAST_SPREAD_MS = 0.5
+
+
+def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, share: None) -> TimeResult:
+    """Measure the clock relation of a rig.
+
+    Args:
+        items: gives both streams from the beginning, each time it is called.
+        rig: sizes, geometry (as well as it is known) and the clock's settings.
+        progress: takes a step's name and the share of it that is done.
+    """
+    progress("reading stamps and edges", 0.0)
+    streams = Streams.of(items())
+    if any(f.clock is FrameClock.EVENT for f in streams.frames()):
+        return TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
+    result = by_triggers(streams, rig)
+    progress("reading stamps and edges", 1.0)
+    arrival = by_arrival(streams, rig.clock)
+    if result.clock is not None and result.verdict is not Verdict.FAIL:
+        _latency(result, streams)
+        _check_by_content(result, streams, items, rig, progress)
+        return result
+    if arrival is None:
+        result.troubles.append(
+            Trouble("no arrival times", "nothing tells when frames came: there are neither host times nor "
+                    "events between them", Verdict.FAIL)
+        )  # fmt: skip
+        return result
+    return _by_content(result, arrival, streams, items, rig, progress)
+
+
+def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
+    """The rig file's settings by what was measured; unchanged where nothing was."""
+    c = rig.clock
+    if result.relation == "same":
+        return c.model_copy(update={"relation": "same"})
+    if result.clock is None:
+        return c
+    update: dict[str, object] = {
+        "relation": result.relation, "residual_us": round(result.residual_us, 3),
+        "drift_ppm": round(result.drift_ppm, 3), "uncertainty_us": round(result.uncertainty_us, 1),
+        "active_high": result.active_high,
+    }  # fmt: skip
+    if result.latency_ms is not None:
+        update["host_latency_ms"] = round(max(0.0, result.latency_ms), 3)
+        update["host_latency_spread_ms"] = round(result.latency_spread_ms or LEAST_SPREAD_MS, 3)
+    if result.relation == "trigger" and result.shift_us is not None:
+        update["delay_measured_us"] = round(c.delay_us + result.shift_us, 1)
+        update["delay_uncertainty_us"] = round(result.shift_uncertainty_us, 1)
+        if result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us):
+            update["delay_us"] = round(c.delay_us + result.shift_us, 1)
+    return c.model_copy(update=update)
+
+
+def _exposures(streams: Streams, clock: AffineClock) -> dict[int, tuple[float, float]]:
+    """Assumed exposures by the frame's place in the stream."""
+    return {
+        k: (clock.event_us(f.device_start_ns), clock.event_us(f.device_end_ns))
+        for k, f in enumerate(streams.frames())
+        if f.device_start_ns is not None and f.device_end_ns is not None and f.kind is FrameKind.SENSOR
+        and f.device_end_ns > f.device_start_ns
+    }  # fmt: skip
+
+
+def _latency(result: TimeResult, streams: Streams) -> None:
+    """Least latency of frames, when both streams carry host times."""
+    events, late = HostClock(), []
+    clock = result.clock
+    assert clock is not None
+    for item in streams.items:
+        if isinstance(item, EventPacket):
+            events.add(item.complete_until_us, item.host_ns)
+    if not events.ready:
+        return
+    late = [
+        (f.host_ns - events.host_ns_of(clock.event_us(f.device_end_ns))) / 1e6
+        for f in streams.frames()
+        if f.host_ns > 0 and f.device_end_ns is not None
+    ]
+    if len(late) < 10:
+        return
+    blocks = [float(np.min(b)) for b in np.array_split(np.array(late), max(1, len(late) // 10))]
+    result.latency_ms = float(np.median(blocks))
+    result.latency_spread_ms = max(LEAST_SPREAD_MS, 2.0 * float(np.ptp(blocks)))
+
+
+def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: Rig, progress: Progress) -> None:
+    """Do the pictures agree with the triggers? The strobe delay is what they differ by."""
+    assert result.clock is not None
+    exposures = _exposures(streams, result.clock)
+    progress("comparing with the pictures", 0.0)
+    seen = _blink(items, exposures, rig)
+    if seen is not None:
+        result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
+        result.shift_by = "blinking light"
+    else:
+        try:
+            found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
+        except NoContent as e:
+            result.troubles.append(
+                Trouble(e.name, f"the pictures do not check the triggers: {e}", Verdict.PASS)
+            )
+            return
+        result.shift_us, result.shift_uncertainty_us = found.shift_us, found.uncertainty_us
+        result.shift_by, result.content_residual = "content", found.residual
+    progress("comparing with the pictures", 1.0)
+    if abs(result.shift_us) > max(DISAGREE_US, 2.0 * result.shift_uncertainty_us):
+        result.troubles.append(
+            Trouble("strobe delay", f"by the pictures, exposures lie {result.shift_us:+.0f} ± "
+                    f"{result.shift_uncertainty_us:.0f} µs from where the edges put them: check strobe delay "
+                    "and polarity of the frame camera's output")
+        )  # fmt: skip
+
+
+def _blink(items: Items, exposures: dict[int, tuple[float, float]], rig: Rig) -> Blink | None:
+    return blink_check(items(), exposures, rig)
+
+
+def _by_content(
+    result: TimeResult, arrival: Arrival, streams: Streams, items: Items, rig: Rig, progress: Progress
+) -> TimeResult:  # fmt: skip
+    out = TimeResult("host", frames=result.frames, edges=result.edges, active_high=rig.clock.active_high)
+    # What was wrong with the edges is no reason to fail once the pictures have told.
+    out.troubles = [Trouble(t.name, t.text, Verdict.WARN) for t in result.troubles]
+    out.what = "block of frames"
+    progress("looking for the exposures in the events", 0.0)
+    exposures = _exposures(streams, arrival.clock)
+    try:
+        found = refine(collect(items(), exposures, rig, arrival.reach_us), rig, arrival.reach_us)
+    except NoContent as e:
+        out.troubles.append(Trouble(e.name, f"no clock without triggers: {e}", Verdict.FAIL))
+        return out
+    clock = _corrected(arrival.clock, found)
+    seen = _blink(items, _exposures(streams, clock), rig)
+    progress("looking for the exposures in the events", 1.0)
+    uncertainty = found.uncertainty_us
+    if seen is not None and seen.uncertainty_us < uncertainty:
+        clock, uncertainty = clock.shifted(seen.shift_us), seen.uncertainty_us
+        out.shift_us, out.shift_uncertainty_us, out.shift_by = (
+            seen.shift_us,
+            seen.uncertainty_us,
+            "blinking light",
+        )
+    out.clock, out.uncertainty_us = clock, uncertainty
+    out.frames_matched = 0
+    out.at_us = found.block_us
+    line = found.shift_us + found.drift_ppm * 1e-6 * (found.block_us - found.at_us)
+    out.residuals_us = found.block_shift_us - line
+    out.residual_us, out.p95_us = found.sigma_us, float(np.percentile(np.abs(out.residuals_us), 95))
+    out.drift_uncertainty_ppm, out.content_residual = found.drift_uncertainty_ppm, found.residual
+    latency = arrival.latency_ms(clock)
+    if latency is not None:
+        out.latency_ms, out.latency_spread_ms = latency, max(LEAST_SPREAD_MS, uncertainty / 1e3)
+    if not math.isfinite(uncertainty) or uncertainty > 1_000.0:
+        out.troubles.append(
+            Trouble("vague", f"exposures are known to ±{uncertainty / 1e3:.1f} ms only; record longer, with "
+                    "more motion")
+        )  # fmt: skip
+    return out
+
+
+def _corrected(clock: AffineClock, found: Refined) -> AffineClock:
+    """The clock with shift and drift added."""
+    ref = clock.event_us(clock.ref_ns)
+    shift = found.shift_us + found.drift_ppm * 1e-6 * (ref - found.at_us)
+    return AffineClock(clock.ref_ns, clock.ref_us + shift, clock.drift_ppm + found.drift_ppm)

@@ -1,0 +1,120 @@
+"""Has the rig moved? Told from ordinary scenes, without ever touching the calibration."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from capture.packets import EventPacket, Events, Frame
+from inference.alignment import edge_shift
+from inference.drift import COST_SHARE, ENOUGH, AlignmentWatch
+from inference.outcomes import Result
+from inference.restore_stage import RestoreStage
+from inference.restorers.picture import picture_of
+from sync.exposure import AlignedExposure
+from sync.rig import Rig
+from sync.synchroniser import Synchroniser
+from tests.calibration.time.rigs import arrived
+
+
+def moved(rig: Rig, dx: float, dy: float) -> Rig:
+    """The rig file of a rig whose event camera has been pushed by so many event pixels since."""
+    m = rig.image_from_event @ np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1.0]])
+    rows = tuple(tuple(float(v) for v in r) for r in m / m[2, 2])
+    geometry = rig.geometry.model_copy(update={"image_from_event": rows})
+    return rig.model_copy(update={"geometry": geometry})
+
+
+def exposures(rig: Rig, seconds: float = 2.4) -> list[AlignedExposure]:
+    y = Synchroniser(rig)
+    out = []
+    for i in arrived(seconds, speed=260.0).items:
+        y.push_events(i) if isinstance(i, EventPacket) else y.push_frame(i)
+        out += y.take()
+    return [o for o in [*out, *y.finish()] if isinstance(o, AlignedExposure)]
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (2.0, -1.0), (-3.0, 2.0)])
+def test_the_shift_is_measured_and_told(dx: float, dy: float) -> None:
+    rig = moved(arrived(2.4, speed=260.0).rig, dx, dy)
+    w = AlignmentWatch(rig, every_s=0.0)
+    for a in exposures(rig):
+        w.measure(picture_of(a.frame), a.exposure_events())
+    d = w.drift()
+    assert d.samples >= ENOUGH
+    assert (d.dx, d.dy) == pytest.approx((-dx, -dy), abs=0.5)
+    assert bool(d.warning) == (abs(dx) > 0)
+    if d.warning:
+        assert "calibrate it again" in d.warning
+
+
+def test_nothing_is_said_of_a_still_scene() -> None:
+    a = arrived(1.0)
+    rig = a.rig
+    frame = next(i for i in a.items if isinstance(i, Frame))
+    none = Events.empty(rig.events.width, rig.events.height)
+    assert edge_shift(picture_of(frame), none, rig) is None
+    w = AlignmentWatch(rig)
+    w.measure(picture_of(frame), none)
+    assert w.drift().samples == 0
+    assert w.drift().warning == ""
+
+
+def test_edges_that_scatter_are_told() -> None:
+    rig = arrived(1.0).rig
+    w = AlignmentWatch(rig)
+    assert w.drift(20.0).warning == ""
+    assert "trigger edges scatter by 80 µs" in w.drift(80.0).warning
+    calm = rig.model_copy(update={"clock": rig.clock.model_copy(update={"residual_us": 30.0})})
+    assert AlignmentWatch(calm).drift(80.0).warning == ""  # it scattered when it was calibrated, too
+
+
+def test_it_rests_in_proportion_to_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = arrived(1.0).rig
+    w = AlignmentWatch(rig, every_s=0.0)
+    frame = next(i for i in arrived(1.0).items if isinstance(i, Frame))
+
+    def slow(*_: object) -> None:
+        end = time.thread_time() + 0.03
+        while time.thread_time() < end:
+            pass
+
+    monkeypatch.setattr("inference.drift.edge_shift", slow)
+    began = time.monotonic()
+    w.measure(picture_of(frame), Events.empty(rig.events.width, rig.events.height))
+    assert not w.due(began + 0.9 * 0.03 / COST_SHARE)
+    assert w.due(time.monotonic() + 0.2 / COST_SHARE)
+
+
+def test_the_stage_watches_beside_the_stream() -> None:
+    a = arrived(2.4, speed=260.0)
+    rig = moved(a.rig, 2.5, 0.0)
+    results: list[Result] = []
+    stage = RestoreStage(rig, "none", results.append, live=False)
+    assert stage._alignment is not None
+    stage._alignment._every_s = 0.0
+    stage._alignment.due = lambda now: True  # type: ignore[method-assign]
+    stage.start()
+    try:
+        for i in a.items:
+            stage.feed_events(i) if isinstance(i, EventPacket) else stage.feed_frame(i)
+            stage.tick(None)
+            until = time.monotonic() + 5
+            while not stage.drained() and time.monotonic() < until:
+                time.sleep(0.001)
+        until = time.monotonic() + 10
+        while not stage.status()["drift"]["warning"] and time.monotonic() < until:
+            time.sleep(0.02)
+        drift = stage.status()["drift"]
+        assert drift["dx"] == pytest.approx(-2.5, abs=0.6)
+        assert "the rig has moved" in drift["warning"]
+        assert stage.sync.rig == rig  # watched, never changed
+    finally:
+        stage.stop()
+
+
+def test_one_camera_is_not_watched() -> None:
+    stage = RestoreStage(Rig.frames_only("x", (16, 12)), "none", lambda r: None, live=False)
+    assert stage.status()["drift"] is None
