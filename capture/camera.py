@@ -45,6 +45,28 @@ class CameraRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """A setting as a control for a person: what it is now and what it may be.
+
+    Attributes:
+        name: of the setting, as `command("set", …)` takes it.
+        value: now; a number, one of `choices`, or True and False (a switch).
+        minimum, maximum, step: of a number, None where the device does not say. They may depend on other
+            settings: read them again after a change.
+        unit: of a number, for a person.
+        choices: of a choice.
+    """
+
+    name: str
+    value: float | int | str | bool
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a camera can do; the viewer greys the rest.
 
@@ -56,6 +78,8 @@ class Capabilities:
         event_clock: frames are stamped on the event camera's clock (one sensor gives both).
         faults: faults can be asked for (`command("fault", …)`).
         settings: names of settings that `command("set", …)` takes.
+        controls: those of them that a person turns while the camera runs, as of opening; `command("controls",
+            {})` reads them again.
     """
 
     live: bool = True
@@ -65,6 +89,7 @@ class Capabilities:
     event_clock: bool = False
     faults: bool = False
     settings: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from capture.camera import CameraRole
 from capture.simulated.driver import DRIVER
-from tests.capture.contract import CameraCase, CameraContract, DriverCase, DriverContract
+from tests.capture.contract import (
+    Ask,
+    CameraCase,
+    CameraContract,
+    DriverCase,
+    DriverContract,
+    Plug,
+    UnplugContract,
+)
 from tests.capture.simulated_small import SMALL, small, small_davis
 
 
@@ -39,3 +50,22 @@ class TestSimulatedDriver(DriverContract):
     @pytest.fixture
     def subject(self) -> DriverCase:
         return DriverCase(DRIVER, "handheld", SMALL, "nonsense")
+
+
+_plugs = itertools.count(1)
+
+
+class TestSimulatedPlug(UnplugContract):
+    """Unplugged on request, for a second. There is no SDK that could hang."""
+
+    @pytest.fixture(params=["events", "frames"])
+    def plug(self, request: pytest.FixtureRequest) -> Plug:
+        role = CameraRole(request.param)
+        make = DRIVER.event_camera if role is CameraRole.EVENTS else DRIVER.frame_camera
+
+        def pull(ask: Ask) -> None:
+            ask("fault", {"kind": "unplug", "seconds": 1.0})
+
+        # Which plug is out is known by the configuration: each test has its own.
+        own = {**SMALL, "clock_offset_ms": float(next(_plugs))}
+        return Plug(lambda: make(small(**own)), "simulated", pull, lambda: None, role, own)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from capture.camera import Camera
 from recordings.replay import DRIVER
-from tests.capture import contract
 from tests.capture.contract import CameraCase, CameraContract, DriverCase, DriverContract
-
-
-@pytest.fixture(autouse=True)
-def _own_memory_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """/dev/shm is shared: what other processes (other tests) make meanwhile is not ours to count."""
-    everything = contract.left_behind
-
-    def own() -> tuple[set[int | None], set[int], set[str]]:
-        threads, children, memory = everything()
-        return threads, children, {m for m in memory if m.startswith(f"hm{os.getpid()}_")}
-
-    monkeypatch.setattr(contract, "left_behind", own)
 
 
 class TestReplayedCameras(CameraContract):
