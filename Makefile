@@ -52,7 +52,7 @@ install: $(VENV)/.stamp-install ## only install
 
 dev: $(VENV)/.stamp-dev ## only install, with what tests need
 
-system: ## install the system libraries that Qt needs (root on Debian or Ubuntu), or name them
+system: ## install the system libraries that Qt and cameras need (root on Debian or Ubuntu), or name them
 	@bash .ci/system-libraries
 
 clean: ## remove the environment and caches (never output such as live-*)

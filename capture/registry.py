@@ -25,6 +25,8 @@ GROUP = "halfmirror.cameras"
 BUILT_IN: dict[str, str] = {
     "simulated": "capture.simulated.driver:DRIVER",
     "replay": "recordings.replay:DRIVER",
+    "genicam": "capture.genicam.driver:GENICAM",
+    "flir": "capture.genicam.driver:FLIR",
 }
 
 

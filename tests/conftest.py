@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# A search for cameras is a broadcast; in tests none leaves this machine, their processes' neither.
+os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"
+
 
 @pytest.fixture
 def shared_data() -> Path:

@@ -271,6 +271,22 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
     return Check("shared memory", State.OK, facts, needed=True)
 
 
+_ARAVIS = """
+from capture.genicam import aravis
+aravis.load()
+answer({})
+"""
+
+
+def aravis() -> Check:
+    """Aravis, through which GigE Vision and USB3 Vision cameras are opened."""
+    p = probe(_ARAVIS)
+    if p.ok:
+        return Check("Aravis", State.OK, "0.8, for GigE Vision and USB3 Vision cameras (FLIR Blackfly S)")
+    advice = "for a FLIR Blackfly S, on Debian/Ubuntu: sudo apt-get install libaravis-0.8-0"
+    return Check("Aravis", State.NOTE, "not installed", advice)
+
+
 _CAMERAS = """
 from capture import registry
 found, broken = [], []
@@ -303,5 +319,6 @@ def all_checks() -> list[Callable[[], Check | list[Check]]]:
     from app.cli.usb import usb
 
     return [
-        python, torch, numba, opencv, pyav, qt, dv_processing, memory, disk, shared_memory, usb, cameras,
+        python, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk, shared_memory, usb,
+        cameras,
     ]  # fmt: skip

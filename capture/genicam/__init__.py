@@ -1,0 +1,1 @@
+"""Industrial frame cameras that speak GenICam (GigE Vision, USB3 Vision), first of all FLIR's Blackfly S."""
