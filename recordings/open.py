@@ -42,6 +42,10 @@ def _prophesee_raw(path: Path, options: OpenOptions) -> Recording:
     return PropheseeRecording(path, geometry=options.geometry)
 
 
+def _dataset(path: Path, options: OpenOptions) -> Recording:
+    return cast(Recording, DatasetRecording(path, options))
+
+
 OWN, AEDAT4 = "Halfmirror", "AEDAT4"
 FORMATS: tuple[Format, ...] = (
     Format(
@@ -55,13 +59,14 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "MS-RBD", (b"PK\x03\x04",), (".npz",),
-        lambda path, options: cast(Recording, DatasetRecording(path, options)),
+        _dataset,
         folder=lambda path: any(path.glob("*.npz")),
     ),
     Format(
         "HDF5 of Prophesee, DSEC or EFNet", (b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"),
-        lambda path, options: cast(Recording, DatasetRecording(path, options)),
+        _dataset,
     ),
+    Format("AEDAT 2.0 or 3.1", (b"#!AER-DAT2.0", b"#!AER-DAT3.1"), (".aedat",), _dataset),
     Format("Prophesee RAW or DAT", (b"% ",), (".raw", ".dat"), _prophesee_raw),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recordings.formats.aedat_header import MAGIC_2, MAGIC_3
 from recordings.formats.dataset_source import Source
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
 from recordings.formats.npy_members import Archive
@@ -22,8 +23,18 @@ def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
     if path.is_dir():
         return _folder(path, size)
     with path.open("rb") as f:
-        hdf5 = f.read(len(HDF5_MAGIC)) == HDF5_MAGIC
-    return _hdf5(path, size) if hdf5 else _npz(path, size)
+        start = f.read(16)
+    if start.startswith(HDF5_MAGIC):
+        return _hdf5(path, size)
+    if start.startswith(MAGIC_2):
+        from recordings.formats.aedat2 import Aedat2Source
+
+        return Aedat2Source(path, size)
+    if start.startswith(MAGIC_3):
+        from recordings.formats.aedat3 import Aedat3Source
+
+        return Aedat3Source(path, size)
+    return _npz(path, size)
 
 
 def _hdf5(path: Path, size: tuple[int, int] | None) -> Source:

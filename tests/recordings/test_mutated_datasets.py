@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from recordings.recording import NotARecording, RecordingError
+from tests.recordings.make_aedat import write_aedat2, write_aedat3
 from tests.recordings.make_datasets import SCALE, made_events, mutated, pair, write_efnet
+from tests.recordings.make_hdf5 import write_dsec, write_prophesee, write_scer
 from tests.recordings.reading import read_through
 
 DEADLINE_S = 3.0
@@ -25,7 +27,32 @@ def _efnet(path: Path) -> Path:
     return write_efnet(path.with_suffix(".h5"), made_events(2000, size=(64, 48)), exposures=True)
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"msrbd": _msrbd, "efnet": _efnet}
+def _prophesee(path: Path) -> Path:
+    return write_prophesee(
+        path.with_suffix(".hdf5"), made_events(2000), None, geometry="64x48", compression="gzip"
+    )
+
+
+def _dsec(path: Path) -> Path:
+    return write_dsec(path.with_suffix(".h5"), made_events(2000), 5000, compression="gzip")
+
+
+def _scer(path: Path) -> Path:
+    return write_scer(path.with_suffix(".h5"))
+
+
+def _aedat2(path: Path) -> Path:
+    return write_aedat2(path.with_suffix(".aedat"), made_events(2000), imu=50)
+
+
+def _aedat3(path: Path) -> Path:
+    return write_aedat3(path.with_suffix(".aedat"), made_events(2000), frames=3)
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "msrbd": _msrbd, "efnet": _efnet, "prophesee": _prophesee, "dsec": _dsec, "scer": _scer,
+    "aedat2": _aedat2, "aedat3": _aedat3,
+}  # fmt: skip
 
 
 def _damage(make: Callable[[Path], Path], folder: Path, seeds: range) -> None:
