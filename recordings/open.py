@@ -13,6 +13,7 @@ from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
 from recordings.formats.dataset import DatasetRecording
 from recordings.formats.own import OwnRecording
 from recordings.formats.own_about import ABOUT, STREAMS
+from recordings.formats.picture_folder import has_pictures
 from recordings.recording import NotARecording, OpenOptions, Recording, RecordingError
 
 
@@ -47,6 +48,7 @@ def _dataset(path: Path, options: OpenOptions) -> Recording:
 
 
 OWN, AEDAT4 = "Halfmirror", "AEDAT4"
+SPIKE_EXTENSION = ".dat"
 FORMATS: tuple[Format, ...] = (
     Format(
         OWN, (), (), lambda path, o: cast(Recording, OwnRecording(path, o.exposure_us)),
@@ -67,7 +69,9 @@ FORMATS: tuple[Format, ...] = (
         _dataset,
     ),
     Format("AEDAT 2.0 or 3.1", (b"#!AER-DAT2.0", b"#!AER-DAT3.1"), (".aedat",), _dataset),
+    Format("folder of pictures with events and times", (), (), _dataset, folder=has_pictures),
     Format("Prophesee RAW or DAT", (b"% ",), (".raw", ".dat"), _prophesee_raw),
+    Format("spike camera's", (), (SPIKE_EXTENSION,), _dataset),
 )  # fmt: skip
 
 
@@ -103,6 +107,8 @@ def recognise(path: Path) -> Format:
     for known in FORMATS:
         if any(start.startswith(m) for m in known.magic):
             return known
+    if path.suffix.lower() == SPIKE_EXTENSION:  # the one kind of file that begins in no way of its own
+        return next(f for f in FORMATS if f.extensions == (SPIKE_EXTENSION,))
     for known in FORMATS:
         if path.suffix.lower() in known.extensions:
             raise NotARecording(

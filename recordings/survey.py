@@ -28,7 +28,7 @@ class Survey:
         peak_at_us: where these begin.
         rising: rising edges among the triggers.
         exposures_us: lengths of all exposures that the file gives.
-        drawn: frames that were drawn from events and never exposed.
+        drawn: frames that were drawn from events or spikes and never exposed.
         gaps: places where events are missing.
     """
 

@@ -89,7 +89,7 @@ def _facts(s: Survey) -> Iterator[tuple[str, str]]:
         yield "frames", "none"
     else:
         also = f", {r.frames_rejected} refused" if r.frames_rejected else ""
-        drawn = f", {s.drawn} drawn from events and never exposed" if s.drawn else ""
+        drawn = f", {s.drawn} drawn from events or spikes and never exposed" if s.drawn else ""
         yield "frames", f"{r.frames} of {i.image_size[0]}×{i.image_size[1]} pixels{also}{drawn}"
         yield "exposures", _exposures(s)
     also = f", {r.edges_rejected} refused" if r.edges_rejected else ""

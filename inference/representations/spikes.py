@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import InvalidPacket, UsageError
+from recordings.formats.spike_bits import unpacked
 
 FRAMES = 137  # of a stream around one exposure
 FIRST, LAST, CENTRE = 20, 116, 68  # frames: start, end and middle of the exposure
@@ -125,9 +126,7 @@ def read_dat(data: bytes, height: int, width: int, *, partial: bool = False) -> 
             f"spike file of {len(data)} bytes: not whole frames of {width}×{height} ({per_frame} bytes each, "
             f"{rest} over); check the size"
         )
-    packed = np.frombuffer(data, np.uint8, n * per_frame).reshape(n, per_frame)
-    bits = np.unpackbits(packed, axis=1, bitorder="little").reshape(n, height, width)
-    return np.ascontiguousarray(bits[:, ::-1])
+    return unpacked(data[: n * per_frame], height, width)
 
 
 def to_dat(frames: NDArray[Any]) -> bytes:

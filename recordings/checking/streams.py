@@ -143,7 +143,9 @@ class StreamCheck:
         if self.unknown_exposures:
             v.note("frames", f"{self.unknown_exposures} of {self.frames} do not say how long they were exposed")
         if self.drawn:
-            v.note("frames", f"{self.drawn} of {self.frames} were drawn from events and never exposed")
+            v.note(
+                "frames", f"{self.drawn} of {self.frames} were drawn from events or spikes and never exposed"
+            )
         self._against_edges(v)
 
     def _against_edges(self, v: Verification) -> None:

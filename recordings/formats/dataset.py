@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
@@ -127,6 +128,19 @@ class DatasetRecording:
             else:
                 yield from merger.refuse_frame(f"frame {h['index']}: {h['text']}", key)
         yield from merger.finish()
+
+    def spikes(self, first: int = 0, count: int = 1 << 40) -> Iterator[NDArray[np.uint8]]:
+        """A spike camera's own frames in pieces, (n, h, w) uint8 0 or 1, lazily; ends a read by `items`.
+
+        Args:
+            first: spike frame to begin with.
+            count: how many.
+
+        Raises:
+            RecordingError: it is no recording of a spike camera.
+        """
+        for reply in self._live().request("spikes", first=first, count=count):
+            yield reply.arrays["spikes"]
 
     def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
         """See `Recording.frame_times_us`; known since it was opened."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from recordings.formats.aedat_header import MAGIC_2, MAGIC_3
 from recordings.formats.dataset_source import Source
+from recordings.formats.event_files import event_columns
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
 from recordings.formats.npy_members import Archive
+from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
 from recordings.sandbox_child import Refused
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -34,7 +36,9 @@ def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
         from recordings.formats.aedat3 import Aedat3Source
 
         return Aedat3Source(path, size)
-    return _npz(path, size)
+    if start.startswith(b"PK"):
+        return _npz(path, size)
+    return SpikeSource.of_dat(path, size)
 
 
 def _hdf5(path: Path, size: tuple[int, int] | None) -> Source:
@@ -62,16 +66,42 @@ def _npz(path: Path, size: tuple[int, int] | None) -> Source:
         names = archive.names
     if is_pair(names):
         return MsRbdSource([path], size)
+    if spikes := [n for n in SPIKE_NAMES if n in names]:
+        return SpikeSource.of_npz(path, spikes[0])
+    if event_columns(names):
+        raise Refused("holds events and no pictures; give the folder that holds both")
     listed = ", ".join(sorted(names)[:12])
     raise Refused(f"is an .npz with the arrays {listed or '(none)'}, which is no layout that is known")
 
 
 def _folder(path: Path, size: tuple[int, int] | None) -> Source:
+    from recordings.formats.highrev import HighRevSource, is_highrev
+    from recordings.formats.picture_folder import PictureFolder
+
+    if is_highrev(path):
+        return HighRevSource(path, size)
     files = sorted(path.glob("*.npz"))
     if files:
+        with Archive(files[0], files[0].name) as archive:
+            if event_columns(archive.names) and not is_pair(archive.names):
+                raise Refused("holds event files and no pictures; give the folder with both")
         found = sequences(files)
         if len(found) > 1:
             names = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
             raise Refused(f"holds {len(found)} sequences ({names}); put one into a folder of its own")
         return MsRbdSource(files, size)
-    raise Refused("is a folder of no layout that is known")
+    return PictureFolder(path, size, _events_file)
+
+
+def _events_file(path: Path, size: tuple[int, int] | None) -> Source:
+    """The events file of a folder: a data set's, or a recording that this program reads in one process."""
+    try:
+        with path.open("rb") as f:
+            start = f.read(16)
+    except OSError as e:
+        raise Refused(f"{path.name} cannot be read ({e.strerror or e})") from e
+    if start.startswith((HDF5_MAGIC, MAGIC_2, MAGIC_3)):
+        return open_source(path, size)
+    from recordings.formats.recorded_events import RecordedEvents
+
+    return RecordedEvents(path, size, start)

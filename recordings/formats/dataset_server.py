@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_layouts import open_source
 from recordings.formats.dataset_source import Edges, FrameRefused, FrameTime, Ignored, Piece, Source, merged
+from recordings.formats.spike_files import SpikeSource
 from recordings.sandbox_child import Refused, Reply
 
 Keyed = tuple[int, Reply]
@@ -55,6 +56,17 @@ class DatasetServer:
         """Raw messages of both streams in order of time (frames: the end of exposure)."""
         for _, reply in merged(self._event_messages(start_us), self._frame_messages(first_index)):
             yield reply
+
+    def do_spikes(self, first: int, count: int) -> Iterator[Reply]:
+        """Replies `spikes` with the spike frames themselves.
+
+        Raises:
+            Refused: it is no recording of a spike camera.
+        """
+        if not isinstance(self._source, SpikeSource):
+            raise Refused("is no recording of a spike camera")
+        for frames in self._source.spikes(first, count):
+            yield Reply("spikes", {}, {"spikes": frames})
 
     def _event_messages(self, start_us: int | None) -> Iterator[Keyed]:
         facts = self._source.facts

@@ -6,7 +6,7 @@ One module a layout makes a `Source`; `dataset_server` serves it, `dataset.Datas
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -196,6 +196,19 @@ def scaled(event: tuple[int, int], image: tuple[int, int]) -> list[float]:
     """Event pixel → image pixel of two grids that cover the same view edge to edge, centres at integers."""
     sx, sy = image[0] / event[0], image[1] / event[1]
     return [sx, 0.0, (sx - 1) / 2, 0.0, sy, (sy - 1) / 2, 0.0, 0.0, 1.0]
+
+
+def first_at(time_of: Callable[[int], int], count: int, t: int) -> int:
+    """The first of `count` ascending values that is `t` or later, by halving: a few reads of one value each.
+
+    Args:
+        time_of: the value at an index.
+    """
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if time_of(middle) < t else (low, middle)
+    return low
 
 
 def in_order(frames: list[FrameTime], facts: SourceFacts) -> list[int]:

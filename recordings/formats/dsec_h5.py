@@ -21,11 +21,12 @@ from recordings.formats.dataset_source import (
     FrameRefused,
     FrameTime,
     SourceFacts,
+    first_at,
     piece,
     side,
     times,
 )
-from recordings.formats.hdf5_arrays import array, attribute, first_at, inside, lists, slices
+from recordings.formats.hdf5_arrays import array, attribute, inside, lists, slices
 from recordings.sandbox_child import Refused
 
 DSEC_SIZE = (640, 480)

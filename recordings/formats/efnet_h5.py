@@ -24,6 +24,7 @@ from recordings.formats.dataset_source import (
     Found,
     FrameTime,
     SourceFacts,
+    first_at,
     in_order,
     picture,
     piece,
@@ -31,7 +32,7 @@ from recordings.formats.dataset_source import (
     side,
     times,
 )
-from recordings.formats.hdf5_arrays import array, attribute, first_at, inside, lists, slices, whole
+from recordings.formats.hdf5_arrays import array, attribute, inside, lists, slices, whole
 from recordings.sandbox_child import Refused
 
 # A recording that would last longer in seconds than this (11 days) is in microseconds.

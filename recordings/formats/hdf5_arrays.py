@@ -159,19 +159,6 @@ def text_attribute(attributes: Any, key: str) -> str:
     return value[:200] if isinstance(value, str) else ""
 
 
-def first_at(times: Any, count: int, t: float) -> int:
-    """The first of `count` ascending values that is `t` or later, by halving: a few reads of one value each.
-
-    Args:
-        times: called with an index.
-    """
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if times(middle) < t else (low, middle)
-    return low
-
-
 def slices(
     columns: dict[str, Any], first: int, count: int, length: int
 ) -> Iterator[tuple[NDArray[Any], ...] | str]:

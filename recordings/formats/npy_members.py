@@ -149,6 +149,29 @@ class Archive:
                 yield np.frombuffer(_exactly(f, n * header.dtype.itemsize), header.dtype)
                 left -= n
 
+    def layers(self, name: str, count: int) -> Iterator[NDArray[Any]]:
+        """An array of three dimensions, `count` of the first at a time, in constant memory.
+
+        Raises:
+            Refused: of another shape, or stored column by column.
+        """
+        with self.member(name) as (f, header, rest):
+            self._checked(name, header, rest)
+            if len(header.shape) != 3 or header.fortran:
+                raise Refused(
+                    f"{self._name}array {name!r} has the shape {str(header.shape)[:60]}, not (T, h, w)"
+                )
+            one = header.dtype.itemsize * header.shape[1] * header.shape[2]
+            if one * count > WHOLE_BYTES:
+                raise Refused(
+                    f"{self._name}array {name!r} takes {megabytes(one * count)} for {count} layers; "
+                    f"at most {megabytes(WHOLE_BYTES)} are read at once"
+                )
+            for first in range(0, header.shape[0], count):
+                n = min(count, header.shape[0] - first)
+                values = np.frombuffer(_exactly(f, n * one), header.dtype)
+                yield values.reshape(n, *header.shape[1:])
+
     def _checked(self, name: str, header: Header, rest: int) -> int:
         """Bytes of a numeric member, when its header and its size agree."""
         if header.dtype.kind not in "biuf":

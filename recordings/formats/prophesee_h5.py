@@ -25,12 +25,13 @@ from recordings.formats.dataset_source import (
     Ignored,
     Piece,
     SourceFacts,
+    first_at,
     merged,
     piece,
     side,
     times,
 )
-from recordings.formats.hdf5_arrays import first_at, inside, slices, table, text_attribute
+from recordings.formats.hdf5_arrays import inside, slices, table, text_attribute
 from recordings.formats.prophesee_header import Header
 from recordings.sandbox_child import Refused
 

@@ -14,6 +14,7 @@ from tests.recordings.make_aedat import write_aedat2, write_aedat3
 from tests.recordings.make_datasets import SCALE, made_events, mutated, pair, write_efnet
 from tests.recordings.make_hdf5 import write_dsec, write_prophesee, write_scer
 from tests.recordings.reading import read_through
+from tests.recordings.test_spike_files import made_spikes
 
 DEADLINE_S = 3.0
 
@@ -49,9 +50,14 @@ def _aedat3(path: Path) -> Path:
     return write_aedat3(path.with_suffix(".aedat"), made_events(2000), frames=3)
 
 
+def _spikes(path: Path) -> Path:
+    np.savez_compressed(path := path.with_suffix(".npz"), spk=made_spikes())
+    return path
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "msrbd": _msrbd, "efnet": _efnet, "prophesee": _prophesee, "dsec": _dsec, "scer": _scer,
-    "aedat2": _aedat2, "aedat3": _aedat3,
+    "aedat2": _aedat2, "aedat3": _aedat3, "spikes": _spikes,
 }  # fmt: skip
 
 

@@ -1,0 +1,108 @@
+"""HighREV, as the NTIRE 2025 single-image set has it: `blur/NAME_00001.png`, `event/NAME_00001_00.npz`.
+
+An event file has x, y, timestamp, polarity, each (n, 1). The names of x and y are exchanged: the column is in
+`y`. A frame has several event files; all but the last lie in its exposure, the last one behind it, so the
+exposure is from the first event to the first of the last file. Events lie on the picture's own pixels. An event
+belongs to the frame whose files hold it, up to where those of the next frame begin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, scaled
+from recordings.formats.event_files import NpzEvents
+from recordings.formats.pictures import find_pictures, first_size, natural, read_picture
+from recordings.sandbox_child import Refused
+
+_EVENTS = re.compile(r"(.+)_(\d+)_(\d+)")
+_PICTURE = re.compile(r"(.+)_(\d+)")
+
+
+def is_highrev(folder: Path) -> bool:
+    """The folder has pictures in `blur` and event files in `event` whose names belong together."""
+    files = (folder / "event").glob("*.npz") if (folder / "event").is_dir() else iter(())
+    first = next(files, None)
+    return (folder / "blur").is_dir() and first is not None and _EVENTS.fullmatch(first.stem) is not None
+
+
+class HighRevSource:
+    """One sequence; see `Source`.
+
+    Args:
+        path: the folder that holds `blur` and `event`.
+        stated: size of the event grid where the person gave it.
+    """
+
+    def __init__(self, path: Path, stated: tuple[int, int] | None) -> None:
+        pictures = find_pictures(path / "blur")
+        names = sorted({m.group(1) for p in pictures if (m := _PICTURE.fullmatch(p.stem))})
+        if len(names) != 1:
+            listed = ", ".join(names[:6]) or "none that is numbered"
+            raise Refused(f"holds {len(names)} sequences ({listed}); put one into a folder of its own")
+        files = sorted((path / "event").glob(f"{_escaped(names[0])}_*.npz"), key=natural)
+        problems: list[str] = []
+        per_frame = {p.stem: [f for f in files if f.stem.rpartition("_")[0] == p.stem] for p in pictures}
+        lacking = [name for name, own in per_frame.items() if len(own) < 2]
+        if lacking:
+            problems.append(
+                f"{len(lacking)} frames lack a second event file and so an exposure (the first: {lacking[0]})"
+            )
+        kept = [p for p in pictures if per_frame[p.stem]]
+        if not kept:
+            raise Refused("holds no event files that belong to its pictures")
+        own = [per_frame[p.stem] for p in kept]
+        self._events = NpzEvents([f for group in own for f in group], exchanged=True)
+        image = first_size(kept)
+        self._check_exchange(image, problems)
+        problems.append(self._events.note)
+        size = stated or image
+        found, at, begins = [], 0, list[int]()
+        for group in own:
+            firsts = self._events.firsts[at : at + len(group)]
+            # Without an event in the last file nothing tells the end.
+            tells = len(group) > 1 and not self._events.empty[at + len(group) - 1]
+            found.append(FrameTime(firsts[0], max(firsts[0], firsts[-1]) if tells else firsts[0]))
+            begins += [firsts[0]] * len(group)
+            at += len(group)
+        self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
+        problems.append("exposures reach from a frame's first event to the first of its last event file")
+        self.facts = SourceFacts(
+            format="highrev", event_size=size, image_size=image, camera="HighREV",
+            start_us=min(self._events.first_us, *(f.start_us for f in found)),
+            end_us=max(self._events.last_us, *(f.end_us for f in found)),
+            image_from_event=scaled(size, image),
+            note="events on the frame's own pixels; tone curve not stated",
+            problems=problems, stamp_in_middle=False,
+        )  # fmt: skip
+        order = in_order(found, self.facts)
+        self.frames = [found[i] for i in order]
+        self._pictures = [kept[i] for i in order]
+
+    def _check_exchange(self, image: tuple[int, int], problems: list[str]) -> None:
+        """Whether x and y are exchanged in these files as in the published ones."""
+        reach = self._events.reach
+        fits = all(r <= i for r, i in zip(reach, image, strict=True))
+        fits_plain = all(r <= i for r, i in zip(reach[::-1], image, strict=True))
+        if not fits and fits_plain:
+            self._events.exchanged = False
+            problems.append("x and y are not exchanged in these files, as they are in the published ones")
+        elif not fits:
+            problems.append(f"events reach {reach[0]}×{reach[1]}, beyond pictures of {image[0]}×{image[1]}")
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """See `Source.image`."""
+        return read_picture(self._pictures[index])
+
+    def events(self, start_us: int | None) -> Iterator[Found]:
+        """See `Source.events`."""
+        return self._events.events(start_us, self._until)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
