@@ -22,7 +22,7 @@ def write_prophesee(
     rows = np.zeros(len(e), CD)
     rows["x"], rows["y"], rows["p"], rows["t"] = e.x, e.y, e.p, e.t
     with h5py.File(path, "w") as f:
-        f.create_dataset("CD/events", data=rows, chunks=(4096,), **options)
+        f.create_dataset("CD/events", data=rows, chunks=(500,), **options)
         if edges is not None:
             trig = np.zeros(len(edges.t), TRIGGER)
             trig["t"], trig["p"], trig["id"] = edges.t, edges.rising, 6
@@ -38,7 +38,7 @@ def write_dsec(path: Path, e: Events, offset_us: int = 0, **options: Any) -> Pat
     t = e.t - offset_us
     with h5py.File(path, "w") as f:
         for name, values in (("x", e.x), ("y", e.y), ("t", t.astype(np.uint32)), ("p", e.p.astype(np.uint8))):
-            f.create_dataset(f"events/{name}", data=values, chunks=(2048,), **options)
+            f.create_dataset(f"events/{name}", data=values, chunks=(500,), **options)
         f["t_offset"] = np.int64(offset_us)
         f["ms_to_idx"] = np.searchsorted(t, np.arange(0, int(t[-1]) // 1000 + 1) * 1000).astype(np.uint64)
     return path
