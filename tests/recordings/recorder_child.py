@@ -8,27 +8,44 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from capture.packets import EventPacket, Events
+from capture.packets import Events, Frame
 from recordings.formats.own_chunks import draft
 from recordings.recorder.take import Limits, Take
 from tests.capture.simulated_small import small_davis
-from tests.recordings.own_sample import about_of, items_of, rig_of_config
+from tests.recordings.own_sample import Item, about_of, items_of, rig_of_config
 
 CONFIG = small_davis(paced=False)
+PERIOD_US = 1_000_000
+
+
+def shifted(item: Item, lap: int, frames: int) -> Item:
+    """The item so many laps later; `frames` are in a lap."""
+    us = lap * PERIOD_US
+    if isinstance(item, Frame):
+        start, end = item.device_start_ns or 0, item.device_end_ns or 0
+        number = item.sequence + lap * frames
+        ns = us * 1000
+        return replace(item, sequence=number, device_start_ns=start + ns, device_end_ns=end + ns)
+    e = item.events
+    moved = Events(e.t + us, e.x, e.y, e.p, e.width, e.height)
+    return replace(item, events=moved, complete_until_us=item.complete_until_us + us)
+
+
+def given(n: int, items: list[Item]) -> Item:
+    """The nth item of an endless stream made of these."""
+    frames = sum(isinstance(i, Frame) for i in items)
+    return shifted(items[n % len(items)], n // len(items), frames)
 
 
 def main(folder: Path) -> None:
-    """Prints, after each item that it handed over, how many that were and when (monotonic ns)."""
-    items = [i for i in items_of(CONFIG, 0.4) if isinstance(i, EventPacket)]
+    """Prints, after each item that it handed over, which it was and when (monotonic ns)."""
+    items = items_of(CONFIG, 0.4)
     take = Take(folder, about_of(rig_of_config(CONFIG)), Limits(reserve=0))
     for n in itertools.count():
-        p = items[n % len(items)]
-        e, shift = p.events, n // len(items) * 1_000_000
-        moved = Events(e.t + shift, e.x, e.y, e.p, e.width, e.height)
-        p = replace(p, events=moved, complete_until_us=p.complete_until_us + shift)
-        take.add(p, draft(p, take.watermark_us), 0)
+        item = given(n, items)
+        take.add(item, draft(item, take.watermark_us), 0)
         take.tick()
-        print(n + 1, time.monotonic_ns(), flush=True)
+        print("frame" if isinstance(item, Frame) else "events", time.monotonic_ns(), flush=True)
         time.sleep(0.002)
 
 
