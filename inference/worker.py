@@ -20,7 +20,7 @@ from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame
-from capture.ring import RingReader, RingRef, RingWriter, wait_any
+from capture.ring import Item, RingReader, RingRef, RingWriter, wait_any
 from inference.memory import keep_freed_memory
 from inference.outcomes import Result, refusal_of
 from inference.restore_stage import RestoreStage
@@ -34,7 +34,7 @@ READER = "restore"
 LONGEST_PART_LATENTS = 5
 """A request for many instants is answered in parts of this many pictures, so that the ring stays small."""
 
-ITEMS_A_TURN = 64
+ITEMS_A_TURN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class _RestoreWorker:
         self._ended = self._frame_ends = 0
         self._first_frame_read = False
         self._error = ""
+        self._next: list[Item | None] = [None, None]  # read and not handed on yet
 
     def run(self) -> None:
         self.stage.start()
@@ -137,23 +138,35 @@ class _RestoreWorker:
             wait_any((self._events, self._frames), 0.02)
 
     def _turn(self) -> bool:
-        """Take what waits in both rings, events first: a frame needs them."""
-        worked = False
-        for reader, feed in ((self._events, self._feed_events), (self._frames, self._feed_frames)):
-            for _ in range(ITEMS_A_TURN):
-                item = reader.read()
-                if item is None:
-                    break
-                worked = True
-                try:
-                    feed(item.packet(), item.lost_before)
-                except UsageError:
-                    raise  # of another rig: no item will ever fit
-                except HalfmirrorError as e:  # one unsound item must not end the stream; it is shown
-                    self._error = one_line(e)
-                if self.stage.full:
-                    return worked
-        return worked
+        """Take what waits in both rings, in the order in which it was written, however late this comes.
+
+        Held up for a moment, this process must not see frames run ahead of their events: it would refuse them.
+        """
+        for n in range(ITEMS_A_TURN):
+            if not self._feed_next():
+                return n > 0
+            if self.stage.full:
+                return True
+        return True
+
+    def _feed_next(self) -> bool:
+        """Hand on the older one of the two items that are next; False: there is none."""
+        for i, reader in enumerate((self._events, self._frames)):
+            if self._next[i] is None:
+                self._next[i] = reader.read()
+        first = min((i for i in self._next if i is not None), key=lambda i: i.host_ns, default=None)
+        if first is None:
+            return False
+        is_frame = first is self._next[1]
+        self._next[is_frame] = None
+        feed = self._feed_frames if is_frame else self._feed_events
+        try:
+            feed(first.packet(), first.lost_before)
+        except UsageError:
+            raise  # of another rig: no item will ever fit
+        except HalfmirrorError as e:  # one unsound item must not end the stream; it is shown
+            self._error = one_line(e)
+        return True
 
     def _feed_events(self, packet: EventPacket | Frame | StreamEnd, lost: int) -> None:
         if lost:
