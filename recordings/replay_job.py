@@ -44,6 +44,8 @@ class Waiting:
     job: Job
     ready_ns: int
     start_us: int = 0  # of a frame's exposure, in the file
+    epoch: int = 0
+    serial: int = 0  # place in the order in which both kinds were read
 
 
 def open_for_replay(

@@ -63,6 +63,8 @@ class ReplayReader:
         self._thread: threading.Thread | None = None
         self._job: Job | None = None
         self._current = Job(-1, 0, None, None)
+        self._highest = -1  # epoch that an item was ever read for
+        self._serial = 0
         self._frame = -1  # place in the list of frames of the one shown last
         self._failure: HalfmirrorError | None = None
         self._at_end = False
@@ -127,7 +129,7 @@ class ReplayReader:
                 late = late % span if self._loop else min(late, span)
                 self._begin_at(info.start_us + late, now)
             else:
-                self._begin(Job(self._current.epoch + 1, 0, None, None))
+                self._begin(Job(self._highest + 1, 0, None, None))
             self._thread = threading.Thread(target=self._pump, name="replay", daemon=True)
             self._thread.start()
 
@@ -153,6 +155,12 @@ class ReplayReader:
                     if head.item is None and self._clock.paused:
                         due = None  # standing on the last picture is not the end
                     if due is not None and due <= now:
+                        if self._behind(role, head, now):
+                            # The other camera is to be read first: what is due at once keeps its order.
+                            self._cond.wait(min(0.001, max(0.0, deadline - time.monotonic())))
+                            if self._behind(role, head, now):
+                                return None
+                            continue
                         if head.item is None:
                             self._at_end = True
                             raise EndOfStream
@@ -167,15 +175,23 @@ class ReplayReader:
                 self._cond.wait(min(left, wait_s))
         return None
 
+    def _behind(self, role: CameraRole, head: Waiting, now: int) -> bool:
+        """The other camera has an item that was read before this one and is due as well."""
+        for other in self._running - {role}:
+            if self._queues[other] and self._queues[other][0].serial < head.serial:
+                due = self._clock.due_ns(self._queues[other][0].axis_us, now)
+                return due is not None and due <= now
+        return False
+
     def _hand_out(self, w: Waiting, due: int) -> EventPacket | Frame:
         self._cond.notify_all()
-        self._current = w.job
+        self._current = w.job if w.epoch == w.job.epoch else replace(w.job, epoch=w.epoch)
         self._clock.handed_out(w.axis_us)
         assert w.item is not None
         if isinstance(w.item, Frame):
             self._frame = self._place(w.start_us)
         # An item that waits for its reader arrived when it was due, not when it is fetched.
-        return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.job.epoch)
+        return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.epoch)
 
     def _place(self, time_us: int) -> int:
         """Place in the list of the last frame that began at or before a time; -1 = none."""
@@ -275,13 +291,14 @@ class ReplayReader:
             shown_us = first_frame if end is None else end
             self._frame = max(place, 0)
         self._clock.jump(shown_us, now)
-        self._begin(Job(self._current.epoch + 1, 0, start, first_frame))
+        self._begin(Job(self._highest + 1, 0, start, first_frame))
 
     def _begin(self, job: Job) -> None:
         """Hand a job to the reading thread; what was read ahead for the last one is dropped."""
         if self._failure is not None and self._recording is not None:
             self._failure = None  # a seek may lead past the damage
         self._job, self._current, self._at_end = job, job, False
+        self._highest = max(self._highest, job.epoch)
         for q in self._queues.values():
             q.clear()
         if self._recording is not None:
@@ -337,22 +354,25 @@ class ReplayReader:
     def _next_lap(self, job: Job) -> Job:
         assert self._recording is not None
         info = self._recording.info
-        return Job(job.epoch + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
+        return Job(self._highest + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
 
     def _put_end(self, job: Job) -> None:
         """Due with the last item, so that a reader of either kind meets it in time."""
         assert self._recording is not None
         now = time.monotonic_ns()
         for role in self._roles:
-            end = Waiting(None, self._recording.info.end_us + job.offset_us, job, now)
+            end = Waiting(None, self._recording.info.end_us + job.offset_us, job, now, serial=self._serial + 1)
             self._queues[role].append(end)
         self._cond.notify_all()
 
     def _read_ahead(self, me: threading.Thread, job: Job, items: Iterator[EventPacket | Frame]) -> int | None:
         """Fill the queues; how many items, None when the job was given up."""
         count = 0
-        start, watermark = 0, job.start_us
+        start, watermark, first_epoch = 0, job.start_us, None
         for item in items:
+            # A recording may have epochs of its own: the camera's clock began anew.
+            first_epoch = item.epoch if first_epoch is None else first_epoch
+            epoch = job.epoch + item.epoch - first_epoch
             role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
             if isinstance(item, Frame):
                 start, end = place_of(item, watermark)
@@ -369,7 +389,11 @@ class ReplayReader:
                 if self._thread is not me or self._job is not None:
                     return None
                 count += 1
-                waiting = Waiting(item, axis + job.offset_us, job, time.monotonic_ns(), start)
+                self._highest = max(self._highest, epoch)
+                self._serial += 1
+                waiting = Waiting(
+                    item, axis + job.offset_us, job, time.monotonic_ns(), start, epoch, self._serial
+                )
                 self._queues[role].append(waiting)
                 self._cond.notify_all()
         return count

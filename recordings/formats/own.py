@@ -3,6 +3,9 @@
 Every item comes back as the camera gave it, in the order in which it came, with its stamps and marks: what is
 restored from it is what was, or would have been, restored live. An unfinished one (the recorder was killed, the
 disk was full) is read up to its last whole chunk.
+
+Where a clock began anew while recording (another epoch), what follows is placed behind what came before, so
+that one axis of time holds for seeking and drawing; the items keep their epochs.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import FORMAT, HEALTH, STREAMS, About, AboutError
+from recordings.formats.own_axis import OneAxis
 from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, NO_EXPOSURE, UNKNOWN_US, Damaged
 from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, read_health
 from recordings.formats.own_index import read_index
@@ -61,7 +65,8 @@ class OwnRecording:
             self.close()
             raise RecordingError(f"{folder / STREAMS}: cannot be read ({e.strerror or e})") from e
         self.rows, self._unread = found.rows, found.bytes_unread
-        problems = [*found.problems, *self._health_problems()]
+        self._axis = OneAxis(self.rows)
+        problems = [*found.problems, *self._axis.remarks(), *self._health_problems()]
         if self.rows["edges"][self.rows["kind"] == EVENTS].any():
             self._exposure_us = None  # the edges tell it, and better
         kinds = self.rows["kind"]
@@ -73,9 +78,9 @@ class OwnRecording:
     def _info(self, problems: tuple[str, ...]) -> RecordingInfo:
         rows, rig = self.rows, self.rig
         events, frames = rows[rows["kind"] == EVENTS], rows[rows["kind"] == FRAME]
-        placed = rows[(rows["first_us"] != UNKNOWN_US) & (rows["kind"] != chunks.END)]
-        first = int(placed["first_us"].min()) if len(placed) else 0
-        last = int(placed["until_us"].max()) if len(placed) else 0
+        placed = (rows["first_us"] != UNKNOWN_US) & (rows["kind"] != chunks.END)
+        first = int(self._axis.first_us[placed].min()) if placed.any() else 0
+        last = int(self._axis.until_us[placed].max()) if placed.any() else 0
         name = self.about.events.model or self.about.events.name
         return RecordingInfo(
             path=self._folder, format=FORMAT, camera=name,
@@ -129,20 +134,20 @@ class OwnRecording:
         self.report = report = ReadReport(problems=list(self.info.problems), bytes_unread=self._unread)
         first = 0
         if start_us is not None:
-            until = np.where(self.rows["kind"] == EVENTS, self.rows["until_us"], UNKNOWN_US)
+            until = np.where(self.rows["kind"] == EVENTS, self._axis.until_us, UNKNOWN_US)
             first = int(np.argmax(until > start_us)) if bool((until > start_us).any()) else len(self.rows)
         return self._items(first, start_us, report)
 
     def _items(self, first: int, start_us: int | None, report: ReadReport) -> Iterator[EventPacket | Frame]:
         gap = False
-        for row in self.rows[first:]:
+        for n, row in enumerate(self.rows[first:], first):
             if self._cancelled:
                 raise ReadCancelled
             kind = int(row["kind"])
-            if kind == FRAME and start_us is not None and int(row["first_us"]) < start_us:
+            if kind == FRAME and start_us is not None and self._axis.first_us[n] < start_us:
                 continue
             try:
-                item = self._decode(row)
+                item = self._axis.placed(self._decode(row))
             except Damaged as e:
                 report.note(f"{e}; it was left out")
                 report.frames_rejected += kind == FRAME
@@ -186,12 +191,13 @@ class OwnRecording:
 
     def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
         """See `Recording.frame_times_us`; frames on a clock of their own where they came among the events."""
-        rows = self.rows[self.rows["kind"] == FRAME]
-        start = np.where(rows["first_us"] == UNKNOWN_US, self.info.start_us, rows["first_us"])
-        known = (rows["flags"] & NO_EXPOSURE) == 0
+        is_frame = self.rows["kind"] == FRAME
+        first, until = self._axis.first_us[is_frame], self._axis.until_us[is_frame]
+        start = np.where(first == UNKNOWN_US, self.info.start_us, first)
+        known = (self.rows["flags"][is_frame] & NO_EXPOSURE) == 0
         return [
             (int(a), int(b) if k else self._stated_end(int(a)))
-            for a, b, k in zip(start, rows["until_us"], known, strict=True)
+            for a, b, k in zip(start, until, known, strict=True)
         ]  # fmt: skip
 
     def _stated_end(self, start_us: int) -> int | None:

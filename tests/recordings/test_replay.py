@@ -365,3 +365,32 @@ def test_camera_info_tells_who_and_how_fast(opened: Any) -> None:
     assert (p.events.info.model, p.events.info.serial) == ("DAVIS346", "TEST")
     assert p.events.info.capabilities.triggers
     assert p.events.info.capabilities.seekable
+
+
+def test_as_fast_as_possible_both_cameras_keep_the_order_of_the_file(made: Path) -> None:
+    """Frames of two cameras tell by their place among the events when they came."""
+    with open_recording(made) as r:
+        want = [i.complete_until_us if isinstance(i, EventPacket) else -i.sequence for i in r.items()]
+    driver, config = open_driver(f"replay:{made}", {"speed": 0})
+    pair = driver.pair(config)
+    assert pair is not None
+    for c in pair:
+        c.open()
+    for c in pair:
+        c.start(0)
+    got: list[int] = []
+    ended = set()
+    guard = time.monotonic() + LONG
+    while len(ended) < 2:
+        assert time.monotonic() < guard
+        for c, wait in zip(pair, (0.004, 0.0), strict=True):  # as the worker reads them
+            try:
+                item = c.read(wait)
+            except EndOfStream:
+                ended.add(c)
+                continue
+            if item is not None:
+                got.append(item.complete_until_us if isinstance(item, EventPacket) else -item.sequence)
+    for c in pair:
+        c.close()
+    assert got == want
