@@ -23,6 +23,7 @@ from app.cli import (
     record,
     recordings,
     replay,
+    simulate,
     synthesise,
     train,
 )
@@ -45,6 +46,7 @@ app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
 app.add_typer(models.app)
 app.add_typer(photos.app)
 app.add_typer(recordings.app)
+app.add_typer(simulate.app)
 app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)

@@ -59,7 +59,7 @@ def settle(r: Registers, pictures: Pictures, name: str) -> None:
     # A fixed frame rate leaves only so much of each period.
     r.set("ExposureTimeMax", min(longest, 1e6 / rate) if r.whole("AcquisitionFrameRateEnable") else longest)
     width, height = r.whole("SensorWidth"), r.whole("SensorHeight")
-    r.set("WidthMax", (width - r.whole("OffsetX")) // 8 * 8)
+    r.set("WidthMax", (width - r.whole("OffsetX")) // 2 * 2)
     r.set("HeightMax", (height - r.whole("OffsetY")) // 2 * 2)
     r.set("OffsetXMax", width - r.whole("Width"))
     r.set("OffsetYMax", height - r.whole("Height"))

@@ -32,6 +32,17 @@ LOOPBACK_BROADCAST = "127.255.255.255"
 Client = tuple[str, int]
 
 
+def check_address(address: str) -> None:
+    """Raises `UsageError` when a simulated camera cannot have this address: nothing may be seen outside."""
+    try:
+        if not ipaddress.IPv4Address(address).is_loopback:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"{address!r} is not a loopback address; the simulated camera takes 127.0.0.1 to 127.255.255.254"
+        ) from None
+
+
 class GigeDevice:
     """A GigE Vision camera on a loopback address.
 
@@ -52,14 +63,7 @@ class GigeDevice:
         self, pictures: Pictures, address: str = "127.0.0.1", serial: str = "SIM00001", *,
         stamp_at_end: bool = False, model: str = MODEL, faults: WireFaults | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
-        try:
-            if not ipaddress.IPv4Address(address).is_loopback:
-                raise ValueError
-        except ValueError:
-            raise UsageError(
-                f"{address!r} is not a loopback address; the simulated camera takes "
-                "127.0.0.1 to 127.255.255.254"
-            ) from None
+        check_address(address)
         self.pictures, self.address, self.serial, self.model = pictures, address, serial, model
         self.stamp_at_end = stamp_at_end
         self.faults = faults or WireFaults()

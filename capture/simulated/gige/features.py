@@ -129,9 +129,9 @@ TABLE: tuple[Feature, ...] = (
 
     _told("SensorWidth", _IMAGE), _told("SensorHeight", _IMAGE), _told("WidthMax", _IMAGE),
     _told("HeightMax", _IMAGE), _told("OffsetXMax", _IMAGE), _told("OffsetYMax", _IMAGE),
-    _int("Width", _IMAGE, 0, 16, "WidthMax", 8, locked=True),
+    _int("Width", _IMAGE, 0, 16, "WidthMax", 2, locked=True),
     _int("Height", _IMAGE, 0, 16, "HeightMax", 2, locked=True),
-    _int("OffsetX", _IMAGE, 0, 0, "OffsetXMax", 4, locked=True),
+    _int("OffsetX", _IMAGE, 0, 0, "OffsetXMax", 2, locked=True),
     _int("OffsetY", _IMAGE, 0, 0, "OffsetYMax", 2, locked=True),
     Feature("PixelFormat", Kind.ENUMERATION, _IMAGE, locked=True, entries=tuple(PIXEL_FORMATS.items())),
 

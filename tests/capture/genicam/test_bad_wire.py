@@ -239,7 +239,7 @@ def test_settings_that_cannot_be(settings: dict[str, object], told: str) -> None
         ({"exposure_us": 59e6}, r"exposure_us 5.9e\+07 is out of range; the camera takes 10 to 3e\+07 now"),
         ({"gain_db": 60}, r"gain_db 60 is out of range; the camera takes 0 to 47.99 now"),
         ({"width": 4000}, r"width 4000 is out of range"),
-        ({"width": 100}, r"width 100 is not possible; the camera takes multiples of 8"),
+        ({"width": 101}, r"width 101 is not possible; the camera takes multiples of 2"),
         ({"pixel_format": "RGB8"}, r"pixel_format 'RGB8' is not possible; choose one of BayerRG8, Mono8"),
         ({"trigger": "Line9"}, r"trigger 'Line9' is not possible with this camera; it has Software, Line0"),
         ({"strobe_line": "Line7"}, r"strobe_line 'Line7' is not possible with this camera; it has Line0"),
