@@ -27,6 +27,7 @@ BUILT_IN: dict[str, str] = {
     "replay": "recordings.replay:DRIVER",
     "genicam": "capture.genicam.driver:GENICAM",
     "flir": "capture.genicam.driver:FLIR",
+    "webcam": "capture.webcam:DRIVER",
 }
 
 
@@ -84,6 +85,28 @@ class Driver(Protocol):
 
     def rig_facts(self, config: BaseModel) -> RigFacts | None:
         """What is known of the rig, or None (real cameras: a rig file tells)."""
+
+
+class FramesOnlyDriver:
+    """What drivers of a frame camera alone share. Theirs are `name`, `configure` and `frame_camera`."""
+
+    name: str
+
+    def discover(self) -> list[CameraInfo]:
+        """See `Driver`; nothing is looked for."""
+        return []
+
+    def event_camera(self, config: BaseModel) -> EventCamera:
+        """There is none."""
+        raise CameraError(f"{self.name}: this is a frame camera; name an event camera for the events")
+
+    def pair(self, config: BaseModel) -> tuple[EventCamera, FrameCamera] | None:
+        """None: a frame camera alone."""
+        return None
+
+    def rig_facts(self, config: BaseModel) -> RigFacts | None:
+        """None: a rig file tells."""
+        return None
 
 
 def names() -> list[str]:

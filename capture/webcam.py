@@ -1,0 +1,138 @@
+"""`webcam:INDEX`: any camera that OpenCV opens, frames only. See docs/cameras.md."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from capture.camera import CameraBase, CameraInfo, CameraRole
+from capture.errors import CameraError, CameraLost, UsageError
+from capture.packets import Frame, FrameClock, PixelLayout
+from capture.registry import FramesOnlyDriver
+from capture.sdk_thread import SdkThread
+from capture.validation import first_error
+
+
+class WebcamConfig(BaseModel):
+    """What the name and a rig file's settings can say."""
+
+    model_config = ConfigDict(extra="forbid")
+    index: int = Field(ge=0, le=99)
+    rate_hz: float = Field(default=30.0, gt=0, le=1000)
+
+
+class Webcam(CameraBase[Frame]):
+    """OpenCV tells nothing of the exposure: networks that need events refuse these frames by name."""
+
+    def __init__(self, config: WebcamConfig) -> None:
+        self.config, self.info = config, CameraInfo(CameraRole.FRAMES, f"webcam:{config.index}", "", "", 0, 0)
+        self._sdk: SdkThread | None = None
+        self._running, self._lost, self._count = False, "", 0
+
+    def open(self, progress: Any = None) -> None:
+        """Open it and look at one frame for the size. Raises `CameraError`."""
+        if self._sdk is not None and not self._lost:
+            return
+        self.close()
+        self._sdk, self._video, self._lost = SdkThread(self.info.name), cv2.VideoCapture(), ""
+        there = self._sdk.call(lambda: self._video.open(self.config.index), 10.0, "opening it")
+        self._video.set(cv2.CAP_PROP_FPS, self.config.rate_hz)
+        good, image = self._sdk.call(self._video.read, 5.0, "reading from it") if there else (False, None)
+        if not good or image is None:
+            self.close()
+            raise CameraError(
+                f"{self.info.name}: no camera there, or another program has it; try another index"
+            )
+        height, width = image.shape[:2]
+        self.info = CameraInfo(
+            CameraRole.FRAMES, self.info.name, "webcam", "", width, height, self.config.rate_hz
+        )
+
+    def start(self, epoch_ns: int = 0) -> None:
+        """Grab on the SDK's thread; the thirty newest frames wait for the reader."""
+        if self._sdk is None:
+            raise CameraError(f"{self.info.name}: open the camera before starting it")
+        self._frames: queue.Queue[Frame] = queue.Queue(30)
+        self._running, self._heard = True, time.monotonic()
+        self._sdk.submit(self._grab)
+
+    def _grab(self) -> None:
+        while self._running:
+            good, image = self._video.read()
+            if not good:
+                self._lost = f"{self.info.name}: the camera is gone; plug it in again"
+                return
+            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            if self._frames.full():  # the oldest goes; the jump in the sequence counts it
+                with contextlib.suppress(queue.Empty):
+                    self._frames.get_nowait()
+            host, k = time.monotonic_ns(), self._count
+            self._frames.put(Frame(rgb, PixelLayout.RGB, k, None, None, FrameClock.DEVICE, host))  # type: ignore[arg-type]
+            self._count += 1
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `Camera.read`. Silent for a second, it is taken for lost."""
+        deadline = time.monotonic() + max(0.0, timeout_s)
+        while True:
+            if self._sdk is None:
+                raise CameraError(f"{self.info.name}: open the camera before reading from it")
+            if not self._running:
+                return None
+            try:
+                frame = self._frames.get(timeout=min(0.05, max(0.001, deadline - time.monotonic())))
+            except queue.Empty:
+                if not self._lost and time.monotonic() - self._heard > 0.7 + 3 / self.config.rate_hz:
+                    self._lost = f"{self.info.name}: no frame for a second; is the camera plugged in?"
+                if self._lost:
+                    raise CameraLost(self._lost) from None
+                if time.monotonic() >= deadline:
+                    return None
+            else:
+                self._heard = time.monotonic()
+                return frame
+
+    def stop(self) -> None:
+        """See `Camera.stop`."""
+        self._running = False
+
+    def close(self) -> None:
+        """See `Camera.close`; a read that hangs is left to end by itself."""
+        self._running = False
+        if self._sdk is not None:
+            sdk, self._sdk = self._sdk, None
+            sdk.finish(self._video.release, 0.0 if self._lost else 0.8)
+
+
+class WebcamDriver(FramesOnlyDriver):
+    """See `capture.registry.Driver`."""
+
+    name = "webcam"
+
+    def configure(self, rest: str, settings: Mapping[str, Any]) -> WebcamConfig:
+        """`webcam` is `webcam:0`."""
+        if rest and not (rest.isascii() and rest.isdigit()):
+            raise UsageError(f"webcam:{rest}: give the camera's number, such as webcam:0")
+        try:
+            return WebcamConfig(**{**settings, "index": int(rest or 0)})
+        except ValidationError as e:
+            raise UsageError(f"webcam:{rest}: {first_error(e, WebcamConfig)}") from e
+
+    def discover(self) -> list[CameraInfo]:
+        """What Linux lists; nothing is opened."""
+        numbers = sorted(int(p.name[5:]) for p in Path("/dev").glob("video*") if p.name[5:].isdigit())
+        return [CameraInfo(CameraRole.FRAMES, f"webcam:{n}", "webcam", "", 0, 0) for n in numbers]
+
+    def frame_camera(self, config: BaseModel) -> Webcam:
+        """The camera, closed."""
+        assert isinstance(config, WebcamConfig)
+        return Webcam(config)
+
+
+DRIVER = WebcamDriver()
