@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.restorers.apply_ratio import apply_ratio, saturated_share, trust
+from inference.restorers.apply_ratio import (
+    CLIPPED_LIGHT,
+    apply_ratio,
+    brightening,
+    overflow,
+    saturated_share,
+)
 from inference.tone import Tone, decode, encode
 from sync.geometry import scaled_homography, warp_event_map_to_image
 from tests.inference.moving_scene import rig_for
@@ -42,11 +48,17 @@ def test_colours_keep_their_hue() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [1e-20, 0.3, 5.0, 1e20])
-def test_clipped_pixels_stay(value: float) -> None:
+@pytest.mark.parametrize("value", [0.9, 5.0, 1e20])
+def test_clipped_pixels_are_not_brightened_nor_dimmed_a_little(value: float) -> None:
     # One clipped channel holds all three back: no coloured fringe.
     image = np.array([[[255, 120, 30]]], np.uint8)
     np.testing.assert_array_equal(apply_ratio(image, np.full((1, 1), value, np.float32), "srgb"), image)
+
+
+def test_a_clipped_channel_darkens_with_the_others() -> None:
+    image = np.array([[[255, 120, 30]]], np.uint8)
+    got = apply_ratio(image, np.full((1, 1), 0.5, np.float32), "linear")
+    np.testing.assert_allclose(got[0, 0], np.array([255, 120, 30]) * 0.5 * CLIPPED_LIGHT, atol=0.5001)
 
 
 def test_black_is_not_brightened_but_may_darken() -> None:
@@ -61,14 +73,24 @@ def test_black_is_not_brightened_but_may_darken() -> None:
     )
 
 
-def test_trust_is_whole_in_between_and_monotone_at_the_ends() -> None:
-    for kind in ("brighten", "darken"):
-        w = trust(kind)
-        assert (w[8:240] == 1).all()
-        assert w[255] == 0
-        assert (np.diff(w[240:]) <= 0).all()
-    assert trust("brighten")[0] == 0
-    assert trust("darken")[0] == 1
+def test_ratios_are_followed_in_between_and_limited_at_the_ends() -> None:
+    up, over = brightening(), overflow()
+    assert (up[8:240] == 1).all()
+    assert (over[:240] == 1).all()
+    assert up[0] == up[255] == 0
+    assert over[255] == pytest.approx(CLIPPED_LIGHT)
+    assert (np.diff(up[240:]) <= 0).all()
+    assert (np.diff(over) >= 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 4, 3)])
+def test_clipped_light_is_a_little_more_than_its_code(shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 255, np.uint8)
+    ratio = np.array([[0.95, 0.9, 0.5, 1.4]], np.float32)
+    got = apply_ratio(image, ratio, "linear").reshape(4, -1)
+    # Small dips stay white, large ones are followed, and nothing is brighter than white.
+    want = [255, 255, round(255 * 0.5 * CLIPPED_LIGHT), 255]
+    np.testing.assert_array_equal(got, np.broadcast_to(np.array(want)[:, None], got.shape))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

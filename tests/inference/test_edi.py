@@ -303,13 +303,21 @@ def test_lost_events_are_said(panned: Scene) -> None:
     assert got.figures["contrast_samples"] == 0  # nor does it teach
 
 
-@pytest.mark.parametrize("value", [0, 255])
-def test_a_frame_all_black_or_all_white_stays(panned: Scene, value: int) -> None:
+def test_a_frame_all_black_stays(panned: Scene) -> None:
     a = panned.exposure
-    flat = np.full_like(a.frame.image, value)
+    flat = np.zeros_like(a.frame.image)
     r = restore(exposure_of(flat, a.events, a.rig, *_ends(a)))
     np.testing.assert_array_equal(r.images[0], flat)
-    assert ("saturated 100 %" in r.flags) == (value == 255)
+    assert "saturated 100 %" not in r.flags
+
+
+def test_a_frame_all_white_shows_only_what_was_clearly_darker(panned: Scene) -> None:
+    a = panned.exposure
+    flat = np.full_like(a.frame.image, 255)
+    r = restore(exposure_of(flat, a.events, a.rig, *_ends(a)))
+    assert "saturated 100 %" in r.flags
+    assert (r.images[0] == 255).mean() > 0.5
+    assert (r.images[0] < 200).any()
 
 
 def test_saturation_is_measured() -> None:
@@ -319,7 +327,7 @@ def test_saturation_is_measured() -> None:
     image[:6] = 255
     r = restore(exposure_of(image, s.exposure.events, s.exposure.rig, *_ends(s.exposure)), contrast=0.2)
     assert "saturated 12 %" in r.flags
-    np.testing.assert_array_equal(r.images[0, :6], image[:6])
+    assert (r.images[0, :6] == 255).mean() > 0.5
 
 
 def test_awkward_events(panned: Scene) -> None:
