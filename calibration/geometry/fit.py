@@ -16,6 +16,7 @@ from sync.rig import Lens
 F64 = NDArray[np.float64]
 
 LensChoice = Literal["none", "brown", "fisheye"]
+Shape = Literal["similarity", "affine", "homography"]
 
 INLIER_PX = 3.0
 """A pair further off than this, in event pixels, takes no part in the first, rough fit."""
@@ -52,6 +53,7 @@ class Setting:
         event_size, image_size: (width, height).
         lens: distortion to estimate: the difference between both lenses, written as the event camera's.
         event_lens, image_lens: known lenses; with a known event lens nothing is estimated.
+        shape: how free the homography is: 4, 6 or 8 numbers.
     """
 
     event_size: tuple[int, int]
@@ -59,6 +61,7 @@ class Setting:
     lens: LensChoice = "none"
     event_lens: Lens | None = None
     image_lens: Lens | None = None
+    shape: Shape = "homography"
 
     @property
     def terms(self) -> int:
@@ -106,26 +109,39 @@ def fit(pairs: Pairs, setting: Setting, start: F64) -> PixelMap | None:
     image = undistort(pairs.image, setting.image_lens)
     terms = setting.terms
     model: Any = setting.lens
+    hand = float(np.sign(np.linalg.det(h0[:2, :2])))
+    if setting.shape == "similarity":
+        # The nearest one: both columns share a length and stand upright on each other.
+        a, b = (h0[0, 0] + hand * h0[1, 1]) / 2, (h0[1, 0] - hand * h0[0, 1]) / 2
+        first = np.array([a, b, h0[0, 2], h0[1, 2]])
+    else:
+        first = h0.reshape(-1)[: 6 if setting.shape == "affine" else 8]
+    free = len(first)
+
+    def matrix(p: F64) -> F64:
+        if free == 4:
+            return np.array([[p[0], -hand * p[1], p[2]], [p[1], hand * p[0], p[3]], [0, 0, 1.0]])
+        return np.concatenate([p[:free], np.zeros(8 - free), [1.0]]).reshape(3, 3)
 
     def pixel_map(p: F64) -> PixelMap:
-        h = np.append(p[:8], 1.0).reshape(3, 3)
+        h = matrix(p)
         event_from_image = np.linalg.inv(to_unit_e) @ h @ to_unit_i
         lens = setting.event_lens
         if terms:
-            lens = relative_lens(model, setting.event_size, tuple(float(v) for v in p[8:]))
+            lens = relative_lens(model, setting.event_size, tuple(float(v) for v in p[free:]))
         m = np.linalg.inv(event_from_image)
         return PixelMap(m / m[2, 2], lens, setting.image_lens)
 
     def miss(p: F64) -> F64:
-        h = np.append(p[:8], 1.0).reshape(3, 3)
+        h = matrix(p)
         ideal = apply(image, np.linalg.inv(to_unit_e) @ h @ to_unit_i)
         lens = setting.event_lens
         if terms:
-            lens = relative_lens(model, setting.event_size, tuple(float(v) for v in p[8:]))
+            lens = relative_lens(model, setting.event_size, tuple(float(v) for v in p[free:]))
         return np.asarray((distort(ideal, lens) - pairs.event) / pairs.sigma[:, None], np.float64)
 
-    p = np.concatenate([h0.reshape(-1)[:8], np.zeros(terms)])
-    prior = np.concatenate([np.full(8, np.inf), _PRIOR[setting.lens] if terms else np.zeros(0)])
+    p = np.concatenate([first, np.zeros(terms)])
+    prior = np.concatenate([np.full(free, np.inf), _PRIOR[setting.lens] if terms else np.zeros(0)])
     found = _least_squares(miss, p, prior)
     return None if found is None else pixel_map(found)
 

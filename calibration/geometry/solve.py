@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.geometry.fit import LensChoice, Pairs, Setting, fit, residuals, rough
+from calibration.geometry.fit import LensChoice, Pairs, Setting, Shape, fit, residuals, rough
 from calibration.geometry.judge import judge
 from calibration.geometry.result import GeometryResult, ResidualMap, ViewResult
 from calibration.geometry.views import Coverage, View
@@ -44,6 +44,7 @@ def solve(
     lens: LensChoice | Literal["auto"] = "none",
     event_lens: Lens | None = None,
     image_lens: Lens | None = None,
+    shape: Shape = "homography",
     folds: int = FOLDS,
 ) -> GeometryResult:
     """The map event pixel → image pixel from views, with its held-out error, what is missing, and a verdict.
@@ -56,10 +57,11 @@ def solve(
         lens: distortion to estimate: "none"; "brown" or "fisheye": the difference between both lenses, written
             as the event camera's; "auto": Brown where it lowers the held-out error by more than 15 %.
         event_lens, image_lens: lenses that are known beforehand.
+        shape: a stiffer map than a homography, for points that do not cover the field.
         folds: parts that the views are divided into; each is foretold by the others.
     """
     kind: LensChoice = "none" if lens == "auto" else lens
-    setting = Setting(event_size, image_size, kind, event_lens, image_lens)
+    setting = Setting(event_size, image_size, kind, event_lens, image_lens, shape)
     plain = _solve(views, setting, folds)
     if plain.image_from_event is None or (
         lens == "none" and plain.pixel_map is not None and plain.pixel_map.plain

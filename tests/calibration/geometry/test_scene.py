@@ -1,0 +1,119 @@
+"""The map from an ordinary scene, and scenes that do not suffice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from calibration.geometry.change import changes, told_change
+from calibration.geometry.scene import check_scene, solve_scene
+from calibration.simulated import SimulatedTruth
+from calibration.simulated_scene import SceneTake, scene_take
+from capture.packets import Events
+from capture.simulated.presets import configure
+from inference.representations.double_integral import Contrast
+from sync.lens import PixelMap, common_field
+
+# A small rig: the whole of it takes a second to draw.
+SMALL = {
+    "image_width": 384, "image_height": 256, "event_width": 192, "event_height": 128, "scale": 2.1,
+    "roll_deg": 3.0, "shift_x": 12.0, "shift_y": -9.0, "perspective": 0.02, "speed": 400.0, "loop_s": 0.8,
+    "fine": 2, "cache": False,
+}  # fmt: skip
+
+
+@cache
+def taken(mirror: bool = True) -> SceneTake:
+    truth = SimulatedTruth(configure("handheld", {**SMALL, "mirror": mirror}))
+    return scene_take(
+        truth, settings={k: SMALL[k] for k in ("image_width", "image_height", "speed", "loop_s", "fine")}
+    )
+
+
+def error(take: SceneTake, m: PixelMap) -> float:
+    t = take.truth
+    e, i = common_field(t.pixel_map, t.event_size, t.image_size)
+    return float(np.sqrt(np.mean(np.sum((m.to_event(i) - e) ** 2, axis=1))))
+
+
+def test_frames_and_events_tell_of_the_same_change() -> None:
+    take = taken()
+    pairs = changes(take.frames, take.events, "srgb", 2.0, Contrast(0.22, 0.22), most=4)
+    assert len(pairs) == 4
+    told, weight = told_change(pairs[1], take.truth.config.image_from_event, take.truth.event_size)
+    good = weight > 0
+    assert 0.5 < good.mean() < 1.0
+    assert np.corrcoef(told[good], pairs[1].seen[good])[0, 1] > 0.85
+    wrong, _ = told_change(pairs[1], np.eye(3), take.truth.event_size)
+    assert np.corrcoef(wrong[good], pairs[1].seen[good])[0, 1] < 0.4
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_map_is_found_without_a_target(mirror: bool) -> None:
+    take = taken(mirror)
+    s = solve_scene(take.frames, take.events, take.truth.image_size, take.truth.event_size)
+    assert s.geometry.verdict != "fail", s.geometry.problems
+    assert s.geometry.flip is mirror
+    assert s.likeness > 0.8
+    assert error(take, s.geometry.pixel_map) < 0.25
+    assert all(v.source == "scene" for v in s.geometry.per_view)
+    # What it states of its own error is of the right size.
+    assert 0.02 < s.geometry.field_error_px < 0.4
+
+
+def test_check_sees_a_rig_that_has_moved() -> None:
+    take = taken()
+    good = take.truth.rig()
+    s = check_scene(take.frames[:5], take.events, good)
+    assert s.geometry.verdict != "fail", s.geometry.problems
+    g = good.geometry
+    m = np.array(g.image_from_event) @ np.array([[1, 0, 1.2], [0, 1, 0.0], [0, 0, 1]])
+    m /= m[2, 2]
+    rows = tuple(tuple(float(v) for v in r) for r in m)
+    moved = good.model_copy(update={"geometry": g.model_copy(update={"image_from_event": rows})})
+    bad = check_scene(take.frames[:5], take.events, moved)
+    assert bad.geometry.rms_px > s.geometry.rms_px + 0.6
+    shift = np.nanmean(bad.geometry.residual_map.mean, axis=(0, 1))
+    assert shift[0] == pytest.approx(-1.2, abs=0.35)
+    assert abs(shift[1]) < 0.3
+
+
+def test_no_motion_is_said() -> None:
+    take = taken()
+    rng = np.random.default_rng(0)
+    n = 400
+    t = np.sort(rng.integers(0, 1_200_000, n))
+    quiet = Events(
+        t, rng.integers(0, 192, n).astype(np.uint16), rng.integers(0, 128, n).astype(np.uint16),
+        rng.random(n) < 0.5, 192, 128,
+    )  # fmt: skip
+    same = [replace(f, picture=take.frames[0].picture) for f in take.frames]
+    s = solve_scene(same, quiet, take.truth.image_size, take.truth.event_size)
+    assert s.geometry.verdict == "fail"
+    assert "no motion" in s.geometry.problems[0]
+    assert s.geometry.image_from_event is None
+
+
+def test_too_few_frames_and_no_events_are_said() -> None:
+    take = taken()
+    for frames, events in ((take.frames[:2], take.events), (take.frames, Events.empty(192, 128))):
+        s = solve_scene(frames, events, take.truth.image_size, take.truth.event_size)
+        assert s.geometry.verdict == "fail"
+        assert "does not suffice" in s.geometry.problems[0]
+
+
+def test_cameras_that_look_at_different_things() -> None:
+    take = taken()
+    rng = np.random.default_rng(1)
+    h, w = take.truth.image_size[::-1]
+    other = []
+    for f in take.frames:
+        coarse = rng.integers(20, 230, (h // 16, w // 16))
+        other.append(replace(f, picture=np.kron(coarse, np.ones((16, 16))).astype(np.uint8)))
+    s = solve_scene(other, take.events, take.truth.image_size, take.truth.event_size)
+    assert s.geometry.verdict == "fail"
+    assert "look at different things" in s.geometry.problems[0]
+    assert s.likeness < 0.35
