@@ -71,10 +71,9 @@ def run_also_msrbd(link: WorkerLink, spec: AlsoMsRbd) -> None:
         except HalfmirrorError as e:
             link.publish(WRITTEN, {**told, "problem": str(e)})
         else:
-            frames, events, _, _, checksum = r.facts
-            text = (
-                f"{r.pairs} pairs, {frames} frames, {events} events; read back and equal: checksum {checksum}"
-            )
+            f = r.facts
+            text = f"{r.pairs} pairs, {f.frames} frames, {f.events} events; "
+            text += f"read back and equal: checksum {f.checksum}"
             link.publish(WRITTEN, {**told, "text": text})
 
 

@@ -15,9 +15,11 @@ from app.version import version
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket
 from inference.restorers.picture import picture_of
+from recordings.export.content import Facts
 from recordings.export.grid import SharedGrid, shared_grid
 from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
 from sync.exposure import AlignedExposure, RefusedExposure
+from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
 REPORT = "export.json"
@@ -59,7 +61,7 @@ class ExportResult:
         skipped: outside of the times asked for.
         single: in no pair.
         refused: how many the synchroniser refused, by reason.
-        facts: of the content as it reads back: frames, events, first and last µs, checksum.
+        facts: of the content as it reads back.
     """
 
     frames_in: int = 0
@@ -68,7 +70,7 @@ class ExportResult:
     skipped: int = 0
     pairs: int = 0
     refused: dict[str, int] = field(default_factory=dict)
-    facts: tuple[int, int, int | None, int | None, str] = (0, 0, None, None, "")
+    facts: Facts = field(default_factory=Facts)
     grid: SharedGrid | None = None
 
 
@@ -87,7 +89,7 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
         with writing(request.output):
             writer = MsRbdWriter(folder, request.name, request.split, grid, picture_of)
             source.prepare(lambda _share: None)
-            for item in _exposures(iter(source.items), source, request, result):
+            for item in exposures(iter(source.items), source.rig, request, result):
                 if isinstance(item, EventPacket):
                     writer.add_packet(item)
                 else:
@@ -101,16 +103,16 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
                 f"({why or 'none refused'}), so there is no pair to write"
             )
         verify(folder, request.split, writer.content)
-        result.facts = writer.content.facts()
+        result.facts = Facts.of(writer.content)
         write_json(folder / REPORT, _report(source, request, result))
     return result
 
 
-def _exposures(
-    items: Iterator[Item], source: OfflineInput, request: ExportRequest, result: ExportResult
+def exposures(
+    items: Iterator[Item], rig: Rig, request: ExportRequest, result: ExportResult
 ) -> Iterator[EventPacket | AlignedExposure]:
-    """Packets, and after them the exposures that they complete."""
-    sync = Synchroniser(source.rig)
+    """Packets, and after them the exposures that they complete, as far as they are wanted; counted."""
+    sync = Synchroniser(rig)
     start: int | None = None
     taken = 0
 
@@ -153,7 +155,7 @@ def _exposures(
 
 
 def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> dict[str, Any]:
-    frames, events, first, last, checksum = r.facts
+    f = r.facts
     assert r.grid is not None
     return {
         "program": "halfmirror",
@@ -167,15 +169,15 @@ def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> di
         "event_size": [r.grid.columns, r.grid.rows],
         "image_origin": [r.grid.left, r.grid.top],
         "frames_in": r.frames_in,
-        "frames_written": frames,
+        "frames_written": f.frames,
         "frames_in_no_pair": r.single,
         "frames_outside_of_times": r.skipped,
         "frames_refused": r.refused,
         "pairs": r.pairs,
-        "events": events,
-        "first_us": first,
-        "last_us": last,
-        "checksum": checksum,
+        "events": f.events,
+        "first_us": f.first_us,
+        "last_us": f.last_us,
+        "checksum": f.checksum,
         "problems": source.problems(),
     }
 

@@ -1,16 +1,22 @@
-"""`halfmirror export`: a recording in the layout of a published data set."""
+"""`halfmirror export`: a recording in the layout of a published data set, a maker's format, or as pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import ExposureUs
 
-EXAMPLE = "Example: halfmirror export simulated --to msrbd --frames 60 -o sequences"
-FORMATS = ("msrbd",)
+if TYPE_CHECKING:
+    from app.export import ExportRequest, ExportResult
+
+EXAMPLE = "Example: halfmirror export cups --to evt3 -o cups.raw --from 1 --until 3"
+# Names and what each takes are told before anything heavy is imported.
+EVENT_FORMATS = ("efnet-h5", "highrev", "dsec", "aedat4", "evt3", "hdf5")
+PICTURE_FORMATS = ("png", "mp4")
+FORMATS = ("msrbd", *EVENT_FORMATS, *PICTURE_FORMATS)
 # The simulated rig never ends; so long it is looked at for a number of frames.
 LONGEST_S = 3600.0
 
@@ -19,70 +25,188 @@ def export(
     input_: Annotated[
         str, typer.Argument(metavar="INPUT", help="A recording, or simulated, or simulated:PRESET.")
     ],
-    to: Annotated[str, typer.Option("--to", help="The format: msrbd.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help=f"The format: {', '.join(FORMATS)}.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file or folder to make.", show_default=False)
+    ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Stem of the files (the recording's name).")
+        str | None, typer.Option("--name", help="msrbd, highrev: stem of the files (the recording's name).")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
+    split: Annotated[str, typer.Option("--split", help="msrbd: train or test.")] = "train",
     scale: Annotated[
-        int | None, typer.Option("--scale", help="Image pixels along an event pixel (as the rig's).")
+        int | None, typer.Option("--scale", help="msrbd: image pixels along an event pixel (as the rig's).")
     ] = None,
     from_: Annotated[float, typer.Option("--from", help="Begin so many seconds after the start.")] = 0.0,
     until: Annotated[float | None, typer.Option("--until", help="End so many seconds after the start.")] = None,
-    frames: Annotated[int | None, typer.Option("--frames", help="At most so many frames (2 or more).")] = None,
+    marked: Annotated[
+        bool, typer.Option("--marked", help="Between the marks set in the viewer (I and O).")
+    ] = False,
+    frames: Annotated[int | None, typer.Option("--frames", help="At most so many frames.")] = None,
+    restored: Annotated[
+        str | None, typer.Option("--restored", help="png, mp4: as this network restores them (as they came).")
+    ] = None,
     exposure_us: ExposureUs = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> int:
-    """Write a recording as pairs of blurry frames with their events, and read them back to be sure.
+    """Write a recording in another format, and read it back to be sure.
 
-    OUT/train and OUT/test are for GEM's published code, OUT/plain holds the same without pickle. Events are
-    rectified to a whole number of image pixels, the mirror is undone. The folder appears only when it is whole.
+    msrbd, efnet-h5, highrev, dsec: layouts of data sets, with the exposures that are known. aedat4, evt3, hdf5:
+    the cameras' streams. png, mp4: pictures. What is written appears only when it is whole and reads back
+    equal.
     """
-    import re
-
-    from app.cli import console
-    from app.cli.arguments import positive_seconds
-    from app.export import ExportRequest, export_msrbd
-    from app.offline import open_input
+    from app.export import ExportRequest
     from capture.errors import UsageError
 
     if to not in FORMATS:
         raise UsageError(f"--to {to}: the formats are {', '.join(FORMATS)}")
     if split not in ("train", "test"):
         raise UsageError(f"--split {split}: give train or test")
-    if frames is not None and frames < 2:
+    if scale is not None and to != "msrbd":
+        raise UsageError(f"--scale is for msrbd; {to} has the pixels as they are")
+    if restored is not None and to not in PICTURE_FORMATS:
+        raise UsageError(f"--restored is for {' and '.join(PICTURE_FORMATS)}; {to} holds what the cameras gave")
+    if to == "msrbd" and frames is not None and frames < 2:
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
+    if frames is not None and not 1 <= frames <= 1_000_000:
+        raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
+    if marked:
+        from_, until = _marks(input_, from_, until)
+    _check_times(from_, until)
+    request = ExportRequest(
+        output, _stem(input_, name), split, scale, round(from_ * 1e6),
+        None if until is None else round(until * 1e6), frames, overwrite,
+    )  # fmt: skip
+    seconds = until if until is not None else LONGEST_S if frames is not None else None
+    if to == "msrbd":
+        return _msrbd(input_, request, seconds, exposure_us)
+    if to in EVENT_FORMATS:
+        return _events(to, input_, request, seconds, exposure_us)
+    return _pictures(to, input_, request, seconds, exposure_us, restored)
+
+
+def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None]:
+    from capture.errors import UsageError
+    from recordings.marks import seconds
+
+    if from_ or until is not None:
+        raise UsageError("give either --marked or --from and --until, not both")
+    start, end = seconds(Path(input_))
+    return start, end
+
+
+def _check_times(from_: float, until: float | None) -> None:
+    from app.cli.arguments import positive_seconds
+    from capture.errors import UsageError
+
     if not 0 <= from_ <= 86_400:
         raise UsageError(f"--from {from_:g} is out of range; give 0 to 86400")
     if until is not None and positive_seconds(until, "--until") <= from_:
         raise UsageError(f"--until {until:g} does not lie behind --from {from_:g}")
+
+
+def _stem(input_: str, name: str | None) -> str:
+    import re
+
+    from capture.errors import UsageError
+
     stem = name or Path(input_.replace(":", "-")).stem
     if not re.fullmatch(r"[\w][\w.-]{0,99}", stem):
         raise UsageError(f"--name {stem!r}: give letters, digits, dots, hyphens")
-    seconds = until if until is not None else LONGEST_S if frames is not None else None
-    request = ExportRequest(
-        output, stem, split, scale, round(from_ * 1e6), None if until is None else round(until * 1e6), frames,
-        overwrite,
-    )  # fmt: skip
+    return stem
+
+
+def _msrbd(input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None) -> int:
+    from app.export import export_msrbd
+    from app.offline import open_input
+
     with open_input(input_, seconds, exposure_us) as source:
         r = export_msrbd(source, request)
         problems = source.problems()
-    count, events, first, last, checksum = r.facts
     assert r.grid is not None
-    refused = "".join(f" + refused {n} ({why})" for why, n in r.refused.items())
+    _frames(r, f" + in no pair {r.single}")
+    g, f = r.grid, r.facts
+    _told(
+        r, request, problems,
+        f"{r.pairs} pairs, {f.events} events, {g.width}×{g.height} with {g.columns}×{g.rows} events "
+        f"(scale {g.scale}), {f.first_us} … {f.last_us} µs",
+    )  # fmt: skip
+    return 0
+
+
+def _events(
+    kind: str, input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None
+) -> int:
+    from app.cli import console
+    from app.export_formats import export as run
+    from app.export_formats import open_export
+
+    with open_export(input_, seconds, exposure_us) as source:
+        r, notes = run(kind, source, request)
+        problems = source.problems()
+    if r.frames_in:
+        _frames(r)
+    f = r.facts
+    edges = f", {f.edges} trigger edges" if f.edges else ""
+    size = "" if r.grid is None else f", {r.grid.width}×{r.grid.height} pixels"
+    _told(
+        r,
+        request,
+        problems,
+        f"{f.frames} frames, {f.events} events{edges}{size}, {f.first_us} … {f.last_us} µs",
+    )
+    for note in notes:
+        console.say(f"note: {note}")
+    return 0
+
+
+def _pictures(
+    kind: str, input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None,
+    restored: str | None,
+) -> int:  # fmt: skip
+    from app.cli import console
+    from app.export_pictures import PASSED_THROUGH, export_pictures
+    from app.offline import open_input
+    from inference import models
+
+    network = restored or PASSED_THROUGH
+    models.check(network)
+    with open_input(input_, seconds, exposure_us) as source:
+        result, w = export_pictures(kind, source, request, network, {})
+        problems = source.problems()
     o = console.out()
+    refused = "".join(f" + refused {n} ({why})" for why, n in result.refusals().items())
+    dropped = f" + dropped {result.dropped}" if result.dropped else ""
     o.print(
-        f"frames in {r.frames_in} = written {count} + in no pair {r.single} + outside {r.skipped}{refused}",
+        f"frames in {result.frames_in} = written {len(w.times_us)} + outside {w.skipped}{refused}{dropped}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+    equal = f"and equal: checksum {w.checksum}" if w.checksum else f"with the same times ({w.moved} moved on)"
     o.print(
-        f"{r.pairs} pairs, {events} events, {r.grid.width}×{r.grid.height} with {r.grid.columns}×{r.grid.rows} "
-        f"events (scale {r.grid.scale}), {first} … {last} µs",
+        f"{len(w.times_us)} pictures, {w.times_us[0]} … {w.times_us[-1]} µs; read back {equal}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
-    o.print(f"read back and equal: checksum {checksum}", markup=False)
     for problem in problems:
         console.say(f"note: {problem}")
-    o.print(str(output), style="bold", markup=False, soft_wrap=True)
+    o.print(str(request.output), style="bold", markup=False, soft_wrap=True)
     return 0
+
+
+def _frames(r: ExportResult, more: str = "") -> None:
+    from app.cli import console
+
+    refused = "".join(f" + refused {n} ({why})" for why, n in r.refused.items())
+    console.out().print(
+        f"frames in {r.frames_in} = written {r.written}{more} + outside {r.skipped}{refused}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _told(r: ExportResult, request: ExportRequest, problems: list[str], what: str) -> None:
+    from app.cli import console
+
+    o = console.out()
+    o.print(what, markup=False, soft_wrap=True)
+    o.print(f"read back and equal: checksum {r.facts.checksum}", markup=False)
+    for problem in problems:
+        console.say(f"note: {problem}")
+    o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

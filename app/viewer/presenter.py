@@ -154,6 +154,7 @@ class Presenter:
                 timeline = player.session.timeline()
                 if timeline is not None:
                     w.transport.set_timeline(timeline)
+                    w.marking.show()
             w.recorder.show()
             if player.picture is not None:
                 self.show()

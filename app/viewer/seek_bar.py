@@ -32,6 +32,7 @@ class SeekBar(QWidget):
         self._at_us = 0
         self._still: QPixmap | None = None  # what does not move, drawn once for a size
         self._dragging = False
+        self._marks: tuple[int | None, int | None] = (None, None)
 
     @property
     def dragging(self) -> bool:
@@ -47,6 +48,12 @@ class SeekBar(QWidget):
         """Another recording; None while it is being computed."""
         self._timeline, self._still = timeline, None
         self.update()
+
+    def set_marks(self, in_us: int | None, out_us: int | None) -> None:
+        """In and out, on the source's time axis; None: not set."""
+        if (in_us, out_us) != self._marks:
+            self._marks = (in_us, out_us)
+            self.update()
 
     def set_position(self, time_us: int) -> None:
         """Where the picture on screen lies."""
@@ -83,10 +90,28 @@ class SeekBar(QWidget):
         p.drawPixmap(0, 0, self._still)
         if self._timeline is None:
             return
+        self._paint_marks(p)
         x = self.x_of(self._at_us)
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         p.setPen(QPen(theme.ACCENT, 2))
         p.drawLine(QPointF(x, 3), QPointF(x, self.height() - 3))
+
+    def _paint_marks(self, p: QPainter) -> None:
+        """What lies outside of the marks is dimmed; brackets stand at them."""
+        dim = QColor(theme.BACKGROUND)
+        dim.setAlpha(170)
+        low, high = EDGE, self.width() - EDGE
+        for at, inward in zip(self._marks, (1, -1), strict=True):
+            if at is None:
+                continue
+            x = round(self.x_of(at))
+            left, right = (low, x) if inward > 0 else (x, high)
+            outside = QRectF(left, 0, right - left, self.height())
+            p.fillRect(outside, dim)
+            p.setPen(QPen(theme.TEXT, 2))
+            p.drawLine(x, 3, x, self.height() - 3)
+            for y in (3, self.height() - 3):
+                p.drawLine(x, y, x + 5 * inward, y)
 
     def _draw_still(self) -> QPixmap:
         ratio = self.devicePixelRatioF()

@@ -93,7 +93,9 @@ class TopBar(QWidget):
         self.network = _word("Network", "How the pictures are made sharp (N)")
         self.view_menu = self._build_view_menu()
         self.view = _word("View", "What is shown", self.view_menu)
-        self.play_menu = self._menu("earlier later slow live | play back forward slower faster loop | record")
+        self.play_menu = self._menu(
+            "earlier later slow live | play back forward slower faster loop | mark_in mark_out | record"
+        )
         self.play = _word("Play", "Inside the exposure, and through recordings", self.play_menu)
         self.help_menu = self._menu("help |")
         self.help_menu.addAction("Forget window and choices…", self.forget_wanted.emit)

@@ -15,6 +15,7 @@ from app.viewer import dialogs
 from app.viewer.empty_state import EmptyState
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.help_overlay import HelpOverlay
+from app.viewer.marking import Marking
 from app.viewer.modes import EventsMode, View
 from app.viewer.network_chooser import NetworkChooser
 from app.viewer.picture_view import PictureView
@@ -60,6 +61,7 @@ class ViewerWindow(QMainWindow):
         self._build(presets)
         self.presenter = Presenter(self)
         self.recorder = RecordPresenter(self)
+        self.marking = Marking(self)
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
@@ -140,6 +142,7 @@ class ViewerWindow(QMainWindow):
         self.keys.set_recording(p.recording)
         self.transport.setVisible(p.recording)
         self.transport.set_timeline(None)
+        self.marking.take(Path(name) if p.recording else None)
         if self.keys["residual"].isChecked():
             self.wish(lambda p: p.showing.measure(True))
         self.presenter.look()

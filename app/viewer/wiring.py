@@ -30,6 +30,8 @@ def connect(w: ViewerWindow) -> None:
         faster=lambda: w.wish(lambda p: p.set_speed(next_speed(p.speed, 1))),
         loop=lambda: w.wish(lambda p: p.set_loop(not p.loop)),
         record=w.recorder.toggle,
+        mark_in=lambda: w.marking.toggle(out=False),
+        mark_out=lambda: w.marking.toggle(out=True),
         open=w.choose_recording,
         networks=w.show_networks,
         snapshot=w.save_snapshot,

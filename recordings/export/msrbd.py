@@ -7,11 +7,9 @@ the last is in two files. Written twice from the same content, files are the sam
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +18,14 @@ from numpy.typing import NDArray
 
 from capture.packets import EventPacket, Events, Frame
 from recordings.export.array_pickle import npy_of_dict
+from recordings.export.content import Content, compare, read_back
 from recordings.export.grid import SharedGrid
-from recordings.open import open_recording
-from recordings.recording import RecordingError
 from sync.exposure import AlignedExposure
 
 SPLITS = ("train", "test")
 PLAIN = "plain"
 # Events are kept for so long; the synchroniser keeps no more, so no exposure is older.
 RETAIN_US = 4_000_000
-
-
-@dataclass(slots=True)
-class Content:
-    """A sequence in few values: counts, first and last time (µs), a checksum over everything."""
-
-    frames: int = 0
-    events: int = 0
-    first_us: int | None = None
-    last_us: int | None = None
-    _hashes: dict[str, Any] = field(default_factory=lambda: {k: hashlib.sha256() for k in ("f", *"txyp")})
-
-    def add_frame(self, image: NDArray[np.uint8], start_us: int, end_us: int) -> None:
-        """One frame (H, W, 3) RGB and its exposure."""
-        self.frames += 1
-        self._hashes["f"].update(np.array([start_us, end_us, *image.shape], np.int64).tobytes())
-        self._hashes["f"].update(np.ascontiguousarray(image).tobytes())
-        self._times(start_us, end_us)
-
-    def add_events(self, e: Events) -> None:
-        """Events that follow those before, however they are cut."""
-        self.events += len(e)
-        for k in "txyp":
-            self._hashes[k].update(np.ascontiguousarray(getattr(e, k)).tobytes())
-        if len(e):
-            self._times(int(e.t[0]), int(e.t[-1]))
-
-    def _times(self, first: int, last: int) -> None:
-        self.first_us = first if self.first_us is None else min(first, self.first_us)
-        self.last_us = last if self.last_us is None else max(last, self.last_us)
-
-    @property
-    def checksum(self) -> str:
-        """The first 16 digits of a SHA-256 over all of it."""
-        return hashlib.sha256(b"".join(h.digest() for h in self._hashes.values())).hexdigest()[:16]
-
-    def facts(self) -> tuple[int, int, int | None, int | None, str]:
-        """What must be equal after reading back."""
-        return self.frames, self.events, self.first_us, self.last_us, self.checksum
 
 
 class MsRbdWriter:
@@ -170,23 +128,6 @@ class MsRbdWriter:
         self.pairs += 1
 
 
-def read_back(folder: Path) -> Content:
-    """The content of a written sequence, through the reader of such files.
-
-    Raises:
-        RecordingError: it cannot be read.
-    """
-    content = Content()
-    with open_recording(folder, deadline_s=60.0) as r:
-        for item in r.items():
-            if isinstance(item, EventPacket):
-                content.add_events(item.events)
-            else:
-                start, end = item.device_start_ns or 0, item.device_end_ns or 0
-                content.add_frame(item.image, start // 1000, end // 1000)
-    return content
-
-
 def verify(folder: Path, split: str, content: Content) -> None:
     """Read both kinds of files back and compare with what was to be written.
 
@@ -194,12 +135,7 @@ def verify(folder: Path, split: str, content: Content) -> None:
         RecordingError: they differ.
     """
     for sub in (split, PLAIN):
-        found = read_back(folder / sub)
-        if found.facts() != content.facts():
-            raise RecordingError(
-                f"{folder / sub}: reads back as {found.facts()} and {content.facts()} was written "
-                "(frames, events, first and last µs, checksum); the output was removed"
-            )
+        compare(folder / sub, read_back(folder / sub), content)
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

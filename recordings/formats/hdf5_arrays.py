@@ -45,7 +45,7 @@ def opened(path: str) -> Any:
     """The file, with the filters of `hdf5plugin` where that is installed."""
     with contextlib.suppress(ImportError):
         importlib.import_module("hdf5plugin")  # registers its filters when it is imported
-    return h5py.File(path, "r")
+    return h5py.File(path, "r", locking=False)  # one that is being written is locked
 
 
 def inside(file: Any, name: str) -> bool:

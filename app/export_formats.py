@@ -1,0 +1,264 @@
+"""Exports of events and exposures in every format but MS-RBD's: written, read back, compared, then named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures
+from app.offline import Item, OfflineInput, open_input
+from app.output.atomic import staged_file, staged_folder, writing
+from app.output.report import write_json
+from app.version import version
+from capture.errors import UsageError
+from capture.packets import EventPacket, Frame
+from inference.restorers.picture import picture_of
+from recordings.export.content import Content, Facts, compare, read_back
+from recordings.export.grid import SharedGrid, shared_grid
+from recordings.export.ordered import InOrder
+from recordings.export.remote import RemoteWriter
+from recordings.export.writers import Writer
+from recordings.open import open_recording
+from sync.exposure import AlignedExposure
+from sync.rig import Rig
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One of the formats.
+
+    Attributes:
+        folder: the output is a folder, else a file.
+        pictures: it needs frames.
+        aligned: events lie on the picture's pixels.
+    """
+
+    folder: bool = False
+    pictures: bool = False
+    aligned: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "efnet-h5": Format(pictures=True, aligned=True),
+    "highrev": Format(folder=True, pictures=True, aligned=True),
+    "dsec": Format(folder=True),
+    "aedat4": Format(),
+    "evt3": Format(),
+    "hdf5": Format(),
+}
+
+
+@dataclass(slots=True)
+class ExportInput:
+    """What is exported.
+
+    Attributes:
+        name: as the person gave it.
+        rig: None without frames.
+        event_size: of the event sensor; None without events.
+        camera: its name, "" when not known.
+        triggers: there may be trigger edges.
+        items, prepare, problems: see `OfflineInput`.
+    """
+
+    name: str
+    rig: Rig | None
+    event_size: tuple[int, int] | None
+    camera: str
+    triggers: bool
+    items: Iterator[Item]
+    prepare: Callable[[Callable[[float], None]], None]
+    problems: Callable[[], list[str]]
+
+
+@contextmanager
+def open_export(text: str, seconds: float | None, exposure_us: int | None) -> Iterator[ExportInput]:
+    """As `open_input`, for recordings without frames or without events as well.
+
+    Raises:
+        UsageError, RecordingError: see `open_input`.
+    """
+    path = Path(text)
+    if not path.exists() or path.suffix.lower() == ".toml":
+        with open_input(text, seconds, exposure_us) as source:
+            yield _of(source)
+        return
+    with open_recording(path, exposure_us=exposure_us) as r:
+        frames = r.info.image_size is not None
+        camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
+        if not frames:
+            yield ExportInput(
+                text, None, size, camera, triggers, r.items(), lambda _progress: None,
+                lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
+            )  # fmt: skip
+            return
+    with open_input(text, seconds, exposure_us) as source:
+        yield _of(source, camera, triggers)
+
+
+def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> ExportInput:
+    rig = source.rig
+    size = (rig.events.width, rig.events.height) if rig.has_events else None
+    return ExportInput(
+        source.name, rig, size, camera or rig.events.camera, triggers, iter(source.items), source.prepare,
+        source.problems,
+    )  # fmt: skip
+
+
+def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[ExportResult, list[str]]:
+    """Write, verify, name. Returns the counts, and notes on what the format does not hold.
+
+    Raises:
+        NothingExported: nothing that the format could hold lies within the times asked for.
+        RecordingError: it does not read back as it was written.
+        UsageError, OutputError: about the place, or the format needs what the input lacks.
+        Whatever the source raises.
+    """
+    form = FORMATS[kind]
+    if source.event_size is None:
+        raise UsageError(f"{source.name}: has no events, and {kind} is made of them; use --to png or mp4")
+    if form.pictures and source.rig is None:
+        raise UsageError(
+            f"{source.name}: has no frames, which {kind} needs; use --to evt3, hdf5, dsec or aedat4"
+        )
+    grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
+    result = ExportResult(grid=grid)
+    with _staged(kind, form, request) as part:
+        with writing(request.output):
+            writer, again = _writer(kind, part, source, grid, request)
+            try:
+                _fill(writer, source, request, result, grid)
+                writer.finish()
+            except BaseException:
+                writer.abandon()
+                raise
+        content = writer.content
+        result.written = content.frames
+        if not content.events or (form.pictures and not content.frames):
+            raise NothingExported(_nothing(source, request, result, content.events))
+        compare(request.output, again(), content)
+        result.facts = Facts.of(content)
+        if form.folder:
+            write_json(part / REPORT, _report(kind, source, result, writer.notes))
+    return result, writer.notes
+
+
+def _staged(kind: str, form: Format, request: ExportRequest) -> AbstractContextManager[Path]:
+    if form.folder:
+        return staged_folder(
+            request.output, overwrite=request.overwrite, ours=lambda folder: _is_ours(folder, kind)
+        )  # fmt: skip
+    return staged_file(request.output, overwrite=request.overwrite)
+
+
+def _writer(
+    kind: str, part: Path, source: ExportInput, grid: SharedGrid | None, request: ExportRequest
+) -> tuple[Writer, Callable[[], Content]]:
+    """The writer and what reads back. Imported here: h5py, numba and dv-processing take their time."""
+    assert source.event_size is not None
+    size = source.event_size
+    both = size if grid is None else (grid.columns, grid.rows)
+    if kind == "evt3":
+        from recordings.export.evt3_file import Evt3Writer
+
+        raw = Evt3Writer(part, size, source.camera)
+        return raw, raw.read_back
+    if kind == "hdf5":
+        from recordings.export.prophesee_h5 import PropheseeH5Writer
+
+        return RemoteWriter(PropheseeH5Writer, part, size, source.camera), lambda: read_back(part)
+    if kind == "aedat4":
+        from recordings.export.aedat4 import Aedat4Writer
+
+        image = None if source.rig is None else (source.rig.image.width, source.rig.image.height)
+        camera = source.camera or "camera"
+        return RemoteWriter(Aedat4Writer, part, size, image, source.triggers, camera), lambda: read_back(part)
+    if kind == "dsec":
+        from recordings.export import dsec
+
+        return RemoteWriter(dsec.DsecWriter, part, size), lambda: dsec.read_back(part, size)
+    if kind == "efnet-h5":
+        from recordings.export import efnet_h5
+
+        remote = RemoteWriter(efnet_h5.EfnetH5Writer, part, both, source.name)
+        return remote, lambda: efnet_h5.read_back(part, both)
+    from recordings.export import highrev
+
+    return highrev.HighRevWriter(part, both, request.name), lambda: highrev.read_back(part, both)
+
+
+def _fill(
+    writer: Writer, source: ExportInput, request: ExportRequest, result: ExportResult, grid: SharedGrid | None
+) -> None:
+    source.prepare(lambda _share: None)
+    order: InOrder | None = None
+
+    def add(packet: EventPacket) -> None:
+        nonlocal order
+        if order is None:
+            begin = int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
+            until = None if request.until_us is None else begin + request.until_us
+            order = InOrder(begin + request.from_us if request.from_us else None, until)
+        events, edges = order.add(packet)
+        writer.add(events if grid is None else grid.events(events), edges)
+
+    for item in _outcomes(source, request, result):
+        if isinstance(item, EventPacket):
+            add(item)
+        else:
+            picture = picture_of(item.frame)
+            x = item.exposure
+            writer.add_frame(picture if grid is None else grid.picture(picture), x.start_us, x.end_us)
+    rest = None if order is None else order.finish()
+    if rest is not None:
+        writer.add(rest[0] if grid is None else grid.events(rest[0]), rest[1])
+
+
+def _outcomes(
+    source: ExportInput, request: ExportRequest, result: ExportResult
+) -> Iterator[EventPacket | AlignedExposure]:
+    if source.rig is not None:
+        yield from exposures(source.items, source.rig, request, result)
+        return
+    for item in source.items:
+        if isinstance(item, Frame):
+            raise UsageError(f"{source.name}: a frame came where none was to be")
+        yield item
+
+
+def _nothing(source: ExportInput, request: ExportRequest, r: ExportResult, events: int) -> str:
+    asked = ""
+    if request.from_us or request.until_us is not None:
+        until = "its end" if request.until_us is None else f"{request.until_us / 1e6:g} s"
+        asked = f" between {request.from_us / 1e6:g} s and {until}"
+    refused = "; ".join(f"{n} refused, {why}" for why, n in r.refused.items())
+    seen = f"{events} events and {r.written} of {r.frames_in} frames"
+    return f"{source.name}: {seen} lie{asked}, too little for a file" + (f" ({refused})" if refused else "")
+
+
+def _report(kind: str, source: ExportInput, r: ExportResult, notes: list[str]) -> dict[str, Any]:
+    f = r.facts
+    return {
+        "program": "halfmirror", "version": version(), "format": kind, "input": source.name,
+        "frames_in": r.frames_in, "frames_written": f.frames, "frames_outside_of_times": r.skipped,
+        "frames_refused": r.refused, "events": f.events, "trigger_edges": f.edges,
+        "first_us": f.first_us, "last_us": f.last_us, "checksum": f.checksum, "notes": notes,
+        "problems": source.problems(),
+    }  # fmt: skip
+
+
+def _is_ours(folder: Path, kind: str) -> bool:
+    """An earlier export of the same format and nothing else."""
+    names = {"dsec": {"events.h5", "images", "image_exposure_timestamps_us.txt"},
+             "highrev": {"blur", "event", "exposures.csv"}}[kind]  # fmt: skip
+    if {e.name for e in folder.iterdir()} != names | {REPORT}:
+        return False
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and (report.get("program"), report.get("format")) == ("halfmirror", kind)

@@ -1,0 +1,83 @@
+"""Writes AEDAT4 with dv-processing: events, frames with their exposures, trigger edges; LZ4.
+
+dv-processing, because it alone writes exposures. It takes events one by one, two to three million a second, and
+ends the whole process on a full disk: run it in one of its own (`remote`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.packets import Events, TriggerEdges
+from recordings.export.content import Content
+
+SUFFIX = ".aedat4"
+_EVENTS_PER_PACKET = 50_000
+
+
+class Aedat4Writer:
+    """See `Writer`.
+
+    Args:
+        path: the file.
+        event_size, image_size: (width, height); image_size None: no frames.
+        triggers: there may be edges.
+        camera: its name in the file.
+    """
+
+    def __init__(
+        self, path: Path, event_size: tuple[int, int], image_size: tuple[int, int] | None, triggers: bool,
+        camera: str,
+    ) -> None:  # fmt: skip
+        import dv_processing as dv
+
+        self._dv = dv
+        self.content, self.notes = Content(), list[str]()
+        config = dv.io.MonoCameraWriter.Config(camera, dv.CompressionType.LZ4)
+        config.addEventStream(event_size)
+        if image_size is not None:
+            config.addFrameStream(image_size)
+        if triggers:
+            config.addTriggerStream()
+        # Under any other ending it refuses to write: it gets a name that it likes for the same file.
+        self._link = path.with_name(f".{path.name}{SUFFIX}")
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(path.name)
+        try:
+            self._writer = dv.io.MonoCameraWriter(str(self._link), config)
+            self._writer.setPackagingCount(1)  # else edges are held back
+        finally:
+            self._link.unlink()
+
+    def add(self, events: Events, edges: TriggerEdges) -> None:
+        """See `Writer.add`."""
+        dv = self._dv
+        for k in range(0, len(events), _EVENTS_PER_PACKET):
+            e = events[k : k + _EVENTS_PER_PACKET]
+            store = dv.EventStore()
+            for row in zip(e.t.tolist(), e.x.tolist(), e.y.tolist(), e.p.tolist(), strict=True):
+                store.push_back(row)
+            self._writer.writeEvents(store)
+        kinds = dv.TriggerType
+        for t, rising in zip(edges.t.tolist(), edges.rising.tolist(), strict=True):
+            kind = kinds.EXTERNAL_SIGNAL_RISING_EDGE if rising else kinds.EXTERNAL_SIGNAL_FALLING_EDGE
+            self._writer.writeTrigger(dv.Trigger(t, kind))
+        self.content.add_events(events)
+        self.content.add_edges(edges)
+
+    def add_frame(self, image: NDArray[np.uint8], start_us: int, end_us: int) -> None:
+        """See `Writer.add_frame`."""
+        dv = self._dv
+        bgr = np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image
+        self._writer.writeFrame(dv.Frame(start_us, end_us - start_us, 0, 0, bgr, dv.FrameSource.SENSOR))
+        self.content.add_frame(image, start_us, end_us)
+
+    def finish(self) -> None:
+        """See `Writer.finish`."""
+        del self._writer  # completes the file
+
+    def abandon(self) -> None:
+        """Nothing is left open: its process goes."""

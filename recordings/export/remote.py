@@ -1,0 +1,129 @@
+"""Runs a writer in a process of its own: HDF5 and dv-processing end the whole process on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.errors import HalfmirrorError
+from capture.packets import Events, TriggerEdges
+from recordings.export.content import Facts
+from recordings.export.writers import Writer
+from recordings.recording import RecordingError
+
+ANSWER_S = 120.0
+# A writer that died on a disk with less than this has met its end.
+_FULL_BYTES = 1 << 20
+
+
+class RemoteWriter:
+    """See `Writer`; `content` and `notes` are known after `finish`.
+
+    Args:
+        make: an importable function or class that makes the writer in the child.
+        arguments: its arguments, the path to write first; picklable.
+    """
+
+    def __init__(self, make: Callable[..., Writer], *arguments: Any) -> None:
+        self.content, self.notes = Facts(), list[str]()
+        self._path = Path(arguments[0])
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, make, arguments), daemon=True, name="export"
+        )  # fmt: skip
+        self._process.start()
+        theirs.close()
+
+    def add(self, events: Events, edges: TriggerEdges) -> None:
+        """See `Writer.add`. Raises `OSError`, `RecordingError`."""
+        if len(events) or len(edges):
+            e = events
+            own = Events(np.array(e.t), np.array(e.x), np.array(e.y), np.array(e.p), e.width, e.height)
+            self._send(("add", own, TriggerEdges(np.array(edges.t), np.array(edges.rising))))
+
+    def add_frame(self, image: NDArray[np.uint8], start_us: int, end_us: int) -> None:
+        """See `Writer.add_frame`. Raises `OSError`, `RecordingError`."""
+        self._send(("add_frame", np.array(image), start_us, end_us))
+
+    def finish(self) -> None:
+        """See `Writer.finish`. Raises `OSError`, `RecordingError`."""
+        self._send(("finish",))
+        self._hear(ANSWER_S)
+        self._end()
+
+    def abandon(self) -> None:
+        """See `Writer.abandon`."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._end()
+
+    def _end(self) -> None:
+        self._pipe.close()
+        self._process.join(ANSWER_S)
+
+    def _send(self, what: tuple[Any, ...]) -> None:
+        try:
+            self._pipe.send(what)
+        except OSError:  # it has gone; why, it may have said before
+            self._hear(1.0)
+        if self._pipe.poll():
+            self._hear(0.0)
+
+    def _hear(self, wait_s: float) -> None:
+        """The child's last word: what was written, or what went wrong."""
+        try:
+            if not self._pipe.poll(wait_s):
+                raise OSError(errno.ETIMEDOUT, f"nothing was heard from the writer for {wait_s:g} s")
+            answer = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join(ANSWER_S)
+            raise self._died() from None
+        if answer[0] == "done":
+            self.content, self.notes = answer[1:]
+        elif answer[0] == "os":
+            raise OSError(answer[1], answer[2])
+        else:
+            raise RecordingError(answer[1])
+
+    def _died(self) -> OSError:
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free < _FULL_BYTES:
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return OSError(errno.EIO, f"the writer died ({self._process.exitcode})")
+
+
+def _serve(pipe: Connection, make: Callable[..., Writer], arguments: tuple[Any, ...]) -> None:
+    """The child. Leaves without Python's farewell, which threads and half-closed files of libraries dislike."""
+    try:
+        writer = make(*arguments)
+        while (what := pipe.recv())[0] != "finish":
+            getattr(writer, what[0])(*what[1:])
+        writer.finish()
+        pipe.send(("done", Facts.of(writer.content), writer.notes))
+    except EOFError:
+        pass  # abandoned
+    except OSError as e:
+        _say(pipe, ("os", e.errno or errno.EIO, e.strerror or str(e)))
+    except HalfmirrorError as e:
+        _say(pipe, ("other", str(e)))
+    except Exception as e:
+        # dv-processing: the first line is a place in C++, the second one the message.
+        lines = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
+        _say(pipe, ("os", errno.EIO, lines[min(1, len(lines) - 1)]))
+    os._exit(0)
+
+
+def _say(pipe: Connection, what: tuple[Any, ...]) -> None:
+    with contextlib.suppress(OSError):
+        pipe.send(what)

@@ -1,0 +1,415 @@
+"""`halfmirror export` in every other format: read back elsewhere, whole or not at all, refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from app.cli.export import EVENT_FORMATS, PICTURE_FORMATS
+from app.cli.program import execute
+from capture.packets import EventPacket, Events, Frame, TriggerEdges
+from recordings.export import writers
+from recordings.export.content import Content
+from recordings.open import open_recording
+from tests.capture.simulated_small import small
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.make_prophesee import write
+from tests.recordings.own_sample import items_of, rig_of_config, write_own
+from tests.recordings.sample import (
+    EXPOSURE_US,
+    FRAMES,
+    HEIGHT,
+    PERIOD_US,
+    START_US,
+    WIDTH,
+    sample_edges,
+    sample_events,
+    sample_frames,
+)
+
+FILES = {"efnet-h5": "h5", "aedat4": "aedat4", "evt3": "raw", "hdf5": "h5", "mp4": "mp4"}
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One sensor, ten coloured frames with exposures, trigger edges, times since 1970."""
+    path = tmp_path_factory.mktemp("in") / "cups.aedat4"
+    return write_aedat4(path, sample_events(), sample_frames(colour=True), sample_edges())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cameras behind a mirror, trigger edges."""
+    folder = tmp_path_factory.mktemp("in") / "two"
+    config = small(paced=False)
+    write_own(folder, rig_of_config(config), items_of(config, 1.0))
+    return folder
+
+
+def target(folder: Path, kind: str) -> Path:
+    return folder / f"out.{FILES[kind]}" if kind in FILES else folder / "out"
+
+
+def run(source: Path, kind: str, out: Path, *more: str) -> int:
+    return execute(["export", str(source), "--to", kind, "-o", str(out), *more])
+
+
+def everything(path: Path, **options: Any) -> tuple[Events, TriggerEdges, list[Frame]]:
+    with open_recording(path, **options) as r:
+        items = list(r.items())
+    packets = [i for i in items if isinstance(i, EventPacket)]
+    edges = [p.triggers for p in packets]
+    joined = TriggerEdges(np.concatenate([e.t for e in edges]), np.concatenate([e.rising for e in edges]))
+    return Events.concatenate([p.events for p in packets]), joined, [i for i in items if isinstance(i, Frame)]
+
+
+def same(a: Events, b: Events, shift_us: int = 0) -> bool:
+    return np.array_equal(a.t + shift_us, b.t) and all(
+        np.array_equal(getattr(a, k), getattr(b, k)) for k in "xyp"
+    )
+
+
+def spans(frames: list[Frame]) -> list[tuple[int, int]]:
+    return [((f.device_start_ns or 0) // 1000, (f.device_end_ns or 0) // 1000) for f in frames]
+
+
+EXPOSURES = [(START_US + 20_000 + k * PERIOD_US, START_US + 80_000 + k * PERIOD_US) for k in range(FRAMES)]
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "evt3", "hdf5"])
+def test_streams_come_back_as_they_were(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = target(tmp_path, kind)
+    assert run(davis, kind, out) == 0
+    told = capsys.readouterr()
+    assert "read back and equal: checksum" in told.out
+    events, edges, frames = everything(out)
+    shift = int(sample_events().t[0]) if kind == "evt3" else 0
+    if shift:
+        assert f"counted from {shift} µs" in told.err
+    assert same(events, sample_events(), shift)
+    assert np.array_equal(edges.t + shift, sample_edges().t)
+    assert np.array_equal(edges.rising, sample_edges().rising)
+    if kind == "aedat4":
+        assert spans(frames) == EXPOSURES
+        assert all(
+            np.array_equal(f.image, s.image) for f, s in zip(frames, sample_frames(colour=True), strict=True)
+        )
+    else:
+        assert frames == []
+        assert "no pictures" in told.err
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_efnets_layout_is_what_its_code_reads(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups.h5"
+    assert run(davis, "efnet-h5", out) == 0
+    want = sample_events()
+    with h5py.File(out, "r") as f:
+        assert f.attrs["sensor_resolution"].tolist() == [HEIGHT, WIDTH]
+        assert (f.attrs["num_events"], f.attrs["num_imgs"]) == (len(want), FRAMES)
+        assert f["events/ts"].dtype == np.float64
+        assert f["events/ps"].dtype == np.bool_
+        assert np.array_equal(np.round(f["events/ts"][()] * 1e6), want.t)
+        assert list(f["images"])[:2] == ["image000000000", "image000000001"]
+        for k, (start, end) in enumerate(EXPOSURES):
+            image = f[f"images/image{k:09d}"]
+            assert np.array_equal(image[()], sample_frames(colour=True)[k].image[..., ::-1])  # BGR
+            a = image.attrs
+            assert (a["exposure_start_us"], a["exposure_end_us"]) == (start, end)
+            assert a["timestamp"] == pytest.approx((start + end) / 2e6, abs=1e-6)
+            assert a["event_idx"] == np.searchsorted(want.t, (start + end) // 2)
+    events, _, frames = everything(out)  # by the program's own reader
+    assert same(events, want)
+    assert spans(frames) == EXPOSURES
+
+
+def test_dsecs_layout(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups"
+    assert run(davis, "dsec", out) == 0
+    names = ["events.h5", "export.json", "image_exposure_timestamps_us.txt", "images"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    want = sample_events()
+    with h5py.File(out / "events.h5", "r") as f:
+        t, zero, ms = f["events/t"][()], int(f["t_offset"][()]), f["ms_to_idx"][()]
+        assert t.dtype == np.uint32
+        assert np.array_equal(t + np.int64(zero), want.t)
+        assert np.array_equal(ms, np.searchsorted(t, 1000 * np.arange(len(ms))))
+        assert len(ms) == int(t[-1]) // 1000 + 1
+    events, _, _ = everything(out / "events.h5")
+    assert same(events, want)
+    lines = (out / names[2]).read_text().splitlines()
+    assert lines[0] == "# exposure_start_timestamp_us, exposure_end_timestamp_us"
+    assert [tuple(int(v) for v in line.split(",")) for line in lines[1:]] == EXPOSURES
+    picture = cv2.imread(str(out / "images" / "000003.png"))
+    assert np.array_equal(picture[..., ::-1], sample_frames(colour=True)[3].image)
+
+
+def test_highrevs_layout(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups"
+    assert run(davis, "highrev", out, "--name", "SEQ") == 0
+    blur = sorted(p.name for p in (out / "blur").iterdir())
+    assert blur == [f"SEQ_{k + 1:05d}.png" for k in range(FRAMES)]
+    for k, (start, end) in enumerate(EXPOSURES):
+        with np.load(out / "event" / f"SEQ_{k + 1:05d}_00.npz") as a:
+            assert sorted(a) == ["polarity", "timestamp", "x", "y"]
+            want = sample_events().between(start, end)
+            assert a["timestamp"].shape == (len(want), 1)
+            assert np.array_equal(a["timestamp"][:, 0], want.t)
+            assert np.array_equal(a["y"][:, 0], want.x)  # exchanged, as in the published files
+            assert np.array_equal(a["x"][:, 0], want.y)
+        until = EXPOSURES[k + 1][0] if k + 1 < FRAMES else 1 << 62
+        with np.load(out / "event" / f"SEQ_{k + 1:05d}_01.npz") as a:
+            assert np.array_equal(a["timestamp"][:, 0], sample_events().between(end, until).t)
+    with (out / "exposures.csv").open() as f:
+        rows = list(csv.reader(f))
+    assert rows[0] == ["file", "exposure_start_us", "exposure_end_us"]
+    assert [(int(a), int(b)) for _, a, b in rows[1:]] == EXPOSURES
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_two_cameras_behind_a_mirror(own: Path, tmp_path: Path, kind: str) -> None:
+    """Frames on a clock of their own get their exposures from the edges, as live."""
+    out = target(tmp_path, kind)
+    assert run(own, kind, out) == 0
+    if kind in ("evt3", "hdf5", "aedat4"):
+        events, edges, _ = everything(out)
+        want, want_edges, _ = everything(own)
+        assert same(events, want)
+        assert np.array_equal(edges.t, want_edges.t)
+    if kind == "efnet-h5":
+        with h5py.File(out, "r") as f:
+            h, w = f.attrs["sensor_resolution"]
+            assert f["images/image000000000"].shape == (h, w, 3)
+            assert (h % 16, w % 16) == (0, 0)
+            xs = f["events/xs"][()]
+            assert xs.max() < w
+            assert len(np.unique(xs)) > 8
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_only_what_lies_between_the_times(davis: Path, tmp_path: Path, kind: str) -> None:
+    out = target(tmp_path, kind)
+    assert run(davis, kind, out, "--from", "0.2", "--until", "0.6") == 0
+    start = int(sample_events().t[0])
+    span = sample_events().between(start + 200_000, start + 600_000)
+    inside = [(a, b) for a, b in EXPOSURES if a >= start + 200_000 and b <= start + 600_000]
+    assert len(inside) == 4
+    if kind == "highrev":
+        assert len(list((out / "blur").iterdir())) == 4
+        return
+    path = out / "events.h5" if kind == "dsec" else out
+    events, edges, frames = everything(path)
+    assert same(events, span, int(span.t[0]) if kind == "evt3" else 0)
+    if kind in ("aedat4", "efnet-h5"):
+        assert spans(frames) == inside
+    if kind == "aedat4":
+        t = sample_edges().t
+        assert np.array_equal(edges.t, t[(t >= start + 200_000) & (t < start + 600_000)])
+
+
+def test_pictures_as_they_came_and_restored(
+    davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(davis, "png", tmp_path / "blurred") == 0
+    assert "10 pictures" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "blurred" / "timestamps.csv").open()))
+    for row, frame in zip(rows, sample_frames(colour=True), strict=True):
+        image = cv2.imread(str(tmp_path / "blurred" / row["file"]))
+        assert np.array_equal(image[..., ::-1], frame.image)
+        assert int(row["time_us"]) == frame.start_us + EXPOSURE_US // 2
+    assert run(davis, "png", tmp_path / "sharp", "--restored", "edi", "--until", "0.5") == 0
+    sharp = list(csv.DictReader((tmp_path / "sharp" / "timestamps.csv").open()))
+    assert [r["file"] for r in sharp] == [r["file"] for r in rows[: len(sharp)]]
+    assert 0 < len(sharp) < FRAMES
+    a, b = (cv2.imread(str(tmp_path / d / sharp[1]["file"])) for d in ("blurred", "sharp"))
+    assert not np.array_equal(a, b)
+    report = json.loads((tmp_path / "sharp" / "export.json").read_text())
+    assert report["network"] == "edi"
+    assert run(davis, "mp4", tmp_path / "v.mp4", "--restored", "edi") == 0
+    assert "read back with the same times" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def no_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    e = sample_events()
+    plain = Events(e.t - START_US, e.x, e.y, e.p, e.width, e.height)
+    return write(tmp_path_factory.mktemp("in") / "e.raw", "evt2", plain)
+
+
+@pytest.fixture(scope="module")
+def no_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_aedat4(tmp_path_factory.mktemp("in") / "f.aedat4", None, sample_frames())
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_a_recording_without_frames(
+    no_frames: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = target(tmp_path, kind)
+    if kind in ("efnet-h5", "highrev"):
+        assert run(no_frames, kind, out) == 2
+        assert f"has no frames, which {kind} needs" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert run(no_frames, kind, out) == 0
+    events, _, _ = everything(out / "events.h5" if kind == "dsec" else out)
+    assert same(events, sample_events(), START_US)
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_a_recording_without_events(
+    no_events: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(no_events, kind, target(tmp_path, kind)) == 2
+    assert f"has no events, and {kind} is made of them; use --to png or mp4" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_alone_become_pictures_but_not_with_a_network_that_needs_events(
+    no_events: Path, no_frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(no_events, "png", tmp_path / "p") == 0
+    assert len(list((tmp_path / "p").glob("*.png"))) == FRAMES
+    assert run(no_events, "png", tmp_path / "q", "--restored", "edi") == 2
+    assert "events" in capsys.readouterr().err
+    assert run(no_frames, "mp4", tmp_path / "q.mp4") == 1
+    assert "has no frames" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p"]
+
+
+@pytest.mark.parametrize("kind", [*EVENT_FORMATS, *PICTURE_FORMATS])
+def test_an_existing_target_is_refused_and_left_alone(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = target(tmp_path, kind)
+    if kind in FILES:
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "mine.txt").write_text("mine")
+    assert run(davis, kind, out) == 2
+    assert "exists already" in capsys.readouterr().err
+    if kind not in FILES:
+        assert run(davis, kind, out, "--overwrite") == 2
+        assert "did not write" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.rglob("*")] == ([out.name] if kind in FILES else [out.name, "mine.txt"])
+
+
+@pytest.mark.parametrize("kind", ["dsec", "evt3", "png"])
+def test_an_earlier_export_is_replaced_when_asked_for(davis: Path, tmp_path: Path, kind: str) -> None:
+    out = target(tmp_path, kind)
+    assert run(davis, kind, out) == 0
+    assert run(davis, kind, out, "--overwrite", "--until", "0.5") == 0
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("kind", [*EVENT_FORMATS, *PICTURE_FORMATS])
+def test_times_outside_of_the_recording(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(davis, kind, target(tmp_path, kind), "--from", "100", "--until", "101") == 1
+    assert "lie" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_words(davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "o"
+    for more, says in (
+        (["--to", "tarot"], "the formats are msrbd, efnet-h5"),
+        (["--to", "png", "--restored", "tarot"], "unknown network 'tarot'"),
+        (["--to", "png", "--restored", "gem"], "cannot be used here"),
+        (["--to", "evt3", "--restored", "edi"], "--restored is for png and mp4"),
+        (["--to", "evt3", "--scale", "2"], "--scale is for msrbd"),
+        (["--to", "evt3", "--from", "2", "--until", "1"], "does not lie behind"),
+        (["--to", "evt3", "--frames", "0"], "out of range"),
+        (["--to", "evt3", "--marked"], "nothing is marked"),
+        (["--to", "evt3", "--marked", "--from", "1"], "not both"),
+    ):
+        assert execute(["export", str(davis), "-o", str(out), *more]) == 2, more
+        assert says in " ".join(capsys.readouterr().err.split()), more
+    assert execute(["export", str(tmp_path / "no"), "--to", "evt3", "-o", str(out)]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_what_does_not_read_back_leaves_nothing(
+    davis: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One event of the stream comes to the file at another place."""
+    whole = Content.add_events
+
+    def other(self: Content, e: Events) -> None:
+        if self.events == 0 and len(e):
+            x = e.x.copy()
+            x[0] ^= 1
+            e = Events(e.t, x, e.y, e.p, e.width, e.height)
+        whole(self, e)
+        monkeypatch.setattr(Content, "add_events", whole if self.events else other)
+
+    monkeypatch.setattr(Content, "add_events", other)
+    assert run(davis, kind, target(tmp_path, kind)) == 1
+    assert "reads back as" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"a small disk takes root and mount: {made.stderr.strip()}")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+@pytest.mark.parametrize("kind", [*EVENT_FORMATS, *PICTURE_FORMATS])
+def test_a_full_disk_leaves_nothing(
+    davis: Path, small_disk: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind in PICTURE_FORMATS:  # they pack well
+        (small_disk / "full").write_bytes(b"x" * 60_000)
+    else:
+        (small_disk / "full").write_bytes(b"x" * 30_000)
+    assert run(davis, kind, target(small_disk, kind)) == 1
+    assert "disk full while writing" in capsys.readouterr().err
+    assert [p.name for p in small_disk.iterdir()] == ["full"]
+
+
+def test_a_clock_that_begins_anew_is_told(
+    davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from app import export_formats
+
+    outcomes = export_formats._outcomes
+
+    def jumps(*arguments: Any) -> Iterator[Any]:
+        for k, item in enumerate(outcomes(*arguments)):
+            yield replace(item, epoch=1) if k > 20 and isinstance(item, EventPacket) else item
+
+    monkeypatch.setattr(export_formats, "_outcomes", jumps)
+    assert run(davis, "evt3", tmp_path / "o.raw") == 1
+    assert "its time begins anew" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pngs_come_back(tmp_path: Path) -> None:
+    for shape in ((5, 7), (5, 7, 3)):
+        image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        writers.write_png(tmp_path / "a.png", image)
+        assert np.array_equal(writers.read_png(tmp_path / "a.png"), image)

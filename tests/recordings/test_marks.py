@@ -1,0 +1,70 @@
+"""Marks of a part: beside the recording, in the user's folder where that cannot be, garbage is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capture.errors import UsageError
+from recordings import marks
+from recordings.marks import Marks, MarksError, load, places, save, seconds
+
+
+@pytest.fixture
+def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    (tmp_path / "r").mkdir()
+    path = tmp_path / "r" / "cups.aedat4"
+    path.write_bytes(b"x")
+    return path
+
+
+def test_marks_lie_beside_the_recording(recording: Path, tmp_path: Path) -> None:
+    assert load(recording) == Marks()
+    assert save(recording, Marks(500_000, 2_000_000)) == recording.with_name("cups.aedat4.marks.json")
+    assert load(recording) == Marks(500_000, 2_000_000)
+    assert seconds(recording) == (0.5, 2.0)
+    save(recording, Marks(None, 7))
+    assert seconds(recording) == (0.0, 7e-6)
+    save(recording, Marks())
+    assert [p.name for p in recording.parent.iterdir()] == ["cups.aedat4"]
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(UsageError, match="nothing is marked"):
+        seconds(recording)
+
+
+def test_our_own_recordings_hold_theirs(tmp_path: Path) -> None:
+    (tmp_path / "recording.toml").write_text("")
+    assert save(tmp_path, Marks(1, 2)) == tmp_path / "marks.json"
+
+
+def test_where_nothing_can_be_written_they_go_to_the_users_folder(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for root, who may write anywhere: the place beside is taken by a folder."""
+    beside, own = places(recording)
+    beside.mkdir()
+    assert save(recording, Marks(1, 2)) == own
+    assert load(recording) == Marks(1, 2)
+    beside.rmdir()
+    assert save(recording, Marks(3, None)) == beside  # the older one would else come back
+    assert not own.exists()
+    monkeypatch.setattr(marks, "places", lambda _p: (Path("/proc/no/a"), Path("/proc/no/b")))
+    with pytest.raises(MarksError, match="cannot be kept, neither as /proc/no/a nor"):
+        save(recording, Marks(1, 2))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{", '{"version": 1}', '{"version": 9, "in_us": 1, "out_us": 2}',
+        '{"version": 1, "in_us": "1", "out_us": 2}', '{"version": 1, "in_us": true, "out_us": 2}',
+        '{"version": 1, "in_us": 5, "out_us": 2}', '{"version": 1, "in_us": -5, "out_us": 2}',
+        json.dumps({"version": 1, "in_us": 1, "out_us": 2, "x": "y" * 70_000}),
+    ],
+)  # fmt: skip
+def test_garbage_is_no_mark(recording: Path, content: str) -> None:
+    places(recording)[0].write_text(content)
+    assert load(recording) == Marks()
