@@ -100,7 +100,7 @@ class NpzEvents:
         for k in {0, len(self.paths) // 2}:
             for i, name in enumerate("yx" if self.exchanged else "xy"):
                 values = self._column(k, name)
-                reach[i] = max(reach[i], int(np.max(values, initial=-1)) + 1)
+                reach[i] = max(reach[i], int(values.max()) + 1 if len(values) else 0)
         return reach[0], reach[1]
 
     def events(self, start_us: int | None, until: list[int] | None = None) -> Iterator[Found]:

@@ -151,6 +151,9 @@ def test_dsecs_layout(davis: Path, tmp_path: Path) -> None:
     lines = (out / names[2]).read_text().splitlines()
     assert lines[0] == "# exposure_start_timestamp_us, exposure_end_timestamp_us"
     assert [tuple(int(v) for v in line.split(",")) for line in lines[1:]] == EXPOSURES
+    events, _, frames = everything(out)  # pictures and events together, by the program's own reader
+    assert same(events, want)
+    assert spans(frames) == EXPOSURES
     picture = cv2.imread(str(out / "images" / "000003.png"))
     assert np.array_equal(picture[..., ::-1], sample_frames(colour=True)[3].image)
 
@@ -171,6 +174,14 @@ def test_highrevs_layout(davis: Path, tmp_path: Path) -> None:
         until = EXPOSURES[k + 1][0] if k + 1 < FRAMES else 1 << 62
         with np.load(out / "event" / f"SEQ_{k + 1:05d}_01.npz") as a:
             assert np.array_equal(a["timestamp"][:, 0], sample_events().between(end, until).t)
+    # The reader takes an exposure to reach from a frame's first event to the first behind it.
+    events, _, frames = everything(out)
+    assert same(events, sample_events().between(EXPOSURES[0][0], 1 << 62))
+    assert all(
+        0 <= a - c < 2000 and 0 <= b - d < 2000
+        for (a, b), (c, d) in zip(spans(frames), EXPOSURES, strict=True)
+        if not 400_000 < c - START_US < 550_000  # around the pause there is no event near the ends
+    )
     with (out / "exposures.csv").open() as f:
         rows = list(csv.reader(f))
     assert rows[0] == ["file", "exposure_start_us", "exposure_end_us"]
