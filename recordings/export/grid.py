@@ -82,12 +82,21 @@ def shared_grid(rig: Rig, scale: int | None = None) -> SharedGrid:
     # The middle of what is seen: an optic is best there.
     left, top = left + (right - left - width) // 2, top + (bottom - top - height) // 2
     at = np.floor((image_grid(rig).astype(np.float64) + 0.5 - (left, top)) / s)
-    columns, rows = width // s, height // s
+    return SharedGrid(s, left, top, width, height, places(at, width // s, height // s))
+
+
+def places(at: NDArray[np.floating], columns: int, rows: int) -> NDArray[np.int32]:
+    """Cells of a grid, as `SharedGrid.place` has them.
+
+    Args:
+        at: (h, w, 2) for each pixel of the sensor its column and row on the new grid, whole numbers; NaN:
+            nowhere.
+        columns, rows: of the new grid.
+    """
     x, y = at[..., 0], at[..., 1]
     with np.errstate(invalid="ignore"):
         inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
-        place = np.where(inside, y * columns + x, -1).astype(np.int32)
-    return SharedGrid(s, left, top, width, height, place)
+        return np.where(inside, y * columns + x, -1).astype(np.int32)
 
 
 def _seen(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
