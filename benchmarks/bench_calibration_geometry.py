@@ -3,8 +3,8 @@
     python -m benchmarks.bench_calibration_geometry --rigs 20 --scenes 20 --edi 3
 
 Errors are in event pixels over the field that both cameras share: root of the mean square, and the worst place
-(a corner of the field). Rigs: rotation ±5°, shift ±10 %, scale 3.5…4.5, perspective ±3 %, either hand, both lenses
-bending up to 1 % at the corner, all sensor noise on. Results go to benchmarks/results/calibration_geometry.md.
+(a corner of the field). Rigs: rotation ±5°, shift ±10 %, scale 3.5…4.5, perspective ±3 %, either hand, both
+lenses bending up to 1 % at the corner, all sensor noise on. Results go to benchmarks/results/calibration_geometry.md.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def write(lines: list[str], a: argparse.Namespace) -> None:
     head = [
         "# Geometry of random rigs against the truth", "",
         f"`python -m benchmarks.bench_calibration_geometry --rigs {a.rigs} --charuco {a.charuco} "
-        f"--scenes {a.scenes} --edi {a.edi} --shots {a.shots}`", "", (__doc__ or "").split("\n\n")[2].replace("\n", " "), "",
+        f"--scenes {a.scenes} --edi {a.edi} --shots {a.shots}`",
+        "", (__doc__ or "").split("\n\n")[2].replace("\n", " "), "",
         "| what | rigs | RMS: median | RMS: worst rig | worst corner | CPU s, median |",
         "| --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 exactly.
 
 `recordings.export.grid` cuts a part out of the raw frames, which costs nothing but leaves a part of the field.
-Here the picture is resampled as well, so that the whole common field fills a grid of the size of the event sensor:
+Here the picture is resampled as well, so that the whole common field fills a grid of the event sensor's size:
 1152×768 over 288×192 for the default rig.
 """
 
