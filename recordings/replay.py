@@ -24,6 +24,7 @@ from capture.registry import RigFacts
 from recordings.open import open_with, recognise
 from recordings.recording import MAX_EXPOSURE_US, MAX_SENSOR_SIDE, OpenOptions, Recording
 from recordings.replay_clock import checked_speed
+from recordings.replay_job import Times
 from recordings.replay_reader import ReplayReader
 
 Side = Annotated[int, Field(ge=1, le=MAX_SENSOR_SIDE)]
@@ -74,18 +75,18 @@ class ReplayCamera(CameraBase[Item], Generic[Item]):
         self._config, self._role, self._reader = config, role, reader
         self.superseded = 0
         # Sizes stand in the file: they are 0 until it is open.
-        self.info = CameraInfo(role, config.name, "", "", 0, 0, capabilities=_capabilities(None))
+        self.info = CameraInfo(role, config.name, "", "", 0, 0, capabilities=_capabilities(None, []))
 
     def open(self, progress: Progress | None = None) -> None:
-        """See `Camera.open`. Fills `info`; reads through the frames once to know when they are."""
+        """See `Camera.open`. Fills `info`; in small files reads through the frames once."""
         recording = self._reader.open(self._role, progress)
-        i = recording.info
+        i, times = recording.info, self._reader.times()
         size = (i.event_size if self._role is CameraRole.EVENTS else i.image_size) or (0, 0)
         model, _, serial = i.camera.rpartition("_")
         self.info = CameraInfo(
             self._role, self._config.name, model or i.camera, serial if model else "", *size,
-            rate_hz=_rate(recording) if self._role is CameraRole.FRAMES else 0.0,
-            capabilities=_capabilities(recording),
+            rate_hz=_rate(times) if self._role is CameraRole.FRAMES else 0.0,
+            capabilities=_capabilities(recording, times),
         )  # fmt: skip
 
     def start(self, epoch_ns: int = 0) -> None:
@@ -189,8 +190,7 @@ def _reader(c: ReplayConfig, roles: frozenset[CameraRole]) -> ReplayReader:
     return ReplayReader(c.path, roles, speed=c.speed, loop=c.loop, options=c.options)
 
 
-def _capabilities(recording: Recording | None) -> Capabilities:
-    times = [] if recording is None else recording.frame_times_us()
+def _capabilities(recording: Recording | None, times: Times) -> Capabilities:
     facts = None if recording is None else recording.rig_facts()
     return Capabilities(
         live=False,
@@ -202,9 +202,9 @@ def _capabilities(recording: Recording | None) -> Capabilities:
     )
 
 
-def _rate(recording: Recording) -> float:
+def _rate(times: Times) -> float:
     """Frames per second by the median distance of their starts; 0 for fewer than two frames."""
-    starts = np.array([t[0] for t in recording.frame_times_us()], np.int64)
+    starts = np.array([t[0] for t in times], np.int64)
     if len(starts) < 2:
         return 0.0
     period = float(np.median(np.diff(starts)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from capture.camera import CameraRole, Progress
 from capture.errors import CameraError, HalfmirrorError, UsageError
@@ -17,6 +20,14 @@ READ_AHEAD = {CameraRole.EVENTS: 32, CameraRole.FRAMES: 8}
 PREROLL_US = 100_000
 # A replay that starts this late on the common axis (a restarted worker) begins where the others are.
 LATE_US = 500_000
+
+
+# In larger files the times of all frames are sought while it plays already.
+LARGE_BYTES = 200 << 20
+# Items at the beginning that are looked at for the first frames.
+LOOKED_AT = 200
+
+Times = list[tuple[int, int | None]]
 
 
 class UnusableRecording(CameraError, UsageError):
@@ -48,10 +59,24 @@ class Waiting:
     serial: int = 0  # place in the order in which both kinds were read
 
 
+@runtime_checkable
+class SlowTimes(Protocol):
+    """A recording that has to be read through once before the times of its frames are known."""
+
+    @property
+    def frame_times_known(self) -> bool:
+        """That has been done."""
+
+    def adopt_frame_times(self, times: Times) -> None:
+        """Take the times from another reader of the same file."""
+
+
 def open_for_replay(
     path: Path, roles: frozenset[CameraRole], options: OpenOptions, progress: Progress | None
-) -> tuple[Recording, list[tuple[int, int | None]]]:
+) -> tuple[Recording, Times | None]:
     """The recording with the streams that are wanted, and the times of its frames.
+
+    None in their place: to find them takes long, and playing need not wait for it.
 
     Raises:
         UnusableRecording: it cannot be read, or it lacks a stream that is wanted.
@@ -64,6 +89,8 @@ def open_for_replay(
                 require_events(r)
             if CameraRole.FRAMES in roles:
                 require_frames(r)
+            if isinstance(r, SlowTimes) and r.info.bytes > LARGE_BYTES and r.info.image_size is not None:
+                return r, None
             return r, r.frame_times_us(progress)
         except BaseException:
             r.close()
@@ -72,3 +99,16 @@ def open_for_replay(
         raise
     except HalfmirrorError as e:
         raise UnusableRecording(str(e)) from e
+
+
+def first_times(recording: Recording, count: int = 3) -> Times:
+    """Times of the first frames, as far as the beginning of the file has them."""
+    found: Times = []
+    with contextlib.suppress(HalfmirrorError):  # a damaged beginning is said when it is read
+        for item in itertools.islice(recording.items(), LOOKED_AT):
+            if isinstance(item, Frame) and item.device_start_ns is not None:
+                end = None if item.device_end_ns is None else item.device_end_ns // 1000
+                found.append((item.device_start_ns // 1000, end))
+                if len(found) == count:
+                    break
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,10 +21,12 @@ from recordings.replay_job import (
     PREROLL_US,
     READ_AHEAD,
     Job,
+    Times,
     UnusableRecording,
     Waiting,
     open_for_replay,
 )
+from recordings.replay_list import FrameList
 
 
 class ReplayReader:
@@ -54,7 +55,7 @@ class ReplayReader:
         self._path, self._roles, self._options = path, roles, options
         self._speed, self._loop = speed, loop
         self._recording: Recording | None = None
-        self._times: list[tuple[int, int | None]] = []
+        self._frames: FrameList | None = None
         self._clock = ReplayClock(0, speed, 0)
         self._cond = threading.Condition()
         self._queues: dict[CameraRole, deque[Waiting]] = {r: deque() for r in CameraRole}
@@ -79,9 +80,15 @@ class ReplayReader:
         """
         with self._cond:
             if self._recording is None:
-                self._recording, self._times = open_for_replay(self._path, self._roles, self._options, progress)
+                recording, times = open_for_replay(self._path, self._roles, self._options, progress)
+                self._recording = recording
+                self._frames = FrameList(self._path, self._options, recording, times, self._cond)
             self._opened.add(role)
             return self._recording
+
+    def times(self) -> Times:
+        """Times of all frames; of the first few while a large file is still looked through."""
+        return [] if self._frames is None else self._frames.times
 
     def close(self, role: CameraRole) -> None:
         """One camera is done; the last one ends the reading and closes the file."""
@@ -92,12 +99,15 @@ class ReplayReader:
                 return
             recording, self._recording = self._recording, None
             thread, self._thread = self._thread, None
+            frames, self._frames = self._frames, None
             if recording is not None:
                 recording.cancel()
             for q in self._queues.values():
                 q.clear()
             self._job = None
             self._cond.notify_all()
+        if frames is not None:
+            frames.stop()
         if thread is not None:
             thread.join(2.0)
         if recording is not None:
@@ -124,7 +134,8 @@ class ReplayReader:
             self._clock = ReplayClock(info.start_us, self._speed, epoch_ns or now)
             self._frame, self._failure = -1, None
             late = 0 if not epoch_ns else int((now - epoch_ns) / 1000 * self._speed)
-            if late > LATE_US:
+            if late > LATE_US and self._frames is not None:
+                self._frames.wait()
                 span = max(1, info.end_us - info.start_us)
                 late = late % span if self._loop else min(late, span)
                 self._begin_at(info.start_us + late, now)
@@ -189,13 +200,14 @@ class ReplayReader:
         self._clock.handed_out(w.axis_us)
         assert w.item is not None
         if isinstance(w.item, Frame):
-            self._frame = self._place(w.start_us)
+            known = self._frames is not None and self._frames.complete
+            self._frame = self._place(w.start_us) if known else w.item.sequence
         # An item that waits for its reader arrived when it was due, not when it is fetched.
         return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.epoch)
 
     def _place(self, time_us: int) -> int:
         """Place in the list of the last frame that began at or before a time; -1 = none."""
-        return bisect_right(self._times, time_us, key=lambda t: t[0]) - 1
+        return -1 if self._frames is None else self._frames.place(time_us)
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -203,12 +215,15 @@ class ReplayReader:
         """pause, play, step(n), seek(time_us), speed(factor), loop(on), set(speed, loop), status.
 
         Returns the state after it: `time_us`, `start_us`, `end_us`, `paused`, `speed`, `loop`, `epoch`,
-        `frame` (place of the one shown or sought last, -1 none), `frames` (how many), `at_end`.
+        `frame` (place of the one shown or sought last, -1 none), `frames` (how many are known), `at_end`.
+        Step, seek and play wait until all frames are known.
 
         Raises:
             CameraError: unknown request, an argument missing or out of range, or not running.
         """
         with self._cond:
+            if self._frames is not None and verb in ("step", "seek", "play"):
+                self._frames.wait()
             if self._recording is None or not self._running:
                 raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
             now = time.monotonic_ns()
@@ -241,7 +256,7 @@ class ReplayReader:
             "time_us": self._clock.reached_us - self._current.offset_us,
             "start_us": info.start_us, "end_us": info.end_us, "paused": self._clock.paused,
             "speed": self._speed, "loop": self._loop, "epoch": self._current.epoch,
-            "frame": self._frame, "frames": len(self._times), "at_end": self._at_end,
+            "frame": self._frame, "frames": len(self.times()), "at_end": self._at_end,
         }  # fmt: skip
 
     def _set(self, arguments: dict[str, Any], now: int) -> None:
@@ -263,19 +278,19 @@ class ReplayReader:
 
     def _step(self, n: int, now: int) -> None:
         """Show the frame `n` places on (negative: back), then stand."""
-        if not self._times:
+        if not self.times():
             raise CameraError(f"replay:{self._path}: has no frames to step by")
-        target = min(max(self._frame + n, 0), len(self._times) - 1)
+        target = min(max(self._frame + n, 0), len(self.times()) - 1)
         if target == self._frame:
             self._clock.pause()
             return
         if target == self._frame + 1 and self._job is None and not self._at_end:
             # The next one: reading goes on without a jump, so recurrent networks keep their state.
-            start, end = self._times[target]
+            start, end = self.times()[target]
             self._clock.step_to((start if end is None else end) + self._current.offset_us)
             return
         self._clock.pause()
-        self._begin_at(self._times[target][0], now)
+        self._begin_at(self.times()[target][0], now)
 
     def _begin_at(self, time_us: int, now: int) -> None:
         """Seek: a new epoch, from the frame whose exposure began last before a time."""
@@ -285,8 +300,8 @@ class ReplayReader:
         place = self._place(time_us)
         first_frame: int | None = None
         shown_us = start = time_us
-        if self._times:
-            first_frame, end = self._times[max(place, 0)]
+        if self.times():
+            first_frame, end = self.times()[max(place, 0)]
             start = first_frame - PREROLL_US
             shown_us = first_frame if end is None else end
             self._frame = max(place, 0)

@@ -140,6 +140,15 @@ class Aedat4Recording:
             yield from _merge(merger, reply, report)
         yield from merger.finish()
 
+    @property
+    def frame_times_known(self) -> bool:
+        """The first pass over all frames has been made."""
+        return self._times is not None
+
+    def adopt_frame_times(self, times: list[tuple[int, int | None]]) -> None:
+        """Take the frames' times from another reader of the same file."""
+        self._times = times
+
     def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:
         """See `Recording.frame_times_us`. The first call decodes every frame once."""
         if self._times is None:
