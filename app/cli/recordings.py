@@ -49,20 +49,20 @@ def info(
     if as_json:
         import json
 
-        typer.echo(json.dumps(_values(found), indent=2))
+        typer.echo(json.dumps(_values(found, exposure_us), indent=2))
         return 0
     from rich.text import Text
 
     from inference.weights_limits import plain
 
-    for what, text in _facts(found):
+    for what, text in _facts(found, exposure_us):
         style = "yellow" if what == "problem" else ""
         # Names come from a file, which may be anybody's.
         console.out().print(Text.assemble((f"{what:<10} ", "bold"), (plain(text), style)), soft_wrap=True)
     return 0
 
 
-def _facts(s: Survey) -> Iterator[tuple[str, str]]:
+def _facts(s: Survey, stated_us: int | None) -> Iterator[tuple[str, str]]:
     i, r = s.info, s.report
     yield "recording", str(i.path)
     yield "format", f"{i.format}, {_bytes(i.bytes)}"
@@ -91,7 +91,7 @@ def _facts(s: Survey) -> Iterator[tuple[str, str]]:
         also = f", {r.frames_rejected} refused" if r.frames_rejected else ""
         drawn = f", {s.drawn} drawn from events or spikes and never exposed" if s.drawn else ""
         yield "frames", f"{r.frames} of {i.image_size[0]}×{i.image_size[1]} pixels{also}{drawn}"
-        yield "exposures", _exposures(s)
+        yield "exposures", _exposures(s, stated_us)
     also = f", {r.edges_rejected} refused" if r.edges_rejected else ""
     yield "triggers", f"{r.edges} edges, {s.rising} rising{also}" if r.edges or also else "none"
     yield "gaps", str(s.gaps) if s.gaps else "none"
@@ -103,7 +103,7 @@ def _facts(s: Survey) -> Iterator[tuple[str, str]]:
         yield ("problem" if r.problems else "problems"), problem
 
 
-def _exposures(s: Survey) -> str:
+def _exposures(s: Survey, stated_us: int | None) -> str:
     length = s.exposure_us
     if length is None:
         return "the file gives none"
@@ -113,12 +113,16 @@ def _exposures(s: Survey) -> str:
         if shortest == longest
         else f"{shortest:.3f} to {longest:.3f} ms, median {median:.3f}"
     )
-    return f"{len(s.exposures_us)} of {s.report.frames}, from the frames' own stamps: {text}"
+    source = "from the frames' own stamps"
+    if stated_us is not None:
+        source += ", or as stated where they lack them"
+    return f"{len(s.exposures_us)} of {s.report.frames}, {source}: {text}"
 
 
-def _values(s: Survey) -> dict[str, Any]:
+def _values(s: Survey, stated_us: int | None) -> dict[str, Any]:
     i, r = s.info, s.report
     length = s.exposure_us
+    source = "frame stamps" if stated_us is None else "frame stamps, else stated"
     return {
         "path": str(i.path), "format": i.format, "camera": i.camera, "bytes": i.bytes,
         "start_us": i.start_us, "end_us": i.end_us,
@@ -133,7 +137,7 @@ def _values(s: Survey) -> dict[str, Any]:
             "width": i.image_size[0], "height": i.image_size[1], "count": r.frames,
             "rejected": r.frames_rejected, "drawn": s.drawn,
             "exposures": {
-                "count": len(s.exposures_us), "source": "frame stamps" if length else None,
+                "count": len(s.exposures_us), "source": source if length else None,
                 "shortest_us": length and length[0], "median_us": length and length[1],
                 "longest_us": length and length[2],
             },

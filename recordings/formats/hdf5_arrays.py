@@ -33,11 +33,11 @@ _FILTERS = {
         "convert the file to RAW with these tools, on a machine that has them"
     ),
     32000: "LZF, which this HDF5 library lacks",
-    32001: "Blosc; install its plug-in: pip install hdf5plugin",
-    32004: "LZ4; install its plug-in: pip install hdf5plugin",
-    32008: "Bitshuffle; install its plug-in: pip install hdf5plugin",
-    32015: "Zstandard; install its plug-in: pip install hdf5plugin",
-    32026: "Blosc2; install its plug-in: pip install hdf5plugin",
+    32001: "Blosc; install its plug-in: pip install 'halfmirror[datasets]'",
+    32004: "LZ4; install its plug-in: pip install 'halfmirror[datasets]'",
+    32008: "Bitshuffle; install its plug-in: pip install 'halfmirror[datasets]'",
+    32015: "Zstandard; install its plug-in: pip install 'halfmirror[datasets]'",
+    32026: "Blosc2; install its plug-in: pip install 'halfmirror[datasets]'",
 }
 
 

@@ -14,7 +14,7 @@ from recordings.formats.dataset import DatasetRecording
 from recordings.formats.spike_files import DRAWN, PERIOD_US
 from recordings.open import open_recording
 from recordings.recording import NotARecording, Recording, RecordingError
-from tests.recordings.make_datasets import made_events, write_efnet
+from tests.recordings.make_datasets import made_events, rewritten, write_efnet
 
 SIZE = (24, 16)
 
@@ -99,3 +99,18 @@ def test_the_real_files(shared_data: Path) -> None:
     with open_recording(folder / "uhsr_helicopter.npz") as r:
         assert spikes_of(r).shape == (200, 250, 250)
         assert spikes_of(r).mean() == pytest.approx(0.031, abs=0.001)
+
+
+def test_absurd_shapes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "npz", made_spikes())
+    head = b"\x93NUMPY\x01\x00"
+    for shape, text in (
+        ("(1099511627776, 16, 24)", "at most 40000000 are read"),
+        ("(1000000, 1600, 2400)", "declares 3,840,000.0 MB and 100 bytes are there"),
+        ("(4, 99999, 99999)", "height of 99999 pixels"),
+    ):
+        told = f"{{'descr': '|b1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+        rewritten(path, tmp_path / "bad.npz", spk=head + len(told).to_bytes(2, "little") + told + bytes(100))
+        with pytest.raises(RecordingError, match=text), open_recording(tmp_path / "bad.npz") as r:
+            list(r.items())
+            raise RecordingError(" ".join(r.report.problems))
