@@ -216,13 +216,13 @@ class ReplayReader:
 
         Returns the state after it: `time_us`, `start_us`, `end_us`, `paused`, `speed`, `loop`, `epoch`,
         `frame` (place of the one shown or sought last, -1 none), `frames` (how many are known), `at_end`.
-        Step, seek and play wait until all frames are known.
+        Step and seek wait until all frames are known.
 
         Raises:
             CameraError: unknown request, an argument missing or out of range, or not running.
         """
         with self._cond:
-            if self._frames is not None and verb in ("step", "seek", "play"):
+            if self._frames is not None and (verb in ("step", "seek") or (verb == "play" and self._at_end)):
                 self._frames.wait()
             if self._recording is None or not self._running:
                 raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
