@@ -122,8 +122,15 @@ class GenicamCamera(CameraBase[Frame]):
     def close(self) -> None:
         """See `Camera.close`. A camera that does not answer is let go in the background."""
         self.stop()
-        sdk, link = self._sdk, self._link
-        self._sdk = self._link = None
+        # Nobody may be in the stream's queue, or at its counters, when it goes. Who waits there is out soon; a
+        # request that hangs does not hold this up, since the release is queued up behind it.
+        held = [lock for lock in (self._lock, self._reading) if lock.acquire(timeout=2 * SLICE_S)]
+        try:
+            sdk, link = self._sdk, self._link
+            self._sdk = self._link = None
+        finally:
+            for lock in held:
+                lock.release()
         if sdk is not None and link is not None:
             sdk.finish(link.release, 0.0 if self._lost or sdk.hung else CLOSE_S)
 
@@ -247,6 +254,7 @@ class GenicamCamera(CameraBase[Frame]):
             try:
                 return self._ask(lambda: link.change(wanted), SET_S, "setting it")
             finally:
+                self._complete_at = time.monotonic()  # a trigger may have ended
                 self._learn(link)
         # Another size of frame: the stream stops for a moment. Ids begin anew, the sequence goes on.
         with self._reading:
@@ -254,6 +262,7 @@ class GenicamCamera(CameraBase[Frame]):
                 return self._ask(lambda: link.change_anew(wanted), 2 * SET_S, "setting it")
             finally:
                 self._counter.restart()
+                self._heard = self._complete_at = time.monotonic()
                 self._learn(link)
 
     def counters(self) -> dict[str, int]:
@@ -261,8 +270,10 @@ class GenicamCamera(CameraBase[Frame]):
 
         `missing` covers all that was lost between two delivered frames, whatever the cause.
         """
-        link = self._link
+        c = self._counter
+        with self._lock:
+            of_library = {} if self._link is None else self._link.counters()
         return {
-            "delivered": self.delivered, "missing": self._counter.missing, "id jumps": self._counter.jumps,
-            "clock resets": self._counter.clock_resets, **({} if link is None else link.counters()),
+            "delivered": self.delivered, "missing": c.missing, "id jumps": c.jumps,
+            "skipped periods": c.skipped, "clock resets": c.clock_resets, **of_library,
         }  # fmt: skip

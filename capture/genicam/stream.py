@@ -24,6 +24,9 @@ _CAUSES = {
     BufferStatus.ABORTED: "aborted",
     BufferStatus.PAYLOAD_NOT_SUPPORTED: "payload not supported",
 }
+_FIXED = 0
+SOCKET_BYTES = 16 << 20
+
 _INFO = {
     "underrun": b"n_underruns",
     "packets resent": b"n_resent_packets",
@@ -79,6 +82,9 @@ class Stream:
                 self._parser = aravis.camera_create_chunk_parser(camera)
             if aravis.camera_is_gv_device(camera):
                 aravis.set_number(self._handle, "packet-resend", int(resend))
+                # As much as the system allows (net.core.rmem_max): frames come in bursts.
+                aravis.set_number(self._handle, "socket-buffer", _FIXED)
+                aravis.set_number(self._handle, "socket-buffer-size", SOCKET_BYTES)
             payload = aravis.camera_get_payload(camera)
             for _ in range(buffers):
                 aravis.stream_push_buffer(self._handle, aravis.buffer_new(payload, None))

@@ -94,17 +94,19 @@ def test_duplicate_and_reordered_packets_change_nothing(device: GigeDevice) -> N
 
 
 def test_frame_ids_wrap(device: GigeDevice) -> None:
+    """65535 is followed by 1: no frame is missing there."""
     with running(device) as c:
-        for k in (25_000, 50_000, 65_533):  # ahead by less than half the range: further would be back
+        for k in (25_000, 50_000, 65_510):  # ahead by less than half the range: further would be back
             frames(c, 3)
             device.streaming.next_block = k
-        got = frames(c, 20)
-        counters = c.counters()
-    steps = [b.sequence - a.sequence for a, b in itertools.pairwise(got)]
-    assert steps[-10:] == [1] * 10
+        frames(c, 8)
+        before = c.counters()
+        got = frames(c, 40)
+        after = c.counters()
+    assert [b.sequence - a.sequence for a, b in itertools.pairwise(got)] == [1] * 39
     assert device.streaming.next_block < 100
-    assert counters["id jumps"] == 3
-    assert counters["missing"] <= 3
+    assert before["id jumps"] == after["id jumps"] == 3
+    assert before["missing"] == after["missing"]
 
 
 @pytest.mark.parametrize("to", [5000, 3, 40_000])
@@ -115,8 +117,8 @@ def test_frame_ids_that_jump_are_not_taken_for_losses(device: GigeDevice, to: in
         device.streaming.next_block = to
         after = frames(c, 10)
         counters = c.counters()
-    assert counters["id jumps"] == 1
-    # Up to nine are dropped by the library where the ids run back a little; those are counted.
+    # Where the ids run back a little the library drops frames until they are new again.
+    assert counters["id jumps"] + counters["skipped periods"] > 0
     assert after[-1].sequence - before[0].sequence <= 32
     assert after[-1].sequence - before[0].sequence + 1 == 20 + counters["missing"]
     assert all(b.sequence > a.sequence for a, b in itertools.pairwise([*before, *after]))

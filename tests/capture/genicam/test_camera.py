@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from capture.errors import CameraError
+from capture.genicam import camera as camera_module
+from capture.genicam.camera import GenicamCamera
 from capture.packets import FrameClock, PixelLayout
 from capture.simulated.gige.device import GigeDevice
 from tests.capture.genicam import wire
@@ -134,3 +137,38 @@ def test_a_killed_client_gives_the_camera_free_after_the_heartbeat(device: GigeD
     time.sleep(0.6)
     assert not device.taken
     c.close()
+
+
+def test_a_trigger_that_ends_after_a_long_silence_is_no_fault(
+    device: GigeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_module, "NOTHING_S", 0.5)
+    with running(device, trigger="Line0") as c:
+        assert c.read(1.0) is None
+        assert c.command("set", {"trigger": "off"})["trigger"] == "off"
+        assert frames(c, 3)
+
+
+def test_it_can_be_closed_while_another_thread_reads(device: GigeDevice) -> None:
+    for _ in range(10):
+        c = wire.camera(device)
+        c.open()
+        c.start()
+        raised: list[BaseException] = []
+
+        def reader(camera: GenicamCamera = c, told: list[BaseException] = raised) -> None:
+            try:
+                while camera.read(1.0) is not None:
+                    pass
+            except CameraError:
+                pass
+            except BaseException as e:
+                told.append(e)
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        time.sleep(0.05)
+        c.close()
+        thread.join(2)
+        assert not thread.is_alive()
+        assert not raised

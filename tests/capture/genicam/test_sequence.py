@@ -30,8 +30,9 @@ def test_losses_between_frames_are_counted_over_any_number_of_wraps(first: int, 
         ids.append(at)
         stamps.append(stamps[-1] + s * PERIOD)
     sequence, c = run(ids, stamps)
-    assert sequence[-1] == sum(steps)
-    assert c.missing == sum(steps) - len(steps)
+    at_start = first - 1 if first <= 1000 else 0
+    assert sequence[-1] - sequence[0] == sum(steps)
+    assert c.missing == at_start + sum(steps) - len(steps)
     assert c.jumps == 0
 
 
@@ -39,7 +40,7 @@ def test_losses_between_frames_are_counted_over_any_number_of_wraps(first: int, 
 def test_the_sequence_always_rises_and_the_counters_add_up(ids: list[int]) -> None:
     sequence, c = run(ids)
     assert all(b > a for a, b in itertools.pairwise(sequence))
-    assert sequence[-1] - sequence[0] + 1 == len(ids) + c.missing
+    assert sequence[-1] + 1 == len(ids) + c.missing
 
 
 def test_a_jump_that_the_clock_does_not_bear_out_is_no_loss() -> None:
@@ -79,9 +80,9 @@ def test_a_clock_that_is_set_forward_is_no_loss() -> None:
 
 def test_ids_that_stood_still_while_frames_were_lost_do_not_hide_it() -> None:
     """The library drops frames whose ids ran back a little, until the ids are new again."""
-    sequence, c = run([10, 11, 12], [0, PERIOD, 11 * PERIOD])
-    assert sequence == [0, 1, 11]
-    assert (c.missing, c.jumps) == (9, 1)
+    sequence, c = run([5000, 5001, 5002], [0, PERIOD, 11 * PERIOD])
+    assert sequence == [0, 1, 2]
+    assert (c.missing, c.jumps, c.skipped) == (0, 0, 9)
 
 
 def test_a_new_acquisition_goes_on_counting() -> None:
