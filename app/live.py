@@ -30,6 +30,7 @@ from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
 from recordings import timeline as timelines
+from recordings.recorder.worker import CAMERAS
 from recordings.recorder.worker import READER as RECORDER_READER
 from recordings.recording import OpenOptions
 
@@ -245,7 +246,8 @@ class LiveSession:
                 self._figures.take_report(m.body)
                 self._renew_wishes(int(m.body.get("incarnation", 0)))
             elif self._recorder.watch.hear(supervisor, m):
-                continue
+                if m.topic == CAMERAS:
+                    self._meet(m.body)
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()
@@ -259,6 +261,15 @@ class LiveSession:
         self._figures.take_rings(reader, supervisor.ring("frames").stats().reader(READER))
         ended = self._ended(workers)
         return self._figures.status(workers, message=self._message(workers), ended=ended)
+
+    def _meet(self, cameras: dict[str, Any]) -> None:
+        """Cameras have told who they are: is the rig file of these?"""
+        roles = ((CameraRole.EVENTS, "events"), (CameraRole.FRAMES, "image"))
+        told = {name: cameras.get(role.value) for role, name in roles}
+        serials = {name: str(c.get("serial", "")) for name, c in told.items() if isinstance(c, dict)}
+        if self._source is not None:
+            for line in self._source.rig.other_cameras(serials):
+                self._say(line)
 
     def _ended(self, workers: tuple[WorkerStatus, ...]) -> bool:
         if not self.is_recording or not any(w.name == REPLAY and w.detail == "end" for w in workers):

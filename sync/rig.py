@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -187,6 +188,22 @@ class Rig(_Strict):
     def has_events(self) -> bool:
         """There is an event camera."""
         return self.events.camera != NO_CAMERA
+
+    def other_cameras(self, serials: Mapping[str, str]) -> list[str]:
+        """One line for each camera that is there and is not the one that this rig file is of.
+
+        Args:
+            serials: of the cameras that are there, "events" and "image", as far as they are known.
+        """
+        out = []
+        for role, word, entry in (("events", "event", self.events), ("image", "frame", self.image)):
+            there = serials.get(role, "")
+            if entry.serial and there and entry.serial != there:
+                out.append(
+                    f"the rig file is of the {word} camera {entry.serial}, but {there} is there: calibrate "
+                    "this one, or use its own rig file"
+                )
+        return out
 
     @property
     def image_from_event(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    calibrate,
     console,
     deblur,
     doctor,
@@ -43,6 +44,7 @@ app.command("live", epilog=live.EXAMPLE)(live.live)
 app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
 app.command("record", epilog=record.EXAMPLE)(record.record)
 app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
+app.add_typer(calibrate.app)
 app.add_typer(models.app)
 app.add_typer(photos.app)
 app.add_typer(recordings.app)

@@ -39,6 +39,7 @@ def run_viewer(
     presets: Sequence[tuple[str, str]] = PRESETS,
     remembered: Remembered | None = None,
     residual: bool = False,
+    calibrate: Path | None = None,
 ) -> int:
     """Open the window on a source and return the program's exit code when it is closed.
 
@@ -54,6 +55,7 @@ def run_viewer(
         presets: (text, name) of the sources in the menu.
         remembered: the user's settings by default.
         residual: begin with the map of the re-blur residual.
+        calibrate: begin with the guided calibration, which writes this rig file.
 
     Returns:
         0, or 1 when there is no display or no screenshot could be taken (the reason goes to stderr).
@@ -72,11 +74,15 @@ def run_viewer(
     memory = remembered or Remembered()
     if screenshot is not None:
         memory = Remembered.nowhere()
-    window = ViewerWindow(session_factory, memory, presets=presets, speed=speed, loop=loop)
+    window = ViewerWindow(
+        session_factory, memory, presets=presets, speed=speed, loop=loop, calibrated=calibrate
+    )
     window.show()
     window.set_residual(residual)
     name = source if source is not None else first_source(memory)
     QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
+    if calibrate is not None:
+        QTimer.singleShot(0, window.calibration.show)
     handlers = {s: signal.signal(s, _closer(window)) for s in (signal.SIGINT, signal.SIGTERM)}
     camera = None if screenshot is None else _Photographer(window, screenshot, screenshot_after_s)
     try:

@@ -105,7 +105,8 @@ class Presenter:
         w.picture.set_pill(states.pill(player))
         if p is None:
             return
-        w.pages.setCurrentWidget(w.empty if self.nothing_to_see(p) else w.picture)
+        if not w.calibration.open:
+            w.pages.setCurrentWidget(w.empty if self.nothing_to_see(p) else w.picture)
         at = s.shown_latent
         sharp = None if p.sharp is None else p.sharp[s.index]
         w.picture.show_picture(p.blurred, sharp, refusal=p.refusal, label=states.label(player))
@@ -162,7 +163,8 @@ class Presenter:
         if nothing is not None:
             w.empty.say(nothing.text, nothing.action)
             w.helpful = nothing.help_out
-        w.pages.setCurrentWidget(w.picture if nothing is None else w.empty)
+        if not w.calibration.open:
+            w.pages.setCurrentWidget(w.picture if nothing is None else w.empty)
         self._write_banner()
 
     def _write_banner(self) -> None:

@@ -61,7 +61,7 @@ class Actions:
 class TopBar(QWidget):
     """Source, Network, View, Play, Help as words with menus; recording and full screen at the right.
 
-    `later` is the place between the menus and full screen where the rig page will stand, beside recording.
+    `later` is the place between the menus and full screen of recording and of the rig.
 
     Signals:
         source_chosen: name of a source or path of a recording.
@@ -107,6 +107,9 @@ class TopBar(QWidget):
         self.record.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.record.clicked.connect(actions["record"].trigger)
         self.later.addWidget(self.record)
+        self.rig = _word("Rig", "Calibrate the rig: geometry and clock (G)")
+        self.rig.clicked.connect(actions["calibrate"].trigger)
+        self.later.addWidget(self.rig)
         self.set_recording("")
         self.full = QToolButton()
         self.full.setIcon(icons.icon("full"))
@@ -193,7 +196,7 @@ class TopBar(QWidget):
             action.setToolTip(path)
         sub.setToolTipsVisible(True)
         menu.addSeparator()
-        menu.addAction(self._actions["quit"])
+        menu.addActions([self._actions["calibrate"], self._actions["quit"]])
 
     def _source_action(self, menu: QMenu, text: str, name: str) -> QAction:
         action = QAction(text.replace("&", "&&"), menu)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.session import SessionFactory
 from app.viewer import dialogs
+from app.viewer.calibration_desk import CalibrationDesk
 from app.viewer.empty_state import EmptyState
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.help_overlay import HelpOverlay
@@ -47,8 +48,11 @@ class ViewerWindow(QMainWindow):
         speed: float = 1.0,
         loop: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        calibrated: Path | None = None,
     ) -> None:
-        """`speed` and `loop` are those that `factory` starts recordings with; `clock` as `time.monotonic`."""
+        """`speed` and `loop` are those that `factory` starts recordings with; `clock` as `time.monotonic`;
+        `calibrated` is where a calibrated rig goes.
+        """
         super().__init__()
         self.factory, self.remembered, self.clock = factory, remembered, clock
         self.player: Player | None = None
@@ -62,6 +66,7 @@ class ViewerWindow(QMainWindow):
         self.presenter = Presenter(self)
         self.recorder = RecordPresenter(self)
         self.marking = Marking(self)
+        self.calibration = CalibrationDesk(self, calibrated)
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
@@ -101,6 +106,13 @@ class ViewerWindow(QMainWindow):
         self.setCentralWidget(middle)
         self.help = HelpOverlay(middle)
 
+    def set_page(self, page: QWidget | None) -> None:
+        """Something else in the place of the picture; None: the picture again."""
+        self.pages.setCurrentWidget(self.picture if page is None else page)
+        self.exposure.setVisible(page is None)
+        self.transport.setVisible(page is None and self.player is not None and self.player.recording)
+        self.presenter.look()
+
     # sources -------------------------------------------------------------------------------------------
 
     def open_source(self, source: str | Path, network: str = "") -> None:
@@ -108,6 +120,9 @@ class ViewerWindow(QMainWindow):
         if self.recorder.desk.busy:
             self.say("This is being recorded; end the recording first (R).")
             return
+        if self.calibration.open:
+            self.calibration.shut()
+            self.set_page(None)
         wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
         name = str(source)
@@ -321,6 +336,7 @@ class ViewerWindow(QMainWindow):
         self.remembered.save()
         self._timer.stop()
         self.hide()
+        self.calibration.shut()
         self.close_session()
         self.presenter.stop()
         self._snapshots.stop()

@@ -93,6 +93,8 @@ class TimeResult:
         residual_us, p95_us: of the single edges (or of the blocks of pictures) around the clock: robust
             standard deviation, 95th percentile of the size.
         drift_uncertainty_ppm: about 95 %.
+        held_out_us: 95th percentile of how far the last third of the edges lies from a clock that was fitted
+            to the first two thirds; nan when there are too few.
         at_us, residuals_us: (N,) each measurement and how far it lies from the clock.
         what: what a measurement is: "edge" or "block of frames".
         active_high: the shutter is open while the signal is high.
@@ -115,6 +117,7 @@ class TimeResult:
     residual_us: float = math.nan
     p95_us: float = math.nan
     drift_uncertainty_ppm: float = math.inf
+    held_out_us: float = math.nan
     at_us: F64 = field(default_factory=lambda: np.empty(0))
     residuals_us: F64 = field(default_factory=lambda: np.empty(0))
     what: str = "edge"
@@ -168,7 +171,8 @@ class TimeResult:
                 "device_ns": c.ref_ns, "event_us": round(c.ref_us, 3), "drift_ppm": round(c.drift_ppm, 4)},
             "uncertainty_us": plain(self.uncertainty_us), "residual_us": plain(self.residual_us),
             "p95_us": plain(self.p95_us), "drift_uncertainty_ppm": plain(self.drift_uncertainty_ppm),
-            "measurements": len(self.residuals_us), "active_high": self.active_high,
+            "held_out_us": plain(self.held_out_us), "measurements": len(self.residuals_us),
+            "active_high": self.active_high,
             "frames": self.frames, "frames_matched": self.frames_matched, "edges": self.edges,
             "edges_matched": self.edges_matched,
             "unmatched": [{"at_us": u.at_us, "what": u.what, "why": u.why} for u in self.unmatched],

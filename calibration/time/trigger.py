@@ -207,6 +207,7 @@ def _fit(r: TimeResult, device_ns: I64, start_us: F64) -> None:
     r.residual_us = line.sigma
     r.p95_us = float(np.percentile(np.abs(rest), 95))
     r.drift_uncertainty_ppm = line.slope_half_width * 1e6
+    r.held_out_us = _held_out(device_ns[a:b], start_us[a:b])
     ends = line.mean_x - float(np.ptp(device_ns[a:b])) / 2e3
     r.uncertainty_us = line.half_width(ends) + EDGE_FLOOR_US
     if b - a < WANTED_PAIRS:
@@ -260,6 +261,16 @@ def segments(device_ns: I64, start_us: F64) -> list[tuple[int, int]]:
         if b - a > 1 or not joined:
             joined.append((a, b))
     return joined
+
+
+def _held_out(device_ns: I64, start_us: F64) -> float:
+    """See `TimeResult.held_out_us`."""
+    n = 2 * len(device_ns) // 3
+    if n < 10:
+        return math.nan
+    _, clock, _ = fit_line(device_ns[:n], start_us[:n])
+    foretold = np.array([clock.event_us(int(d)) for d in device_ns[n:]])
+    return float(np.percentile(np.abs(start_us[n:] - foretold), 95))
 
 
 def _scatter(residual: F64) -> float:

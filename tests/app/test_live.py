@@ -414,6 +414,20 @@ def test_a_rig_file_with_its_settings_runs(tmp_path: Path) -> None:
         session.stop()
 
 
+def test_a_rig_file_of_other_serial_numbers_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
+    path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
+    session = make_session(path, "none")
+    watch = Watch(session)
+    session.start()
+    try:
+        watch.until(lambda: any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning")
+        watch.restored(1)
+    finally:
+        session.stop()
+
+
 def test_a_camera_that_a_rig_file_misspells_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
     path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulatd:davis"))

@@ -1,0 +1,277 @@
+"""Where a calibration's data come from: the simulated rig, recordings, or a live rig that is recorded first."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.recorder import RecordRequest
+from app.recording import record
+from app.sources import SourceRequest, rig_of
+from calibration.geometry.targets import Board
+from calibration.run import Take, nominal
+from capture.errors import UsageError
+from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
+from recordings.formats.own import OwnRecording
+from recordings.open import open_recording, require_frames
+from recordings.recorder.take import Limits
+from sync.rig import Rig
+
+Item = EventPacket | Frame
+Share = Callable[[str, float], None]
+
+SCENE_S = 8.0
+VIEWS = 12
+_PACKET_US = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a calibration begins with.
+
+    Attributes:
+        rig: sizes, tone and whatever else is known; its geometry is the starting point.
+        takes: both streams of one or more stretches of time.
+        truth: the rig as it really is, in simulation.
+    """
+
+    rig: Rig
+    takes: list[Take]
+    truth: Rig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How data are taken.
+
+    Attributes:
+        board: of the target.
+        seconds: of the scene (simulated), or of the one recording that is made (live).
+        views: of the board, in simulation.
+    """
+
+    board: Board = field(default_factory=Board)
+    seconds: float = SCENE_S
+    views: int = VIEWS
+
+
+def is_simulated(source: str) -> bool:
+    """A camera's name of the simulated rig."""
+    return source == "simulated" or source.startswith("simulated:")
+
+
+@contextmanager
+def material_of(
+    source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = lambda what, part: None
+) -> Iterator[Material]:  # fmt: skip
+    """The data for a calibration.
+
+    Args:
+        source: the rig: `simulated`, `simulated:PRESET`, a rig file.
+        recordings: calibrate from these instead of from live cameras.
+        wanted: see there.
+        share: progress.
+
+    Raises:
+        UsageError: recordings of different rigs, or of one camera only; a misspelt name.
+        HalfmirrorError: a recording that cannot be read; cameras that do not come.
+    """
+    if recordings:
+        yield of_recordings(recordings, source if Path(source).suffix.lower() == ".toml" else None)
+    elif isinstance(source, str) and is_simulated(source):
+        yield simulated(source, wanted, share)
+    else:
+        with tempfile.TemporaryDirectory(prefix="halfmirror-calibration-") as folder:
+            yield _recorded(source, Path(folder) / "take", wanted, share)
+
+
+# -- recordings
+
+
+def of_recordings(paths: Sequence[Path], rig_file: str | Path | None = None) -> Material:
+    """Recordings of one rig. Its sizes must be the same in all of them."""
+    takes: list[Take] = []
+    rig: Rig | None = None if rig_file is None else Rig.load(Path(rig_file))
+    for path in paths:
+        with open_recording(path) as r:
+            require_frames(r)
+            info = r.info
+            if info.event_size is None:
+                raise UsageError(f"{path} has no events; a calibration needs both cameras")
+            its = rig_of(r, str(path)) or _unknown(str(path), info.event_size, info.image_size)
+            serials = serials_of(r)
+        if rig is None:
+            rig = its
+        if _sizes(its) != _sizes(rig):
+            raise UsageError(
+                f"{path}: {_sizes(its)[0]} events and {_sizes(its)[1]} frames, but {_sizes(rig)[0]} and "
+                f"{_sizes(rig)[1]} before: give recordings of one rig"
+            )
+        takes.append(Take(path.name, _reader(path), serials))
+    assert rig is not None
+    return Material(with_serials(rig, takes[-1].serials), takes)
+
+
+def serials_of(recording: Any) -> dict[str, str]:
+    """Serial numbers of the cameras that recorded, by role, as far as the file tells."""
+    if not isinstance(recording, OwnRecording):
+        return {}
+    about = recording.about
+    return {k: v for k, v in (("events", about.events.serial), ("image", about.frames.serial)) if v}
+
+
+def with_serials(rig: Rig, serials: dict[str, str]) -> Rig:
+    """The rig with the serial numbers of the cameras that it was measured with."""
+    return rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update={"serial": serials.get("events", rig.events.serial)}),
+            "image": rig.image.model_copy(update={"serial": serials.get("image", rig.image.serial)}),
+        }
+    )
+
+
+def _sizes(rig: Rig) -> tuple[str, str]:
+    return f"{rig.events.width}×{rig.events.height}", f"{rig.image.width}×{rig.image.height}"
+
+
+def _unknown(name: str, events: tuple[int, int], image: tuple[int, int] | None) -> Rig:
+    assert image is not None
+    from sync.rig import EventEntry, ImageEntry
+
+    return nominal(
+        Rig(
+            name=name, events=EventEntry(camera=name, width=events[0], height=events[1]),
+            image=ImageEntry(camera=name, width=image[0], height=image[1]),
+        )
+    )  # fmt: skip
+
+
+def _reader(path: Path) -> Callable[[], Iterable[Item]]:
+    def items() -> Iterator[Item]:
+        with open_recording(path) as r:
+            yield from r.items()
+
+    return items
+
+
+# -- live
+
+
+def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) -> Material:
+    """Record the rig, then calibrate from that: live and from recordings are one way."""
+    request = SourceRequest.of(source)
+
+    def watch(figures: dict[str, Any], waiting: str) -> None:
+        if waiting and not figures:
+            share(waiting, 0.0)
+        else:
+            done = float(figures.get("elapsed_s", 0.0)) / wanted.seconds
+            share("recording: show the board from all sides, then move the rig", min(1.0, done))
+
+    record(
+        request,
+        RecordRequest(folder, limits=Limits(seconds=wanted.seconds)),
+        said=lambda line: None,
+        watch=watch,
+    )
+    made = of_recordings([folder])
+    return Material(made.rig, [replace(made.takes[0], name=f"{source}, {wanted.seconds:g} s live")])
+
+
+# -- simulated
+
+
+def simulated(name: str, wanted: Wanted, share: Share = lambda what, part: None) -> Material:
+    """A blinking board held before the simulated rig, then its scene; nothing of the truth is used but to
+    compare."""
+    from calibration.simulated import SimulatedTruth
+    from capture.registry import open_driver
+    from capture.simulated.presets import SimulatedConfig
+    from capture.simulated.rig import SimulatedRig
+
+    driver, config = open_driver(name)
+    assert isinstance(config, SimulatedConfig)
+    rig = SimulatedRig(config)
+    truth = Rig.from_facts(name, rig.facts())
+    info = driver.event_camera(config).info, driver.frame_camera(config).info
+    serials = {"events": info[0].serial, "image": info[1].serial}
+    rig.prepare(lambda part: share("preparing the simulated scene", part))
+    takes = []
+    if not config.one_sensor:
+        board = board_items(SimulatedTruth(config), wanted, share)
+        takes.append(Take(f"{name}, blinking board", lambda: board, serials))
+    scene = list(rig.items(wanted.seconds))
+    takes.append(Take(f"{name}, scene", lambda: scene, serials))
+    return Material(with_serials(nominal(truth), serials), takes, truth)
+
+
+def board_items(truth: Any, wanted: Wanted, share: Share) -> list[Item]:
+    """Shots of the blinking board as both cameras' streams, with trigger edges."""
+    from calibration.simulated import board_shots
+    from capture.simulated.sources import device_ns
+
+    config = truth.config
+    out: list[Item] = []
+    number, at = 0, 0
+    for k, shot in enumerate(
+        board_shots(truth, "blinking", wanted.views, seed=config.seed, board=wanted.board)
+    ):
+        share(f"showing the board, view {k + 1} of {wanted.views}", k / wanted.views)
+        edges = sorted(e for a, b, _ in shot.frames for e in ((a, True), (b, False)))
+        waiting = list(shot.frames)
+        at = max(at, shot.start_us // _PACKET_US * _PACKET_US)
+        while at < shot.end_us:
+            until = at + _PACKET_US
+            near = [e for e in edges if at <= e[0] < until] if config.triggers else []
+            triggers = TriggerEdges(
+                np.array([e[0] for e in near], np.int64), np.array([e[1] for e in near], np.bool_)
+            )
+            out.append(EventPacket(shot.events.between(at, until), triggers, until))
+            while waiting and waiting[0][1] <= until:
+                a, b, picture = waiting.pop(0)
+                layout = PixelLayout.GRAY if picture.ndim == 2 else PixelLayout.RGB
+                clock = FrameClock.EVENT if config.one_sensor else FrameClock.DEVICE
+                out.append(
+                    Frame(picture, layout, number, device_ns(config, a), device_ns(config, b), clock)
+                )  # fmt: skip
+                number += 1
+            at = until
+    return out
+
+
+def checked_take(recording: str, rig: Rig) -> Take:
+    """What a rig is checked on: a recording, or some seconds of a simulated rig.
+
+    Raises:
+        UsageError: not there, without events, or of other sizes than the rig.
+    """
+    if is_simulated(recording) and not Path(recording).exists():
+        from capture.registry import open_driver
+        from capture.simulated.presets import SimulatedConfig
+        from capture.simulated.rig import SimulatedRig
+
+        driver, config = open_driver(recording)
+        assert isinstance(config, SimulatedConfig)
+        made = SimulatedRig(config)
+        its = Rig.from_facts(recording, made.facts())
+        serials = {
+            "events": driver.event_camera(config).info.serial, "image": driver.frame_camera(config).info.serial
+        }  # fmt: skip
+        take = Take(recording, lambda: made.items(SCENE_S), serials)
+    else:
+        if not Path(recording).exists():
+            raise UsageError(f"{recording} does not exist; give the path of a recording")
+        material = of_recordings([Path(recording)])
+        its, take = material.rig, material.takes[0]
+    if _sizes(its) != _sizes(rig):
+        raise UsageError(
+            f"{recording} has {_sizes(its)[0]} events and {_sizes(its)[1]} frames, the rig file says "
+            f"{_sizes(rig)[0]} and {_sizes(rig)[1]}: it is of another rig"
+        )
+    return take

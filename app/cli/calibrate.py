@@ -1,0 +1,330 @@
+"""`halfmirror calibrate`: a rig's geometry and clock, measured, checked, reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import console
+from app.cli.progress import bar
+
+if TYPE_CHECKING:
+    from calibration.check import CheckResult
+    from calibration.geometry.targets import Board
+    from calibration.run import Calibration
+
+EXAMPLE = "Example: halfmirror calibrate rig simulated --headless -o rig.toml"
+WARNED = 3
+"""Exit code of `check` for a calibration that can be used with a warning."""
+
+app = typer.Typer(
+    name="calibrate",
+    help="A rig's geometry and clock: measured, checked, reported.",
+    epilog=EXAMPLE,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BoardSize = Annotated[
+    str, typer.Option("--board", metavar="COLUMNSxROWS", help="Squares of the target.", show_default=True)
+]
+SquareMm = Annotated[float, typer.Option("--square-mm", help="Side of a square of the target.")]
+
+
+@app.command("rig", epilog=EXAMPLE)
+def rig(
+    source: Annotated[
+        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
+    ] = "simulated",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The rig file to write.")] = Path("rig.toml"),
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="RECORDING", help="Calibrate from this instead; may be given again."),
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="How long the rig is recorded (live), or its scene (simulated).")
+    ] = 8.0,
+    board: BoardSize = "7x5",
+    square_mm: SquareMm = 35.0,
+    lens: Annotated[
+        str, typer.Option("--lens", help="Distortion to measure: none, auto, brown, fisheye.")
+    ] = "none",
+    only_time: Annotated[
+        bool, typer.Option("--only-time", help="Keep the geometry; measure the clock only.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier rig file.")] = False,
+    progress_json: Annotated[
+        bool, typer.Option("--progress-json", hidden=True, help="Progress as lines of JSON on stdout.")
+    ] = False,
+) -> int:
+    """Measure a rig and write its file, with a report beside it.
+
+    Simulated rigs look at a blinking board and then at their scene. Live rigs are recorded first: show the
+    blinking board (halfmirror calibrate show-target) from all sides, holding still for two swaps each time,
+    then move the rig by hand. OUT.report.html opens in any browser and loads nothing.
+    """
+    from app.cli.arguments import positive_seconds, recording_path
+    from app.cli.run_session import no_window
+    from capture.errors import UsageError
+
+    positive_seconds(seconds)
+    target = parse_board(board, square_mm)
+    if lens not in ("none", "auto", "brown", "fisheye"):
+        raise UsageError(f"--lens {lens!r}: give none, auto, brown or fisheye")
+    if output.suffix.lower() != ".toml":
+        raise UsageError(f"-o {output}: a rig file ends in .toml")
+    recordings = [recording_path(p) for p in from_ or []]
+    _check_source(source)
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
+    if not headless and not recordings and not progress_json and not no_window():
+        from app.viewer.main import run_viewer
+
+        return run_viewer(_sessions(), _opened(source), None, calibrate=output)
+    tell = Said() if progress_json else None
+    c = _run(source, recordings, target, seconds, lens, only_time, tell)
+    return _finish(c, output, overwrite=overwrite, tell=tell)
+
+
+def _opened(source: str) -> str | Path:
+    return Path(source) if source.lower().endswith(".toml") else source
+
+
+def _sessions() -> Any:
+    from app.cli.run_session import session_maker
+
+    return session_maker({})
+
+
+def parse_board(size: str, square_mm: float) -> Board:
+    """`7x5` and the side of a square.
+
+    Raises:
+        UsageError: not of this form, or no board of this kind exists.
+    """
+    from app.cli.arguments import parse_geometry
+    from calibration.geometry.targets import Board
+    from capture.errors import UsageError
+
+    try:
+        columns, rows = parse_geometry(size)
+    except UsageError:
+        raise UsageError(f"--board {size!r} is not COLUMNSxROWS; give for example 7x5") from None
+    return Board(columns, rows, square_mm)
+
+
+def _check_source(source: str) -> None:
+    from app.cli.arguments import rig_source
+
+    rig_source(source)
+
+
+class Said:
+    """Progress as lines of JSON on stdout, for a window that watches."""
+
+    # typer writes and flushes a line at a time, so a pipe has it at once.
+    def __call__(self, step: str, what: str, share: float, **more: Any) -> None:
+        """One line."""
+        import json
+
+        typer.echo(json.dumps({"step": step, "what": what, "share": round(share, 3), **more}))
+
+
+def _run(
+    source: str, recordings: list[Path], board: Board, seconds: float, lens: str, only_time: bool,
+    said: Said | None,
+) -> Calibration:  # fmt: skip
+    import shlex
+    import sys
+
+    from app.calibrating import Wanted, material_of
+    from app.version import version
+    from calibration.run import Options, calibrate
+
+    command = shlex.join(["halfmirror", *(a for a in sys.argv[1:] if a != "--progress-json")])
+    with bar() as progress:
+
+        def tell(step: str, what: str, share: float, **more: Any) -> None:
+            progress(f"{step}: {what}", share)
+            if said is not None:
+                said(step, what, share, **more)
+
+        wanted = Wanted(board, seconds)
+        with material_of(source, recordings, wanted, lambda what, share: tell("cameras", what, share)) as m:
+            tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig))
+            options = Options(board, lens, only_time)
+            return calibrate(
+                m.rig, m.takes, options, command=command, program=f"halfmirror {version()}", tell=tell
+            )
+
+
+def _cameras(rig: Any) -> list[str]:
+    return [
+        f"{word} {e.width}×{e.height}, {e.camera}" + (f", {e.serial}" if e.serial else "")
+        for word, e in (("events", rig.events), ("frames", rig.image))
+    ]
+
+
+def report_paths(output: Path) -> tuple[Path, Path]:
+    """Where the report of a rig file lies."""
+    return output.with_name(f"{output.stem}.report.html"), output.with_name(f"{output.stem}.report.json")
+
+
+def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None) -> int:
+    from app.output.atomic import staged_file, writing
+    from calibration.report import report_html, report_json
+    from calibration.time.result import Verdict
+
+    html, plain = report_paths(output)
+    if tell is not None:
+        tell("report", "writing", 0.0)
+    failed = c.verdict is Verdict.FAIL
+    # The rig file comes last: where it is, its report is too.
+    with staged_file(html, overwrite=True) as h, staged_file(plain, overwrite=True) as j, writing(html):
+        h.write_text(report_html(c), encoding="utf-8")
+        j.write_text(report_json(c), encoding="utf-8")
+    if not failed:
+        with staged_file(output, overwrite=overwrite) as part:
+            c.rig.save(part)
+    _print(c, output if not failed else None, html)
+    if tell is not None:
+        tell(
+            "report", "done", 1.0, verdict=str(c.verdict), report=str(html), rig="" if failed else str(output),
+            summary=summary(c), problems=[t for _, t, v in c.problems() if v is not Verdict.PASS],
+        )  # fmt: skip
+    if failed:
+        worst = next((f"{s}: {t}" for s, t, v in c.problems() if v is Verdict.FAIL), "see the report")
+        console.fail(f"not calibrated: {worst}; no rig file was written, the report is {html}")
+        return 1
+    return 0
+
+
+def summary(c: Calibration) -> list[str]:
+    """The result in a few lines."""
+    lines = []
+    if c.geometry is not None and c.geometry.image_from_event is not None:
+        lines.append(
+            f"geometry: {c.geometry.rms_px:.3f} event pixels RMS on views held out, "
+            f"{c.geometry.p95_px:.3f} at the 95th percentile ({c.geometry_by})"
+        )
+    else:
+        lines.append(f"geometry: {c.geometry_by}")
+    lines.append(f"time: {c.time.summary()}")
+    if c.check is not None and c.check.shift is not None:
+        lines.append(f"check: edges of the scene lie {c.check.shift.rms_px:.2f} event pixels apart (RMS)")
+    return lines
+
+
+def _print(c: Calibration, output: Path | None, html: Path) -> None:
+    from calibration.time.result import Verdict
+
+    o = console.err()
+    for line in summary(c):
+        o.print(line, markup=False, soft_wrap=True)
+    for step, text, verdict in c.problems():
+        if verdict is not Verdict.PASS:
+            console.say(f"{verdict}: {step}: {text}")
+    o.print(f"verdict: {c.verdict}", markup=False)
+    o.print(str(html), style="bold", markup=False, soft_wrap=True)
+    if output is not None:
+        o.print(str(output), style="bold", markup=False, soft_wrap=True)
+
+
+@app.command("check", epilog="Example: halfmirror calibrate check rig.toml kitchen")
+def check(
+    rig_file: Annotated[Path, typer.Argument(metavar="RIG_TOML", help="The rig file.")],
+    recording: Annotated[
+        str, typer.Argument(metavar="RECORDING", help="A recording of this rig, or simulated:PRESET.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> int:
+    """How well does this calibration fit this recording: in event pixels, in µs, by place.
+
+    Exit code 0: pass; 3: usable with a warning; 1: fail.
+    """
+    from app.calibrating import checked_take
+    from calibration.check import check as run
+    from calibration.time.result import Verdict
+    from sync.rig import Rig
+
+    rig = Rig.load(rig_file)
+    take = checked_take(recording, rig)
+    with bar() as progress:
+        result = run(take.items, rig, serials=take.serials, progress=progress)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"rig": str(rig_file), "recording": recording, **result.to_json()}, indent=2))
+    else:
+        _print_check(result)
+    return {Verdict.PASS: 0, Verdict.WARN: WARNED, Verdict.FAIL: 1}[result.verdict]
+
+
+def _print_check(r: CheckResult) -> None:
+    import numpy as np
+
+    from calibration.time.result import Verdict
+
+    o = console.out()
+    s = r.shift
+    if s is not None:
+        o.print(
+            f"geometry: edges lie {s.rms_px:.2f} event pixels apart (RMS over the field; {s.dx:+.2f}, "
+            f"{s.dy:+.2f} on average, worst cell {s.worst_px:.2f}, {s.frames} frames)",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        for row in s.cells:
+            cells = ["      –     " if np.isnan(c[0]) else f"{c[0]:+5.2f} {c[1]:+5.2f} " for c in row]
+            o.print("    " + "  ".join(cells), markup=False)
+    o.print(f"time: {r.time.summary()}", markup=False, soft_wrap=True)
+    if r.time.shift_us is not None:
+        o.print(
+            f"time: by {r.time.shift_by} exposures lie {r.time.shift_us:+.0f} ± "
+            f"{r.time.shift_uncertainty_us:.0f} µs from there",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+    for t in r.troubles:
+        if t.verdict is not Verdict.PASS:
+            o.print(f"{t.verdict}: {t.text}", markup=False, soft_wrap=True)
+    o.print(str(r.verdict), style="bold", markup=False)
+
+
+@app.command("show-target", epilog="Example: halfmirror calibrate show-target --still -o board.pdf")
+def show_target(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it in true scale (.pdf or .svg) instead.")
+    ] = None,
+    still: Annotated[
+        bool, typer.Option("--still", help="Do not blink (for cameras that take frames).")
+    ] = False,
+    board: BoardSize = "7x5",
+    square_mm: SquareMm = 35.0,
+    paper: Annotated[str, typer.Option("--paper", help="Of the file: a4, a3, letter, tabloid.")] = "a4",
+    phase_ms: Annotated[float, typer.Option("--phase-ms", help="How long each picture stands.")] = 400.0,
+) -> int:
+    """Show the target on the whole screen: a ChArUco board that blinks, so that an event camera sees it.
+
+    Esc ends it.
+    """
+    from app.cli.run_session import no_window
+    from calibration.geometry.targets import BlinkingBoard
+    from capture.errors import HalfmirrorError
+
+    target = parse_board(board, square_mm)
+    if output is not None:
+        from calibration.geometry.print_target import write_target
+
+        write_target(target, output, paper)
+        console.out().print(str(output), style="bold", markup=False, soft_wrap=True)
+        return 0
+    blinking = BlinkingBoard(target, phase_ms)
+    reason = no_window()
+    if reason:
+        raise HalfmirrorError(f"the target needs a screen ({reason}); write it to a file with -o board.pdf")
+    from app.viewer.target_window import show
+
+    return show(blinking, still=still)

@@ -1,0 +1,127 @@
+"""How well does a calibration fit a recording that it was not made from: in pixels, in µs, with a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from calibration.field import Exposed, FieldMeter, FieldShift, Items, chosen, exposed
+from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
+from calibration.time.solve import Progress, calibrate_time
+from sync.rig import Rig
+
+PASS_PX, WARN_PX = 0.75, 1.5
+"""RMS shift over the field, event pixels. The method itself is good for some 0.3."""
+STROBE_US = 400.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckResult:
+    """What came out.
+
+    Attributes:
+        shift: where events and picture lie apart; None when nothing moved.
+        time: the clock as this recording has it.
+        troubles: what is wrong, worst first.
+        best: the frame in which most moved, for a picture; None without one.
+    """
+
+    shift: FieldShift | None
+    time: TimeResult
+    troubles: list[Trouble] = field(default_factory=list)
+    best: Exposed | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the troubles."""
+        return Verdict.worst([t.verdict for t in self.troubles])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        s = self.shift
+        return {
+            "verdict": str(self.verdict),
+            "residual_px": None if s is None else {
+                "rms": round(s.rms_px, 3), "worst": round(s.worst_px, 3), "dx": round(s.dx, 3),
+                "dy": round(s.dy, 3), "frames": s.frames,
+                "cells": [[None if np.isnan(c[0]) else [round(float(c[0]), 3), round(float(c[1]), 3)]
+                           for c in row] for row in s.cells],
+            },
+            "time": self.time.to_json(),
+            "troubles": [{"name": t.name, "text": t.text, "verdict": str(t.verdict)} for t in self.troubles],
+        }  # fmt: skip
+
+
+def check(
+    items: Items, rig: Rig, *, serials: dict[str, str] | None = None, time: TimeResult | None = None,
+    progress: Progress = lambda s, n: None,
+) -> CheckResult:  # fmt: skip
+    """Check a rig against a recording.
+
+    Args:
+        items: both streams, from the beginning each time it is called.
+        rig: what is checked.
+        serials: of the cameras that recorded, by role ("events", "image"), as far as known.
+        time: the clock in this recording, when it is known already.
+        progress: see `calibrate_time`.
+    """
+    time = time or calibrate_time(items, rig, progress)
+    troubles = [*other_cameras(rig, serials or {}), *time.troubles]
+    stated = rig.clock.residual_us
+    if (
+        time.clock is not None
+        and time.relation == "trigger"
+        and stated
+        and time.residual_us > 5 * max(stated, 2.0)
+    ):
+        troubles.append(
+            Trouble(
+                "edges scatter", f"edges scatter by {time.residual_us:.1f} µs, {stated:.1f} when calibrated"
+            )
+        )
+    shift, best = None, None
+    if time.clock is not None:
+        shift, best = measure_field(items, time.clock, rig, time.frames, progress)
+    troubles += _judge(shift, time)
+    order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]
+    troubles.sort(key=lambda t: order.index(t.verdict))
+    return CheckResult(shift, time, troubles, best)
+
+
+def measure_field(
+    items: Items, clock: AffineClock, rig: Rig, frames: int, progress: Progress = lambda s, n: None
+) -> tuple[FieldShift | None, Exposed | None]:  # fmt: skip
+    """Shift over the field, and the frame in which most moved."""
+    meter, best = FieldMeter(rig), None
+    wanted = chosen(frames if frames else 10**6)
+    for n, e in enumerate(exposed(items(), clock, rig)):
+        if frames and n not in wanted:
+            continue
+        if not frames and n % 4:
+            continue
+        progress("comparing edges", min(1.0, n / max(1, frames)))
+        if meter.add(e) and (best is None or len(e.events) > len(best.events)):
+            best = e
+    return meter.result(), best
+
+
+def _judge(shift: FieldShift | None, time: TimeResult) -> list[Trouble]:
+    if shift is None:
+        if time.clock is None:
+            return []
+        return [Trouble("no motion", "too little moves in this recording to compare edges; geometry unchecked")]
+    if shift.rms_px > WARN_PX:
+        return [
+            Trouble("geometry", f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS; "
+                    f"{shift.dx:+.2f}, {shift.dy:+.2f} on average): calibrate the rig again", Verdict.FAIL)
+        ]  # fmt: skip
+    if shift.rms_px > PASS_PX:
+        return [Trouble("geometry", f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS)")]
+    return []
+
+
+def other_cameras(rig: Rig, serials: dict[str, str]) -> list[Trouble]:
+    """The rig file is of other cameras than those that are there."""
+    return [Trouble("other camera", text) for text in rig.other_cameras(serials)]

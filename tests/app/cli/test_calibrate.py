@@ -1,0 +1,186 @@
+"""`halfmirror calibrate`: what it writes, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app import calibrating
+from app.cli.program import execute
+from app.output.atomic import part_of
+from calibration.run import Take
+from sync.rig import Rig
+from tests.calibration.small import NAME, calibration, material
+from tests.calibration.test_run import empty, moved
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import sample_events, sample_frames
+
+
+@pytest.fixture
+def same_material(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated rig is drawn once for all tests."""
+    monkeypatch.setattr(calibrating, "simulated", lambda name, wanted, share: material())
+
+
+@pytest.fixture
+def rig_file(tmp_path: Path) -> Path:
+    calibration().rig.save(tmp_path / "rig.toml")
+    return tmp_path / "rig.toml"
+
+
+@pytest.mark.usefixtures("same_material")
+def test_rig_writes_the_file_and_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.toml"
+    assert execute(["calibrate", "rig", NAME, "--progress-json", "-o", str(out)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "mine.report.html", "mine.report.json", "mine.toml",
+    ]  # fmt: skip
+    rig = Rig.load(out)
+    report = json.loads((tmp_path / "mine.report.json").read_text())
+    assert rig.report == report["report"]
+    assert rig.report in (tmp_path / "mine.report.html").read_text()
+    assert rig.clock.relation == "trigger"
+    assert rig.geometry.residual_px is not None
+    said = capsys.readouterr()
+    assert "verdict: pass" in said.err
+    lines = [json.loads(x) for x in said.out.splitlines()]
+    steps = list(dict.fromkeys(m["step"] for m in lines))
+    assert steps == ["cameras", "geometry", "time", "check", "report"]
+    covered = [m for m in lines if "coverage" in m]
+    assert len(covered) >= 5, "view by view"
+    assert covered[-1]["views"] >= 8
+    assert lines[-1]["verdict"] == "pass"
+    assert lines[-1]["rig"] == str(out)
+    # A second run does not replace it unasked.
+    assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out)]) == 2
+    assert Rig.load(out) == rig
+
+
+def test_a_failure_leaves_the_report_and_no_rig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    m = material()
+    nothing = calibrating.Material(m.rig, [Take("nothing", empty(m.rig))])
+    monkeypatch.setattr(calibrating, "simulated", lambda name, wanted, share: nothing)
+    out = tmp_path / "rig.toml"
+    assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out)]) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rig.report.html", "rig.report.json"]
+    assert "no rig file was written" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("same_material")
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_c: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("calibration.run.calibrate", lambda *a, **k: calibration())
+    monkeypatch.setattr("calibration.report.report_json", fail)
+    out = tmp_path / "rig.toml"
+    assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out)]) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--lens", "pincushion"], "lens"),
+        (["--board", "7by5"], "COLUMNSxROWS"),
+        (["--board", "2x2"], "3×3"),
+        (["--seconds", "0"], "seconds"),
+        (["--from", "nowhere.aedat4"], "does not exist"),
+        (["-o", "rig.json"], ".toml"),
+    ],
+)
+def test_wrong_requests_are_refused_at_once(
+    more: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["calibrate", "rig", "--headless"]
+    out = [] if "-o" in more else ["-o", str(tmp_path / "rig.toml")]
+    assert execute([*base, *out, *more]) == 2
+    assert word in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_of_one_sensor_has_nothing_to_calibrate(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    out = tmp_path / "rig.toml"
+    assert execute(["calibrate", "rig", "--headless", "--from", str(path), "-o", str(out)]) == 0
+    rig = Rig.load(out)
+    assert rig.clock.relation == "same"
+    assert rig.identity
+
+
+def use(monkeypatch: pytest.MonkeyPatch, serial: str = "handheld-0") -> None:
+    scene = material().takes[-1]
+    take = Take(scene.name, scene.items, {"events": serial, "image": serial})
+    monkeypatch.setattr(calibrating, "checked_take", lambda recording, rig: take)
+
+
+def test_check_passes(
+    rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch)
+    assert execute(["calibrate", "check", str(rig_file), "scene", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"] == "pass"
+    assert said["residual_px"]["rms"] < 0.6
+    assert said["time"]["residual_us"] < 10
+
+
+def test_check_fails_for_a_rig_that_moved(
+    rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch)
+    moved(Rig.load(rig_file), 2.5).save(rig_file)
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) == 1
+    out = capsys.readouterr().out
+    assert out.strip().endswith("fail")
+    assert "event pixels apart" in out
+
+
+def test_check_warns_of_other_cameras(
+    rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, serial="handheld-9")
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) == 3
+    assert "handheld-9" in capsys.readouterr().out
+
+
+def test_check_of_another_rig_is_refused(rig_file: Path, tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    assert execute(["calibrate", "check", str(rig_file), str(path)]) == 2
+
+
+def test_older_rig_files_are_read_and_newer_ones_refused(
+    rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch)
+    text = rig_file.read_text()
+    rig_file.write_text(text.replace("version = 2", "version = 99"))
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) == 2
+    assert "version 99" in capsys.readouterr().err
+    rig_file.write_text(
+        'version = 1\n[events]\ncamera = "a"\nwidth = 288\nheight = 192\n[image]\ncamera = "b"\nwidth = 576\n'
+        "height = 384\n[geometry]\nimage_from_event = [[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]]\n"
+    )
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) in (0, 1, 3)
+    assert Rig.load(rig_file).version == 2
+
+
+@pytest.mark.parametrize("name", ["board.pdf", "board.svg"])
+def test_the_target_as_a_file(name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    assert execute(["calibrate", "show-target", "-o", str(out)]) == 0
+    head = out.read_bytes()[:400]
+    assert head.startswith(b"%PDF") or b"<svg" in head
+    assert not part_of(out).exists()
+
+
+def test_the_target_needs_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.cli.run_session.no_window", lambda: "no display")
+    assert execute(["calibrate", "show-target"]) == 1
+    assert "-o board.pdf" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""The guided calibration: what it shows of a command that it only watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from app.viewer.calibration_page import CalibrationPage
+from app.viewer.calibration_run import arguments
+from app.viewer.target_window import TargetWindow
+from app.viewer.window import ViewerWindow
+from calibration.geometry.targets import BlinkingBoard
+from tests.app.viewer.conftest import MakeWindow
+from tests.app.viewer.fake_session import FakeSession
+
+STORY = [
+    {"step": "cameras", "what": "opening", "share": 0.0},
+    {"step": "cameras", "what": "both", "share": 1.0,
+     "cameras": ["events 288×192, simulated", "frames 1152×768"]},
+    {"step": "geometry", "what": "3 views", "share": 0.5, "coverage": [[4, 0, 0], [9, 30, 1], [0, 0, 2]],
+     "blur_px": 0.6, "views": 3},
+    {"step": "time", "what": "reading", "share": 0.5},
+    {"step": "check", "what": "comparing edges", "share": 0.5},
+]  # fmt: skip
+DONE = {
+    "step": "report", "what": "done", "share": 1.0, "verdict": "pass", "report": "/x/rig.report.html",
+    "rig": "/x/rig.toml", "summary": ["geometry: 0.03 px", "time: ±2 µs"], "problems": [],
+}  # fmt: skip
+
+
+def script(tmp_path: Path, lines: list[dict[str, object]], end: str = "") -> tuple[str, ...]:
+    """A program that says this and ends."""
+    path = tmp_path / "command.py"
+    said = "\n".join(json.dumps(x) for x in lines)
+    note = f"open({str(tmp_path / 'args')!r}, 'w').write(repr(sys.argv))"
+    path.write_text(f"import sys, time\n{note}\nprint({said!r}, flush=True)\n{end}")
+    return (sys.executable, str(path))
+
+
+@pytest.fixture
+def window(make_window: MakeWindow, fake: FakeSession) -> ViewerWindow:
+    return make_window(fake)
+
+
+@pytest.fixture
+def page(qtbot: QtBot) -> CalibrationPage:
+    p = CalibrationPage()
+    qtbot.addWidget(p)
+    p.resize(1100, 700)
+    p.show()
+    return p
+
+
+def test_steps_follow_what_is_told(page: CalibrationPage) -> None:
+    page.begin()
+    for m in STORY[:3]:
+        page.tell(m)
+    assert page.state("cameras") == "done"
+    assert "288×192" in page.whats["cameras"].text()
+    assert page.state("geometry") == "active"
+    assert page.feedback.isVisible()
+    assert page.coverage.counts[1][1] == 30
+    assert page.blur.text == "blur 0.60 px · sharp"
+    assert "blinking board" in page.advice.text()
+    assert 200 < page.bar.value() < 400
+    page.blur.set_blur(2.4)
+    assert "too blurred" in page.blur.text
+    for m in STORY[3:]:
+        page.tell(m)
+    states = [page.state(s) for s in ("geometry", "time", "check", "report")]
+    assert states == ["done", "done", "active", "waiting"]
+
+
+def test_a_result_offers_what_comes_next(page: CalibrationPage) -> None:
+    page.begin()
+    page.tell(DONE)
+    page.finish(DONE, 0, "")
+    assert page.state("check") == "done"
+    assert "calibrated" in page.advice.text()
+    assert "0.03 px" in page.result.text()
+    assert page.report.isVisible()
+    assert page.use.isVisible()
+    assert page.start.text() == "Again"
+
+
+def test_a_failure_offers_the_report_and_no_rig(page: CalibrationPage) -> None:
+    page.begin()
+    failed = {**DONE, "verdict": "fail", "rig": "", "problems": ["too few views: upper left is missing"]}
+    page.tell(failed)
+    page.finish(failed, 1, "not calibrated")
+    assert page.state("report") == "failed"
+    assert "upper left" in page.result.text()
+    assert page.report.isVisible()
+    assert not page.use.isVisible()
+
+
+def test_an_early_end_says_why(page: CalibrationPage) -> None:
+    page.begin()
+    page.tell(STORY[2])
+    page.finish(STORY[2], 1, "The event camera is unplugged.")
+    assert page.state("geometry") == "failed"
+    assert "unplugged" in page.result.text()
+    assert not page.report.isVisible()
+
+
+def test_key_g_opens_it_and_the_command_is_watched(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    desk = window.calibration
+    desk.output = tmp_path / "rig.toml"
+    desk.run.program = script(tmp_path, [*STORY, DONE])
+    qtbot.keyClick(window, Qt.Key.Key_G)
+    assert desk.open
+    assert window.player is not None, "nothing is taken away before the start"
+    desk.page.start.click()
+    assert window.player is None, "the cameras belong to the command"
+    assert desk.page.stop.text() == "Stop"
+    qtbot.waitUntil(lambda: desk.page.report.isVisible(), timeout=20_000)
+    assert desk.page.use.isVisible()
+    said = (tmp_path / "args").read_text()
+    assert "'rig', 'simulated'" in said
+    assert str(tmp_path / "rig.toml") in said
+    qtbot.keyClick(window, Qt.Key.Key_G)
+    assert not desk.open
+    assert window.player is not None, "the source comes back"
+
+
+def test_stopping_ends_the_command(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    desk = window.calibration
+    desk.output = tmp_path / "rig.toml"
+    desk.run.program = script(tmp_path, STORY[:3], "time.sleep(60)")
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.state("geometry") == "active", timeout=20_000)
+    desk.page.stop.click()
+    assert not desk.run.running
+    assert desk.open
+    assert desk.page.state("geometry") == "waiting"
+    desk.page.stop.click()
+    assert not desk.open
+
+
+def test_a_command_that_fails_gives_its_own_line(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    desk = window.calibration
+    desk.output = tmp_path / "rig.toml"
+    end = "print('halfmirror: the wire is off', file=sys.stderr)\nsys.exit(1)"
+    desk.run.program = script(tmp_path, STORY[:1], end)
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.result.isVisible(), timeout=20_000)
+    assert "wire is off" in desk.page.result.text()
+
+
+def test_a_program_that_is_not_there(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    desk = window.calibration
+    desk.run.program = (str(tmp_path / "nothing"),)
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.result.isVisible(), timeout=20_000)
+    assert "could not be started" in desk.page.result.text()
+
+
+def test_a_recording_is_calibrated_from() -> None:
+    assert arguments("x.aedat4", Path("r.toml"), True)[:4] == ["calibrate", "rig", "--from", "x.aedat4"]
+
+
+def test_the_target_blinks(qtbot: QtBot) -> None:
+    w = TargetWindow(BlinkingBoard(phase_ms=80.0))
+    qtbot.addWidget(w)
+    w.resize(800, 600)
+    w.show()
+    seen = set()
+
+    def look() -> bool:
+        image = w.grab().toImage()
+        seen.add(image.pixelColor(2, 2).lightness() > 128)
+        return len(seen) == 2
+
+    qtbot.waitUntil(look, timeout=5_000)
+    still = TargetWindow(BlinkingBoard(phase_ms=80.0), still=True)
+    qtbot.addWidget(still)
+    still.resize(800, 600)
+    still.show()
+    qtbot.wait(250)
+    assert still.phase == 0
+    qtbot.keyClick(still, Qt.Key.Key_Escape)
+    assert not still.isVisible()

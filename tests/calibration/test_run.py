@@ -1,0 +1,177 @@
+"""A whole calibration of a simulated rig, against the truth, and its report."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from calibration.check import check, other_cameras
+from calibration.geometry.targets import Board
+from calibration.report import pictures, report_html, report_json
+from calibration.run import CannotCalibrate, Options, Take, calibrate, nominal
+from calibration.time.result import Verdict
+from capture.packets import EventPacket, Events, TriggerEdges
+from sync.geometry import project
+from sync.rig import Rig
+from tests.calibration.small import calibration, material
+
+
+def corner_error_px(rig: Rig, truth: Rig) -> float:
+    """Event pixels, at the corners and the middle of the event sensor."""
+    w, h = truth.events.width, truth.events.height
+    p = np.array([[20, 20], [w - 20, 20], [20, h - 20], [w - 20, h - 20], [w / 2, h / 2]])
+    off = project(p, rig.image_from_event) - project(p, truth.image_from_event)
+    return float(np.linalg.norm(off, axis=1).max() / truth.scale)
+
+
+def moved(rig: Rig, dx: float) -> Rig:
+    m = rig.image_from_event @ np.array([[1, 0, dx], [0, 1, 0], [0, 0, 1.0]])
+    rows = tuple(tuple(float(v) for v in r) for r in m / m[2, 2])
+    return rig.model_copy(
+        update={"geometry": rig.geometry.model_copy(update={"image_from_event": rows})}
+    )  # fmt: skip
+
+
+def test_the_rig_is_that_of_the_truth() -> None:
+    c, m = calibration(), material()
+    assert m.truth is not None
+    assert corner_error_px(m.rig, m.truth) > 3, "nothing of the truth may be in what it begins with"
+    assert c.verdict is Verdict.PASS, c.problems()
+    assert corner_error_px(c.rig, m.truth) < 0.15
+    assert c.geometry is not None
+    assert c.geometry.rms_px < 0.15
+    assert c.time.clock is not None
+    assert c.rig.clock.drift_ppm == pytest.approx(-60, abs=3)
+    assert c.rig.clock.residual_us == pytest.approx(5, abs=3)
+    assert c.rig.report == c.report
+    assert c.rig.events.serial == "handheld-0"
+    assert c.check is not None
+    assert c.check.shift is not None
+    assert c.check.shift.rms_px < 0.6
+
+
+def test_the_rig_file_is_read_back(tmp_path) -> None:
+    c = calibration()
+    c.rig.save(tmp_path / "rig.toml")
+    assert Rig.load(tmp_path / "rig.toml") == c.rig
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in {"meta", "img", "br", "link", "rect", "circle", "path", "line"}:
+            self.open.append(tag)
+        self.found += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in {"rect", "circle", "path", "line"}:
+            assert self.open.pop() == tag
+
+
+def test_the_report_loads_nothing_and_is_whole() -> None:
+    c = calibration()
+    html = report_html(c)
+    page = Links()
+    page.feed(html)
+    assert not page.open
+    assert all(link.startswith("data:image/png;base64,") for link in page.found)
+    assert "script" not in page.tags
+    assert "url(" not in html
+    assert "@import" not in html
+    assert not re.search(r"https?://", html)
+    assert html.count("data:image/png") == 2
+    assert html.count("<svg") >= 4  # residuals, coverage, clock, shift of edges
+    facts = (c.report, "handheld-0", "288×192", "held out", "image_from_event", "Pass")
+    for fact in (*facts, f"{c.time.drift_ppm:+.2f}"):
+        assert fact in html, fact
+    assert "&lt;&amp;&gt;" in html  # the command, escaped
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower().replace("nanosec", "")
+
+
+def test_the_json_says_the_same() -> None:
+    c = calibration()
+    said = json.loads(report_json(c))
+    assert said["report"] == c.report
+    assert said["verdict"] == "pass"
+    assert said["geometry"]["held_out_rms_px"] == pytest.approx(c.geometry.rms_px)  # type: ignore[union-attr]
+    assert said["time"]["frames_matched"] == c.time.frames_matched
+    assert said["check"]["residual_px"]["rms"] < 0.6
+    assert said["command"].endswith("<&>")
+
+
+def test_the_pictures_show_the_difference() -> None:
+    import cv2
+
+    shown = pictures(calibration())
+    assert shown is not None
+    before, after = (cv2.imdecode(np.frombuffer(b, np.uint8), 1) for b in (shown.before, shown.after))
+    assert before.shape == after.shape
+    assert not np.array_equal(before, after)
+    amber = (after[..., 2].astype(int) - after[..., 0]) > 100
+    assert 0.002 < amber.mean() < 0.3
+
+
+def test_a_check_measures_a_rig_that_was_pushed() -> None:
+    c, m = calibration(), material()
+    scene = m.takes[-1]
+    off = check(scene.items, moved(c.rig, 2.0), time=c.time)
+    assert off.verdict is Verdict.FAIL
+    assert off.shift is not None
+    assert off.shift.dx == pytest.approx(-2.0, abs=0.4)
+    assert "calibrate the rig again" in off.troubles[0].text
+
+
+def test_the_clock_alone() -> None:
+    c, m = calibration(), material()
+    again = calibrate(c.rig, m.takes[-1:], Options(keep_geometry=True))
+    assert again.geometry is None
+    assert again.rig.geometry == c.rig.geometry
+    assert again.verdict is Verdict.PASS
+    assert "Not measured" in report_html(again)
+
+
+def test_without_a_target_the_geometry_is_not_invented() -> None:
+    m = material()
+    c = calibrate(nominal(m.rig), [Take("nothing", empty(m.rig))], Options(board=Board()))
+    assert c.verdict is Verdict.FAIL
+    assert c.time.clock is None
+    assert {s for s, _, v in c.problems() if v is Verdict.FAIL} >= {"time"}
+    assert report_html(c)
+    json.loads(report_json(c))
+
+
+def empty(rig: Rig):
+    events = Events.empty(rig.events.width, rig.events.height)
+
+    def items():
+        return [EventPacket(events, TriggerEdges.empty(), 5_000 * (k + 1)) for k in range(20)]
+
+    return items
+
+
+def test_nothing_to_calibrate_from() -> None:
+    with pytest.raises(CannotCalibrate):
+        calibrate(material().rig, [])
+
+
+def test_other_cameras_are_named() -> None:
+    c = calibration()
+    assert other_cameras(c.rig, {"events": "handheld-0", "image": "handheld-0"}) == []
+    assert other_cameras(c.rig, {}) == []
+    (found,) = other_cameras(c.rig, {"events": "handheld-7"})
+    assert found.verdict is Verdict.WARN
+    assert "handheld-0" in found.text
+    assert "handheld-7" in found.text
+    r = check(material().takes[-1].items, c.rig, serials={"image": "other"}, time=replace(c.time, troubles=[]))
+    assert r.verdict is Verdict.WARN
