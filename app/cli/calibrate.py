@@ -49,7 +49,7 @@ def rig(
         float, typer.Option("--seconds", help="How long the rig is recorded (live), or its scene (simulated).")
     ] = 8.0,
     board: BoardSize = "7x5",
-    square_mm: SquareMm = 35.0,
+    square_mm: SquareMm = 34.0,
     lens: Annotated[
         str, typer.Option("--lens", help="Distortion to measure: none, auto, brown, fisheye.")
     ] = "none",
@@ -302,7 +302,7 @@ def show_target(
         bool, typer.Option("--still", help="Do not blink (for cameras that take frames).")
     ] = False,
     board: BoardSize = "7x5",
-    square_mm: SquareMm = 35.0,
+    square_mm: SquareMm = 34.0,
     paper: Annotated[str, typer.Option("--paper", help="Of the file: a4, a3, letter, tabloid.")] = "a4",
     phase_ms: Annotated[float, typer.Option("--phase-ms", help="How long each picture stands.")] = 400.0,
 ) -> int:

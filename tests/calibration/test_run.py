@@ -20,6 +20,9 @@ from sync.geometry import project
 from sync.rig import Rig
 from tests.calibration.small import calibration, material
 
+# The first test of either file draws and calibrates a whole rig: half a minute of one core.
+pytestmark = pytest.mark.timeout(600)
+
 
 def corner_error_px(rig: Rig, truth: Rig) -> float:
     """Event pixels, at the corners and the middle of the event sensor."""
