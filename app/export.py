@@ -39,6 +39,7 @@ class ExportRequest:
         split: "train" or "test".
         scale: image pixels along an event pixel; None: the whole number next to the rig's.
         from_us, until_us: exposures that lie wholly within this time since the start; None: no limit.
+        zero_us: the start that those times count from; None: the first event's time.
         frames: no more than so many.
         overwrite: replace an earlier export.
     """
@@ -51,6 +52,7 @@ class ExportRequest:
     until_us: int | None = None
     frames: int | None = None
     overwrite: bool = False
+    zero_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ def exposures(
 ) -> Iterator[EventPacket | AlignedExposure]:
     """Packets, and after them the exposures that they complete, as far as they are wanted; counted."""
     sync = Synchroniser(rig)
-    start: int | None = None
+    start = request.zero_us
     taken = 0
 
     def wanted(e: AlignedExposure | RefusedExposure) -> bool:

@@ -200,7 +200,9 @@ def _fill(
     def add(packet: EventPacket) -> None:
         nonlocal order
         if order is None:
-            begin = int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
+            begin = request.zero_us
+            if begin is None:
+                begin = int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
             until = None if request.until_us is None else begin + request.until_us
             order = InOrder(begin + request.from_us if request.from_us else None, until)
         events, edges = order.add(packet)

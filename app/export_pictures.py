@@ -55,7 +55,7 @@ class _Span:
         self._writer, self._request = writer, request
         self.written = Pictures()
         self._hash = hashlib.sha256()
-        self._begin: int | None = None
+        self._begin = request.zero_us
         source.items = self._watched(source.items)
 
     def _watched(self, items: Iterator[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:

@@ -69,12 +69,13 @@ def export(
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
     if frames is not None and not 1 <= frames <= 1_000_000:
         raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
+    zero_us: int | None = None
     if marked:
-        from_, until = _marks(input_, from_, until)
+        from_, until, zero_us = _marks(input_, from_, until)
     _check_times(from_, until)
     request = ExportRequest(
         output, _stem(input_, name), split, scale, round(from_ * 1e6),
-        None if until is None else round(until * 1e6), frames, overwrite,
+        None if until is None else round(until * 1e6), frames, overwrite, zero_us,
     )  # fmt: skip
     seconds = until if until is not None else LONGEST_S if frames is not None else None
     if to == "msrbd":
@@ -84,14 +85,17 @@ def export(
     return _pictures(to, input_, request, seconds, exposure_us, restored)
 
 
-def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None]:
+def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None, int]:
+    """The marked part, and the start that marks count from: that of all streams, as the viewer has it."""
     from capture.errors import UsageError
     from recordings.marks import seconds
+    from recordings.open import open_recording
 
     if from_ or until is not None:
         raise UsageError("give either --marked or --from and --until, not both")
     start, end = seconds(Path(input_))
-    return start, end
+    with open_recording(Path(input_)) as recording:
+        return start, end, recording.info.start_us
 
 
 def _check_times(from_: float, until: float | None) -> None:

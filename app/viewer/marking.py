@@ -12,6 +12,8 @@ from recordings.marks import Marks, load, places, save
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
 
+ROOM_US = 1000
+
 
 class Marking:
     """For one window.
@@ -49,8 +51,12 @@ class Marking:
             return
         # In before the exposure on screen, out behind it: the frame that is seen belongs to the part.
         start, end = picture.exposure_start_us, picture.exposure_end_us
-        at = (end if out else start) if start is not None and end is not None else picture.time_us
-        since = max(0, (picture.time_us if at is None else at) - timeline.start_us)
+        at = picture.time_us
+        if start is not None and end is not None:
+            # Elsewhere its ends may be found a few µs apart; no neighbour lies wholly within so little.
+            room = min(ROOM_US, (end - start) // 4)
+            at = end + room if out else start - room
+        since = max(0, at - timeline.start_us)
         old = self.marks.out_us if out else self.marks.in_us
         new = None if since == old else since
         try:

@@ -19,9 +19,10 @@ from app.cli.program import execute
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from recordings.export import writers
 from recordings.export.content import Content
+from recordings.marks import Marks, save
 from recordings.open import open_recording
 from tests.capture.simulated_small import small
-from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.make_prophesee import write
 from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.sample import (
@@ -424,3 +425,20 @@ def test_pngs_come_back(tmp_path: Path) -> None:
         image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         writers.write_png(tmp_path / "a.png", image)
         assert np.array_equal(writers.read_png(tmp_path / "a.png"), image)
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "png"])
+def test_the_marked_part_is_the_frames_that_were_marked(davis: Path, tmp_path: Path, kind: str) -> None:
+    """Marks count from the start of all streams, which here is not the first event's time."""
+    early = [WrittenFrame(START_US - 30_000, 20_000, sample_frames(colour=True)[0].image)]
+    source = write_aedat4(tmp_path / "m.aedat4", sample_events(), early + sample_frames(colour=True))
+    with open_recording(source) as r:
+        start = r.info.start_us
+    assert start == START_US - 30_000
+    save(source, Marks(EXPOSURES[2][0] - start, EXPOSURES[5][1] - start))
+    out = target(tmp_path, kind)
+    assert run(source, kind, out, "--marked") == 0
+    if kind == "png":
+        assert len(list(out.glob("*.png"))) == 4
+    else:
+        assert spans(everything(out)[2]) == EXPOSURES[2:6]

@@ -49,7 +49,7 @@ def test_marks_are_set_around_the_frame_on_screen_and_kept(
     last = shown(window)
     assert last > first
     qtbot.keyClick(window, K.Key_O)
-    want = Marks(first * PERIOD_US, last * PERIOD_US + EXPOSURE_US)
+    want = Marks(max(0, first * PERIOD_US - 1000), last * PERIOD_US + EXPOSURE_US + 1000)
     assert load(file) == want == window.marking.marks
     assert window.transport.seek._marks == (START_US + want.in_us, START_US + want.out_us)  # type: ignore[operator]
     assert "export --marked" in window.picture._banner
