@@ -16,7 +16,7 @@ JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help live test test-gpu bench bench-gpu soak install dev system clean
+.PHONY: help live test test-gpu bench bench-gpu soak soak-kill soak-mutate soak-record install dev system clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +47,15 @@ bench-gpu: $(VENV)/.stamp-dev ## measure on a CUDA device: every benchmarks/benc
 
 soak: $(VENV)/.stamp-dev ## endurance runs (long)
 	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -m soak $(ARGS)
+
+soak-kill: $(VENV)/.stamp-dev ## 100 recordings killed at random moments and repaired
+	$(BIN)/pytest -s -m soak tests/recordings/test_killed_recorder.py $(ARGS)
+
+soak-mutate: $(VENV)/.stamp-dev ## 300 damaged files of every format
+	$(BIN)/pytest -s -m soak tests/recordings/test_mutated_datasets.py tests/recordings/test_prophesee_damage.py $(ARGS)
+
+soak-record: $(VENV)/.stamp-dev ## half an hour of recording beside live restoring (HALFMIRROR_SOAK_SECONDS)
+	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -s -m soak tests/app/test_soak_record.py $(ARGS)
 
 install: $(VENV)/.stamp-install ## only install
 

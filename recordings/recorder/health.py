@@ -177,6 +177,16 @@ def report(
 
 def save(folder: Path, content: dict[str, Any]) -> None:
     """Write `health.json`, whole or not at all. Raises `OSError`."""
+    save_text(folder, text_of(content))
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """What stands in `health.json`."""
+    return json.dumps(content, indent=1) + "\n"
+
+
+def save_text(folder: Path, text: str) -> None:
+    """As `save`, of `text_of`. On a busy disk the renaming may wait for seconds. Raises `OSError`."""
     part = folder / f"{HEALTH}.part"
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(folder / HEALTH)

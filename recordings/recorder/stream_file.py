@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from recordings.formats.own_about import INDEX_FILE, STREAMS
@@ -63,6 +64,7 @@ class StreamFile:
         self._looked = 0.0
         self._room = 0  # bytes that may be written before the next look at what is free
         self._writer = threading.Thread(target=self._write_all, name="disk", daemon=True)
+        self._aside: Callable[[], None] | None = None
         self._flushed = threading.Event()
         self._flusher = threading.Thread(target=self._flush_all, name="flush", daemon=True)
         self._writer.start()
@@ -87,6 +89,10 @@ class StreamFile:
             self._queue.append(chunk)
             self._queued += chunk.size
             self._changed.notify()
+
+    def aside(self, job: Callable[[], None]) -> None:
+        """Have the flushing thread do this after its next flush; the newest replaces one that waits."""
+        self._aside = job
 
     def close(self) -> None:
         """Write what waits, flush, close. Idempotent. Afterwards all figures are final."""
@@ -173,6 +179,9 @@ class StreamFile:
                 self._stop(e)
                 return
             self._note_stall(time.monotonic() - began)
+            job, self._aside = self._aside, None
+            if job is not None:
+                job()
             with contextlib.suppress(OSError, AttributeError):
                 os.posix_fadvise(self._fd, 0, upto, os.POSIX_FADV_DONTNEED)
 

@@ -14,7 +14,7 @@ from capture.packets import EventPacket, Frame
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
-from recordings.recorder.health import HealthWatch, report, save
+from recordings.recorder.health import HealthWatch, report, save, save_text, text_of
 from recordings.recorder.stream_file import StreamFile
 
 TAIL_US = 100_000
@@ -82,6 +82,10 @@ class Take:
         self._last_word = ""
         self.preroll_s = 0.0
 
+    def cameras_start(self) -> None:
+        """Now, and not before: how long they took to get ready does not count."""
+        self._began = time.monotonic()
+
     def describe(self, about: About) -> None:
         """Say more exactly who the cameras are."""
         with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
@@ -143,9 +147,12 @@ class Take:
         """Rewrite `health.json` once a second."""
         now = time.monotonic()
         if now - self._saved >= HEALTH_S:
-            self._saved = now
-            with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
-                save(self.folder, self._report("recording", ""))
+            first, self._saved = not self._saved, now
+            text = text_of(self._report("recording", ""))
+            if first:
+                _save_text(self.folder, text)
+            else:  # whoever reads the rings must not wait for the disk
+                self.file.aside(lambda: _save_text(self.folder, text))
 
     def figures(self) -> dict[str, Any]:
         """What a person watches while it goes on; plain values."""
@@ -187,10 +194,17 @@ class Take:
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
         self.file.close()
-        stopped = self.file.stopped
+        stopped, h = self.file.stopped, self.watch.health
+        if not (h.event_packets or h.frames):
+            why = why or "nothing came from the cameras"
         state = "stopped" if stopped or why else "finished"
         last = self._report(state, stopped or why, final=True)
         # With no space left even for this, the one of the second before stays, or is told by the caller.
         with contextlib.suppress(OSError, HalfmirrorError):
             save(self.folder, last)
         return last
+
+
+def _save_text(folder: Path, text: str) -> None:
+    with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
+        save_text(folder, text)

@@ -109,6 +109,8 @@ class _Recorder:
     def run(self) -> None:
         try:
             if self.link.wait_start() is not None:
+                if self._take is not None:
+                    self._take.cameras_start()
                 self._record()
             if self._take is not None:
                 self._close_take(self._take)

@@ -22,6 +22,7 @@ from recordings.formats.own_about import HEALTH, STREAMS
 from recordings.formats.own_chunks import draft
 from recordings.open import open_recording
 from recordings.recorder import disk, stream_file
+from recordings.recorder import take as take_module
 from recordings.recorder.disk import DiskError, measure, too_slow
 from recordings.recorder.stream_file import StreamFile
 from recordings.recorder.take import TAIL_US, Limits, Take
@@ -154,6 +155,53 @@ def test_losses_of_the_ring_are_told_with_the_next_item(tmp_path: Path, rig: Rig
         got = list(r.items())
         assert got[30].gap  # type: ignore[union-attr]
         assert "lost while recording: 3 ring event packets" in r.info.problems
+
+
+def test_whoever_reads_the_rings_does_not_wait_for_health_json(
+    tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy disk holds the renaming up for seconds; the rings hold not much more."""
+    go, begun, save = threading.Event(), threading.Event(), take_module.save_text
+
+    def slow(folder: Path, text: str) -> None:
+        begun.set()
+        assert go.wait(30)
+        save(folder, text)
+
+    monkeypatch.setattr(take_module, "HEALTH_S", 0.05)
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    take.tick()
+    monkeypatch.setattr(take_module, "save_text", slow)
+    guard = time.monotonic() + 30
+    while not begun.is_set():
+        assert time.monotonic() < guard
+        take.tick()
+        time.sleep(0.01)
+    for i in items[:20]:  # the disk is stuck now
+        take.add(i, draft(i, take.watermark_us), 0)
+        take.tick()
+    until = time.monotonic() + 20
+    while take.file.chunks < 20:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    go.set()
+    take.finish()
+    assert health_of(tmp_path / "r")["state"] == "finished"
+
+
+def test_waiting_for_the_cameras_is_no_recording_time(
+    tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_module, "_STALLED_S", 0.2)
+    take = Take(tmp_path / "r", about_of(rig), Limits(seconds=0.1, reserve=0))
+    time.sleep(0.4)
+    assert take.complete  # as if the cameras had been silent all the time
+    take.cameras_start()
+    assert not take.complete
+    assert take.figures()["elapsed_s"] < 0.2
+    # What ends without one item is no success.
+    last = take.finish()
+    assert (last["state"], last["message"]) == ("stopped", "nothing came from the cameras")
 
 
 def test_health_is_rewritten_while_recording(tmp_path: Path, rig: Rig, items: list[Item]) -> None:
