@@ -19,7 +19,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgpack
@@ -106,7 +106,10 @@ class Head(NamedTuple):
 
 @dataclass(slots=True)
 class Draft:
-    """An item packed for the disk, on memory of its own; number and checksums follow when it is written."""
+    """An item packed for the disk, on memory of its own; number and checksums follow when it is written.
+
+    `size` is the bytes that it will take.
+    """
 
     kind: int
     meta: bytes
@@ -118,11 +121,10 @@ class Draft:
     epoch: int
     flags: int
     lost: int = 0
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Bytes that it will take."""
-        return HEADER.size + len(self.meta) + sum(len(p) for p in self.parts)
+    def __post_init__(self) -> None:
+        self.size = HEADER.size + len(self.meta) + sum(len(p) for p in self.parts)
 
     def sealed(self, number: int) -> bytes:
         """The header's bytes; reads all data once for the checksum."""

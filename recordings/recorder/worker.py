@@ -36,6 +36,8 @@ READER = "recorder"
 TOPIC, DONE, CAMERAS = "recording", "recorded", "cameras"
 BEGIN, END, ARM = "begin", "end", "arm"
 ITEMS_A_TURN = 128
+AHEAD_BYTES, AHEAD_ITEMS = 64 << 20, 256
+"""Of each ring; about so much may be out of it and wait for older items of the other ring."""
 DRAIN_S = 1.0
 _REPORT_S = 0.2
 _TOLD = ("model", "serial", "width", "height", "rate_hz")
@@ -94,7 +96,7 @@ class _Recorder:
         )
         self._closing: list[_Closing] = []
         self._reported = 0.0
-        self._next: list[Waiting | None] = [None, None]
+        self._ahead: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
         self._owed = [0, 0]  # lost items of each ring that no recorded item has told of yet
         self._ends = self._items = 0
         self._backlog: deque[Waiting] = deque()  # pre-roll that the disk has no room for yet, and what follows
@@ -183,7 +185,8 @@ class _Recorder:
     def _end_asked(self) -> None:
         """What waits in the rings now belongs to the recording, nothing that comes later."""
         if self._take is not None and not self._ending:
-            self._read(sum(r.waiting for r in self._readers) + len(self._readers), self._backlog.append)
+            there = sum(r.waiting for r in self._readers) + sum(len(q) for q in self._ahead)
+            self._read(there, self._backlog.append)
             self._ending = True
 
     def _end_when_told(self) -> None:
@@ -261,20 +264,31 @@ class _Recorder:
         for _ in range(most):
             if sink == self._record_one and (self._take is None or self._take.file.full or self._take.complete):
                 break
-            for i, reader in enumerate(self._readers):
-                while self._next[i] is None and self._fetch(i, reader):
-                    worked = True
-            first = min((w for w in self._next if w is not None), key=lambda w: w.written_ns, default=None)
-            if first is None:
+            worked = self._fetch_ahead() or worked
+            heads = [q for q in self._ahead if q]
+            if not heads:
                 break
-            self._next[first.ring] = None
-            sink(first)
+            sink(min(heads, key=lambda q: q[0].written_ns).popleft())
             worked = True
+        return worked
+
+    def _fetch_ahead(self) -> bool:
+        """Take an item out of each ring, though those before it in the other one are not recorded yet.
+
+        A few frames fill their ring long before events fill theirs: when this process is behind with events,
+        frames that waited in the ring for their turn would be lost.
+        """
+        worked = False
+        for i, (reader, queue) in enumerate(zip(self._readers, self._ahead, strict=True)):
+            while not queue and self._fetch(i, reader):  # one that was torn is followed by the next
+                worked = True
+            if 0 < len(queue) < AHEAD_ITEMS and len(queue) * queue[-1].chunk.size < AHEAD_BYTES:
+                worked = self._fetch(i, reader) or worked
         return worked
 
     def _pass_over(self) -> bool:
         """Armed and nothing is to be kept: read on, so that what is recorded later begins with what comes."""
-        worked, self._next, self._owed = False, [None, None], [0, 0]
+        worked, self._ahead, self._owed = False, (deque(), deque()), [0, 0]
         for reader in self._readers:
             for _ in range(ITEMS_A_TURN):
                 lease = reader.next()
@@ -303,7 +317,7 @@ class _Recorder:
             self._owed[i] = lost + 1
         else:
             self._owed[i] = 0
-            self._next[i] = Waiting(i, item.host_ns, packet, chunk, lost)
+            self._ahead[i].append(Waiting(i, item.host_ns, packet, chunk, lost))
         return True
 
     def _record_one(self, w: Waiting) -> None:
