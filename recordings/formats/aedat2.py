@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.aedat_header import Bytes, read_header, sensor_size
-from recordings.formats.dataset_source import Found, FrameRefused, FrameTime, Ignored, Piece, SourceFacts
+from recordings.formats.dataset_source import (
+    Found,
+    FrameRefused,
+    FrameTime,
+    Ignored,
+    Piece,
+    SourceFacts,
+    remark,
+)
 from recordings.sandbox_child import Refused
 
 RECORD = 8
@@ -46,7 +54,7 @@ class Aedat2Source:
                 f"was recorded with the chip {chip[:40]}; only the addresses of DAVIS chips are known"
             )
         if not chip:
-            problems.append("the header names no chip; its addresses are taken for those of a DAVIS")
+            remark(problems, "the header names no chip; its addresses are taken for those of a DAVIS")
         self._size = sensor_size(chip, stated, problems)
         self._file = Bytes(path)
         self._at = header.data_at

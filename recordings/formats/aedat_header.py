@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from recordings.formats.dataset_source import remark
 from recordings.sandbox_child import Refused
 
 MAGIC_2, MAGIC_3 = b"#!AER-DAT2.0", b"#!AER-DAT3.1"
@@ -83,9 +84,10 @@ def sensor_size(name: str, stated: tuple[int, int] | None, problems: list[str]) 
     known = named_size(name)
     if stated is not None:
         if known is not None and known != stated:
-            problems.append(
+            remark(
+                problems,
                 f"the sensor {name[:60]} has {known[0]}×{known[1]} pixels; read as {stated[0]}×{stated[1]}, "
-                "as was asked"
+                "as was asked",
             )
         return stated
     if known is None:

@@ -175,7 +175,8 @@ def _info(
     for s in sizes:
         if s is not None and not all(0 < v <= np.iinfo(np.int16).max for v in s):
             raise RecordingError(f"{path}: claims a sensor of {s[0]}×{s[1]} pixels; it is damaged")
-    problems = [str(p) for p in d["problems"]]
+    costs_nothing = {int(k) for k in d["remarks"]}
+    problems = [Remark(p) if k in costs_nothing else str(p) for k, p in enumerate(d["problems"])]
     untold = sum(e is None for _, e in times)
     if untold and not d["drawn"]:
         which = "no frame has" if untold == len(times) else f"{untold} of {len(times)} frames lack"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recordings.formats.dataset_layouts import open_source
 from recordings.formats.dataset_source import Edges, FrameRefused, FrameTime, Ignored, Piece, Source, merged
 from recordings.formats.spike_files import SpikeSource
+from recordings.recording import Remark
 from recordings.sandbox_child import Refused, Reply
 
 Keyed = tuple[int, Reply]
@@ -50,7 +51,9 @@ class DatasetServer:
         rows = np.array([(f.start_us, f.end_us, f.known) for f in self._frames], np.int64).reshape(-1, 3)
         for a in range(0, len(rows), _BATCH):
             yield Reply("times", {}, {"times": rows[a : a + _BATCH]})
-        yield Reply("description", {**asdict(facts), "start_us": start, "end_us": end}, {})
+        remarks = [k for k, p in enumerate(facts.problems) if isinstance(p, Remark)]
+        told = {**asdict(facts), "problems": [str(p) for p in facts.problems], "remarks": remarks}
+        yield Reply("description", {**told, "start_us": start, "end_us": end}, {})
 
     def do_items(self, start_us: int | None, first_index: int) -> Iterator[Reply]:
         """Raw messages of both streams in order of time (frames: the end of exposure)."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
 # One event message, as of the other formats.
@@ -213,6 +214,11 @@ def first_at(time_of: Callable[[int], int], count: int, t: int) -> int:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if time_of(middle) < t else (low, middle)
     return low
+
+
+def remark(problems: list[str], text: str) -> None:
+    """Note how something is read that the files leave open; it costs nothing."""
+    problems.append(Remark(text))
 
 
 def in_order(frames: list[FrameTime], facts: SourceFacts) -> list[int]:

@@ -23,6 +23,7 @@ from recordings.formats.dataset_source import (
     SourceFacts,
     first_at,
     piece,
+    remark,
     side,
     times,
 )
@@ -58,7 +59,7 @@ class DsecSource:
         first, last = (int(self._times(self._columns["t"][k : k + 1])[0]) for k in (0, self._count - 1))
         size = _size(file, stated, problems)
         if (path.parent / "rectify_map.h5").is_file():
-            problems.append("rectify_map.h5 beside it is not applied: events are where the sensor saw them")
+            remark(problems, "rectify_map.h5 beside it is not applied: events are where the sensor saw them")
         self.facts = SourceFacts(
             format="dsec-h5", event_size=size, image_size=None, start_us=first, end_us=max(first, last),
             problems=problems,
@@ -86,7 +87,7 @@ class DsecSource:
 
 def _offset(file: Any, problems: list[str]) -> int:
     if not inside(file, "t_offset"):
-        problems.append("the file has no t_offset: its times are taken as they stand")
+        remark(problems, "the file has no t_offset: its times are taken as they stand")
         return 0
     value = np.asarray(array(file, "t_offset")[()])
     if value.size != 1 or not np.isfinite(value).all() or abs(float(value.reshape(()))) > 1 << 60:
@@ -105,7 +106,8 @@ def _size(file: Any, stated: tuple[int, int] | None, problems: list[str]) -> tup
     if not inside(file, "ms_to_idx") or not inside(file, "t_offset"):
         raise Refused("nothing in it tells the sensor's size; state it: --geometry 640x480")
     w, h = DSEC_SIZE
-    problems.append(
-        f"the file has no sensor size; {w}×{h} is that of all recordings of DSEC; --geometry states another"
+    remark(
+        problems,
+        f"the file has no sensor size; {w}×{h} is that of all recordings of DSEC; --geometry states another",
     )
     return DSEC_SIZE

@@ -28,6 +28,7 @@ from recordings.formats.dataset_source import (
     in_order,
     picture,
     piece,
+    remark,
     scaled,
     side,
     times,
@@ -159,5 +160,5 @@ def _unit(dtype: np.dtype[Any], ends: list[float], problems: list[str]) -> float
     """Microseconds in one unit of the file's times, which it does not state."""
     seconds = dtype.kind == "f" and all(np.isfinite(ends)) and (not ends or ends[1] - ends[0] < _LONGEST_S)
     word = "seconds, as fractions of them are stored" if seconds else "microseconds"
-    problems.append(f"the file does not say the unit of its times; they are taken as {word}")
+    remark(problems, f"the file does not say the unit of its times; they are taken as {word}")
     return 1e6 if seconds else 1.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, scaled
+from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
 from recordings.formats.pictures import find_pictures, first_size, natural, read_picture
 from recordings.sandbox_child import Refused
@@ -60,7 +60,7 @@ class HighRevSource:
         self._events = NpzEvents([f for group in own for f in group], exchanged=True)
         image = first_size(kept)
         self._check_exchange(image, problems)
-        problems.append(self._events.note)
+        remark(problems, self._events.note)
         size = stated or image
         found, at, begins = [], 0, list[int]()
         for group in own:
@@ -71,7 +71,7 @@ class HighRevSource:
             begins += [firsts[0]] * len(group)
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
-        problems.append("exposures reach from a frame's first event to the first of its last event file")
+        remark(problems, "exposures reach from a frame's first event to the first of its last event file")
         self.facts = SourceFacts(
             format="highrev", event_size=size, image_size=image, camera="HighREV",
             start_us=min(self._events.first_us, *(f.start_us for f in found)),
@@ -91,7 +91,7 @@ class HighRevSource:
         fits_plain = all(r <= i for r, i in zip(reach[::-1], image, strict=True))
         if not fits and fits_plain:
             self._events.exchanged = False
-            problems.append("x and y are not exchanged in these files, as they are in the published ones")
+            remark(problems, "x and y are not exchanged in these files, as they are in the published ones")
         elif not fits:
             problems.append(f"events reach {reach[0]}×{reach[1]}, beyond pictures of {image[0]}×{image[1]}")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, scaled
+from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents, TextEvents
 from recordings.formats.pictures import (
     SUFFIXES,
@@ -34,6 +34,7 @@ from recordings.formats.pictures import (
     read_picture,
     read_stamps,
 )
+from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
 DEPTH, MAX_FOLDERS = 3, 500
@@ -160,9 +161,10 @@ class PictureFolder:
             note="events taken to lie on the frame's own pixels: both have one size", stamp_in_middle=False,
         )  # fmt: skip
         if size is not None and size != image:
-            problems.append(
+            remark(
+                problems,
                 f"nothing tells how events of {size[0]}×{size[1]} lie on pictures of {image[0]}×{image[1]}: "
-                "to restore them, both have to be brought onto one grid first"
+                "to restore them, both have to be brought onto one grid first",
             )
         order = in_order(found, self.facts)
         self.frames = [found[i] for i in order]
@@ -190,10 +192,10 @@ class PictureFolder:
         else:
             text = _one(path, parts.texts, "text files of events", problems)
             if text is None:
-                problems.append("no events are in the folder, only frames")
+                remark(problems, "no events are in the folder, only frames")
                 return None
             events = TextEvents(text)
-        problems.append(events.note)
+        remark(problems, events.note)
         return events
 
     def _by_intervals(self, events: NpzEvents, problems: list[str]) -> list[FrameTime]:
@@ -205,8 +207,8 @@ class PictureFolder:
                 f"has no text file with the times of its {n} pictures, and {len(events.firsts)} event files, "
                 "which is not one for each interval between them"
             )
-        problems.append(
-            "no text file gives the pictures' times: they are where the events of each interval begin"
+        remark(
+            problems, "no text file gives the pictures' times: they are where the events of each interval begin"
         )
         return [FrameTime(t, t) for t in starts[:n]]
 
@@ -227,17 +229,19 @@ class PictureFolder:
             cells = tuple(-(-r // FIXED) for r in reach)
             if _fills(cells, image):
                 events.divisor = FIXED
-                problems.append(
+                remark(
+                    problems,
                     f"coordinates reach {reach[0]}×{reach[1]}, {FIXED} times the picture: they are read as "
-                    f"{FIXED}nds of a pixel, as BS-ERGB has them"
+                    f"{FIXED}nds of a pixel, as BS-ERGB has them",
                 )
                 return image
         if stated is not None:
             return stated
         if _fills(reach, image):
-            problems.append(
+            remark(
+                problems,
                 f"the event files do not tell the sensor's size: events reach {reach[0]}×{reach[1]} and are "
-                "taken to lie on the pictures' own pixels; --geometry states another size"
+                "taken to lie on the pictures' own pixels; --geometry states another size",
             )
             return image
         raise Refused(
@@ -287,7 +291,7 @@ def _one(path: Path, found: list[Path], what: str, problems: list[str]) -> Path 
     left = [p for p in found if re.search(r"left", str(p.relative_to(path)).lower())]
     right = [p for p in found if re.search(r"right", str(p.relative_to(path)).lower())]
     if len(left) == 1 and len(left) + len(right) == len(found):
-        note = "two sensors are in it, left and right; the left is read"
+        note = Remark("two sensors are in it, left and right; the left is read")
         problems += [] if note in problems else [note]
         return left[0]
     names = ", ".join(str(p.relative_to(path)) or "." for p in found[:6])

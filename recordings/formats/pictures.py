@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, FrameTime, picture, times
+from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, FrameTime, picture, remark, times
 from recordings.pickle_steps import megabytes
 from recordings.sandbox_child import Refused
 
@@ -216,7 +216,7 @@ def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[
     low, high = min(r[0] for r in stamps.rows), max(r[-1] for r in stamps.rows)
     if events is None:
         unit = "µs" if stamps.whole else "s"
-        problems.append(f"{stamps.name} does not say its unit; it is taken as {unit}")
+        remark(problems, f"{stamps.name} does not say its unit; it is taken as {unit}")
         return unit
     span = max(1, events[1] - events[0])
     fitting = [
@@ -229,5 +229,5 @@ def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[
     if len(fitting) != 1:
         why = "more than one fits" if fitting else "in none (µs, s, ns, ms) its pictures lie among the events"
         raise Refused(f"{stamps.name} does not say its unit, and {why}; write it into a first line: # µs")
-    problems.append(f"{stamps.name} does not say its unit; {fitting[0]} is the one that fits the events")
+    remark(problems, f"{stamps.name} does not say its unit; {fitting[0]} is the one that fits the events")
     return fitting[0]

@@ -28,6 +28,7 @@ from recordings.formats.dataset_source import (
     first_at,
     merged,
     piece,
+    remark,
     side,
     times,
 )
@@ -134,7 +135,7 @@ def _size(header: Header, stated: tuple[int, int] | None, problems: list[str]) -
     if stated is not None:
         if header.size is not None and header.size != stated:
             w, h = header.size
-            problems.append(f"the file says {w}×{h}; read as {stated[0]}×{stated[1]}, as was asked")
+            remark(problems, f"the file says {w}×{h}; read as {stated[0]}×{stated[1]}, as was asked")
         return stated
     if header.size is not None:
         return header.size
@@ -142,5 +143,5 @@ def _size(header: Header, stated: tuple[int, int] | None, problems: list[str]) -
     if found is None:
         raise Refused("nothing in it tells the sensor's size; state it: --geometry 1280x720")
     (w, h), by = found
-    problems.append(f"the file has no sensor size; {w}×{h} follows from {by}")
+    remark(problems, f"the file has no sensor size; {w}×{h} follows from {by}")
     return w, h

@@ -18,6 +18,7 @@ from recordings.formats.aedat_header import Bytes
 from recordings.formats.dataset_source import Found, FrameRefused, FrameTime, SourceFacts, side
 from recordings.formats.npy_members import Archive
 from recordings.formats.spike_bits import unpacked
+from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
 SPIKE_NAMES = ("spk", "spikes", "spike")
@@ -117,11 +118,11 @@ class SpikeSource:
         self.facts = SourceFacts(
             format=f"spikes-{kind}", event_size=None, image_size=(w, h), start_us=0, end_us=t * PERIOD_US,
             camera="spike camera", drawn=True,
-            problems=[
+            problems=list(map(Remark, [
                 f"{t} frames of spikes, not events: what is shown are means of {min(DRAWN, t)} of them; no "
                 "network here restores from a spike camera's own spikes",
                 f"the file has no clock: a spike frame counts as {PERIOD_US} µs",
-            ],
+            ])),
         )  # fmt: skip
 
     @classmethod

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from capture.packets import Events, Frame
+from recordings.checking.verify import verify
 from recordings.open import open_recording
-from recordings.recording import NotARecording, RecordingError
+from recordings.recording import NotARecording, RecordingError, Remark
 from tests.recordings.make_aedat import write_aedat2
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.make_datasets import EXPOSURE_US, FRAMES, exposure, made_events, made_image
@@ -259,3 +260,16 @@ def test_pickled_members_run_nothing(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="holds Python objects, which are not read"):
         open_recording(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_how_it_is_read_is_no_loss(tmp_path: Path) -> None:
+    """Units and grids that were decided are remarks; a folder that is whole is sound."""
+    write_pictures(tmp_path / "images")
+    write_intervals(tmp_path / "events", full())
+    write_exposures(tmp_path / "exposures.txt", heading="")
+    with open_recording(tmp_path) as r:
+        assert r.info.problems
+        assert all(isinstance(p, Remark) for p in r.info.problems)
+    assert verify(tmp_path).grade == 0
+    (tmp_path / "images" / "000001.png").write_bytes(b"no picture")
+    assert verify(tmp_path).grade == 1
