@@ -50,12 +50,14 @@ class Figures:
         restore: the restore worker's last report (`inference.worker`).
         stage_fps: items a second by worker.
         waiting: exposures under way at the last `status`.
+        cameras: what each camera's driver counts, by role, as last told.
     """
 
     def __init__(self) -> None:
         self.restore: dict[str, Any] = {}
         self.stage_fps: dict[str, float] = {}
         self.waiting = 0
+        self.cameras: dict[str, dict[str, int]] = {}
         self._dead: Counter[str] = Counter()
         self._dead_events: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES)
@@ -151,6 +153,7 @@ class Figures:
             event_rate_hz=self._event_rate(),
             message=message,
             drift=self._drift(),
+            cameras=dict(self.cameras),
             ended=ended,
         )
 

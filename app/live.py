@@ -248,6 +248,8 @@ class LiveSession:
             elif self._recorder.watch.hear(supervisor, m):
                 if m.topic == CAMERAS:
                     self._meet(m.body)
+            elif m.topic == "counters":
+                self._figures.cameras.update(m.body)
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
         self._settle_replies()

@@ -133,6 +133,8 @@ class SessionStatus:
     event_rate_hz: float = 0.0
     message: str = ""  # one line for a banner, e.g. "preparing the simulated scene 43 %"
     drift: DriftStatus | None = None  # None where nothing is watched (one sensor, no events)
+    # What each camera's driver counts, by role: frames delivered, and lost by cause; {} where it does not.
+    cameras: dict[str, dict[str, int]] = field(default_factory=dict)
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

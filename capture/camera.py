@@ -161,6 +161,13 @@ class Camera(Protocol[Item]):
     def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """A request by name (`set`, `fault`, `seek`, `speed`, `pause`, …); raises `CameraError` if unknown."""
 
+    def counters(self) -> dict[str, int]:
+        """What the driver counts since opening: items delivered, and lost by cause; {} if nothing.
+
+        Of a frame camera that counts, `delivered` is what `read` gave and `missing` what is lacking between
+        those, so that together they are as many as the sequence numbers say.
+        """
+
     def stop(self) -> None:
         """Deliver no more."""
 
@@ -216,6 +223,10 @@ class CameraBase(Generic[Item]):
     def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """See `Camera.command`."""
         raise CameraError(f"{self.info.name}: does not know the request {verb!r}")
+
+    def counters(self) -> dict[str, int]:
+        """See `Camera.counters`."""
+        return {}
 
     def open(self, progress: Progress | None = None) -> None:
         """See `Camera.open`."""

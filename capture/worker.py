@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -29,6 +29,8 @@ EPOCHS_A_LIFE = 1_000_000
 """Epochs of a pair count from here, times the restarts, so that no epoch comes twice."""
 READER_GRACE_S = 10.0
 """How long a dead reader that must lose nothing is waited for."""
+COUNTERS_S = 1.0
+"""How often what the cameras' drivers count is published (topic `counters`), where it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class _Stream:
     dropped: int = 0
     held: Frame | None = None
     until_us: int | None = None
+    counted: Counter[str] = field(default_factory=Counter)  # by cameras that were closed since
 
 
 def run_camera_worker(link: WorkerLink, spec: CameraWorkerSpec) -> None:
@@ -95,6 +98,8 @@ class _CameraWorker:
         self.streams: list[_Stream] = []
         self._rates: deque[tuple[float, int, int]] = deque()
         self._since = math.inf  # when streaming began
+        self._counters: dict[str, dict[str, int]] = {}  # as last published
+        self._counters_at = 0.0
 
     def run(self) -> None:
         registry.BUILT_IN.update(self.spec.drivers)
@@ -178,6 +183,7 @@ class _CameraWorker:
             camera, s.camera = s.camera, None
             if camera is None:
                 continue
+            s.counted.update(camera.counters())
             try:
                 camera.close()
             except Exception as e:  # a device that is gone may fail to close; the next one must be closed too
@@ -197,9 +203,20 @@ class _CameraWorker:
                 fault = next((s.fault for s in self.streams if s.fault), "")
                 state = CameraState.FAULTED if fault else CameraState.RUNNING
                 self.link.beat(state, fault or ("" if live else "end"), **self._figures())
+                self._tell_counters()
             if not live:
                 for c in self.link.poll(0.05):
                     self._obey(c)
+
+    def _tell_counters(self) -> None:
+        """Publish what the drivers count, now and then."""
+        if time.monotonic() - self._counters_at < COUNTERS_S:
+            return
+        self._counters_at = time.monotonic()
+        now = {s.role.value: dict(s.counted + Counter(s.camera.counters())) for s in self.streams if s.camera}
+        if now != self._counters and any(now.values()):
+            self._counters = now
+            self.link.publish("counters", now)
 
     def _read_one(self, s: _Stream, wait: float) -> None:
         assert s.camera is not None

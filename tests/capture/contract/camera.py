@@ -179,6 +179,20 @@ class CameraContract:
         assert all(p.dropped >= 0 for p in packets)
         assert camera.superseded == 0
 
+    def test_counters_add_up(self, case: CameraCase, camera: Camera[Any]) -> None:
+        """What the driver counts agrees with what was read, between any two moments."""
+        first = read_items(camera, 3)
+        before = camera.counters()
+        if not before:
+            return
+        second = read_items(camera, 3)
+        after = camera.counters()
+        assert after["delivered"] - before["delivered"] == len(second)
+        if isinstance(first[-1], Frame) and isinstance(second[-1], Frame):
+            missing = after["missing"] - before["missing"]
+            assert second[-1].sequence - first[-1].sequence == len(second) + missing
+        assert all(n >= 0 for n in after.values())
+
     def test_controls_are_settings_with_sound_bounds(self, case: CameraCase, camera: Camera[Any]) -> None:
         """What a viewer makes sliders and lists of."""
         cap = camera.info.capabilities

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from capture.errors import CameraError
 from capture.genicam import aravis
 from capture.genicam.driver import FLIR, GENICAM, GenicamDriver
+from capture.ring import RingLayout, RingMemory, RingReader, RingRef
 from capture.simulated.gige.device import GigeDevice
+from capture.worker import CameraWorkerSpec, run_camera_worker
 from tests.capture.contract import (
     CameraCase,
     CameraContract,
@@ -16,6 +20,7 @@ from tests.capture.contract import (
     Plug,
     UnplugContract,
 )
+from tests.capture.fake_link import FakeLink
 from tests.capture.genicam import wire
 
 VALUES = {
@@ -44,6 +49,38 @@ class TestGenicamDriver(DriverContract):
     @pytest.fixture
     def subject(self, driver: GenicamDriver) -> DriverCase:
         return DriverCase(driver, "127.0.0.1", {"exposure_us": 5000}, "127.0.0.300", _hide)
+
+
+def test_a_worker_tells_what_the_driver_counts(device: GigeDevice) -> None:
+    """Losses by cause, over the camera's power failure too."""
+    device.faults.loss, device.faults.resend = 0.02, False
+    memory = RingMemory.create(RingLayout("frames", 8 << 20, 256, ("test",)))
+    ref = RingRef(memory.name, "frames")
+    reader, sequences, failed = RingReader(ref, "test"), [], []
+
+    def script(link: FakeLink) -> None:
+        while (item := reader.read()) is not None:
+            sequences.append(item.packet().sequence)
+        told = [body["frames"] for topic, body in link.published if topic == "counters"]
+        if told and not failed:
+            failed.append(len(told))
+            device.stop()
+            device.start()
+        link.stopping |= len(told) >= 3 or time.monotonic() - began > 60
+
+    began = time.monotonic()
+    link = FakeLink(script, polls=10**9)
+    try:
+        name = f"genicam:{device.address}"
+        run_camera_worker(link, CameraWorkerSpec(name, {"packet_size": 1400}, frames=ref))  # type: ignore[arg-type]
+    finally:
+        reader.close()
+        memory.close()
+    last = next(body["frames"] for topic, body in reversed(link.published) if topic == "counters")
+    assert last["missing"] > 0
+    assert last["timeout"] + last.get("missing packets", 0) > 0
+    assert sequences.count(0) <= 2
+    assert len(sequences) - 20 < last["delivered"] <= len(sequences)
 
 
 class TestGenicamPlug(UnplugContract):
