@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def train(request: Request) -> Outcome:
     module.stop = lambda: signals.received != 0
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
-        _open_folder(request, recipe, run, fingerprint)
+        _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)())
     if request.resume and (done := _already_complete(run, recipe)):
         run.release()
         return done
@@ -148,13 +148,16 @@ def _with_minutes(request: Request) -> Recipe:
     return recipe.model_copy(update={"run": recipe.run.model_copy(update={"max_minutes": request.max_minutes})})
 
 
-def _open_folder(request: Request, recipe: Recipe, run: RunFolder, fingerprint: str) -> None:
+def _open_folder(
+    request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, data: Mapping[str, Any]
+) -> None:
     if not request.resume:
         init = request.init
         run.create(
             recipe,
             {
-                "data_fingerprint": fingerprint, "devices": request.devices, "nodes": request.nodes,
+                "data_fingerprint": fingerprint, "data": dict(data),
+                "devices": request.devices, "nodes": request.nodes,
                 "init": None if init is None
                 else {"file": str(init), "sha256": hashlib.sha256(init.read_bytes()).hexdigest()},
             },

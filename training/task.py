@@ -88,3 +88,5 @@ class Task(Protocol):
     # Optional, and looked for by name:
     # def card_fields(self) -> Mapping[str, Any]
     #     What the weights take, where it differs from their network's card: representation, channel_order …
+    # def data_facts(self) -> Mapping[str, Any]
+    #     Of its data, once `datasets` was called: goes into run.json.

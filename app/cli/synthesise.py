@@ -1,13 +1,16 @@
-"""`halfmirror synthesise`: draw synthetic exposures with their truth into a pool for training."""
+"""`halfmirror synthesise`: draw synthetic exposures or videos with their truth, for training."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-EXAMPLE = "Example: halfmirror synthesise -o pool --photos package:all --count 8192 --preview pool.png"
+EXAMPLE = (
+    "Example: halfmirror synthesise -o pool --photos package:all --count 8192 --preview pool.png\n"
+    "Example: halfmirror synthesise -o videos --format efnet-h5 --count 48 --size 128"
+)
 
 
 def synthesise(
@@ -23,7 +26,24 @@ def synthesise(
             "--photos", help="A folder of photos, or package:NAME, or package:all; several with commas."
         ),
     ] = "package:all",
-    count: Annotated[int, typer.Option("--count", help="Samples; rounded up to whole files of 32.")] = 1024,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", help="Samples, rounded up to whole files of 32 (1024); or videos (48)."),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="pool, or videos in a published layout: efnet-h5, efnet-scer, highrev, msrbd, frames.",
+        ),
+    ] = "pool",
+    test: Annotated[
+        int | None, typer.Option("--test", min=0, help="Videos of the test split (an eighth of --count).")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=3, max=1000, help="Frames of a video.")] = 12,
+    scale: Annotated[
+        int, typer.Option("--scale", min=1, max=8, help="Image pixels along an event pixel; videos of msrbd.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     size: Annotated[int | None, typer.Option("--size", help="Side of a sample in pixels (128).")] = None,
     settings: Annotated[
@@ -36,8 +56,9 @@ def synthesise(
 ) -> int:
     """Draw moving scenes from photos and expose them to both simulated sensors, with the sharp truth.
 
-    A pool is what `halfmirror train` reads: a folder of safetensors files. Files that are there stay, so an
-    interrupted call goes on where it stopped.
+    A pool is what `halfmirror train glint` reads: a folder of safetensors files. Videos in the layout of a
+    published data set, in splits train and test of different photos, are what the other recipes and the
+    evaluation protocols read. Files that are there stay, so an interrupted call goes on where it stopped.
     """
     import time
 
@@ -50,15 +71,23 @@ def synthesise(
     from training.synthesis.preview import write_preview
     from training.synthesis.settings import synthesis_config
 
-    if count < 1:
+    if count is not None and count < 1:
         raise UsageError(f"--count {count}: give 1 or more")
+    videos = format_ != "pool"
+    if not videos and (test is not None or scale != 1):
+        raise UsageError("--test and --scale are of videos; give --format, such as efnet-h5")
+    if videos and preview is not None:
+        raise UsageError("--preview is of a pool; look at the files of a video themselves")
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview {preview}: give a name that ends in .png")
     config = synthesis_config(settings or [], size)
     found = open_photos(photos, say=console.say)
     for skipped in found.skipped:
         console.say(f"skipped: {skipped.name} {skipped.reason}")
-    order = Order(output, count, config, seed, found, workers)
+    if videos:
+        number = 48 if count is None else count
+        return _videos(output, format_, number, test, frames, scale, config, seed, found, workers)
+    order = Order(output, 1024 if count is None else count, config, seed, found, workers)
     columns = (
         TextColumn("drawing"),
         BarColumn(),
@@ -79,4 +108,34 @@ def synthesise(
     if preview is not None:
         write_preview(output, preview)
         console.say(f"{preview}: blurred | double integral | truth")
+    return 0
+
+
+def _videos(
+    output: Path, format_: str, count: int, test: int | None, frames: int, scale: int, config: Any, seed: int,
+    photos: Any, workers: int,
+) -> int:  # fmt: skip
+    import os
+    import time
+
+    from app.cli import console, progress
+    from capture.errors import UsageError
+    from training.synthesis.clip import ClipPlan
+    from training.synthesis.videos import VideoOrder, make_videos
+
+    if scale != 1 and format_ != "msrbd":
+        raise UsageError(f"--scale {scale}: {format_} has events on the image's own pixels; only msrbd has not")
+    if config.size % scale:
+        raise UsageError(f"--scale {scale}: it does not divide --size {config.size}")
+    held = -(-count // 8) if test is None else test
+    plan = ClipPlan(frames=frames, scale=scale, instants=5 if format_ == "msrbd" else 0)
+    order = VideoOrder(output, format_, count, held, plan, config, seed, photos, workers or os.cpu_count() or 1)
+    began = time.monotonic()
+    with progress.bar() as show:
+        made = make_videos(order, lambda done, of: show(f"{done} of {of} videos", done / of))
+    seconds = time.monotonic() - began
+    console.say(
+        f"{output}: {count} videos to train on and {held} to test with, {frames} frames each ({format_}); "
+        + (f"{made} drawn now, {made * frames / seconds:.1f} frames/s" if made else "all were there already")
+    )
     return 0

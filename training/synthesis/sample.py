@@ -103,7 +103,7 @@ def make(
     frame = expose(mean, camera, noise)
     truth = to_8bit(tone(light[PRE_ROLL + steps + 1 :], camera.gamma))
 
-    seen = _event_view(light[: PRE_ROLL + steps + 1], side, shift, colour)
+    seen = event_view(light[: PRE_ROLL + steps + 1], side, shift, colour)
     pixels = EventSensor(sensor, (side, side), noise, where)
     pixels.begin(seen[0])
     dt = exposure_us * du
@@ -113,12 +113,13 @@ def make(
     if chance(rng, config.lost_share):
         raw = lose(raw, rng)
     return Sample(
-        _picture(frame), _events(raw, side, exposure_us), exposure_us, instants, _picture(truth),
+        picture_of_planes(frame), _events(raw, side, exposure_us), exposure_us, instants,
+        picture_of_planes(truth),
         (sensor.on, sensor.off), camera.gamma,
     )  # fmt: skip
 
 
-def _event_view(light: Tensor, side: int, shift: NDArray[np.float64], colour: bool) -> Tensor:
+def event_view(light: Tensor, side: int, shift: NDArray[np.float64], colour: bool) -> Tensor:
     """(T, side, side) luminance as the event sensor's pixels see it."""
     size = light.shape[-1]
     if colour:
@@ -143,7 +144,7 @@ def _events(raw: RawEvents, side: int, exposure_us: int) -> Events:
     return Events(t[first:last], x.astype(np.uint16), y.astype(np.uint16), np.ascontiguousarray(p), side, side)
 
 
-def _picture(planes: Tensor) -> NDArray[np.uint8]:
+def picture_of_planes(planes: Tensor) -> NDArray[np.uint8]:
     """(…, C, H, W) → (…, H, W, 3) or (…, H, W)."""
     a = planes.cpu().numpy()
     return (

@@ -1,0 +1,183 @@
+"""EFNet's samples (L. Sun et al., ECCV 2022): blurred, SCER or voxel grid, mask, sharp.
+
+The representation is made of the whole frame and, SCER, divided by its largest magnitude **before** the crop;
+the voxel grid is normalised by mean and deviation **after** it in training, of the whole frame in evaluation,
+as published. Faults of the published readers have names and are off: `augmentation = "published"` (half the
+samples turned by 180°, nothing else; with voxels, rows and columns exchanged), `noise` (random cells and hot
+pixels of the authors' conversion script, which the published GoPro files hold).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch.nn import functional as F
+
+from inference.representations import mask_numba, scer_numba, voxel_numba
+from inference.representations.coding import Mode
+from inference.representations.normalise import by_deviation, by_maximum, by_percentile
+from inference.representations.scer import published_bounds
+from training.data.cuts import Cut, middle_cut, planes, random_cut, whole_cut
+from training.data.sets.facts import EVENTS, SCER, TRUTH, Damaged, SequenceFacts, SequenceReader, Window
+from training.data.sets.highrev import VOXEL
+from training.task import Batch
+
+BINS = 6
+_NOISE_SHARE, _HOT_SHARE, _HOT = 0.05, 2e-5, 20
+_ALL_TURNS = tuple(range(8))
+
+
+class EfnetOptions(BaseModel):
+    """What EFNet is fed with (`data.options` of a recipe).
+
+    Attributes:
+        crop: side of the training samples, a multiple of 4.
+        representation: "scer", or "voxel" (HighREV).
+        mode: of the representation, see `inference.representations.coding.Mode`.
+        normalise: of SCER: "maximum" as published, "percentile" for sensors with hot pixels.
+        mask: feed the event mask (SCER alone).
+        channel_order: "bgr" for GoPro and REBlur as published, "rgb" for HighREV.
+        augmentation: "turns" (all eight), "published" (see the module's text), "none".
+        noise: add the noise of the authors' conversion.
+        touch_unused: *published*: parameters without a part in the loss get zero gradients, and weight decay
+            shrinks them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crop: int = Field(default=256, ge=16, le=2048, multiple_of=4)
+    representation: Literal["scer", "voxel"] = "scer"
+    mode: Mode = Mode.RELATIVE
+    normalise: Literal["maximum", "percentile"] = "maximum"
+    mask: bool = True
+    channel_order: Literal["rgb", "bgr"] = "bgr"
+    augmentation: Literal["turns", "published", "none"] = "turns"
+    noise: bool = False
+    touch_unused: bool = False
+
+    @property
+    def masked(self) -> bool:
+        """The mask is fed."""
+        return self.mask and self.representation == "scer"
+
+
+class EfnetMaker:
+    """See `training.data.items.Maker`.
+
+    A sample: `image` and `truth` (3, H, W) uint8, `events` (6, H, W) float32, `mask` (1, H, W) uint8 0 and 1.
+    """
+
+    def __init__(self, options: EfnetOptions) -> None:
+        self.options = options
+
+    def needs(self, facts: SequenceFacts) -> list[str]:
+        """What a sequence lacks, of the words of `facts`; none: it can be used."""
+        stored = SCER if self.options.representation == "scer" else VOXEL
+        lacking = [] if TRUTH in facts.carries else [TRUTH]
+        return lacking if {EVENTS, stored} & facts.carries else [*lacking, f"{EVENTS} (or {stored})"]
+
+    def about(self) -> str:
+        """See `Maker`."""
+        return self.options.model_dump_json()
+
+    def items(self, facts: SequenceFacts) -> list[int]:
+        """See `Maker`."""
+        return facts.items
+
+    def make(self, reader: SequenceReader, facts: SequenceFacts, frame: int, rng: np.random.Generator) -> Batch:
+        """See `Maker`."""
+        o = self.options
+        turns: tuple[int, ...] = _ALL_TURNS
+        if o.augmentation == "published":
+            turns = (0, 3) if o.representation == "scer" else (0, 4)
+        cut = random_cut(rng, facts.size, o.crop, (0,) if o.augmentation == "none" else turns)
+        return self._sample(reader, facts, frame, cut, rng if o.noise else None)
+
+    def middle(self, reader: SequenceReader, facts: SequenceFacts, frame: int) -> Batch:
+        """See `Maker`."""
+        return self._sample(reader, facts, frame, middle_cut(facts.size, self.options.crop), None)
+
+    def whole(
+        self, reader: SequenceReader, facts: SequenceFacts, frame: int, rows: int | None = None,
+        sensor_rows: int | None = None,
+    ) -> Batch:  # fmt: skip
+        """See `Maker`.
+
+        Args:
+            rows: only so many of the frame, from above, cut after the grid was normalised; None: all.
+            sensor_rows: so many are there for the normalisation; None: all.
+        """
+        cut = whole_cut(facts.size, 4)
+        if rows is not None:
+            cut = Cut(0, 0, min(cut.height, rows // 4 * 4), cut.width)
+        return self._sample(reader, facts, frame, cut, None, after=False, sensor_rows=sensor_rows)
+
+    def _sample(
+        self, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut,
+        rng: np.random.Generator | None, after: bool = True, sensor_rows: int | None = None,
+    ) -> Batch:  # fmt: skip
+        o = self.options
+        counts, stored_mask = self._counts(reader, facts, frame)
+        counts = counts[:, :sensor_rows]
+        if rng is not None:
+            counts = noisy(counts, rng)
+        out: dict[str, Any] = {}
+        if o.masked:
+            mask = stored_mask if stored_mask is not None and rng is None else mask_numba.event_mask(counts)
+            out["mask"] = cut.of((np.asarray(mask) != 0).astype(np.uint8).reshape(1, *counts.shape[1:]))
+        if o.representation == "voxel":
+            # As published: in training the crop comes first.
+            events = by_deviation(cut.of(counts)) if after else cut.of(by_deviation(counts))
+        else:
+            events = cut.of(by_percentile(counts) if o.normalise == "percentile" else by_maximum(counts))
+        out["image"] = cut.of(planes(reader.blurred(frame), o.channel_order))
+        out["truth"] = cut.of(planes(reader.truth(frame), o.channel_order))
+        return {**out, "events": np.ascontiguousarray(events, np.float32)}
+
+    def _counts(
+        self, reader: SequenceReader, facts: SequenceFacts, frame: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+        """The grid, not normalised, on the image's pixels; and a mask that the file holds."""
+        o = self.options
+        if (SCER if o.representation == "scer" else VOXEL) in facts.carries:
+            grid, mask = reader.stored(frame)
+            if (grid.shape[2], grid.shape[1]) != facts.size or len(grid) != BINS:
+                raise Damaged(f"{facts.name} frame {frame}: its stored grid is {grid.shape}")
+            return grid, mask
+        return on_image(represented(reader.window(frame), o.representation, o.mode), facts), None
+
+
+def represented(window: Window, representation: str, mode: Mode) -> NDArray[np.float32]:
+    """(6, h, w) of a window on the event grid."""
+    e = window.events
+    span = (window.start_us, max(window.end_us, window.start_us + 1))
+    if representation == "voxel":
+        return voxel_numba.voxel_grid(e, *span, mode=mode)
+    if mode is Mode.PUBLISHED:
+        # The stored times themselves: rounding to float32 is part of the definition.
+        return scer_numba.from_bounds(e, published_bounds(window.stored_t, BINS))
+    if mode is Mode.RELATIVE:
+        return scer_numba.from_bounds(e, published_bounds(e.t, BINS, relative=True))
+    return scer_numba.scer(e, *span, mode=mode)
+
+
+def on_image(grid: NDArray[np.float32], facts: SequenceFacts) -> NDArray[np.float32]:
+    """A grid on the event sensor's pixels, brought to the image's, bilinearly, edge to edge."""
+    width, height = facts.size
+    if grid.shape[-2:] == (height, width):
+        return grid
+    wide = F.interpolate(torch.from_numpy(grid)[None], (height, width), mode="bilinear", align_corners=False)
+    return np.asarray(wide[0].numpy(), np.float32)
+
+
+def noisy(grid: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """The authors' noise on counts: a normal deviate on one cell in 20, a few hot pixels."""
+    out = grid + (rng.random(grid.shape) < _NOISE_SHARE) * rng.standard_normal(grid.shape)
+    _, height, width = grid.shape
+    for place in rng.integers(height * width, size=int(_HOT_SHARE * height * width)):
+        out[:, place // width, place % width] = rng.integers(-_HOT, _HOT + 1)
+    return np.asarray(out, np.float32)

@@ -1,0 +1,163 @@
+"""Finds the sequences of a data set below files and folders, by their layout, and says what was left out.
+
+Folders named `train` and `test` (or `val`, `valid`) are splits. A file that cannot be used is named and counted
+and the others go on; a path that holds nothing of a known layout is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capture.errors import UsageError
+from recordings.formats.msrbd import sequences as pair_sequences
+from training.data.sets import frames, highrev
+from training.data.sets.facts import SequenceFacts
+from training.data.sets.pictures import numbered
+from training.data.sets.probing import probe, probe_apart
+
+TRAIN, TEST = "train", "test"
+_SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "val": TEST, "valid": TEST, "validation": TEST}
+_HDF5 = (".h5", ".hdf5")
+_LAYOUTS = (
+    "HDF5 files of EFNet (raw or SCER), HighREV's folders blur, sharp, event or voxel, MS-RBD style .npz, or "
+    "video folders blur/VIDEO and gt/VIDEO"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Something that may be a sequence: which module probes it, with which arguments."""
+
+    where: str
+    module: str
+    arguments: tuple[Any, ...]
+    alone: bool  # probed in a process of its own
+
+
+@dataclass
+class Found:
+    """What is below the paths.
+
+    Attributes:
+        sequences: usable ones, in order of names.
+        skipped: one line for each that was left out, with the reason.
+        splits: names of the split folders that are there, empty ones included.
+        where: the paths, for messages.
+    """
+
+    where: str
+    sequences: list[SequenceFacts] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    splits: set[str] = field(default_factory=set)
+
+    @property
+    def formats(self) -> str:
+        """The formats that were found, for messages."""
+        return ", ".join(sorted({s.format for s in self.sequences})) or "nothing"
+
+    def having(self, needs: Iterable[str], who: str) -> Found:
+        """Only sequences that carry all that is needed; the others are skipped by name.
+
+        Raises:
+            UsageError: none does; names the format and what it lacks.
+        """
+        wanted = tuple(needs)
+        kept = Found(self.where, [], list(self.skipped), set(self.splits))
+        for s in self.sequences:
+            lacking = [n for n in wanted if n not in s.carries]
+            if lacking:
+                kept.skipped.append(f"{s.name} ({s.format}) has no {' and no '.join(lacking)}")
+            else:
+                kept.sequences.append(s)
+        if self.sequences and not kept.sequences:
+            lacks = sorted({n for s in self.sequences for n in wanted if n not in s.carries})
+            raise UsageError(f"{who} needs {' and '.join(lacks)}; {self.where} ({self.formats}) has none")
+        return kept
+
+    def of(self, split: str) -> list[SequenceFacts]:
+        """The sequences of a split; those without one belong to all."""
+        return [s for s in self.sequences if s.split in ("", split)]
+
+
+def find(paths: Sequence[str | Path]) -> Found:
+    """All sequences below files and folders.
+
+    Raises:
+        UsageError: a path is not there, holds nothing of a known layout, or nothing that can be read.
+    """
+    out = Found(", ".join(str(p) for p in paths))
+    candidates: list[_Candidate] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UsageError(f"{path} does not exist; give a file or folder of a data set")
+        found = _below(path, "", out.splits)
+        if not found and not out.splits:
+            raise UsageError(f"{path} holds no data set of a known layout; known are {_LAYOUTS}")
+        candidates += found
+    for candidate, result in zip(candidates, _probed(candidates), strict=True):
+        if isinstance(result, str):
+            out.skipped.append(f"{candidate.where}: {result}")
+        else:
+            out.sequences.append(result)
+    if candidates and not out.sequences:
+        raise UsageError(f"none of {len(candidates)} sequences can be used; the first: {out.skipped[0]}")
+    out.sequences = _named_apart(out.sequences)
+    return out
+
+
+def _below(path: Path, split: str, splits: set[str]) -> list[_Candidate]:
+    if path.is_file():
+        return _file(path, split)
+    inner = {p: _SPLITS[p.name.lower()] for p in sorted(path.iterdir()) if p.name.lower() in _SPLITS}
+    if inner and not split:
+        splits |= set(inner.values())
+        return [c for p, own in inner.items() if p.is_dir() for c in _below(p, own, splits)]
+    if highrev.is_highrev(path):
+        return [
+            _Candidate(f"{path.name}/{name}", "highrev", (str(path), tuple(stems), name, split), False)
+            for name, stems in highrev.sequences(path).items()
+        ]
+    out = [c for p in sorted(path.iterdir()) if p.suffix in _HDF5 for c in _file(p, split)]
+    archives = sorted(path.glob("*.npz"))
+    for name in pair_sequences(archives):
+        own = tuple(str(p) for p in archives if name in (numbered(p.stem)[0], p.stem))
+        out.append(_Candidate(name, "pairs", (own, name, split), False))
+    out += [
+        _Candidate(name, "frames", (str(blurred), str(sharp) if sharp else "", name, split), False)
+        for name, blurred, sharp in frames.videos(path)
+    ]
+    return out
+
+
+def _file(path: Path, split: str) -> list[_Candidate]:
+    if path.suffix in _HDF5:
+        return [_Candidate(path.name, "hdf5", (str(path), path.stem, split), True)]
+    if path.suffix == ".npz":
+        return [_Candidate(path.name, "pairs", ((str(path),), path.stem, split), False)]
+    return []
+
+
+def _probed(candidates: list[_Candidate]) -> list[SequenceFacts | str]:
+    """Facts of each, or why it is left out."""
+    apart = [c.arguments for c in candidates if c.alone]
+    done = iter(probe_apart(apart) if apart else ())
+    return [next(done) if c.alone else probe(c.module, c.arguments) for c in candidates]
+
+
+def _named_apart(found: list[SequenceFacts]) -> list[SequenceFacts]:
+    """Names are unique: where two are called alike, their place goes in front."""
+    seen: dict[str, int] = {}
+    for s in found:
+        seen[s.name] = seen.get(s.name, 0) + 1
+    out = []
+    for s in found:
+        if seen[s.name] == 1:
+            out.append(s)
+            continue
+        place = Path(s.files[0])
+        out.append(dataclasses.replace(s, name=f"{place.parent.parent.name}/{place.parent.name}/{s.name}"))
+    return out

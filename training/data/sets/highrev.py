@@ -1,0 +1,121 @@
+"""HighREV (NTIRE 2025, single image): `blur`, `sharp` and `event` or `voxel` in one folder, matched by name.
+
+`blur/NAME_00001.png`, `sharp/…` alike; `event/NAME_00001_00.npz` … with `x`, `y`, `timestamp`, `polarity`, each
+(n, 1), of which the last file of a frame lies behind its exposure and is not used, and in which **x is the row
+and y the column**; or `voxel/NAME_00001.npz`, (H, W, 6), the time-bilinear grid. Blurred and sharp pictures are
+matched by name here; the authors match them by place in the sorted list.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.representations.coding import columns
+from inference.representations.voxel import from_stored
+from recordings.formats.dataset_source import times
+from recordings.formats.npy_members import Archive
+from recordings.sandbox_child import Refused
+from training.data.sets.facts import EVENTS, TRUTH, U8, SequenceFacts, Span, Unread, Window, reads, sized
+from training.data.sets.hdf5 import digest
+from training.data.sets.pictures import numbered, png_size, read_rgb
+
+VOXEL = "stored voxel grids"
+
+
+class HighRevReader(Unread):
+    """One sequence; `facts.files` are the folder and the stems of its frames. See `SequenceReader`."""
+
+    def __init__(self, facts: SequenceFacts) -> None:
+        self.facts = facts
+        self._folder = Path(facts.files[0])
+        self._stems = facts.files[1:]
+
+    @reads
+    def blurred(self, index: int) -> U8:
+        """See `SequenceReader`."""
+        return sized(read_rgb(self._folder / "blur" / f"{self._stems[index]}.png"), self.facts)
+
+    @reads
+    def truth(self, index: int) -> U8:
+        """See `SequenceReader`."""
+        return sized(read_rgb(self._folder / "sharp" / f"{self._stems[index]}.png"), self.facts)
+
+    @reads
+    def window(self, index: int) -> Window:
+        """See `SequenceReader`. Times are taken as µs, which the set does not say."""
+        files = _event_files(self._folder, self._stems[index])[:-1]
+        parts = []
+        for file in files:
+            with Archive(file, file.name) as archive:
+                found = [archive.whole(k).reshape(-1) for k in ("timestamp", "y", "x", "polarity")]
+            parts.append(found)
+        t, x, y, p = (np.concatenate([part[k] for part in parts]) for k in range(4))
+        width, height = self.facts.size
+        kept = columns(times(t), x, y, np.where(p > 0, 1, 0), width, height)
+        span = (int(kept.t[0]), int(kept.t[-1]) + 1) if len(kept) else (0, 1)
+        return Window(kept, *span, t)
+
+    @reads
+    def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
+        """The voxel grid where it is stored; see `SequenceReader`."""
+        path = self._folder / "voxel" / f"{self._stems[index]}.npz"
+        if not path.is_file():
+            raise Refused(f"has no {path.name} in voxel")
+        with Archive(path, path.name) as archive:
+            grid = from_stored(archive.whole("voxel"))
+        if (grid.shape[2], grid.shape[1]) != self.facts.size:
+            raise Refused(f"its voxel grid is {grid.shape[2]}×{grid.shape[1]}")
+        return grid, None
+
+
+def is_highrev(folder: Path) -> bool:
+    """The folder has the three parts, pictures lying flat in them."""
+    return (folder / "blur").is_dir() and any((folder / part).is_dir() for part in ("event", "voxel"))
+
+
+def probe(folder: str, stems: tuple[str, ...], name: str, split: str) -> SequenceFacts:
+    """What is there of a sequence.
+
+    Raises:
+        Refused: no sequence; says why.
+    """
+    root = Path(folder)
+    size: Span | None = None
+    sharp = all((root / "sharp" / f"{s}.png").is_file() for s in stems)
+    if not sharp and any((root / "sharp" / f"{s}.png").is_file() for s in stems):
+        missing = next(s for s in stems if not (root / "sharp" / f"{s}.png").is_file())
+        raise Refused(f"has no sharp picture {missing}.png, others are there")
+    for stem in stems:
+        for part in ("blur", "sharp") if sharp else ("blur",):
+            own = png_size(root / part / f"{stem}.png")
+            size = size or own
+            if own != size:
+                raise Refused(f"{part}/{stem}.png is {own[0]}×{own[1]}, the others {size[0]}×{size[1]}")
+    assert size is not None
+    voxels = all((root / "voxel" / f"{s}.npz").is_file() for s in stems)
+    events = all(len(_event_files(root, s)) > 1 for s in stems)
+    if not voxels and not events:
+        raise Refused("has neither voxel grids nor two event files for each frame")
+    carries = {TRUTH} if sharp else set()
+    carries |= ({EVENTS} if events else set()) | ({VOXEL} if voxels else set())
+    files = [root / part / f"{s}.png" for s in stems for part in ("blur", "sharp")]
+    # Times of the windows are in the event files; here only that each frame has some.
+    return SequenceFacts(
+        "highrev", (folder, *stems), name, split, size, size, ((0, 1),) * len(stems), frozenset(carries),
+        digest(*files),
+    )  # fmt: skip
+
+
+def sequences(folder: Path) -> dict[str, list[str]]:
+    """Stems of the frames of each sequence, in order."""
+    out: dict[str, list[str]] = {}
+    for path in sorted((folder / "blur").glob("*.png")):
+        out.setdefault(numbered(path.stem)[0], []).append(path.stem)
+    return out
+
+
+def _event_files(folder: Path, stem: str) -> list[Path]:
+    return sorted((folder / "event").glob(f"{stem}_*.npz"))

@@ -1,0 +1,134 @@
+"""Makes a data set of synthetic videos with its two splits, several worker processes at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capture.errors import UsageError
+from training.files import replace_bytes
+from training.synthesis.clip import ClipPlan, make_clip
+from training.synthesis.config import SynthesisConfig
+from training.synthesis.photo_cache import PhotoCache
+from training.synthesis.writers import FORMATS, last_written
+
+_ABOUT = "synthesis.json"
+_HELD_OUT = 8
+"""Of so many photos one is for the test split, and for nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOrder:
+    """What is to be made.
+
+    Attributes:
+        folder: of the set; `train` and `test` come into it.
+        format: one of `writers.FORMATS`.
+        train, test: videos of either split.
+        plan, config, seed: of the videos.
+        photos: what `training.photos.open_photos` gives.
+        workers: processes.
+    """
+
+    folder: Path
+    format: str
+    train: int
+    test: int
+    plan: ClipPlan
+    config: SynthesisConfig
+    seed: int
+    photos: Any
+    workers: int = 1
+
+
+def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+    """Make what is missing of a set; gives the number of videos drawn now.
+
+    No photo serves both splits.
+
+    Raises:
+        UsageError: an unknown format, another set in the folder, or fewer photos than two splits need.
+        TrainingError: a file cannot be written. KeyboardInterrupt: stopped; finished videos stay.
+    """
+    if order.format not in FORMATS:
+        raise UsageError(f"--format {order.format!r}: known are pool, {', '.join(FORMATS)}")
+    if order.test and len(order.photos) < 2:
+        raise UsageError("two splits take two photos at the least, one of them for the test split alone")
+    _claim(order)
+    wanted = [(split, k) for split in ("train", "test") for k in range(getattr(order, split))]
+    missing = [w for w in wanted if not _place(order, *w).exists()]
+    done = len(wanted) - len(missing)
+    progress(done, len(wanted))
+    if not missing:
+        return 0
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(order.workers, len(missing)), context, _begin) as pool:
+        running = [pool.submit(_make, order, *w) for w in missing]
+        try:
+            for future in as_completed(running):
+                future.result()
+                done += 1
+                progress(done, len(wanted))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return len(missing)
+
+
+def _claim(order: VideoOrder) -> None:
+    what = {
+        "format": order.format, "seed": order.seed, "photos": order.photos.fingerprint,
+        "plan": [order.plan.frames, order.plan.duty, order.plan.scale, order.plan.instants],
+        "synthesis": order.config.model_dump(mode="json"),
+    }  # fmt: skip
+    path = order.folder / _ABOUT
+    try:
+        order.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if json.loads(path.read_text(encoding="utf-8")) != what:
+                raise UsageError(
+                    f"{order.folder} holds videos of other photos, seed or settings; give another folder"
+                )
+            return
+        if any(order.folder.iterdir()):
+            raise UsageError(f"{order.folder} holds something else; give a new folder")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot use {order.folder}: {error}") from error
+    replace_bytes(path, json.dumps(what, indent=1).encode())
+
+
+def _name(order: VideoOrder, split: str, number: int) -> str:
+    return f"{split}{number:04d}"
+
+
+def _place(order: VideoOrder, split: str, number: int) -> Path:
+    folder = order.folder / split
+    return last_written(order.format, folder, _name(order, split, number), order.plan.frames)
+
+
+def _begin() -> None:
+    """In a worker: one thread, Ctrl+C is the parent's business."""
+    import signal
+
+    import cv2
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _make(order: VideoOrder, split: str, number: int) -> None:
+    count = len(order.photos)
+    held = list(range(_HELD_OUT - 1, count, _HELD_OUT)) or [count - 1]
+    kept = [i for i in range(count) if i not in held] if order.test else list(range(count))
+    cache = PhotoCache(order.photos, held if split == "test" else kept, 64)
+    # Numbers of both splits stay apart, so that a larger set grows.
+    index = 2 * number + (split == "test")
+    clip = make_clip(order.config, order.plan, cache.load, len(cache), order.seed, index)
+    FORMATS[order.format](order.folder / split, _name(order, split, number), clip)
