@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from training.task import Task
 
 # name → "module:class"; the class is called with the recipe
-_TASKS: dict[str, str] = {"glint": "training.tasks.glint:GlintTask"}
+_TASKS: dict[str, str] = {
+    "glint": "training.tasks.glint:GlintTask",
+    "efnet": "training.tasks.efnet:EfnetTask",
+    "cdvd-tsp": "training.tasks.cdvd_tsp:CdvdTask",
+    "sc-net": "training.tasks.sc_net:ScNetTask",
+    "stra": "training.tasks.sc_net:ScNetTask",
+}
 
 
 def names() -> tuple[str, ...]:
