@@ -1,4 +1,4 @@
-"""`halfmirror evaluate`: networks against the truth of a suite, as tables and pictures."""
+"""`halfmirror evaluate`: networks against the truth of a suite or a data set, as tables and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from app.cli import console
 if TYPE_CHECKING:
     from training.evaluation import Distance, Draw
 
-EXAMPLE = "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation"
+EXAMPLE = (
+    "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation\n"
+    "Example: halfmirror evaluate efnet --data GoPro/test --protocol efnet-gopro -o evaluation"
+)
 _TABLE, _REPORT, _PICTURES = "report.md", "report.json", "pictures"
 
 
@@ -30,6 +33,22 @@ def evaluate(
     suite: Annotated[
         str, typer.Option("--suite", metavar="SUITE", help="synthetic, or a folder of saved items.")
     ] = "synthetic",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", metavar="DIR", help="A published data set; with --protocol, in place of --suite."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="efnet-gopro, efnet-reblur, gem, s-sdm, cdvd-tsp, sc-net or ours: how a data set is measured.",
+        ),
+    ] = None,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="Processes (CUDA devices) that share a data set.")
+    ] = 1,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the synthetic suite.")
     ] = None,
@@ -55,8 +74,14 @@ def evaluate(
     """Restore a suite with each network and measure: PSNR, SSIM, LPIPS, re-blur residual, time.
 
     The folder gets report.md, report.json and pictures/ (blurred | networks | truth). The table always has the
-    blurred frame itself.
+    blurred frame itself. With --data and --protocol a published data set is measured as its authors did, and
+    the published numbers stand beside.
     """
+    if data or protocol is not None:
+        return _after_protocol(
+            networks, output, data or [], protocol, _options(networks, option or []), device, devices, pictures,
+            overwrite,
+        )  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
     from training import report
@@ -77,6 +102,39 @@ def evaluate(
         with writing(output):
             (folder / _TABLE).write_text(table, encoding="utf-8")
             (folder / _REPORT).write_text(report.as_json(result, about), encoding="utf-8")
+    console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
+    return 0
+
+
+def _after_protocol(
+    networks: list[str], output: Path, data: list[str], protocol: str | None,
+    options: dict[str, dict[str, Any]], device: str, devices: int, pictures: int, overwrite: bool,
+) -> int:  # fmt: skip
+    from app.cli import progress
+    from app.output.atomic import staged_folder, writing
+    from capture.errors import UsageError
+    from training.protocols import report
+    from training.protocols.run import Wanted, measure
+
+    if not data or protocol is None:
+        raise UsageError(
+            "--data and --protocol belong together, such as --data GoPro/test --protocol efnet-gopro"
+        )
+    wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures)
+    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
+    with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
+        with progress.bar() as show:
+            result = measure(wanted, show)
+        for line in result.skipped:
+            console.say(f"skipped: {line}")
+        table = report.markdown(result, about)
+        with writing(output):
+            (folder / _TABLE).write_text(table, encoding="utf-8")
+            (folder / _REPORT).write_text(report.as_json(result, about), encoding="utf-8")
+            (folder / _PICTURES).mkdir(exist_ok=True)
+            for sequence in result.sequences:
+                for name, png in sequence.pictures.items():
+                    (folder / _PICTURES / f"{_file_name(name)}.png").write_bytes(png)
     console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -109,6 +109,7 @@ class NeuralRestorer(ABC):
         self._rehearsing = False
         self._overflowed = False
         self._notes: list[str] = []
+        self._watcher: Callable[[int, Tensor], None] | None = None
         self.set(dict(options or {}))
         if not self.random_weights:
             found = store.status(self.network)
@@ -255,6 +256,15 @@ class NeuralRestorer(ABC):
         net = net.requires_grad_(False).eval().to(self.device)
         self._net = self._finish(channels_last(net))
 
+    def watch(self, see: Callable[[int, Tensor], None] | None) -> None:
+        """Show every result to `see` as the network gives it, before it is clipped and rounded: for measuring.
+
+        Args:
+            see: called with the exposure's ordinal and (L, 3, H, W) float32 **RGB**, 0…1 with overshoot. Not
+                called where the picture passes through or is restored on the event grid. None: no more.
+        """
+        self._watcher = see
+
     # -- work
 
     def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
@@ -315,6 +325,9 @@ class NeuralRestorer(ABC):
             else pictures
         )
         values = self._values(Work(window, index, at, given, rig))
+        if self._watcher is not None and not on_events and not self._rehearsing:
+            shown = values.flip(1) if self.order == "bgr" else values
+            self._watcher(window[index].ordinal, shown)
         with torch.inference_mode():
             if not on_events:
                 return restored_pictures(values, picture, self.order, self.tone)

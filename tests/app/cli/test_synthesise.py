@@ -68,3 +68,41 @@ def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "none").mkdir()
     assert main.run(["synthesise", "-o", str(tmp_path / "p"), "--photos", str(tmp_path / "none")]) in (1, 2)
     assert "none" in capsys.readouterr().err
+
+
+def test_videos_in_a_published_layout_that_a_protocol_measures(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, result = tmp_path / "videos", tmp_path / "evaluation"
+    call = ["synthesise", "-o", str(out), "--photos", str(folder), "--format", "frames", "--frames", "5"]
+    small = ["--size", "32", "--set", "subframes=[8,10]", "--workers", "1", "--count", "1"]
+    assert main.run([*call, *small]) == 0
+    assert "1 videos to train on and 1 to test with, 5 frames each (frames); 2 drawn" in capsys.readouterr().err
+    assert main.run(["evaluate", "none", "--data", str(out), "--protocol", "cdvd-tsp", "-o", str(result)]) == 0
+    said = capsys.readouterr().out
+    assert "| none |" in said
+    assert "| CDVD_TSP_GOPRO.pt | GoPro test | 31.672 | 0.9279 |" in (result / "report.md").read_text()
+    assert [p.name for p in (result / "pictures").iterdir()] == ["test0000-00002-0.5000.png"]
+    again = ["evaluate", "none", "--data", str(out), "--protocol", "sc-net", "-o", str(result)]
+    assert main.run(again) == 2
+    assert main.run([*again, "--overwrite"]) == 2
+    assert "protocol sc-net does not fit" in capsys.readouterr().err
+    assert (result / "report.md").is_file()
+    assert main.run(["evaluate", "none", "--protocol", "sc-net", "-o", str(tmp_path / "x")]) == 2
+    assert "--data and --protocol belong together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        (["--format", "avi"], "known are pool, efnet-h5"),
+        (["--format", "frames", "--scale", "4"], "only msrbd has not"),
+        (["--format", "frames", "--preview", "a.png"], "--preview is of a pool"),
+        (["--test", "3"], "give --format"),
+    ],
+)
+def test_videos_that_cannot_be_meant(
+    changes: list[str], what: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["synthesise", "-o", str(tmp_path / "out"), "--photos", str(folder), *changes]) == 2
+    assert what in capsys.readouterr().err

@@ -1,0 +1,230 @@
+"""Restores one sequence for a protocol: which frames go in, which results come out.
+
+A network runs through its restorer as it does live, but its results are taken before they are clipped and
+rounded, since protocols differ in that. EFNet under its own protocols is fed as in its published test
+instead: SCER is normalised over the whole frame, of which then only some rows may count, and stored
+representations can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from capture.errors import UsageError
+from capture.packets import Events, Frame, FrameClock, PixelLayout
+from inference import models, networks, store
+from inference.device import choose_device
+from inference.engine import Engine, Failed
+from inference.restorers.base import LatentTimes, Needs
+from inference.restorers.neural import NeuralRestorer
+from sync.exposure import AlignedExposure, Exposure, ExposureSource
+from sync.geometry import scaled_homography
+from sync.rig import EventEntry, Geometry, ImageEntry, Rig
+from training.data.cuts import Cut, whole_cut
+from training.data.efnet import EfnetMaker, EfnetOptions
+from training.data.sets.facts import EVENTS, SCER, STREAM, Damaged, SequenceFacts, SequenceReader
+from training.protocols.table import Protocol
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+# For frames without any times: only their order matters to a network without events.
+_PERIOD_US, _EXPOSURE_US = 33_333, 30_000
+_REBLUR_ROWS = 262
+"""Of REBlur's sensor; the authors' conversion drops the last two, before the grid is normalised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A result and its truth.
+
+    Attributes:
+        name: frame and instant.
+        result: (H, W, 3) float32 RGB, 0…1 with overshoot.
+        blurred, truth: (H, W, 3) RGB.
+    """
+
+    name: str
+    result: F32
+    blurred: U8
+    truth: U8
+
+
+Outcome = Compared | str
+"""A result, or why there is none, in one line."""
+
+
+def restored(
+    protocol: Protocol, network: str, facts: SequenceFacts, device: str, options: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    """All results of a sequence that count.
+
+    Raises:
+        UsageError: the network cannot run here, or not on such data.
+        Damaged: the sequence cannot be opened.
+    """
+    reader = facts.reader()
+    if network == "efnet" and protocol.name.startswith("efnet-"):
+        yield from _as_published(protocol, facts, reader, device, options)
+        return
+    if SCER in facts.carries:
+        raise UsageError(
+            f"{facts.name} holds stored SCER, which only efnet takes, under efnet-gopro or efnet-reblur"
+        )
+    yield from _as_live(protocol, network, facts, reader, device, options)
+
+
+def _as_published(
+    protocol: Protocol, facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    known = ("mask", "mode", "normalise", "noise")
+    if unknown := sorted(set(options) - set(known)):
+        raise UsageError(f"--option efnet.{unknown[0]}: under {protocol.name} known are {', '.join(known)}")
+    maker = EfnetMaker(EfnetOptions.model_validate({"mode": "published", **options}))
+    entries, card = store.load("efnet", representation="scer", channel_order="bgr")
+    net = networks.build("efnet", **card.options)
+    net.load_state_dict(entries, strict=True)
+    where = choose_device(device)
+    net = net.eval().requires_grad_(False).to(where)
+    sensor = _REBLUR_ROWS - 2 if protocol.rows and facts.size[1] == _REBLUR_ROWS else None
+    for frame in facts.items:
+        try:
+            sample = maker.whole(reader, facts, frame, protocol.rows, sensor)
+            with torch.inference_mode():
+                given = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
+                mask = given["mask"].float() if "mask" in given else None
+                out = net(given["image"].float() / 255, given["events"], mask)[-1][0]
+        except Damaged as error:
+            yield str(error)
+            continue
+        result = np.ascontiguousarray(out.float().cpu().numpy()[::-1].transpose(1, 2, 0))
+        picture, truth = (np.ascontiguousarray(sample[k][::-1].transpose(1, 2, 0)) for k in ("image", "truth"))
+        yield Compared(f"{frame:05d}", result, picture, truth)
+
+
+def _as_live(
+    protocol: Protocol, network: str, facts: SequenceFacts, reader: SequenceReader, device: str,
+    options: Mapping[str, Any],
+) -> Iterator[Outcome]:  # fmt: skip
+    cut = whole_cut(facts.size, protocol.multiple)
+    if protocol.rows is not None:
+        cut = Cut(0, 0, min(cut.height, protocol.rows // protocol.multiple * protocol.multiple), cut.width)
+    rig = _rig(facts, cut)
+    restorer = models.create(network, rig, options, device)
+    needs = restorer.needs
+    if needs.events and EVENTS not in facts.carries:
+        raise UsageError(f"{network} needs events; {facts.name} ({facts.format}) has none")
+    seen: dict[int, F32] = {}
+    if isinstance(restorer, NeuralRestorer):
+        restorer.watch(lambda ordinal, values: seen.update({ordinal: values.float().cpu().numpy()}))
+    engine = Engine(restorer)
+    frames = facts.items if needs.events else list(range(facts.frames))
+    # A frame without a window counts for no network; it may still be a neighbour.
+    inner = range(protocol.inner, facts.frames - protocol.inner)
+    counted = {i for i in facts.items if i in inner}
+    truths: dict[int, list[tuple[float, U8]]] = {}
+    pictures: dict[int, U8] = {}
+
+    def out(attempts: Any) -> Iterator[Outcome]:
+        for a in attempts:
+            if isinstance(a, Failed):
+                yield f"{facts.name} frame {a.exposure.ordinal}: {' '.join(str(a.error).split())[:160]}"
+                continue
+            values = seen.pop(a.ordinal, None)
+            for k, latent in enumerate(a.latents):
+                for at, truth in truths.get(a.ordinal, []) if a.ordinal in counted else []:
+                    if abs(at - latent) > 1e-9:
+                        continue
+                    rgb = a.images[k].astype(np.float32) / 255 if values is None else _picture(values[k])
+                    yield Compared(f"{a.ordinal:05d}-{at:.4f}", rgb, pictures[a.ordinal], truth)
+            truths.pop(a.ordinal, None)
+            pictures.pop(a.ordinal, None)
+
+    for frame in frames:
+        try:
+            exposure, picture = _exposure(reader, facts, frame, rig, cut, needs)
+            found = _truths(protocol, reader, facts, frame, cut, needs)
+        except Damaged as error:
+            yield str(error)
+            # What stands before and behind a missing frame are no neighbours.
+            yield from out(engine.try_gap())
+            continue
+        truths[frame], pictures[frame] = found, picture
+        # Every instant once, in order; a truth that a second file repeats is compared again.
+        latents = tuple(sorted({at for at, _ in found})) or (0.5,)
+        yield from out(engine.try_push(exposure, latents))
+        if protocol.alone:
+            yield from out(engine.try_gap())
+    yield from out(engine.try_gap())
+
+
+def _picture(planes: F32) -> F32:
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _rig(facts: SequenceFacts, cut: Cut) -> Rig:
+    """Both grids edge to edge, as the sets have them; the frames as they are stored."""
+    width, height = facts.grid or (cut.width, cut.height)
+    scale = facts.size[0] / width
+    m = scaled_homography(scale)
+    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
+    return Rig(
+        name=facts.format,
+        events=EventEntry(camera="data set", width=width, height=height),
+        image=ImageEntry(camera="data set", width=cut.width, height=cut.height, tone="srgb"),
+        geometry=Geometry(image_from_event=(rows[0], rows[1], rows[2])),
+    )
+
+
+def _exposure(
+    reader: SequenceReader, facts: SequenceFacts, frame: int, rig: Rig, cut: Cut, needs: Needs
+) -> tuple[AlignedExposure, U8]:
+    picture = _cut(reader.blurred(frame), cut)
+    span = facts.spans[frame]
+    if needs.events and EVENTS in facts.carries:
+        window = reader.window(frame)
+        start, end = window.start_us, window.end_us
+        first, last = start - needs.margin_before_us, end + needs.margin_after_us
+        if (first, last) != (start, end) and STREAM in facts.carries:
+            found = reader.between(first, last)
+        else:
+            first, last, found = start, end, window.events
+        events = Events(
+            np.asarray(found.t, np.int64), found.x, found.y, found.p, rig.events.width, rig.events.height
+        )
+    else:
+        start, end = span or (frame * _PERIOD_US, frame * _PERIOD_US + _EXPOSURE_US)
+        first, last = start, end
+        none = np.empty(0, np.uint16)
+        events = Events(
+            np.empty(0, np.int64), none, none, np.empty(0, np.bool_), rig.events.width, rig.events.height
+        )
+    shot = Frame(picture, PixelLayout.RGB, frame, start * 1000, end * 1000, FrameClock.EVENT)
+    exposure = Exposure(start, end, ExposureSource.CHUNK, 1.0)
+    return AlignedExposure(shot, exposure, events, first, last, rig, frame), picture
+
+
+def _truths(
+    protocol: Protocol, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut, needs: Needs
+) -> list[tuple[float, U8]]:
+    """Instants 0…1 and their truth."""
+    if not protocol.all_instants:
+        return [(0.5, _cut(reader.truth(frame), cut))]
+    span = facts.spans[frame]
+    assert span is not None
+    out = [
+        (min(max((t - span[0]) / (span[1] - span[0]), 0.0), 1.0), _cut(p, cut))
+        for t, p in reader.instants(frame)
+    ]
+    if needs.latent is LatentTimes.FIXED:
+        out = [(at, p) for at, p in out if at in needs.fixed_latents]
+    return out
+
+
+def _cut(picture: U8, cut: Cut) -> U8:
+    return np.ascontiguousarray(picture[: cut.height, : cut.width])
