@@ -51,12 +51,12 @@ def as_json(result: Evaluation, about: Mapping[str, str]) -> str:
     methods: dict[str, Any] = {}
     for method in result.methods:
         sequences = {
-            name: {m: _finite(figures[method].of(m)) for m, _, _ in _COLUMNS}
+            name: {m: finite(figures[method].of(m)) for m, _, _ in _COLUMNS}
             | ({"contrast": figures[method].contrast} if method == BEST_CONTRAST else {})
             for name, figures in result.sequences.items()
         }
         methods[method] = {
-            "mean": {m: _finite(result.mean(method, m)) for m, _, _ in _COLUMNS},
+            "mean": {m: finite(result.mean(method, m)) for m, _, _ in _COLUMNS},
             "sequences": sequences,
             "flags": {flag: n for name, flag, n in _flags(result) if name == method},
         }
@@ -69,23 +69,23 @@ def as_json(result: Evaluation, about: Mapping[str, str]) -> str:
 
 def _table(result: Evaluation) -> list[str]:
     columns = [c for c in _COLUMNS if any(result.mean(m, c[0]) is not None for m in result.methods)]
-    lines = [_row(["method", *(heading for _, heading, _ in columns)]), _row(["---"] * (len(columns) + 1))]
+    lines = [row(["method", *(heading for _, heading, _ in columns)]), row(["---"] * (len(columns) + 1))]
     lines += [
-        _row([method, *(_text(result.mean(method, measure), digits) for measure, _, digits in columns)])
+        row([method, *(_text(result.mean(method, measure), digits) for measure, _, digits in columns)])
         for method in result.methods
     ]
     return lines
 
 
 def _sequence_table(result: Evaluation) -> list[str]:
-    lines = [_row(["sequence", *result.methods]), _row(["---"] * (len(result.methods) + 1))]
+    lines = [row(["sequence", *result.methods]), row(["---"] * (len(result.methods) + 1))]
     for name, figures in result.sequences.items():
         cells = []
         for method in result.methods:
             own = figures[method]
             cell = f"{_text(own.of('psnr'), 2)} / {_text(own.of('ssim'), 3)}"
             cells.append(cell if own.contrast is None else f"{cell} (c {own.contrast:g})")
-        lines.append(_row([name, *cells]))
+        lines.append(row([name, *cells]))
     return lines
 
 
@@ -98,7 +98,8 @@ def _flags(result: Evaluation) -> list[tuple[str, str, int]]:
     return [(method, flag, n) for (method, flag), n in out.items()]
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """One row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -108,5 +109,6 @@ def _text(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "∞"
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """What JSON can hold; None for infinity."""
     return value if value is not None and math.isfinite(value) else None

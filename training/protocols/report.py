@@ -6,9 +6,9 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from typing import Any
 
 from training.protocols.run import ProtocolResult
+from training.report import finite, row
 
 _DIGITS = {"psnr": 2, "mse": 5}
 _UNITS = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE"}
@@ -44,15 +44,15 @@ def as_json(result: ProtocolResult, about: Mapping[str, str]) -> str:
         "methods": {
             method: {
                 "pictures": result.count(method),
-                "mean": {m: _finite(result.mean(method, m)) for m in result.measures},
+                "mean": {m: finite(result.mean(method, m)) for m in result.measures},
                 "sequences": {
-                    s.name: {m: _finite(s.mean(method, m)) for m in result.measures} for s in result.sequences
+                    s.name: {m: finite(s.mean(method, m)) for m in result.measures} for s in result.sequences
                 },
             }
             for method in result.methods
         },
         "pictures": {
-            s.name: {n: [{k: _finite(v) for k, v in one.items()} for one in m] for n, m in s.measures.items()}
+            s.name: {n: [{k: finite(v) for k, v in one.items()} for one in m] for n, m in s.measures.items()}
             for s in result.sequences
         },
         "missed": {s.name: s.missed for s in result.sequences if s.missed},
@@ -62,11 +62,11 @@ def as_json(result: ProtocolResult, about: Mapping[str, str]) -> str:
 
 def _means(result: ProtocolResult) -> list[str]:
     names = result.measures
-    lines = [_row(["method", *(_UNITS.get(m, m) for m in names), "pictures"])]
-    lines.append(_row(["---"] * (len(names) + 2)))
+    lines = [row(["method", *(_UNITS.get(m, m) for m in names), "pictures"])]
+    lines.append(row(["---"] * (len(names) + 2)))
     for method in result.methods:
         cells = [_text(result.mean(method, m), m) for m in names]
-        lines.append(_row([method, *cells, str(result.count(method))]))
+        lines.append(row([method, *cells, str(result.count(method))]))
     return lines
 
 
@@ -76,23 +76,19 @@ def _published(result: ProtocolResult) -> list[str]:
         return []
     lines = [
         "Published, on other data than these unless the data are the same set:", "",
-        _row(["weights", "data", "PSNR, dB", "SSIM", "protocol"]), _row(["---"] * 5),
+        row(["weights", "data", "PSNR, dB", "SSIM", "protocol"]), row(["---"] * 5),
     ]  # fmt: skip
-    lines += [_row([p.weights, p.data, _plain(p.psnr), _plain(p.ssim), p.protocol or "–"]) for p in rows]
+    lines += [row([p.weights, p.data, _plain(p.psnr), _plain(p.ssim), p.protocol or "–"]) for p in rows]
     return [*lines, ""]
 
 
 def _sequences(result: ProtocolResult) -> list[str]:
-    lines = [_row(["sequence", *(f"{m}: PSNR / SSIM" for m in result.methods)])]
-    lines.append(_row(["---"] * (len(result.methods) + 1)))
+    lines = [row(["sequence", *(f"{m}: PSNR / SSIM" for m in result.methods)])]
+    lines.append(row(["---"] * (len(result.methods) + 1)))
     for s in result.sequences:
         pairs = [(_text(s.mean(m, "psnr"), "psnr"), _text(s.mean(m, "ssim"), "ssim")) for m in result.methods]
-        lines.append(_row([s.name, *(f"{p} / {q}" for p, q in pairs)]))
+        lines.append(row([s.name, *(f"{p} / {q}" for p, q in pairs)]))
     return lines
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _text(value: float | None, measure: str) -> str:
@@ -103,7 +99,3 @@ def _text(value: float | None, measure: str) -> str:
 
 def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
-
-
-def _finite(value: Any) -> Any:
-    return value if value is not None and math.isfinite(value) else None

@@ -44,7 +44,7 @@ class RawReader(Unread):
         self.facts = facts
         self._file = hdf5.opened(facts.files[0])
         self._keys = hdf5.keys(self._file, "images", "image")
-        self._columns = {k: hdf5.numbers(self._file, f"events/{k}s") for k in "txyp"}
+        self._columns = {k: hdf5.array(self._file, f"events/{k}s") for k in "txyp"}
         self._scale = _unit(self._columns["t"])
         self._stamps = [_stored_times(self._file, k) for k in self._keys]
 
@@ -117,17 +117,17 @@ def probe(path: str, name: str, split: str) -> SequenceFacts:
     keys = hdf5.keys(file, "images", "image")
     if not keys:
         raise Refused("holds no images")
-    lists = {k: hdf5.numbers(file, f"events/{k}s") for k in "txyp"}
+    lists = {k: hdf5.array(file, f"events/{k}s") for k in "txyp"}
     if len({c.shape for c in lists.values()}) != 1 or lists["t"].ndim != 1:
         raise Refused("its events are no four lists of one length")
     carries = {EVENTS, STREAM, VIDEO}
-    shapes = {k: hdf5.numbers(file, f"images/{k}").shape[:2] for k in keys}
+    shapes = {k: hdf5.array(file, f"images/{k}").shape[:2] for k in keys}
     sharp = hdf5.keys(file, "sharp_images", "image")
     if sharp:
         if missing := sorted(set(keys) - set(sharp)):
             raise Refused(f"has {len(keys)} images and no sharp one for {len(missing)}, such as {missing[0]}")
         carries.add(TRUTH)
-        shapes |= {f"sharp {k}": hdf5.numbers(file, f"sharp_images/{k}").shape[:2] for k in keys}
+        shapes |= {f"sharp {k}": hdf5.array(file, f"sharp_images/{k}").shape[:2] for k in keys}
     height, width = next(iter(shapes.values()))
     for key, (h, w) in shapes.items():
         if (h, w) != (height, width):
@@ -161,7 +161,7 @@ def spans(
 def _stored_times(file: Any, key: str) -> tuple[float | None, float | None, float | None]:
     """Start and end of an exposure and the stamp, each where it is there."""
     found: list[float | None] = []
-    attributes = hdf5.numbers(file, f"images/{key}").attrs
+    attributes = hdf5.array(file, f"images/{key}").attrs
     for name in ("exposure_start", "exposure_end", "timestamp"):
         value = np.asarray(attributes[name]) if name in attributes else None
         if value is not None and (value.dtype.kind not in "biuf" or value.size != 1 or not np.isfinite(value)):

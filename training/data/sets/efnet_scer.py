@@ -61,11 +61,11 @@ def probe(path: str, name: str, split: str) -> SequenceFacts:
     groups = ["images", *(["sharp_images"] if TRUTH in carries else [])]
     size = None
     for i in range(count):
-        grid = hdf5.numbers(file, f"voxels/voxel{i:09d}").shape
+        grid = hdf5.array(file, f"voxels/voxel{i:09d}").shape
         if len(grid) != 3 or grid[0] not in (BINS, BINS + 1):
             raise Refused(f"voxel {i} has the shape {str(grid)[:60]}; expected ({BINS}, height, width)")
         for group in groups:
-            shape = hdf5.numbers(file, f"{group}/image{i:09d}").shape
+            shape = hdf5.array(file, f"{group}/image{i:09d}").shape
             size = size or grid[1:]
             if len(shape) != 3 or shape[1:] != size or grid[1:] != size:
                 raise Refused(f"{group} {i} of shape {str(shape)[:60]} and its voxel {grid} differ in size")
