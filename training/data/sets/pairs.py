@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.representations.coding import Columns, columns
-from recordings.formats.dataset_source import MAX_PICTURE_BYTES, picture, times
+from recordings.formats.dataset_source import MAX_PICTURE_BYTES, Piece, picture, times
 from recordings.formats.msrbd import MsRbdSource
 from recordings.formats.npy_members import Archive
 from training.data.sets.facts import (
@@ -88,6 +88,8 @@ class PairsReader(Unread):
         for found in self._source.events(start_us):
             if isinstance(found, str):
                 raise ValueError(found)
+            if not isinstance(found, Piece):  # nothing that pairs have
+                continue
             keep = (found.t >= start_us) & (found.t < end_us)
             parts.append([np.asarray(c)[keep] for c in found])
             if len(found.t) and found.t[-1] >= end_us:
