@@ -84,12 +84,15 @@ def evaluate(
         )  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
+    from capture.errors import UsageError
     from training import report
     from training.evaluation import Choice
     from training.evaluation import evaluate as run
     from training.recipe import override
     from training.suite import open_suite
 
+    if devices > 1:
+        raise UsageError("--devices spreads a data set's sequences; it goes with --data and --protocol")
     opened = open_suite(suite, dict(override(text) for text in set_ or []))
     distance, missing = _distance(lpips, device)
     choice = Choice(tuple(networks), _options(networks, option or []), device, best_contrast, reblur, distance)

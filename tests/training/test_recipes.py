@@ -106,6 +106,7 @@ def test_what_was_trained_is_taken_by_the_live_program(
     card = store.installed(network)
     assert card is not None
     assert "recorded" in card.trained_on
+    assert set(store.card(network).cautions) <= set(card.cautions)
     order, representation = (
         ("rgb", "voxel") if name == "efnet-highrev" else (card.channel_order, card.representation)
     )

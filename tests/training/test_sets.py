@@ -93,6 +93,16 @@ def test_windows_without_exposures_go_from_midpoint_to_midpoint(tmp_path: Path) 
     np.testing.assert_array_equal(represented(window, "scer", Mode.PUBLISHED), expected)
 
 
+def test_a_frame_without_exposure_among_others_is_told_and_no_item(tmp_path: Path) -> None:
+    write_set(tmp_path / "set", "efnet-h5", train=1, test=0)
+    with h5py.File(tmp_path / "set/train/train0.h5", "r+") as file:
+        del file["images/image000000002"].attrs["exposure_start"]
+    found = find([tmp_path / "set/train"])
+    assert found.skipped == [f"train0: 1 of {FRAMES} frames have no exposure"]
+    assert found.sequences[0].items == [0, 1, 3, 4, 5]
+    assert EXPOSURE not in found.sequences[0].carries
+
+
 def test_scer_is_normalised_before_the_crop_and_voxels_after_it(tmp_path: Path) -> None:
     write_set(tmp_path / "h5", "efnet-h5")
     facts = one(tmp_path / "h5")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference import networks
+from inference import cards, networks
 from training.data.efnet import EfnetMaker, EfnetOptions
 from training.losses import efnet
 from training.task import Batch, TrainingData, ValidationData
@@ -58,7 +58,7 @@ class EfnetTask(DataFacts):
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
         o = self.options
-        notes = []
+        notes = list(cards.card("efnet").cautions)
         if o.representation == "scer" and not o.mask:
             notes.append("Trained without event mask: use the option mask=false.")
         if o.normalise != "maximum":

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from capture.errors import UsageError
-from inference import networks
+from inference import cards, networks
 from inference.networks.sc_net import SCNet
 from training.data.sc_net import ScNetMaker, ScNetOptions
 from training.losses import sc_net
@@ -89,7 +89,7 @@ class ScNetTask(DataFacts):
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
-        return {"cautions": (_OURS,)}
+        return {"cautions": (*cards.card(self._name).cautions, _OURS)}
 
     def _clip(self, network: nn.Module, batch: Batch) -> list[Tensor]:
         """The restored frames of a clip, in order; the first begins without a feature."""

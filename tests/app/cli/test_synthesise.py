@@ -90,6 +90,8 @@ def test_videos_in_a_published_layout_that_a_protocol_measures(
     assert (result / "report.md").is_file()
     assert main.run(["evaluate", "none", "--protocol", "sc-net", "-o", str(tmp_path / "x")]) == 2
     assert "--data and --protocol belong together" in capsys.readouterr().err
+    assert main.run(["evaluate", "none", "--devices", "2", "-o", str(tmp_path / "x")]) == 2
+    assert "it goes with --data and --protocol" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -145,12 +145,16 @@ def probe(path: str, name: str, split: str) -> SequenceFacts:
 def spans(
     stamps: list[tuple[float | None, float | None, float | None]], scale: float
 ) -> tuple[Span | None, ...]:
-    """The windows of all frames in µs; None where neither an exposure nor both neighbours' stamps are there."""
+    """The windows of all frames in µs.
+
+    None where a frame lacks an exposure that others have, or, where none has one, both neighbours' stamps.
+    """
+    exposed = any(start is not None for start, _, _ in stamps)
     out: list[Span | None] = []
     for i, (start, _, stamp) in enumerate(stamps):
         around = [s[2] for s in stamps[max(i - 1, 0) : i + 2]]
-        told = start is not None or (stamp is not None and len(around) == 3 and None not in around)
-        if not told or (start is None and i in (0, len(stamps) - 1)):
+        between = not exposed and 0 < i < len(stamps) - 1 and stamp is not None and None not in around
+        if start is None and not between:
             out.append(None)
             continue
         a, b = times(np.array(stored_window(stamps, i), np.float64), scale)

@@ -15,7 +15,7 @@ from typing import Any
 from capture.errors import UsageError
 from recordings.formats.msrbd import sequences as pair_sequences
 from training.data.sets import frames, highrev
-from training.data.sets.facts import SequenceFacts
+from training.data.sets.facts import EXPOSURE, SequenceFacts
 from training.data.sets.pictures import numbered
 from training.data.sets.probing import probe, probe_apart
 
@@ -103,6 +103,8 @@ def find(paths: Sequence[str | Path]) -> Found:
             out.skipped.append(f"{candidate.where}: {result}")
         else:
             out.sequences.append(result)
+            if untold := _without_window(result):
+                out.skipped.append(f"{result.name}: {untold} of {result.frames} frames have no exposure")
     if candidates and not out.sequences:
         raise UsageError(f"none of {len(candidates)} sequences can be used; the first: {out.skipped[0]}")
     out.sequences = _named_apart(out.sequences)
@@ -146,6 +148,13 @@ def _probed(candidates: list[_Candidate]) -> list[SequenceFacts | str]:
     apart = [c.arguments for c in candidates if c.alone]
     done = iter(probe_apart(apart) if apart else ())
     return [next(done) if c.alone else probe(c.module, c.arguments) for c in candidates]
+
+
+def _without_window(facts: SequenceFacts) -> int:
+    """Frames that are no items for want of an exposure; the ends of a sequence without any are meant to be."""
+    missing = facts.frames - len(facts.items)
+    ends = facts.spans[0] is None and facts.spans[-1] is None
+    return 0 if EXPOSURE not in facts.carries and ends and missing == 2 else missing
 
 
 def _named_apart(found: list[SequenceFacts]) -> list[SequenceFacts]:
