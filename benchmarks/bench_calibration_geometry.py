@@ -4,7 +4,7 @@
 
 Errors are in event pixels over the field that both cameras share: root of the mean square, and the worst place
 (a corner of the field). Rigs: rotation ±5°, shift ±10 %, scale 3.5…4.5, perspective ±3 %, either hand, both
-lenses bending up to 1 % at the corner, all sensor noise on. Results: benchmarks/results/calibration_geometry.md.
+lenses bending up to 1 % at the corner, all sensor noise on. Results: results/calibration_geometry.md.
 """
 
 from __future__ import annotations
