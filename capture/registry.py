@@ -28,6 +28,12 @@ BUILT_IN: dict[str, str] = {
     "genicam": "capture.genicam.driver:GENICAM",
     "flir": "capture.genicam.driver:FLIR",
     "webcam": "capture.webcam:DRIVER",
+    "davis346": "capture.inivation.driver:DAVIS",
+    "aedat4-tcp": "capture.inivation.driver:TCP",
+    "aedat4-unix": "capture.inivation.driver:UNIX",
+    "evk4": "capture.prophesee.driver:EVK4",
+    "evk3": "capture.prophesee.driver:EVK3",
+    "metavision": "capture.prophesee.driver:METAVISION",
 }
 
 

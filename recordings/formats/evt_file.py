@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.evt3 import SMALL_EVT3, evt3
 from recordings.formats import evt_decoders as d
 from recordings.formats.evt_time import BASE, EDGES, HIGH, I64, LOW, ROW, new_state, scan, scan_dat
 from recordings.formats.prophesee_header import Header
@@ -60,7 +61,7 @@ class Encoding:
 ENCODINGS = {
     e.name: e
     for e in (
-        Encoding("evt3", 2, 4096, 12, d.SMALL_EVT3, d.evt3, scan),
+        Encoding("evt3", 2, 4096, 12, SMALL_EVT3, evt3, scan),
         Encoding("evt2", 4, 64, 28, d.SMALL_EVT2, d.evt2, scan),
         Encoding("evt2.1", 8, 64, 28, d.SMALL_EVT2, d.evt2, scan),
         Encoding("dat", 8, 1, 32, d.SMALL_DAT, d.dat, scan_dat),

@@ -1,0 +1,139 @@
+"""An EVT3 byte stream, as it comes off the wire, into event packets on one rising time axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture import evt_time
+from capture.axis import Axis
+from capture.evt3 import evt3
+from capture.packets import EventPacket, Events, Rejected, TriggerEdges
+
+ROOM, ROOM_EDGES = 1 << 17, 1 << 12
+"""Events and edges that one packet holds at most."""
+_NO_TAILS = np.empty(0, np.uint16)
+
+
+def compiled() -> None:
+    """Have the decoder compiled now (seconds where that was never done), not when events wait."""
+    Evt3Stream("", 16, 16).feed(b"\x00\x00", 0)
+
+
+class PacketMaker:
+    """Arrays of events and edges into packets: the time axis, what is complete, what is refused.
+
+    Args:
+        name: of the camera, for its time axis.
+        width, height: of the sensor.
+    """
+
+    def __init__(self, name: str, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self._name = name
+        self.axis: Axis | None = None
+        self._until: int | None = None
+        self._edge_us: int | None = None
+
+    def make(
+        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any],
+        et: NDArray[np.int64], rising: NDArray[np.bool_], host_ns: int, *, dropped: int = 0, gap: bool = False,
+    ) -> EventPacket:  # fmt: skip
+        """A packet; times in µs of the device, which count from the camera's start.
+
+        The host's clock at the first event is added to them, so that a camera that was started anew does not
+        begin again at 0. By how much, `axis.shift_us` says.
+        """
+        firsts = [int(a[0]) for a in (t, et) if len(a)]
+        shift, jumped = 0, False
+        if firsts:
+            first, last = min(firsts), max(int(a[-1]) for a in (t, et) if len(a))
+            if self.axis is None:
+                self.axis = Axis(self._name, host_ns // 1000 - last)
+            shift, jumped = self.axis.place("events", first, last, host_ns)
+        until = self._until
+        t = t.astype(np.int64, copy=False)
+        events, bad = Events.sanitised(
+            t + shift if shift else t, x, y, p, self.width, self.height, not_before_us=until
+        )
+        edges = et + shift
+        floor = max((v for v in (until, self._edge_us) if v is not None), default=-(2**62))
+        keep = (edges >= floor) & (edges >= np.maximum.accumulate(edges) if len(edges) else edges >= floor)
+        bad += Rejected(decreasing=int(len(edges) - np.count_nonzero(keep)))
+        triggers = TriggerEdges(edges[keep], rising[keep])
+        if len(triggers):
+            self._edge_us = int(triggers.t[-1])
+        # One stream carries both, in order of time: what is behind its newest time has been delivered.
+        newest = [int(a[-1]) for a in (events.t, triggers.t) if len(a)]
+        if newest:
+            self._until = max(newest if until is None else [*newest, until])
+        return EventPacket(
+            events, triggers, self._until or 0, host_ns, dropped=dropped, gap=gap or jumped, rejected=bad
+        )
+
+
+class Evt3Stream:
+    """Bytes in, packets out; words and packets may be cut anywhere.
+
+    Args:
+        name, width, height: see `PacketMaker`.
+        channel: of the trigger input; edges of others are passed over.
+
+    Attributes:
+        words: 16-bit words decoded.
+    """
+
+    def __init__(self, name: str, width: int, height: int, channel: int = 0) -> None:
+        self.maker = PacketMaker(name, width, height)
+        self.words = 0
+        self._channel = channel
+        self._state = evt_time.new_state()
+        self._rest = b""
+
+    def feed(self, data: bytes, host_ns: int, *, dropped: int = 0, gap: bool = False) -> list[EventPacket]:
+        """Decode what came; `dropped` and `gap` are those of the first packet."""
+        if self._rest:
+            data = self._rest + data
+        whole = len(data) & ~1
+        self._rest = data[whole:]
+        heads = np.frombuffer(data, "<u2", whole // 2)
+        self.words += len(heads)
+        packets: list[EventPacket] = []
+        at = 0
+        while at < len(heads):
+            room = min(ROOM, 12 * (len(heads) - at) + 12)
+            t = np.empty(room, np.int64)
+            x, y = np.empty(room, np.uint16), np.empty(room, np.uint16)
+            p = np.empty(room, np.bool_)
+            et = np.empty(ROOM_EDGES, np.int64)
+            rising, channel = np.empty(ROOM_EDGES, np.bool_), np.empty(ROOM_EDGES, np.uint8)
+            at, n, m = evt3(
+                heads, _NO_TAILS, at, len(heads), self._state, t, x, y, p, et, rising, channel
+            )  # fmt: skip
+            ours = channel[:m] == self._channel
+            if n or m or gap or dropped:
+                packets.append(
+                    self.maker.make(
+                        t[:n],
+                        x[:n],
+                        y[:n],
+                        p[:n],
+                        et[:m][ours],
+                        rising[:m][ours],
+                        host_ns,
+                        dropped=dropped,
+                        gap=gap,
+                    )
+                )
+                dropped, gap = 0, False
+        return packets
+
+    def faults(self) -> dict[str, int]:
+        """What was wrong with the words so far, by kind."""
+        s = self._state
+        return {
+            "unknown_words": int(s[evt_time.UNKNOWN]), "damaged_times": int(s[evt_time.BAD_TIME]),
+            "clock_backwards": int(s[evt_time.BACKWARDS]), "untimed": int(s[evt_time.UNTIMED]),
+        }  # fmt: skip
