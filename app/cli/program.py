@@ -15,6 +15,7 @@ from app.cli import (
     calibrate,
     console,
     deblur,
+    devices,
     doctor,
     evaluate,
     export,
@@ -53,6 +54,7 @@ app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("devices", epilog=devices.EXAMPLE)(devices.devices)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

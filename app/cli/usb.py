@@ -30,7 +30,7 @@ def usb(
     if denied:
         advice = "install the udev rules of the camera's maker, then plug it in again"
         return Check("USB", State.MISSING, f"no permission: {', '.join(denied)}", advice)
-    missing = [name for vendor, name in VENDORS.items() if not _has_rule(vendor, rules)]
+    missing = [name for vendor, name in VENDORS.items() if not has_rule(vendor, rules)]
     facts = f"{len(plugged)} camera{'' if len(plugged) == 1 else 's'} plugged in"
     if missing and os.geteuid() != 0:
         advice = (
@@ -56,7 +56,8 @@ def _plugged(bus: Path, devices: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _has_rule(vendor: str, folders: Sequence[Path]) -> bool:
+def has_rule(vendor: str, folders: Sequence[Path]) -> bool:
+    """A udev rule names this vendor."""
     for folder in folders:
         for rule in folder.glob("*.rules") if folder.is_dir() else ():
             try:

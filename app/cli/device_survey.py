@@ -1,0 +1,214 @@
+"""What `halfmirror devices` finds: cameras by their drivers, USB as the system sees it, what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.cli.probes import probe
+from app.cli.usb import RULE_FOLDERS, VENDORS, has_rule
+
+USBFS = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
+USBFS_MB = 1000
+"""What several USB3 streams need for their buffers; the kernel's own 16 MB are too few."""
+
+RULES = {
+    "152a": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="152a", ATTRS{idProduct}=="84[0-1]?", MODE="0666"',
+    "04b4": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="04b4", ATTRS{idProduct}=="00f[4-5]", MODE="0666"',
+    "1e10": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="1e10", MODE="0666"',
+}
+RULE_FILE = "/etc/udev/rules.d/65-halfmirror.rules"
+BY_VENDOR = {"152a": "davis346", "04b4": "evk4", "1e10": "flir"}
+
+SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    (
+        "dv-processing", "import dv_processing as m\nanswer({'version': m.__version__})", ("davis346",),
+        "pip install dv-processing",
+    ),
+    (
+        "neuromorphic-drivers",
+        "import neuromorphic_drivers\nfrom importlib.metadata import version\n"
+        "answer({'version': version('neuromorphic-drivers')})",
+        ("evk4", "evk3"), "pip install 'halfmirror[prophesee]'",
+    ),
+    (
+        "Metavision SDK", "import metavision_hal as m\nanswer({'version': getattr(m, '__version__', '')})",
+        ("metavision",), "the vendor's installer (Metavision SDK or OpenEB); it is not on PyPI",
+    ),
+    (
+        "Aravis", "import ctypes\nctypes.CDLL('libaravis-0.8.so.0')\nanswer({'version': '0.8'})",
+        ("flir", "genicam"), "sudo apt-get install libaravis-0.8-0",
+    ),
+)  # fmt: skip
+"""Name, code that a child runs, drivers that need it, how it is installed."""
+
+_DISCOVER = """
+from dataclasses import asdict
+from capture import registry
+found = []
+for n in {names!r}:
+    try:
+        found += [asdict(c) for c in registry.driver(n).discover()]
+    except Exception as e:
+        found.append({{"name": n, "error": str(e)}})
+answer({{"found": found}})
+"""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Plain values, as `--json` prints them.
+
+    Attributes:
+        devices: name (what opens it, "" where nothing does), model, serial, role, width, height, usb_speed,
+            firmware, access, can (capabilities), sdk.
+        sdks: name, there, facts, drivers.
+        missing: what, and do: lines to follow or to copy.
+    """
+
+    devices: list[dict[str, Any]] = field(default_factory=list)
+    sdks: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[dict[str, Any]] = field(default_factory=list)
+
+
+def survey(
+    bus: Path = Path("/sys/bus/usb/devices"), rules: Sequence[Path] = RULE_FOLDERS, usbfs: Path = USBFS
+) -> Survey:
+    """Look at everything; each SDK in a child process of its own. Never raises."""
+    groups = [drivers for _, _, drivers, _ in SDKS if drivers != ("metavision",)] + [("webcam",)]
+    with ThreadPoolExecutor(4) as pool:
+        sdks = list(pool.map(_sdk, SDKS))
+        lists = list(pool.map(_discovered, groups))
+    served = {d: s["name"] for s in sdks if s["there"] for d in s["drivers"]}
+    served.setdefault("webcam", "OpenCV")
+    devices = [_device(d, served) for found in lists for d in found if "error" not in d]
+    plugged = _plugged(bus)
+    devices += _unserved(devices, plugged)
+    for d in devices:
+        _add_usb(d, plugged)
+    return Survey(devices, sdks, _missing(sdks, plugged, rules, usbfs))
+
+
+def changes(before: Survey, now: Survey) -> list[tuple[str, dict[str, Any]]]:
+    """("gone" or "new", device) between two looks."""
+    keys = [{(d["name"], d["role"], d["serial"], d["model"]): d for d in s.devices} for s in (before, now)]
+    gone = [("gone", d) for k, d in keys[0].items() if k not in keys[1]]
+    return gone + [("new", d) for k, d in keys[1].items() if k not in keys[0]]
+
+
+def _sdk(sdk: tuple[str, str, tuple[str, ...], str]) -> dict[str, Any]:
+    name, code, drivers, install = sdk
+    p = probe(code, timeout_s=30)
+    facts = f"{p.facts['version']} serves {', '.join(drivers)}".strip() if p.ok else f"is not there; {install}"
+    return {"name": name, "there": p.ok, "facts": facts, "drivers": list(drivers), "why": "" if p.ok else p.why}
+
+
+def _discovered(names: tuple[str, ...]) -> list[dict[str, Any]]:
+    p = probe(_DISCOVER.format(names=list(names)), timeout_s=30)
+    found: list[dict[str, Any]] = p.facts["found"] if p.ok else []
+    return found
+
+
+def _device(info: dict[str, Any], served: dict[str, str]) -> dict[str, Any]:
+    cap = info["capabilities"]
+    can = [
+        word for key, word in (
+            ("triggers", "trigger input"), ("exposure_stamps", "exposure stamps"), ("event_clock", "one clock"),
+        ) if cap.get(key)
+    ]  # fmt: skip
+    return {
+        "name": info["name"], "model": info["model"], "serial": info["serial"], "role": str(info["role"]),
+        "width": info["width"], "height": info["height"], "usb_speed": "", "firmware": "", "access": True,
+        "can": can, "settings": list(cap.get("settings", ())),
+        "sdk": served.get(str(info["name"]).partition(":")[0], ""),
+    }  # fmt: skip
+
+
+def _plugged(devices: Path) -> list[dict[str, Any]]:
+    """Cameras as the system's USB lists them: vendor, serial, speed, product, firmware, access."""
+    found: list[dict[str, Any]] = []
+    for d in sorted(devices.iterdir()) if devices.is_dir() else ():
+        vendor = _text(d / "idVendor").lower()
+        if vendor not in VENDORS:
+            continue
+        release = _text(d / "bcdDevice")
+        bus, number = _text(d / "busnum"), _text(d / "devnum")
+        known = bus.isdigit() and number.isdigit()
+        node = Path(f"/dev/bus/usb/{int(bus):03d}/{int(number):03d}") if known else None
+        found.append(
+            {
+                "vendor": vendor, "serial": _text(d / "serial"), "product": _text(d / "product"),
+                "speed": _speed(_text(d / "speed")), "firmware": release,
+                "access": node is None or not node.exists() or os.access(node, os.R_OK | os.W_OK),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _speed(mbit: str) -> str:
+    """In words; a USB3 camera at 480 Mbit/s hangs at the wrong port or cable."""
+    names = {"12": "USB 1, 12 Mbit/s", "480": "USB 2, 480 Mbit/s", "5000": "USB 3, 5 Gbit/s"}
+    names |= {"10000": "USB 3, 10 Gbit/s", "20000": "USB 3, 20 Gbit/s"}
+    return names.get(mbit, f"{mbit} Mbit/s" if mbit else "")
+
+
+def _unserved(devices: list[dict[str, Any]], plugged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is plugged in but no driver has found."""
+    known = {d["serial"] for d in devices}
+    return [
+        {
+            "name": "", "model": p["product"] or VENDORS[p["vendor"]], "serial": p["serial"], "role": "",
+            "width": 0, "height": 0, "usb_speed": "", "firmware": "", "access": True, "can": [], "settings": [],
+            "sdk": "",
+        }
+        for p in plugged if p["serial"] not in known
+    ]  # fmt: skip
+
+
+def _add_usb(d: dict[str, Any], plugged: list[dict[str, Any]]) -> None:
+    for p in plugged:
+        if p["serial"] == d["serial"]:
+            d.update(usb_speed=p["speed"], firmware=p["firmware"], access=p["access"])
+
+
+def _missing(
+    sdks: list[dict[str, Any]], plugged: list[dict[str, Any]], rules: Sequence[Path], usbfs: Path
+) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = []
+    need = {BY_VENDOR[p["vendor"]] for p in plugged}
+    out += [
+        {"what": f"{s['name']} {s['facts']}", "do": []}
+        for s in sdks if not s["there"] and need & set(s["drivers"])
+    ]  # fmt: skip
+    ruleless = [v for v in RULES if not has_rule(v, rules)]
+    if ruleless and os.name == "posix":
+        names = ", ".join(VENDORS[v] for v in ruleless)
+        out.append(
+            {
+                "what": f"no udev rules for {names}: only root can open them on USB. Put into {RULE_FILE}:",
+                "do": [
+                    *(RULES[v] for v in ruleless),
+                    "then: sudo udevadm control --reload-rules && sudo udevadm trigger",
+                ],
+            }
+        )  # fmt: skip
+    memory = _text(usbfs)
+    if memory.isdigit() and int(memory) < USBFS_MB:
+        out.append(
+            {
+                "what": f"usbfs_memory_mb is {memory}; several USB3 streams need {USBFS_MB}:",
+                "do": [f"echo {USBFS_MB} | sudo tee {usbfs}"],
+            }
+        )
+    return out

@@ -1,0 +1,139 @@
+"""`halfmirror simulate events`: the simulated rig's event camera as AEDAT4 streams over sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import console
+
+if TYPE_CHECKING:
+    from capture.simulated.davis_server import DavisServer
+    from capture.simulated.presets import SimulatedConfig
+
+EXAMPLE = "Example: halfmirror simulate events --rig simulated:davis --port 7777 --rig-file davis.toml"
+
+
+def events(
+    rig: Annotated[
+        str, typer.Option("--rig", help="Whose events it serves: simulated or simulated:PRESET.")
+    ] = "simulated",
+    port: Annotated[
+        int, typer.Option("--port", help="Of the events; edges, IMU, frames on the next ones. 0: any.")
+    ] = 7777,
+    folder: Annotated[
+        Path | None, typer.Option("--sockets", help="Serve Unix sockets in this folder instead of TCP.")
+    ] = None,
+    serial: Annotated[str, typer.Option("--serial", help="Its serial number.")] = "SIM00001",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", show_default=False, help="A setting of the rig, e.g. seed=3."
+        ),
+    ] = None,
+    rig_file: Annotated[
+        Path | None, typer.Option("--rig-file", help="Write a rig file (one sensor that gives both, only).")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Leave after so long (until Ctrl+C).")
+    ] = None,
+    epoch_ns: Annotated[int, typer.Option("--epoch-ns", hidden=True)] = 0,
+) -> int:
+    """Serve a DAVIS346's streams: events, trigger edges, inertial samples; frames where one sensor gives both.
+
+    Kill it and start it again to see a camera go and come back.
+    """
+    from app.cli.arguments import parse_settings, positive_seconds
+    from app.cli.simulate_genicam import _wait
+    from capture.errors import UsageError
+    from capture.simulated.davis_server import example
+
+    if seconds is not None:
+        positive_seconds(seconds)
+    config = configured(rig, parse_settings(settings or ()))
+    if rig_file is not None and not config.one_sensor:
+        raise UsageError(
+            f"--rig-file: {rig} has two cameras; halfmirror simulate rig serves both and writes its file"
+        )
+    server = served(config, port, folder, serial, epoch_ns)
+    try:
+        opened = example(server.addresses)
+        if rig_file is not None:
+            write_rig(rig_file, config, opened, opened)
+        told = ", ".join(f"{k} = {v}" for k, v in opened["settings"].items())
+        console.say(
+            f"DAVIS346 {serial}, events {config.event_width}×{config.event_height}: open it as "
+            f"{opened['camera']} with {told}"
+            + (f", or with {rig_file}" if rig_file else "")
+            + "; Ctrl+C ends it"
+        )
+        server.start()
+        _wait(seconds)
+    finally:
+        server.close()
+        console.say(f"{server.events} events sent in {server.items} packets")
+    return 0
+
+
+def configured(rig: str, settings: dict[str, Any]) -> SimulatedConfig:
+    """The simulated rig that was named. Raises `UsageError`."""
+    from capture.errors import UsageError
+    from capture.registry import CameraName
+    from capture.simulated.presets import configure
+
+    name = CameraName.parse(rig)
+    if name.driver != "simulated":
+        raise UsageError(f"--rig {rig}: give simulated or simulated:PRESET")
+    return configure(name.rest, settings)
+
+
+def served(config: SimulatedConfig, port: int, folder: Path | None, serial: str, epoch_ns: int) -> DavisServer:
+    """The server, its addresses taken, not playing yet.
+
+    Raises:
+        UsageError: no such port, a serial number that is none, the folder is not there.
+        CameraError: an address is taken.
+    """
+    from capture.errors import UsageError
+    from capture.simulated.davis_server import DavisServer
+
+    kinds = ["EVTS", "TRIG", "IMUS", *(["FRME"] if config.one_sensor else [])]
+    if not (1 <= len(serial) <= 15 and serial.isascii() and serial.isalnum()):
+        raise UsageError(f"--serial {serial!r}: give 1 to 15 letters and digits")
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError(f"--sockets {folder}: is no folder; make it first")
+        places: dict[str, Any] = {k: str(folder / f"{k.lower()}.sock") for k in kinds}
+    elif port and not 1024 <= port <= 65535 - len(kinds):
+        raise UsageError(f"--port {port} is out of range; give 1024 to {65535 - len(kinds)}, or 0 for any")
+    else:
+        places = {k: ("127.0.0.1", port + i if port else 0) for i, k in enumerate(kinds)}
+    console.say(f"simulated:{config.preset}: preparing its events (seconds, then from the cache)")
+    return DavisServer(config, places, epoch_ns=epoch_ns, serial=serial)
+
+
+def write_rig(path: Path, config: SimulatedConfig, events: dict[str, Any], frames: dict[str, Any]) -> None:
+    """A rig file that opens the simulated rig's cameras where they are served.
+
+    Args:
+        events, frames: `camera` (a name) and `settings` of each.
+    """
+    from capture.simulated.rig import facts_of
+    from sync.rig import Rig
+
+    rig = Rig.from_facts(f"simulated:{config.preset} on the wire", facts_of(config))
+
+    def entry(of: dict[str, Any]) -> dict[str, Any]:
+        return {"camera": of["camera"], "settings": of["settings"]}
+
+    # Over sockets a frame takes longer than from the simulated camera itself, and not always as long.
+    clock = rig.clock.model_copy(update={"host_latency_ms": 10.0, "host_latency_spread_ms": 10.0})
+    rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update=entry(events)),
+            "image": rig.image.model_copy(update=entry(frames)),
+            "clock": clock,
+        }
+    ).save(path)

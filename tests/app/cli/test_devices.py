@@ -1,0 +1,140 @@
+"""`halfmirror devices`: real here (no camera), and on a made-up USB tree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli import device_survey
+from app.cli.device_survey import Survey, changes, survey
+from app.cli.devices import _show
+from app.cli.program import execute
+
+
+def made_usb(folder: Path, *cameras: dict[str, str]) -> Path:
+    for n, c in enumerate(cameras):
+        d = folder / f"1-{n}"
+        d.mkdir(parents=True)
+        for name, text in {"busnum": "999", "devnum": str(n), **c}.items():
+            (d / name).write_text(text + "\n")
+    return folder
+
+
+DAVIS = {"idVendor": "152a", "idProduct": "841a", "serial": "00000A1", "product": "DAVIS", "speed": "5000"}
+FLIR_SLOW = {"idVendor": "1e10", "serial": "777", "product": "Blackfly S", "speed": "480", "bcdDevice": "0100"}
+MOUSE = {"idVendor": "046d", "serial": "1", "product": "mouse"}
+
+
+@pytest.fixture
+def no_children(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
+    """Drivers find what a test says; every SDK but Metavision's is there."""
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def sdk(s: Any) -> dict[str, Any]:
+        there = s[0] != "Metavision SDK"
+        return {"name": s[0], "there": there, "facts": s[3], "drivers": list(s[2]), "why": ""}
+
+    monkeypatch.setattr(device_survey, "_sdk", sdk)
+    monkeypatch.setattr(
+        device_survey, "_discovered", lambda names: [d for n in names for d in found.get(n, [])]
+    )
+    return found
+
+
+def camera(name: str, model: str, serial: str, **can: bool) -> dict[str, Any]:
+    return {
+        "name": name, "model": model, "serial": serial, "role": "events", "width": 346, "height": 260,
+        "capabilities": {"triggers": True, "settings": ["exposure_us"], **can},
+    }  # fmt: skip
+
+
+def test_what_is_plugged_in_with_speed_and_what_serves_it(tmp_path: Path, no_children: Any) -> None:
+    no_children["davis346"] = [camera("davis346:00000A1", "DAVIS", "00000A1")]
+    s = survey(made_usb(tmp_path / "usb", DAVIS, FLIR_SLOW, MOUSE), [], tmp_path / "nothing")
+    davis, flir = s.devices
+    assert davis["name"] == "davis346:00000A1"
+    assert davis["usb_speed"] == "USB 3, 5 Gbit/s"
+    assert davis["sdk"] == "dv-processing"
+    assert davis["can"] == ["trigger input"]
+    # Plugged in, but no driver has found it: it is said, at the wrong speed.
+    assert (flir["name"], flir["model"], flir["sdk"]) == ("", "Blackfly S", "")
+    assert flir["usb_speed"] == "USB 2, 480 Mbit/s"
+    assert flir["firmware"] == "0100"
+
+
+def test_what_is_missing_is_text_to_copy(tmp_path: Path, no_children: Any) -> None:
+    usbfs = tmp_path / "usbfs_memory_mb"
+    usbfs.write_text("16\n")
+    s = survey(tmp_path / "none", [], usbfs)
+    rules, memory = s.missing
+    assert any('ATTRS{idVendor}=="152a"' in line for line in rules["do"])
+    assert "16" in memory["what"]
+    assert str(usbfs) in memory["do"][0]
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "65.rules").write_text("152a 04b4 1e10")
+    usbfs.write_text("1000")
+    assert survey(tmp_path / "none", [tmp_path / "rules"], usbfs).missing == []
+
+
+def test_an_sdk_is_asked_for_when_its_camera_is_plugged_in(
+    tmp_path: Path, no_children: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sdk(s: Any) -> dict[str, Any]:
+        return {
+            "name": s[0],
+            "there": False,
+            "facts": f"is not there; {s[3]}",
+            "drivers": list(s[2]),
+            "why": "",
+        }
+
+    monkeypatch.setattr(device_survey, "_sdk", sdk)
+    s = survey(made_usb(tmp_path / "usb", FLIR_SLOW), [tmp_path], tmp_path / "nothing")
+    assert [m["what"] for m in s.missing if "Aravis" in m["what"]] == [
+        "Aravis is not there; sudo apt-get install libaravis-0.8-0"
+    ]
+    assert not any("dv-processing" in m["what"] for m in s.missing)
+
+
+def test_a_child_that_crashes_or_raises_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = ("crashing", "import os\nos.abort()", ("davis346",), "install it")
+    raises = ("raising", "raise RuntimeError('no')", ("evk4",), "install it")
+    for sdk in (crash, raises):
+        found = device_survey._sdk(sdk)
+        assert not found["there"]
+        assert "\n" not in found["facts"]
+        assert found["why"]
+    monkeypatch.setattr(device_survey, "_DISCOVER", "import os\nos.abort() #{names!r}")
+    assert device_survey._discovered(("davis346",)) == []
+
+
+def test_changes_between_two_looks() -> None:
+    def one(name: str) -> dict[str, Any]:
+        return {"name": name, "role": "events", "serial": name, "model": "m"}
+
+    a, b = Survey([one("a"), one("b")]), Survey([one("b"), one("c")])
+    assert [(w, d["name"]) for w, d in changes(a, b)] == [("gone", "a"), ("new", "c")]
+    assert changes(a, a) == []
+
+
+def test_the_command_for_real(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["devices", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {s["name"] for s in said["sdks"]} == {
+        "dv-processing",
+        "neuromorphic-drivers",
+        "Metavision SDK",
+        "Aravis",
+    }
+    assert next(s for s in said["sdks"] if s["name"] == "dv-processing")["there"]
+    assert all({"name", "serial", "usb_speed", "sdk"} <= set(d) for d in said["devices"])
+
+
+def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Survey([], [], [{"what": "no udev rules", "do": ["line to copy"]}]), as_json=False)
+    out = capsys.readouterr().out
+    assert "no camera is connected" in out
+    assert "    line to copy" in out
