@@ -18,6 +18,7 @@ from calibration.geometry.blinking import find_swaps, still_stretches
 from calibration.geometry.charuco import as_gray
 from calibration.geometry.collect import Missed, TimedFrame, blinking_views
 from calibration.geometry.result import GeometryResult
+from calibration.geometry.scene import SceneResult, solve_scene
 from calibration.geometry.solve import MIN_VIEWS, solve
 from calibration.geometry.targets import Board
 from calibration.geometry.views import View
@@ -35,6 +36,7 @@ from sync.rig import Geometry, Rig
 STEPS = ("geometry", "time", "check", "report")
 MOST_EVENTS = 80_000_000
 AROUND_US = 50_000
+SCENE_FRAMES = 60
 
 Tell = Callable[..., None]
 """Takes a step, what is being done in it, the share of it that is done; by name what else is known
@@ -252,7 +254,38 @@ def _geometry(
     if len(views) >= MIN_VIEWS:
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
         return result, f"blinking board, {result.views_used} views", missed
-    return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed", missed
+    tell("geometry", "no target was seen: looking at the scene", 0.96)
+    scene = _from_scene(takes[-1], rig, o.lens)
+    if scene is not None and scene.geometry.verdict != "fail":
+        return scene.geometry, f"no target: the scene itself, {scene.pairs} pairs of frames", missed
+    why = "" if scene is None else "; the scene does not suffice: " + "; ".join(scene.geometry.problems[:1])
+    return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed
+
+
+def _from_scene(take: Take, rig: Rig, lens: str) -> SceneResult | None:
+    """Geometry from a moving scene, the last resort; None without a clock or without frames."""
+    clock = rough_clock(Streams.of(take.items()), rig)
+    if clock is None:
+        return None
+    frames: list[TimedFrame] = []
+    parts: list[Events] = []
+    for item in take.items():
+        if isinstance(item, EventPacket):
+            parts.append(item.events)
+            if len(frames) >= SCENE_FRAMES or sum(map(len, parts)) > MOST_EVENTS:
+                break
+        elif item.device_start_ns is not None and item.device_end_ns is not None:
+            a, b = _exposure(item, clock)
+            frames.append(TimedFrame(a, b, picture_of(item)))
+    full = [q for q in parts if len(q)]
+    if len(frames) < 2 or not full:
+        return None
+    return solve_scene(
+        frames, Events.concatenate(full), (rig.image.width, rig.image.height),
+        (rig.events.width, rig.events.height), tone=rig.image.tone,
+        start=rig.image_from_event if rig.geometry.residual_px is not None else None,
+        lens=lens,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _feedback(views: list[View], rig: Rig) -> dict[str, Any]:
@@ -305,11 +338,19 @@ def _frames_inside(
     for item in items:
         if not isinstance(item, Frame) or item.device_start_ns is None or item.device_end_ns is None:
             continue
-        own = item.clock is FrameClock.EVENT
-        a, b = (v / 1e3 if own else clock.event_us(v) for v in (item.device_start_ns, item.device_end_ns))
+        a, b = _exposure(item, clock)
         if any(s - AROUND_US < b and a < e + AROUND_US for s, e in spans):
-            out.append(TimedFrame(round(a), round(b), as_gray(picture_of(item))))
+            out.append(TimedFrame(a, b, as_gray(picture_of(item))))
     return out
+
+
+def _exposure(frame: Frame, clock: AffineClock) -> tuple[int, int]:
+    """(start, end) µs on the event clock; both stamps must be there."""
+    assert frame.device_start_ns is not None
+    assert frame.device_end_ns is not None
+    if frame.clock is FrameClock.EVENT:
+        return round(frame.device_start_ns / 1e3), round(frame.device_end_ns / 1e3)
+    return round(clock.event_us(frame.device_start_ns)), round(clock.event_us(frame.device_end_ns))
 
 
 def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:

@@ -144,6 +144,16 @@ def test_the_clock_alone() -> None:
     assert "Not measured" in report_html(again)
 
 
+def test_without_a_target_the_scene_tells() -> None:
+    m = material()
+    assert m.truth is not None
+    c = calibrate(m.rig, m.takes[-1:])
+    assert c.geometry is not None, c.geometry_by
+    assert "no target" in c.rig.geometry.measured
+    assert corner_error_px(c.rig, m.truth) < 1.5
+    assert c.verdict is not Verdict.FAIL, c.problems()
+
+
 def test_without_a_target_the_geometry_is_not_invented() -> None:
     m = material()
     c = calibrate(nominal(m.rig), [Take("nothing", empty(m.rig))], Options(board=Board()))
