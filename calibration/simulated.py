@@ -232,11 +232,13 @@ class BoardRenderer:
         self._white = np.ascontiguousarray(paper, np.float32)
         self._cover = np.ones_like(self._white)
         self._margin = m
-        self._undistorted: dict[str, F32] = {}
+        self._undistorted: dict[tuple[str, int], F32] = {}
 
-    def light(self, camera: Literal["image", "event"], place: Pose, *, negative: bool = False) -> F32:
-        """(H, W) float32 light on a sensor, 1 = white paper in full light."""
-        n = 2 if camera == "image" else 4
+    def light(
+        self, camera: Literal["image", "event"], place: Pose, *, negative: bool = False, n: int | None = None
+    ) -> F32:
+        """(H, W) float32 light on a sensor, 1 = white paper in full light; n × n samples to a pixel."""
+        n = n or (2 if camera == "image" else 4)
         size = self.truth.image_size if camera == "image" else self.truth.event_size
         at = self._rays(camera, n)
         texture_from_image = self._texture_from_board() @ np.linalg.inv(place.array)
@@ -264,14 +266,14 @@ class BoardRenderer:
     def _rays(self, camera: str, n: int) -> F32:
         """(N, 1, 2) undistorted image pixels that the samples of every pixel look at; they stay with the
         rig."""
-        if camera not in self._undistorted:
+        if (camera, n) not in self._undistorted:
             w, h = self.truth.image_size if camera == "image" else self.truth.event_size
             lens = self.truth.image_lens if camera == "image" else self.truth.event_lens
             ideal = undistorted_samples(w, h, n, lens).reshape(-1, 1, 2)
             if camera == "event":
                 ideal = np.asarray(cv2.perspectiveTransform(ideal, self.truth.pixel_map.homography), np.float32)
-            self._undistorted[camera] = ideal
-        return self._undistorted[camera]
+            self._undistorted[camera, n] = ideal
+        return self._undistorted[camera, n]
 
 
 def _sampled(texture: F32, at: F32) -> F32:
@@ -392,8 +394,8 @@ def _moved_shot(
     # Half an event pixel of motion between two looks.
     speed = 2 * math.pi * 0.75 * side / truth.config.scale / 0.6
     times = np.linspace(start, end, max(50, int(0.7 * speed / 0.5)))
-    sensor.begin(float(times[0]), renderer.light("event", at(times[0])))
-    parts = [sensor.step(float(t), renderer.light("event", at(t))) for t in times[1:]]
+    sensor.begin(float(times[0]), renderer.light("event", at(times[0]), n=2))
+    parts = [sensor.step(float(t), renderer.light("event", at(t), n=2)) for t in times[1:]]
     frames = []
     for k in range(3):
         a = start + 250_000 + 150_000 * k

@@ -107,6 +107,11 @@ def _raw(gray: U8, board: Board) -> tuple[F64, NDArray[np.int64]]:
     parameters.adaptiveThreshWinSizeMax = 63
     parameters.adaptiveThreshWinSizeStep = 10
     parameters.minMarkerPerimeterRate = 0.04
+    # Three pixels to a module, and the outer ones are half their neighbours': read the middle of it alone.
+    # Wrong readings cost nothing, since their corners do not lie in the board's plane.
+    parameters.perspectiveRemovePixelPerCell = 10
+    parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
+    parameters.errorCorrectionRate = 1.0
     at_corners = cv2.aruco.CharucoParameters()
     at_corners.minMarkers = 1  # what a single marker foretells wrongly, the fit to the picture throws out
     detector: Any = cv2.aruco.CharucoDetector(board.opencv(), at_corners, parameters)

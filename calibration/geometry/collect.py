@@ -88,7 +88,7 @@ def blinking_views(
         except BadView as e:
             missed.append(Missed(still.start_us, "image", str(e)))
             continue
-        _keep(views, missed, image, seen, Source.BLINKING, f"{name} {len(views) + 1}")
+        keep_pair(views, missed, image, seen, Source.BLINKING, f"{name} {len(views) + 1}")
     return views, missed
 
 
@@ -114,13 +114,14 @@ def charuco_views(
         except BadView as e:
             missed.append(Missed(middle, "image", str(e)))
             continue
-        _keep(views, missed, image, seen, Source.CHARUCO, f"{name} {len(views) + 1}")
+        keep_pair(views, missed, image, seen, Source.CHARUCO, f"{name} {len(views) + 1}")
     return views, missed
 
 
-def _keep(
+def keep_pair(
     views: list[View], missed: list[Missed], image: Corners, event: Corners, source: Source, name: str
 ) -> None:
+    """Make a view of one target seen by both cameras, or note that they share nothing of it."""
     scale = _scale(image, event)
     view = pair(image, event, source, scale=scale, sigma_px=SIGMA_PX[source], name=name)
     if len(view) == 0:
