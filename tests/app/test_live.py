@@ -422,7 +422,9 @@ def test_a_rig_file_of_other_serial_numbers_is_warned_of(tmp_path: Path) -> None
     watch = Watch(session)
     session.start()
     try:
-        watch.until(lambda: any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning")
+        watch.until(
+            lambda: session.status() and any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning"
+        )
         watch.restored(1)
     finally:
         session.stop()
