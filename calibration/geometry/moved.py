@@ -3,7 +3,7 @@
 Summing a pixel's events with weights that fall off in time, c · Σ p · exp(-|t - t0| / τ), those after t0 with
 the other sign, gives exactly log L(t0) minus the mean of log L under the kernel exp(-|t - t0| / τ) / 2τ: the
 picture at t0 less its own smear over the motion. For a board that moves by a square or so within τ the smear is
-nearly gray, and markers can be read and corners fitted as in a frame. The leak forgets old errors of the events.
+nearly gray, and markers can be read and corners fitted as in a frame. The leak forgets old errors.
 """
 
 from __future__ import annotations
