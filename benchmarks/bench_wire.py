@@ -145,8 +145,6 @@ def main() -> None:
         evt3(4_000_000)
     if a.only in (None, "aedat4"):
         aedat4(a.rate, a.seconds)
-    if a.only in (None):
-        program(a.seconds)
 
 
 if __name__ == "__main__":
