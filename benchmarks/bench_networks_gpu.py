@@ -29,6 +29,7 @@ from rich.table import Table
 
 from capture.packets import Events, Frame, FrameClock, PixelLayout
 from inference import models
+from inference.cards import card
 from inference.device import choose_device
 from inference.engine import Engine
 from inference.restorers.neural import NeuralRestorer
@@ -119,9 +120,11 @@ def exposure_of(rig: Rig, ordinal: int, count: int) -> AlignedExposure:
 
 
 def modes(row: Row, device: torch.device) -> Iterator[tuple[str, Any]]:
-    """Number types as they are, and the narrow default compiled in each way."""
+    """The number types that the network bears as they are, and the narrow default compiled in each way."""
+    borne = {"float32", *(p.dtype for p in card(row.name).precision)}
     for dtype in DTYPES:
-        yield dtype, False
+        if dtype in borne:
+            yield dtype, False
     if device.type == "cuda":
         for way in row.compile[1:]:
             yield DTYPES[-1], way

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_the_whole_benchmark_runs_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     bench.main(["--device", "cpu", "--small", "--repeats", "1"])
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
-    assert len(lines) == len(bench.ROWS) * len(bench.DTYPES)
+    # CDVD-TSP does not bear bfloat16.
+    assert len(lines) == len(bench.ROWS) * len(bench.DTYPES) - 1
     assert {line[0].split()[0] for line in lines} == {row.name for row in bench.ROWS}
     for line in lines:
         assert len(line) == len(bench.HEAD)

@@ -69,7 +69,10 @@ def data(request: pytest.FixtureRequest, sets: dict[str, Path]) -> Path:
     return sets[FORMAT.get(request.getfixturevalue("name"), "efnet-h5")]
 
 
-@pytest.mark.parametrize("name", SMALL)
+# CDVD-TSP's takes minutes: its flow network of 9 million values has one size only.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.soak) if n == "cdvd-tsp" else n for n in SMALL]
+)
 def test_a_stopped_run_goes_on_bit_identically(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

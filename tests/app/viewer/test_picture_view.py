@@ -237,6 +237,7 @@ def test_the_residual_glows_on_the_sharp_picture_alone(view: PictureView, mode: 
 @pytest.mark.parametrize("mode", [View.DIFFERENCE, View.EVENTS])
 def test_other_views_have_no_residual(view: PictureView, mode: View) -> None:
     view.set_view(mode)
+    view.grab()  # with some fonts the first paint of a text differs from all later ones
     before = view.grab().toImage()
     view.set_residual(halves(255), "re-blur residual 3.1")
     assert view.grab().toImage() == before
