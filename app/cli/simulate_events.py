@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
+from app.cli.simulate_shared import Seconds, Settings, configured, wait
 
 if TYPE_CHECKING:
     from capture.simulated.davis_server import DavisServer
@@ -27,18 +28,11 @@ def events(
         Path | None, typer.Option("--sockets", help="Serve Unix sockets in this folder instead of TCP.")
     ] = None,
     serial: Annotated[str, typer.Option("--serial", help="Its serial number.")] = "SIM00001",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", show_default=False, help="A setting of the rig, e.g. seed=3."
-        ),
-    ] = None,
+    settings: Settings = None,
     rig_file: Annotated[
         Path | None, typer.Option("--rig-file", help="Write a rig file (one sensor that gives both, only).")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Leave after so long (until Ctrl+C).")
-    ] = None,
+    seconds: Seconds = None,
     epoch_ns: Annotated[int, typer.Option("--epoch-ns", hidden=True)] = 0,
 ) -> int:
     """Serve a DAVIS346's streams: events, trigger edges, inertial samples; frames where one sensor gives both.
@@ -46,7 +40,6 @@ def events(
     Kill it and start it again to see a camera go and come back.
     """
     from app.cli.arguments import parse_settings, positive_seconds
-    from app.cli.simulate_genicam import _wait
     from capture.errors import UsageError
     from capture.simulated.davis_server import example
 
@@ -70,23 +63,11 @@ def events(
             + "; Ctrl+C ends it"
         )
         server.start()
-        _wait(seconds)
+        wait(seconds)
     finally:
         server.close()
         console.say(f"{server.events} events sent in {server.items} packets")
     return 0
-
-
-def configured(rig: str, settings: dict[str, Any]) -> SimulatedConfig:
-    """The simulated rig that was named. Raises `UsageError`."""
-    from capture.errors import UsageError
-    from capture.registry import CameraName
-    from capture.simulated.presets import configure
-
-    name = CameraName.parse(rig)
-    if name.driver != "simulated":
-        raise UsageError(f"--rig {rig}: give simulated or simulated:PRESET")
-    return configure(name.rest, settings)
 
 
 def served(config: SimulatedConfig, port: int, folder: Path | None, serial: str, epoch_ns: int) -> DavisServer:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import console
+from app.cli.simulate_shared import Seconds, Settings, wait, with_bayer
 
 if TYPE_CHECKING:
     from capture.simulated.gige.device import GigeDevice
-    from capture.simulated.presets import SimulatedConfig
 
 EXAMPLE = "Example: halfmirror simulate genicam --rig simulated:night --rig-file camera.toml"
 
@@ -37,18 +37,11 @@ def genicam(
     resend: Annotated[
         bool, typer.Option("--resend/--no-resend", help="Send lost packets again when asked to.")
     ] = True,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", show_default=False, help="A setting of the rig, e.g. seed=3."
-        ),
-    ] = None,
+    settings: Settings = None,
     rig_file: Annotated[
         Path | None, typer.Option("--rig-file", help="Write a rig file that opens this camera alone.")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Leave after so long (until Ctrl+C).")
-    ] = None,
+    seconds: Seconds = None,
     epoch_ns: Annotated[int, typer.Option("--epoch-ns", hidden=True)] = 0,
 ) -> int:
     """Serve a GigE Vision camera (GVCP, GenICam XML, GVSP with chunks and resend) on 127.0.0.1.
@@ -71,7 +64,7 @@ def genicam(
         raise UsageError(f"--serial {serial!r}: give 1 to 15 ASCII characters")
     if seconds is not None:
         positive_seconds(seconds)
-    config = _config(rig, parse_settings(settings or ()))
+    config = with_bayer(rig, parse_settings(settings or ()))
     console.say(f"{rig}: preparing its frames (seconds the first time, from the cache after that)")
     pictures = RigPictures(config, epoch_ns)
     faults = WireFaults(loss, duplicate, reorder, resend=resend)
@@ -85,7 +78,7 @@ def genicam(
             + "; Ctrl+C ends it"
         )
         try:
-            _wait(seconds)
+            wait(seconds)
         finally:
             s = device.sender
             console.say(
@@ -93,28 +86,6 @@ def genicam(
                 f"{s.resent} were sent again, {s.refused} requests could not be met"
             )
     return 0
-
-
-def _wait(seconds: float | None) -> None:
-    import threading
-
-    threading.Event().wait(seconds)
-
-
-def _config(rig: str, settings: dict[str, object]) -> SimulatedConfig:
-    """The simulated rig, its colour camera with a Bayer sensor as a Blackfly S has one."""
-    from capture.errors import UsageError
-    from capture.packets import PixelLayout
-    from capture.registry import CameraName
-    from capture.simulated.presets import configure
-
-    name = CameraName.parse(rig)
-    if name.driver != "simulated":
-        raise UsageError(f"--rig {rig}: give simulated or simulated:PRESET")
-    config = configure(name.rest, settings)
-    if config.frame_sensor.layout is PixelLayout.RGB:
-        config = configure(name.rest, {**settings, "frame_sensor.layout": PixelLayout.BAYER_RGGB.value})
-    return config
 
 
 def _write(path: Path, device: GigeDevice, stamp: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli import console
+from app.cli.simulate_shared import Seconds, Settings, configured, wait, with_bayer
 
 EXAMPLE = "Example: halfmirror simulate rig --rig-file wire.toml   (then: halfmirror live wire.toml)"
 
@@ -24,15 +25,8 @@ def rig(
         int, typer.Option("--port", help="Of the events; the other streams follow. 0: any.")
     ] = 7777,
     loss: Annotated[float, typer.Option("--loss", help="Share of the frames' packets that are lost.")] = 0.0,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", show_default=False, help="A setting of the rig, e.g. seed=3."
-        ),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Leave after so long (until Ctrl+C).")
-    ] = None,
+    settings: Settings = None,
+    seconds: Seconds = None,
 ) -> int:
     """Serve events over TCP (AEDAT4) and frames over GigE Vision, on 127.0.0.1, in step with each other.
 
@@ -40,8 +34,7 @@ def rig(
     `simulate events` and `simulate genicam` in two terminals.
     """
     from app.cli.arguments import parse_settings, positive_seconds
-    from app.cli.simulate_events import configured, served, write_rig
-    from app.cli.simulate_genicam import _config, _wait
+    from app.cli.simulate_events import served, write_rig
     from capture.errors import UsageError
     from capture.simulated.davis_server import example
     from capture.simulated.gige.device import GigeDevice, check_address
@@ -55,7 +48,7 @@ def rig(
         positive_seconds(seconds)
     given = parse_settings(settings or ())
     config = configured(name, given)
-    bayer = config if config.one_sensor else _config(name, given)
+    bayer = config if config.one_sensor else with_bayer(name, given)
     device = None
     server = served(config, port, None, "SIM00001", 0)
     try:
@@ -73,7 +66,7 @@ def rig(
             f"events at {opened['camera']}, frames at {frames['camera']}: halfmirror live {rig_file}; "
             "Ctrl+C ends it"
         )
-        _wait(seconds)
+        wait(seconds)
     finally:
         server.close()
         if device is not None:
