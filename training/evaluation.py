@@ -16,6 +16,7 @@ from capture.errors import UsageError
 from inference import models
 from inference.engine import Attempt, Engine, Failed, sure
 from inference.quality import reblur_residual
+from inference.residual import middles
 from inference.restorers.base import LatentTimes
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
@@ -259,7 +260,7 @@ def _any_instant_alone(engine: Engine) -> bool:
 
 def _reblur(figures: Figures, engine: Engine, items: Iterable[SuiteItem], count: int) -> None:
     """Residual of `count` instants in the middle of equal parts, blurred again."""
-    instants = [(k + 0.5) / count for k in range(count)]
+    instants = middles(count)
     for item in items:
         (again,) = sure([engine.again([item.exposure], instants)])
         frame = picture_of(item.exposure.frame)

@@ -86,14 +86,15 @@ class GlintRestorer(ContrastRestorer):
         a = window[0]
         span = (a.exposure.start_us, a.exposure.end_us)
         times = [a.exposure.time_at(f) for f in at]
-        m = None if self.rig.identity else event_from_image(self.rig)
         stacks = self._stack.stacks(a.exposure_events(), *span, times)
-        if refined(self.rig):
-            m = scaled_homography(REFINE) @ event_from_image(self.rig)
+        coarse = refined(self.rig)
+        m = None if self.rig.identity else event_from_image(self.rig)
+        if m is not None and coarse:
+            m = scaled_homography(REFINE) @ m
         start = self._follow(a, picture)
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
-            finer = refine(stack) if refined(self.rig) else stack
+            finer = refine(stack) if coarse else stack
             packed = pack(picture, finer, start, m, self.multiple, self.padding)
             with torch.inference_mode():
                 # Rows of channels are a channels-last tensor as they lie.
