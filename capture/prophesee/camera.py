@@ -124,9 +124,10 @@ class PropheseeCamera(CameraBase[EventPacket]):
             self._running = True
 
     def stop(self) -> None:
-        """See `Camera.stop`."""
+        """See `Camera.stop`. What has gathered and was not read is thrown away."""
         with self._changed:
             self._running = False
+            self._queue.clear()
             self._changed.notify_all()
 
     def close(self) -> None:

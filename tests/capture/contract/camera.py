@@ -290,6 +290,7 @@ class CameraContract:
             return item.complete_until_us if isinstance(item, EventPacket) else item.sequence
 
         before = read_items(camera, 2)
+        time.sleep(0.05)  # a camera that reads ahead holds something by now
         camera.stop()
         assert camera.read(0.01) is None
         camera.start()
