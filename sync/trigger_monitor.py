@@ -1,0 +1,240 @@
+"""Is the wire right? Edges on the event camera's trigger input against the frames that should have made them.
+
+Matching is the synchroniser's own, on streams without pixels: what it says here is what a live program gets.
+The verdict in plain words comes from how many edges of each kind come for a frame, and from how long the pulses
+are against the exposures that the frame camera states.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout
+from sync.exposure import AlignedExposure, ExposureSource
+from sync.rig import Clock, EventEntry, ImageEntry, Rig
+from sync.synchroniser import Synchroniser
+
+WINDOW_US = 3_000_000
+ENOUGH_US = 1_000_000
+"""Of both streams, before anything is said."""
+ENOUGH_FRAMES = 5
+REMEMBERED = 90
+GOOD_SHARE = 0.95
+_SIDE = 8  # of the pictures that stand for the real ones
+
+
+class Finding(StrEnum):
+    """What is the matter with the wire."""
+
+    WAITING = "waiting"
+    ONE_CLOCK = "one clock"
+    NO_FRAMES = "no frames"
+    NO_EDGES = "no edges"
+    POLARITY = "polarity"
+    BOTH_EDGES = "both edges"
+    RATE = "rate"
+    ONE_EDGE = "one edge"
+    UNMATCHED = "unmatched"
+    GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerReport:
+    """How the wire stands, over the last `WINDOW_US`.
+
+    Attributes:
+        rising_hz, falling_hz: edges a second.
+        frames_hz: frames a second.
+        matched: share 0…1 of recent frames that have found an edge; None while none was answered.
+        finding: what is the matter.
+        words: the same as a sentence, and what to do.
+    """
+
+    rising_hz: float
+    falling_hz: float
+    frames_hz: float
+    matched: float | None
+    finding: Finding
+    words: str
+
+    @property
+    def good(self) -> bool:
+        """Nothing needs doing."""
+        return self.finding in (Finding.GOOD, Finding.ONE_CLOCK)
+
+
+class TriggerMonitor:
+    """Takes both streams in order of arrival and reports when asked. For one thread.
+
+    Args:
+        clock: the rig's; `active_high` and `delay_us` are used as they are.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        c = clock or Clock()
+        self._clock = c.model_copy(update={"relation": "trigger"})
+        rig = Rig(
+            events=EventEntry(camera="events", width=_SIDE, height=_SIDE),
+            image=ImageEntry(camera="frames", width=_SIDE, height=_SIDE), clock=self._clock,
+        )  # fmt: skip
+        self._sync = Synchroniser(rig)
+        self._edges: deque[tuple[int, bool]] = deque()
+        self._frames: deque[tuple[int, int | None]] = deque()  # host time (µs), exposure (µs)
+        self._answers: deque[bool] = deque(maxlen=REMEMBERED)
+        self._first_us: int | None = None
+        self._until_us = 0
+        self._one_clock = False
+        self._epoch = 0
+
+    def add_packet(self, packet: EventPacket) -> None:
+        """The event camera's next packet; its events are not looked at."""
+        if self._first_us is None or packet.epoch != self._epoch:
+            self._edges.clear()
+            self._first_us, self._epoch = packet.complete_until_us, packet.epoch
+        self._until_us = packet.complete_until_us
+        tr = packet.triggers
+        self._edges.extend(zip(tr.t.tolist(), tr.rising.tolist(), strict=True))
+        while self._edges and self._edges[0][0] < self._until_us - WINDOW_US:
+            self._edges.popleft()
+        self._sync.push_events(replace(packet, events=Events.empty(_SIDE, _SIDE)))
+        self._take(packet.host_ns)
+
+    def add_frame(self, frame: Frame) -> None:
+        """The frame camera's next frame; its pixels are not looked at."""
+        self._one_clock = frame.clock is FrameClock.EVENT
+        exposure = frame.exposure_ns
+        self._frames.append((frame.host_ns // 1000, None if exposure is None else exposure // 1000))
+        while self._frames and self._frames[0][0] < self._frames[-1][0] - WINDOW_US:
+            self._frames.popleft()
+        blank = np.zeros((_SIDE, _SIDE), np.uint8)
+        self._sync.push_frame(replace(frame, image=blank, layout=PixelLayout.GRAY))
+        self._take(frame.host_ns)
+
+    def lost(self) -> None:
+        """Packets were lost on the way here: edges may lack."""
+        self._sync.events_lost(1)
+
+    def _take(self, host_ns: int) -> None:
+        for o in self._sync.take(host_ns or None):
+            wired = o.exposure is not None and o.exposure.source in (
+                ExposureSource.TRIGGER, ExposureSource.CHUNK,
+            )  # fmt: skip
+            if isinstance(o, AlignedExposure) or o.exposure is not None or "trigger" in o.reason.value:
+                self._answers.append(wired)
+
+    # -- what it says ----------------------------------------------------------------------------------------
+
+    def report(self, now_ns: int) -> TriggerReport:
+        """How the wire stands at `time.monotonic_ns`."""
+        span_us = 0 if self._first_us is None else min(WINDOW_US, self._until_us - self._first_us)
+        up = sum(1 for _, rising in self._edges if rising)
+        down = len(self._edges) - up
+        seconds = max(span_us, 1) / 1e6
+        rising_hz, falling_hz = (up / seconds, down / seconds) if span_us else (0.0, 0.0)
+        frames_hz = self._frames_hz(now_ns // 1000)
+        matched = sum(self._answers) / len(self._answers) if self._answers else None
+        finding, words = self._finding(rising_hz, falling_hz, frames_hz, matched, span_us)
+        return TriggerReport(rising_hz, falling_hz, frames_hz, matched, finding, words)
+
+    def _frames_hz(self, now_us: int) -> float:
+        recent = [t for t, _ in self._frames if t >= now_us - WINDOW_US]
+        if len(recent) < 2:
+            return 0.0
+        # A stream that has ended must not seem to go on.
+        span = max(recent[-1] - recent[0], (now_us - recent[0]) * (len(recent) - 1) / (len(recent) + 1))
+        return (len(recent) - 1) / max(span / 1e6, 1e-6)
+
+    def _finding(
+        self, rising_hz: float, falling_hz: float, frames_hz: float, matched: float | None, span_us: int
+    ) -> tuple[Finding, str]:
+        if self._one_clock and frames_hz:
+            return Finding.ONE_CLOCK, "One sensor: frames and events share one clock, no wire is needed."
+        edges_hz = rising_hz + falling_hz
+        if span_us < ENOUGH_US:
+            return Finding.WAITING, "Waiting for both cameras."
+        if not frames_hz:
+            what = f"{edges_hz:.0f} edges a second" if edges_hz else "no edges either"
+            return Finding.NO_FRAMES, f"No frames come, and {what}."
+        if len(self._frames) < ENOUGH_FRAMES:
+            return Finding.WAITING, "Waiting for both cameras."
+        if not edges_hz:
+            return Finding.NO_EDGES, (
+                "No edges: the wire is missing, or the frame camera's strobe line is off. Connect it to the "
+                "event camera's trigger input and choose the strobe line."
+            )
+        return self._wired(rising_hz, falling_hz, frames_hz, matched)
+
+    def _wired(
+        self, rising_hz: float, falling_hz: float, frames_hz: float, matched: float | None
+    ) -> tuple[Finding, str]:
+        """Frames and edges both come."""
+        most, least = max(rising_hz, falling_hz), min(rising_hz, falling_hz)
+        a_frame = most / frames_hz
+        if least < 0.05 * most and self._alternating():
+            kind = "rising" if rising_hz > falling_hz else "falling"
+            return Finding.BOTH_EDGES, (
+                f"Both ends of an exposure come as {kind} edges ({a_frame:.1f} a frame): set the input to tell "
+                "rising and falling apart, or to give one kind only."
+            )
+        if not 0.9 <= a_frame <= 1.1:
+            if abs(a_frame - 2.0) < 0.2:
+                why = "another signal is on the wire, or edges bounce"
+            elif a_frame > 1.1:
+                why = "frames are lost, or another signal is on the wire"
+            else:
+                why = "the contact is loose, or the wire is another camera's"
+            return Finding.RATE, f"{most:.1f} pulses a second for {frames_hz:.1f} frames: {why}."
+        if self._inverted():
+            level, value = ("low", "false") if self._clock.active_high else ("high", "true")
+            return Finding.POLARITY, (
+                f"Wrong polarity: the signal is {level} while the shutter is open. Invert the line, or set "
+                f"active_high = {value} in the rig file."
+            )
+        if least < 0.05 * most and (matched or 0.0) < GOOD_SHARE:
+            kind, other = ("rising", "falling") if rising_hz > falling_hz else ("falling", "rising")
+            return Finding.ONE_EDGE, (
+                f"Only {kind} edges come, one a frame; matching needs both ends of an exposure: have the event "
+                f"camera's input tell {other} edges too."
+            )
+        if matched is None or len(self._answers) < ENOUGH_FRAMES:
+            return Finding.WAITING, "Edges and frames come; matching them."
+        if matched < GOOD_SHARE:
+            why = self._sync.status.why
+            return Finding.UNMATCHED, (
+                f"Edges come at the frames' rate, but {1 - matched:.0%} of the frames find none"
+                + (f": {why}." if why else ".")
+            )
+        return Finding.GOOD, "Good: every frame has its edges."
+
+    def _exposure_us(self) -> float | None:
+        known = [e for _, e in self._frames if e is not None]
+        return float(np.median(known)) if known else None
+
+    def _inverted(self) -> bool:
+        """Pauses between pulses are as long as exposures, pulses are not."""
+        exposure = self._exposure_us()
+        lengths: dict[bool, list[int]] = {True: [], False: []}
+        edges = list(self._edges)
+        for (t, rising), (until, next_rising) in itertools.pairwise(edges):
+            if rising != next_rising:
+                lengths[rising].append(until - t)
+        if exposure is None or min(len(v) for v in lengths.values()) < ENOUGH_FRAMES:
+            return False
+        off = {level: abs(float(np.median(v)) - exposure) for level, v in lengths.items()}
+        right = self._clock.active_high
+        tolerance = max(200.0, 0.03 * exposure)
+        return off[not right] < tolerance and off[right] > 3 * tolerance
+
+    def _alternating(self) -> bool:
+        """Edges of one kind, of which every second interval is an exposure."""
+        exposure = self._exposure_us()
+        steps = np.diff([t for t, _ in self._edges])
+        if exposure is None or len(steps) < 2 * ENOUGH_FRAMES:
+            return False
+        near = np.abs(steps - exposure) < max(200.0, 0.03 * exposure)
+        return bool(max(near[::2].mean(), near[1::2].mean()) > 0.8 and near.mean() < 0.8)

@@ -1,0 +1,161 @@
+"""The trigger monitor: right wires, wrong wires, and what it calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
+from sync.rig import Clock
+from sync.trigger_monitor import Finding, TriggerMonitor, TriggerReport
+
+RATE_HZ = 20.0
+PERIOD_US = round(1e6 / RATE_HZ)
+PACKET_US = 5_000
+Wire = Callable[[int, int, int], list[tuple[int, bool]]]
+
+
+def straight(k: int, start_us: int, end_us: int) -> list[tuple[int, bool]]:
+    return [(start_us, True), (end_us, False)]
+
+
+def run(
+    wire: Wire, *, seconds: float = 3.0, exposure_us: int = 12_000, clock: Clock | None = None,
+    frames: bool = True, packets: bool = True, device: bool = True, from_ns: int = 10**12,
+) -> TriggerReport:  # fmt: skip
+    """Both streams as a live rig gives them; `wire` makes the edges of an exposure."""
+    monitor = TriggerMonitor(clock)
+    edges: list[tuple[int, bool]] = []
+    todo = []
+    # Exposures vary a little, as a pattern that can be recognised.
+    rng = np.random.default_rng(3)
+    for k in range(int(seconds * RATE_HZ)):
+        start = 100_000 + k * PERIOD_US + int(rng.integers(0, 300))
+        end = start + exposure_us
+        edges += wire(k, start, end)
+        todo.append((end + 1500, k, start, end))
+    edges.sort()
+    for until in range(PACKET_US, int(seconds * 1e6) + 200_000, PACKET_US):
+        if packets:
+            now = [e for e in edges if until - PACKET_US <= e[0] < until]
+            tr = TriggerEdges(np.array([t for t, _ in now], np.int64), np.array([r for _, r in now], np.bool_))
+            monitor.add_packet(EventPacket(Events.empty(16, 16), tr, until, from_ns + until * 1000 + 300_000))
+        while frames and todo and todo[0][0] <= until:
+            arrival, k, start, end = todo.pop(0)
+            offset = 7_000_000_000 if device else 0
+            kind = FrameClock.DEVICE if device else FrameClock.EVENT
+            monitor.add_frame(
+                Frame(
+                    np.zeros((4, 4), np.uint8), PixelLayout.GRAY, k, start * 1000 + offset, end * 1000 + offset,
+                    kind, from_ns + arrival * 1000,
+                )
+            )  # fmt: skip
+    return monitor.report(from_ns + int(seconds * 1e9) + 200_000_000)
+
+
+def test_a_right_wire() -> None:
+    r = run(straight)
+    assert r.finding is Finding.GOOD, r.words
+    assert r.good
+    assert r.matched is not None
+    assert r.matched > 0.95
+    for hz in (r.rising_hz, r.falling_hz, r.frames_hz):
+        assert hz == pytest.approx(RATE_HZ, rel=0.07)
+
+
+def test_no_wire() -> None:
+    r = run(lambda k, a, b: [])
+    assert r.finding is Finding.NO_EDGES
+    assert "wire is missing" in r.words
+    assert not r.good
+    assert r.rising_hz == 0
+
+
+def test_wrong_polarity_and_its_remedy() -> None:
+    def inverted(k: int, a: int, b: int) -> list[tuple[int, bool]]:
+        return [(a, False), (b, True)]
+
+    r = run(inverted)
+    assert r.finding is Finding.POLARITY
+    assert "active_high = false" in r.words
+    assert run(inverted, clock=Clock(active_high=False)).finding is Finding.GOOD
+    r = run(straight, clock=Clock(active_high=False))
+    assert r.finding is Finding.POLARITY
+    assert "active_high = true" in r.words
+
+
+def test_both_edges_as_one_kind() -> None:
+    r = run(lambda k, a, b: [(a, True), (b, True)])
+    assert r.finding is Finding.BOTH_EDGES
+    assert "rising" in r.words
+
+
+def test_rising_edges_only() -> None:
+    r = run(lambda k, a, b: [(a, True)])
+    assert r.finding is Finding.ONE_EDGE, r.words
+    assert not r.good
+    assert "tell falling edges too" in r.words
+
+
+@pytest.mark.parametrize(
+    ("wire", "why"),
+    [
+        (lambda k, a, b: straight(k, a, b) if k % 2 else [], "loose"),
+        (lambda k, a, b: [*straight(k, a, b), *straight(k, b + 9_000, b + 14_000)], "another signal"),
+        (
+            lambda k, a, b: [(a + i * 9_000 + d, d == 0) for i in range(5) for d in (0, 4_000)],
+            "another signal",
+        ),
+    ],
+)
+def test_wrong_rate(wire: Wire, why: str) -> None:
+    r = run(wire)
+    assert r.finding is Finding.RATE, r.words
+    assert why in r.words
+    assert "20.0 frames" in r.words or "19." in r.words
+
+
+def test_one_camera_only() -> None:
+    r = run(straight, frames=False)
+    assert r.finding is Finding.NO_FRAMES
+    assert "40 edges" in r.words or "39 edges" in r.words
+    assert run(straight, packets=False).finding is Finding.WAITING
+    assert run(lambda k, a, b: [], frames=False).finding is Finding.NO_FRAMES
+
+
+def test_one_sensor_needs_no_wire() -> None:
+    r = run(lambda k, a, b: [], device=False)
+    assert r.finding is Finding.ONE_CLOCK
+    assert r.good
+
+
+def test_too_early_to_tell() -> None:
+    assert TriggerMonitor().report(1).finding is Finding.WAITING
+    assert run(straight, seconds=0.4).finding is Finding.WAITING
+
+
+def test_edges_at_the_right_rate_that_are_not_these_frames() -> None:
+    rng = np.random.default_rng(1)
+
+    def other(k: int, a: int, b: int) -> list[tuple[int, bool]]:
+        # Some other machine's pulses: as many, but of another length each time and anywhere.
+        start = a + int(rng.integers(0, 20_000))
+        return [(start, True), (start + int(rng.integers(2_000, 25_000)), False)]
+
+    r = run(other)
+    assert r.finding is Finding.UNMATCHED, r.words
+    assert not r.good
+
+
+def test_frames_that_stop_are_told() -> None:
+    monitor = TriggerMonitor()
+    for k in range(40):
+        ns = 10**12 + k * 50_000_000
+        picture = np.zeros((4, 4), np.uint8)
+        monitor.add_frame(Frame(picture, PixelLayout.GRAY, k, ns, ns + 1_000, FrameClock.DEVICE, ns))
+    last = 10**12 + 39 * 50_000_000
+    assert monitor.report(last).frames_hz == pytest.approx(20.0, rel=0.01)
+    assert monitor.report(last + 1_500_000_000).frames_hz < 15
+    assert monitor.report(last + 4_000_000_000).frames_hz == 0
