@@ -147,7 +147,7 @@ def rig_of(recording: Recording, name: str) -> Rig | None:
 
 def _rig_file(path: Path) -> Source:
     rig = Rig.load(path)
-    cameras = _plans(rig.events.camera, rig.events.settings, rig.image.camera, rig.image.settings)
+    cameras = plans(rig.events.camera, rig.events.settings, rig.image.camera, rig.image.settings)
     return Source(rig.name, rig, cameras, True)
 
 
@@ -158,13 +158,22 @@ def _camera(text: str, settings: Mapping[str, Any]) -> Source:
         raise UsageError(
             f"{text}: one camera is not a rig, and nothing is known of the other; give a rig file (.toml)"
         )
-    return Source(text, Rig.from_facts(text, facts), _plans(text, settings, text, settings), True)
+    return Source(text, Rig.from_facts(text, facts), plans(text, settings, text, settings), True)
 
 
-def _plans(
+def plans(
     events: str, event_settings: Mapping[str, Any], frames: str, frame_settings: Mapping[str, Any]
 ) -> tuple[CameraPlan, ...]:
-    """One worker per camera, or one for both where the driver says that they must live together."""
+    """One worker per camera, or one for both where the driver says that they must live together.
+
+    One of the names may be `NO_CAMERA`.
+
+    Raises:
+        UsageError: a name or a setting is wrong.
+    """
+    if frames == NO_CAMERA:
+        open_driver(events, event_settings)
+        return (CameraPlan(EVENTS, events, event_settings, (CameraRole.EVENTS,)),)
     if events == NO_CAMERA:
         open_driver(frames, frame_settings)
         return (CameraPlan(FRAMES, frames, frame_settings, (CameraRole.FRAMES,)),)

@@ -40,6 +40,7 @@ class Finding(StrEnum):
     RATE = "rate"
     ONE_EDGE = "one edge"
     UNMATCHED = "unmatched"
+    OPEN = "open"
     GOOD = "good"
 
 
@@ -205,6 +206,8 @@ class TriggerMonitor:
             return Finding.WAITING, "Edges and frames come; matching them."
         if matched < GOOD_SHARE:
             why = self._sync.status.why
+            if why and self._fits():
+                return Finding.OPEN, f"The wire is right; which edges are whose is open: {why}."
             return Finding.UNMATCHED, (
                 f"Edges come at the frames' rate, but {1 - matched:.0%} of the frames find none"
                 + (f": {why}." if why else ".")
@@ -215,20 +218,29 @@ class TriggerMonitor:
         known = [e for _, e in self._frames if e is not None]
         return float(np.median(known)) if known else None
 
-    def _inverted(self) -> bool:
-        """Pauses between pulses are as long as exposures, pulses are not."""
+    def _apart(self) -> dict[bool, float]:
+        """How far pulses (True) and pauses (False) are from exposures, in tolerances; {} while unknown."""
         exposure = self._exposure_us()
         lengths: dict[bool, list[int]] = {True: [], False: []}
-        edges = list(self._edges)
-        for (t, rising), (until, next_rising) in itertools.pairwise(edges):
+        for (t, rising), (until, next_rising) in itertools.pairwise(self._edges):
             if rising != next_rising:
                 lengths[rising].append(until - t)
         if exposure is None or min(len(v) for v in lengths.values()) < ENOUGH_FRAMES:
-            return False
-        off = {level: abs(float(np.median(v)) - exposure) for level, v in lengths.items()}
-        right = self._clock.active_high
+            return {}
         tolerance = max(200.0, 0.03 * exposure)
-        return off[not right] < tolerance and off[right] > 3 * tolerance
+        return {
+            level: float(np.median(np.abs(np.array(v) - exposure))) / tolerance for level, v in lengths.items()
+        }
+
+    def _fits(self) -> bool:
+        """Pulses are as long as exposures."""
+        return self._apart().get(self._clock.active_high, np.inf) < 1
+
+    def _inverted(self) -> bool:
+        """Pauses between pulses are as long as exposures, pulses are not."""
+        apart = self._apart()
+        right = self._clock.active_high
+        return bool(apart) and apart[not right] < 1 and apart[right] > 3
 
     def _alternating(self) -> bool:
         """Edges of one kind, of which every second interval is an exposure."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from capture.camera import (
     CameraInfo,
     CameraRole,
     Capabilities,
+    Control,
     EndOfStream,
     EventCamera,
     FrameCamera,
@@ -61,8 +63,21 @@ def _info(config: SimulatedConfig, role: CameraRole) -> CameraInfo:
             event_clock=config.one_sensor,
             faults=True,
             settings=("packet_us",) if events else ("readout_us",),
+            controls=(
+                _control("packet_us", config.packet_us)
+                if events
+                else _control("readout_us", config.readout_us),
+            ),
         ),
     )
+
+
+def _control(name: str, value: int) -> Control:
+    """A setting as a control, within the bounds of the configuration."""
+    bounds = {
+        key: m for m in SimulatedConfig.model_fields[name].metadata for key in ("ge", "le") if hasattr(m, key)
+    }
+    return Control(name, value, bounds["ge"].ge, bounds["le"].le, 1, "µs")
 
 
 class _SimulatedCamera(CameraBase[Item]):
@@ -208,10 +223,10 @@ class _SimulatedCamera(CameraBase[Item]):
     # -- requests --------------------------------------------------------------------------------------
 
     def command(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """`fault` (fields of `Fault`: kind, seconds, count, …) or `set` (settings by name), from now on.
+        """`fault` (fields of `Fault`: kind, seconds, count, …), `set` (settings by name), `controls`.
 
         Returns:
-            for `set`, all settings as they are now.
+            for `set`, all settings as they are now; for `controls`, these with their bounds.
 
         Raises:
             CameraError: unknown request, setting or fault, value out of range.
@@ -224,6 +239,8 @@ class _SimulatedCamera(CameraBase[Item]):
                 self._source.book.add(fault, int(self._now_us()))
                 self._changed.notify_all()
                 return {}
+            if verb == "controls":
+                return {name: asdict(_control(name, value)) for name, value in self._settings().items()}
             if verb == "set":
                 for name, value in arguments.items():
                     if name not in self.info.capabilities.settings:
