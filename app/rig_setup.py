@@ -282,7 +282,7 @@ def as_settings(camera: str, changed: Mapping[str, Any], values: Mapping[str, An
     for name, value in changed.items():
         if name.startswith("bias_") and driver == "davis346":
             short = name.removeprefix("bias_").rpartition("_")[0]
-            pair = [(changed | values).get(f"bias_{short}_{part}") for part in ("coarse", "fine")]
+            pair = [{**changed, **values}.get(f"bias_{short}_{part}") for part in ("coarse", "fine")]
             pair[name.endswith("fine")] = value
             biases[short] = pair
         elif name.startswith("bias_"):
