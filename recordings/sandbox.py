@@ -4,9 +4,8 @@ Native readers (dv-processing) may hang, segfault or abort on damaged files. The
 what they read comes back through an arena of shared memory whose slots are credits: the child waits for
 free slots, so memory is constant whatever the file's size, and a slow reader slows the child.
 
-The arena is an anonymous file that both processes map, and the child is a plain `Popen`: no name in
-/dev/shm that could be left behind, no second import of the caller's main module, and it also works inside
-daemonic `multiprocessing` workers, which may not have children of their own kind.
+The arena is an anonymous file that both processes map: no name in /dev/shm that could be left behind. How the
+child is started: `recordings.sandbox_process`.
 
 Everything that arrives from the child is taken as data from outside: sizes, types and slots are checked
 here, contents are checked by whoever asked (see `recordings.merging`).
@@ -15,12 +14,9 @@ here, contents are checked by whoever asked (see `recordings.merging`).
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import weakref
@@ -36,12 +32,12 @@ from numpy.typing import NDArray
 from recordings.recording import ReadCancelled, RecordingError
 from recordings.sandbox_child import PAGE
 from recordings.sandbox_child import Reply as Reply
+from recordings.sandbox_process import ChildProcess
 
 SLOTS = 8
 SLOT_BYTES = 4 << 20
 _SIZE = SLOTS * SLOT_BYTES + PAGE
 _DTYPES = frozenset({"<i8", "<u2", "<i2", "|u1", "|i1", "|b1"})
-_ROOT = str(Path(__file__).resolve().parents[1])
 _POLL_S = 0.05
 
 
@@ -92,22 +88,9 @@ class Sandbox:
         err_r, err_w = os.pipe()
         os.set_blocking(err_w, False)  # a chatty native library must not block on a pipe nobody reads
         os.set_blocking(err_r, False)
-        give = (there.fileno(), arena_fd, life_r)
-        plan = {
-            "connection": give[0], "arena": give[1], "lifeline": give[2], "slots": SLOTS,
-            "slot_bytes": SLOT_BYTES, "target": target, "arguments": arguments,
-        }  # fmt: skip
-        code = (
-            f"import sys; sys.path.insert(0, {_ROOT!r}); "
-            "from recordings.sandbox_child import main; main(sys.argv[1])"
-        )
+        plan = {"slots": SLOTS, "slot_bytes": SLOT_BYTES, "target": target, "arguments": arguments}
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code, json.dumps(plan)], pass_fds=give,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err_w,
-                # Its own session: Ctrl+C in the terminal reaches the parent only.
-                start_new_session=True,
-            )  # fmt: skip
+            self._process = ChildProcess(plan, there.fileno(), arena_fd, life_r, err_w)
             self._map = mmap.mmap(arena_fd, _SIZE)
         except OSError as e:
             os.close(life_w)
@@ -260,9 +243,7 @@ class Sandbox:
         """What to say about a child that is gone."""
         if self.closed:
             return RecordingError(f"{self._what}: is closed; open it again")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
-        code, stage = self._process.returncode, self._stage()
+        code, stage = self._process.wait(1.0), self._stage()
         words = _last_words(self._err_fd)
         self.close()
         if code is not None and code < 0:
@@ -290,15 +271,12 @@ def _anonymous_file(size: int) -> int:
     return fd
 
 
-def _end(process: subprocess.Popen[bytes], connection: Connection, life_w: int, err_r: int) -> None:
-    with contextlib.suppress(OSError):
-        process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(0.9)
+def _end(process: ChildProcess, connection: Connection, life_w: int, err_r: int) -> None:
+    os.close(life_w)  # which ends the child by itself, as a killed parent's end would
+    process.kill()
     connection.close()
-    for fd in (life_w, err_r):
-        with contextlib.suppress(OSError):
-            os.close(fd)
+    with contextlib.suppress(OSError):
+        os.close(err_r)
 
 
 def _last_words(fd: int) -> str:

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from capture.camera import Camera
+from recordings import sandbox_process
 from recordings.replay import DRIVER
 from tests.capture.contract import CameraCase, CameraContract, DriverCase, DriverContract
+
+
+@pytest.fixture(autouse=True)
+def _nursery() -> None:
+    """What starts the readers belongs to this process, not to a camera that is left behind."""
+    sandbox_process.prepare()
 
 
 class TestReplayedCameras(CameraContract):
