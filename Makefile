@@ -15,6 +15,8 @@ ARGS ?=
 JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: where compiled modules may not be kept, each compiles the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help live test test-gpu bench bench-gpu soak soak-kill soak-mutate soak-record install dev system clean
 
