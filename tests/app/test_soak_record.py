@@ -3,7 +3,7 @@
     make soak-record                                   # 30 minutes
     HALFMIRROR_SOAK_SECONDS=300 make soak-record
 
-The test run takes 20 s of the same, with small sensors.
+The test run takes 10 s of the same, with small sensors.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def watched(session: LiveSession, memory: Memory, seconds: float) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_twenty_seconds_beside_live(tmp_path: Path) -> None:
+def test_ten_seconds_beside_live(tmp_path: Path) -> None:
     # A small sensor: on a machine that is busy with other tests, the full one already loses in the simulation.
-    record_beside_live(tmp_path / "r", 20.0, ONE_SENSOR)
+    record_beside_live(tmp_path / "r", 10.0, ONE_SENSOR)
 
 
 @pytest.mark.soak

@@ -20,7 +20,7 @@ from recordings.open import open_recording
 from tests.recordings.own_sample import Item, items_of, same
 from tests.recordings.recorder_child import CONFIG, given
 
-KILLS = 10
+KILLS = 6
 SOAK_KILLS = 100
 A_SECOND_NS = 1_000_000_000
 
@@ -82,7 +82,7 @@ def test_a_killed_recorder_loses_at_most_a_second(tmp_path: Path) -> None:
     moments, items = random.Random(7), items_of(CONFIG, 0.4)
     for n in range(KILLS):
         (tmp_path / f"{n}").mkdir()
-        check(tmp_path / f"{n}", moments.uniform(0.05, 2.0), items)
+        check(tmp_path / f"{n}", moments.uniform(0.05, 1.8), items)
 
 
 @pytest.mark.soak

@@ -37,7 +37,8 @@ def test_items_are_the_same_each_time_and_of_four_kinds(tmp_path: Path) -> None:
 def test_the_double_integral_gains_on_it() -> None:
     """Geometry, tone, times and polarity fit together, or it would lose."""
     gains = []
-    for item in list(make_suite(8, 128))[::4]:
+    makers = make_suite(8, 128).makers
+    for item in (makers[0](), makers[4]()):
         on, off = item.exposure.rig.events.threshold_on, item.exposure.rig.events.threshold_off
         restorer = models.create("edi", item.exposure.rig, {"contrast_on": on, "contrast_off": off}, "cpu")
         (r,) = Engine(restorer).push(item.exposure, item.latents)
