@@ -43,7 +43,8 @@ def export(
     ] = False,
     frames: Annotated[int | None, typer.Option("--frames", help="At most so many frames.")] = None,
     restored: Annotated[
-        str | None, typer.Option("--restored", help="png, mp4: as this network restores them (as they came).")
+        str | None,
+        typer.Option("--restored", help="png, mp4 only: as this network restores them (as they came)."),
     ] = None,
     exposure_us: ExposureUs = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
@@ -51,8 +52,8 @@ def export(
     """Write a recording in another format, and read it back to be sure.
 
     msrbd, efnet-h5, highrev, dsec: layouts of data sets, with the exposures that are known. aedat4, evt3, hdf5:
-    the cameras' streams. png, mp4: pictures. What is written appears only when it is whole and reads back
-    equal.
+    the cameras' streams. All of these hold what the cameras gave. png, mp4: pictures, restored ones with
+    --restored NETWORK. What is written appears only when it is whole and reads back equal.
     """
     from app.export import ExportRequest
     from capture.errors import UsageError
@@ -64,7 +65,10 @@ def export(
     if scale is not None and to != "msrbd":
         raise UsageError(f"--scale is for msrbd; {to} has the pixels as they are")
     if restored is not None and to not in PICTURE_FORMATS:
-        raise UsageError(f"--restored is for {' and '.join(PICTURE_FORMATS)}; {to} holds what the cameras gave")
+        raise UsageError(
+            f"--restored is for {' and '.join(PICTURE_FORMATS)}; {to} holds what the cameras gave: write the "
+            "restored pictures beside it, with --to png"
+        )
     if to == "msrbd" and frames is not None and frames < 2:
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
     if frames is not None and not 1 <= frames <= 1_000_000:
@@ -113,7 +117,9 @@ def _stem(input_: str, name: str | None) -> str:
 
     from capture.errors import UsageError
 
-    stem = name or Path(input_.replace(":", "-")).stem
+    # A simulated rig's settings are no part of its name.
+    said = input_ if Path(input_).exists() else input_.partition("?")[0]
+    stem = name or Path(said.replace(":", "-")).stem
     if not re.fullmatch(r"[\w][\w.-]{0,99}", stem):
         raise UsageError(f"--name {stem!r}: give letters, digits, dots, hyphens")
     return stem

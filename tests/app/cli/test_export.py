@@ -135,7 +135,9 @@ def test_wrong_words_and_taken_places_are_refused(
 
 def test_the_simulated_rig_becomes_a_sequence(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert execute(["export", "simulated", "--to", "msrbd", "-o", str(out), "--frames", "2"]) == 0
+    # The default rig but for its size.
+    rig = "simulated:handheld?image_width=384&image_height=256&event_width=96&event_height=64&loop_s=0.6"
+    assert execute(["export", rig, "--to", "msrbd", "-o", str(out), "--frames", "2"]) == 0
     with open_recording(out / "train") as r:
         facts = r.rig_facts()
         assert facts is not None

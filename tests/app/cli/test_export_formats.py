@@ -342,6 +342,7 @@ def test_wrong_words(davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--to", "png", "--restored", "tarot"], "unknown network 'tarot'"),
         (["--to", "png", "--restored", "gem"], "cannot be used here"),
         (["--to", "evt3", "--restored", "edi"], "--restored is for png and mp4"),
+        (["--to", "msrbd", "--restored", "edi"], "write the restored pictures beside it, with --to png"),
         (["--to", "evt3", "--scale", "2"], "--scale is for msrbd"),
         (["--to", "evt3", "--from", "2", "--until", "1"], "does not lie behind"),
         (["--to", "evt3", "--frames", "0"], "out of range"),
