@@ -73,7 +73,7 @@ class Options:
     """
 
     board: Board = field(default_factory=Board)
-    lens: str = "none"
+    lens: str = "auto"
     keep_geometry: bool = False
 
 

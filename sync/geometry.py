@@ -21,6 +21,12 @@ from numpy.typing import NDArray
 
 from capture.packets import Events
 from sync.rig import CameraEntry, Rig
+from sync.rig_map import RigMap, inverse, kept, lattice, project
+
+__all__ = [
+    "event_grid", "events_on_image", "image_grid", "image_to_event_grid", "inside_events", "inside_image",
+    "project", "scaled_homography", "to_event", "to_image", "warp_event_map_to_image",
+]  # fmt: skip
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -47,33 +53,18 @@ def scaled_homography(scale: float, *, mirrored: bool = False, event_width: int 
     return m
 
 
-def project(points: NDArray[np.floating | np.integer], homography: F64) -> F32:
-    """Points (N, 2) as (x, y) through a 3×3 homography → (N, 2) float32.
-
-    Computed in float64. Points on the plane's horizon give infinite coordinates.
-    """
-    p = np.asarray(points, dtype=np.float64)
-    if p.ndim != 2 or p.shape[1] != 2:
-        raise ValueError(f"points must have the shape (N, 2), got {p.shape}")
-    if not len(p):
-        return np.empty((0, 2), np.float32)
-    q = p @ homography[:, :2].T + homography[:, 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (q[:, :2] / q[:, 2:3]).astype(np.float32)
-
-
 def to_image(points: NDArray[np.floating | np.integer], rig: Rig) -> F32:
     """Event pixels (N, 2) → image pixels (N, 2) float32; unchanged where both share one grid."""
     if rig.identity:
         return np.array(points, dtype=np.float32).reshape(-1, 2)
-    return project(points, rig.image_from_event)
+    return RigMap.of(rig).to_image(points)
 
 
 def to_event(points: NDArray[np.floating | np.integer], rig: Rig) -> F32:
     """Image pixels (N, 2) → event pixels (N, 2) float32; the inverse of `to_image`."""
     if rig.identity:
         return np.array(points, dtype=np.float32).reshape(-1, 2)
-    return project(points, _inverse(rig.geometry.image_from_event))
+    return RigMap.of(rig).to_event(points)
 
 
 def events_on_image(events: Events, rig: Rig) -> F32:
@@ -88,22 +79,22 @@ def events_on_image(events: Events, rig: Rig) -> F32:
 
 def image_grid(rig: Rig) -> F32:
     """(H, W, 2) float32, read-only: image coordinates of every event pixel. Cached per geometry."""
-    return _grid(rig.geometry.image_from_event, rig.events.width, rig.events.height)
+    return _image_grid(RigMap.of(rig), *_size(rig.events))
 
 
 def event_grid(rig: Rig) -> F32:
     """(H, W, 2) float32, read-only: event coordinates of every image pixel. Cached per geometry."""
-    return _grid(_rows(_inverse(rig.geometry.image_from_event)), rig.image.width, rig.image.height)
+    return _event_grid(RigMap.of(rig), *_size(rig.image))
 
 
 def inside_events(rig: Rig) -> NDArray[np.bool_]:
     """(H, W) bool, read-only: image pixels whose centre the event sensor sees. Cached per geometry."""
-    return _inside(_rows(_inverse(rig.geometry.image_from_event)), _size(rig.image), _size(rig.events))
+    return _inside(RigMap.of(rig), _size(rig.image), _size(rig.events), True)
 
 
 def inside_image(rig: Rig) -> NDArray[np.bool_]:
     """(H, W) bool, read-only: event pixels whose centre the frame camera sees. Cached per geometry."""
-    return _inside(rig.geometry.image_from_event, _size(rig.events), _size(rig.image))
+    return _inside(RigMap.of(rig), _size(rig.events), _size(rig.image), False)
 
 
 def warp_event_map_to_image(
@@ -130,7 +121,10 @@ def warp_event_map_to_image(
     _check_grid(values, (rig.events.height, rig.events.width), "event")
     if rig.identity:
         return values.copy()
-    out = _warp(values, rig.image_from_event, _size(rig.image), _FLAGS[interpolation])
+    if rig.bent:
+        out = _remap(values, event_grid(rig), _FLAGS[interpolation])
+    else:
+        out = _warp(values, rig.image_from_event, _size(rig.image), _FLAGS[interpolation])
     seen = inside_events(rig)
     if not seen.all():
         out[~seen] = outside
@@ -156,8 +150,11 @@ def image_to_event_grid(
     n = max(1, math.ceil(rig.scale - 1e-6))
     w, h = rig.events.width, rig.events.height
     # Fine grid: n × n samples inside of every event pixel, itself with centres at integers.
-    fine_from_image = scaled_homography(n) @ _inverse(rig.geometry.image_from_event)
-    out = _warp(image, fine_from_image, (w * n, h * n), cv2.INTER_LINEAR)
+    if rig.bent:
+        out = _remap(image, _fine_grid(RigMap.of(rig), w, h, n), cv2.INTER_LINEAR)
+    else:
+        fine_from_image = scaled_homography(n) @ inverse(rig.geometry.image_from_event)
+        out = _warp(image, fine_from_image, (w * n, h * n), cv2.INTER_LINEAR)
     if n > 1:
         shape = (h, w, *image.shape[2:])
         mean: Any = cv2.resize(out, (w, h), interpolation=cv2.INTER_AREA)
@@ -183,18 +180,23 @@ def _warp(
     return out
 
 
+def _remap(a: NDArray[np.floating | np.uint8], table: F32, flags: int) -> NDArray[np.floating | np.uint8]:
+    """As `_warp`, by a table of places (x, y) in `a`."""
+    if a.ndim == 3 and a.shape[2] > 4:
+        return np.stack([_remap(a[..., c], table, flags) for c in range(a.shape[2])], axis=2)
+    moved: Any = cv2.remap(a, table, None, flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    out: NDArray[np.floating | np.uint8] = moved.reshape((*table.shape[:2], *a.shape[2:]))
+    return out
+
+
 def _size(camera: CameraEntry) -> tuple[int, int]:
     return camera.width, camera.height
 
 
-def _rows(m: F64) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(v) for v in row) for row in m)
-
-
 @lru_cache(maxsize=8)
-def _inside(m: tuple[tuple[float, ...], ...], size: tuple[int, int], of: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels of a grid of `size` that `m` takes into a grid of size `of`."""
-    g = _grid(m, *size)
+def _inside(m: RigMap, size: tuple[int, int], of: tuple[int, int], to_event: bool) -> NDArray[np.bool_]:
+    """Pixels of a grid of `size` that the map takes into the other camera's, of size `of`."""
+    g = _event_grid(m, *size) if to_event else _image_grid(m, *size)
     x, y = g[..., 0], g[..., 1]
     slack = 1e-3  # a centre on the very border counts as inside, whatever float32 makes of it
     inside: NDArray[np.bool_] = (x >= -0.5 - slack) & (x <= of[0] - 0.5 + slack)
@@ -204,17 +206,16 @@ def _inside(m: tuple[tuple[float, ...], ...], size: tuple[int, int], of: tuple[i
 
 
 @lru_cache(maxsize=8)
-def _inverse(m: tuple[tuple[float, ...], ...]) -> F64:
-    inv: F64 = np.linalg.inv(np.array(m, dtype=np.float64))
-    inv = inv / inv[2, 2] if abs(inv[2, 2]) > 1e-12 else inv
-    inv.flags.writeable = False
-    return inv
+def _image_grid(m: RigMap, width: int, height: int) -> F32:
+    return kept(m.to_image(lattice(width, height)).reshape(height, width, 2))
 
 
 @lru_cache(maxsize=8)
-def _grid(m: tuple[tuple[float, ...], ...], width: int, height: int) -> F32:
-    y, x = np.mgrid[0:height, 0:width]
-    flat = np.stack([x.ravel(), y.ravel()], axis=1)
-    grid = project(flat, np.array(m, dtype=np.float64)).reshape(height, width, 2)
-    grid.flags.writeable = False
-    return grid
+def _event_grid(m: RigMap, width: int, height: int) -> F32:
+    return kept(m.to_event(lattice(width, height)).reshape(height, width, 2))
+
+
+@lru_cache(maxsize=4)
+def _fine_grid(m: RigMap, width: int, height: int, finer: int) -> F32:
+    """Image pixels under a grid `finer` times as fine as the events'."""
+    return kept(m.to_image(lattice(width, height, finer)).reshape(height * finer, width * finer, 2))

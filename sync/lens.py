@@ -1,7 +1,6 @@
 """Lenses: raw pixels ↔ undistorted pixels, and the exact map between two cameras that have them.
 
-The live path uses one homography (`sync.geometry`); what is here says how far that is off, and serves where
-fractions of a pixel count (calibration, export).
+`sync.rig_map` makes the tables of it that restoring uses.
 """
 
 from __future__ import annotations

@@ -109,10 +109,10 @@ class Geometry(_Strict):
     lines it is the one homography that comes nearest over the field that both cameras share.
 
     `undistorted_image_from_event` is the same between **undistorted** pixels (`Lens`) and exact there
-    (`sync.lens`); only where a camera has a lens.
+    (`sync.rig_map`, which all that restores goes through); only where a camera has a lens.
 
-    `residual_px` (RMS) and `residual_p95_px`: error of `image_from_event`, in event pixels, on views that it
-    was not made from.
+    `residual_px` (RMS) and `residual_p95_px`: error of the map, its lenses included, in event pixels, on views
+    that it was not made from.
     """
 
     image_from_event: tuple[Row, Row, Row] = IDENTITY
@@ -221,10 +221,18 @@ class Rig(_Strict):
         return float(np.sqrt(abs(np.linalg.det(j))))
 
     @property
+    def bent(self) -> bool:
+        """A lens is known, so that the homography is not the whole map (`sync.rig_map`)."""
+        exact = self.geometry.undistorted_image_from_event
+        return exact is not None and (self.events.lens is not None or self.image.lens is not None)
+
+    @property
     def identity(self) -> bool:
         """Events and image share one pixel grid."""
-        return (self.events.width, self.events.height) == (self.image.width, self.image.height) and bool(
-            np.allclose(self.image_from_event, np.eye(3), atol=1e-9)
+        return (
+            not self.bent
+            and (self.events.width, self.events.height) == (self.image.width, self.image.height)
+            and bool(np.allclose(self.image_from_event, np.eye(3), atol=1e-9))
         )
 
     @classmethod

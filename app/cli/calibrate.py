@@ -51,8 +51,8 @@ def rig(
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
     lens: Annotated[
-        str, typer.Option("--lens", help="Distortion to measure: none, auto, brown, fisheye.")
-    ] = "none",
+        str, typer.Option("--lens", help="Distortion to measure: auto (where it helps), none, brown, fisheye.")
+    ] = "auto",
     only_time: Annotated[
         bool, typer.Option("--only-time", help="Keep the geometry; measure the clock only.")
     ] = False,

@@ -124,9 +124,8 @@ class GeometryResult:
         if self.image_from_event is None or self.pixel_map is None:
             raise ValueError("no map was found: " + "; ".join(self.problems[:1]))
         exact = None if self.pixel_map.plain else _rows(self.pixel_map.homography)
-        error = self.plain_rms_px if np.isfinite(self.plain_rms_px) else None
-        # The stated percentile is the exact map's; without a lens that is the homography's own.
-        p95 = self.p95_px if np.isfinite(self.p95_px) and exact is None else None
+        error = self.rms_px if np.isfinite(self.rms_px) else None
+        p95 = self.p95_px if np.isfinite(self.p95_px) else None
         return Geometry(
             image_from_event=_rows(self.image_from_event), mirrored=self.flip,
             undistorted_image_from_event=exact, residual_px=error, residual_p95_px=p95,

@@ -34,6 +34,7 @@ from inference.tone import Tone
 from sync.exposure import AlignedExposure
 from sync.geometry import inside_events, scaled_homography
 from sync.rig import Rig
+from sync.rig_map import straight_table
 
 SATURATED_FLAG = 0.005
 COVER_FLAG = 0.95
@@ -74,6 +75,7 @@ class EdiRestorer:
         self._learner = ContrastLearner(rig)
         self._integral: _Integral = double_integral_numba.DoubleIntegral()
         self._event_from_image: NDArray[np.float64] | None = None
+        self._straight: NDArray[np.float32] | None = None
         self._covered = self._scale = 1.0
         self._use_rig(rig)
         self.set(dict(options or {}))
@@ -132,7 +134,7 @@ class EdiRestorer:
         hot_pixels(events)
         contrast = self._learner.contrast
         ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1]
-        ratio = clean(ratio, contrast, self._scale)
+        ratio = clean(ratio, contrast, self._scale, straight=self._straight)
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
@@ -184,7 +186,7 @@ class EdiRestorer:
                 ratio = ratios[k]
                 if hot is not None and any_hot:
                     fill(ratio, hot)
-                ratio = clean(ratio, contrast, self._scale, denoise)
+                ratio = clean(ratio, contrast, self._scale, denoise, self._straight)
                 apply_ratio(picture, ratio, tone, self._event_from_image, out=images[k])
             if self._learner.assumed:
                 flags.append("contrast assumed")
@@ -208,7 +210,9 @@ class EdiRestorer:
     def _use_rig(self, rig: Rig) -> None:
         self.rig = rig
         self._scale = 1.0 if rig.identity else rig.scale
-        fine = scaled_homography(refinement(self._scale))
+        finer = refinement(self._scale)
+        fine = scaled_homography(finer)
+        self._straight = straight_table(rig, finer)
         self._event_from_image = None if rig.identity else fine @ event_from_image(rig)
         self._covered = 1.0 if rig.identity else float(np.mean(inside_events(rig)))
         self._learner.use_rig(rig)

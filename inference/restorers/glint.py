@@ -87,15 +87,13 @@ class GlintRestorer(ContrastRestorer):
         span = (a.exposure.start_us, a.exposure.end_us)
         times = [a.exposure.time_at(f) for f in at]
         stacks = self._stack.stacks(a.exposure_events(), *span, times)
-        coarse = refined(self.rig)
         m = None if self.rig.identity else event_from_image(self.rig)
-        if m is not None and coarse:
+        if m is not None and refined(self.rig):
             m = scaled_homography(REFINE) @ m
         start = self._follow(a, picture)
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
-            finer = refine(stack) if coarse else stack
-            packed = pack(picture, finer, start, m, self.multiple, self.padding)
+            packed = pack(picture, refine(stack, self.rig), start, m, self.multiple, self.padding)
             with torch.inference_mode():
                 # Rows of channels are a channels-last tensor as they lie.
                 y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])

@@ -25,13 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capture.packets import Events
-from sync.geometry import project
-from sync.rig import Rig
+from sync.rig import IDENTITY, Rig
+from sync.rig_map import RigMap, lattice
 
 # Event pixels that are at most this much wider than a cell still move whole; sampling would only smooth.
 SAMPLE_ABOVE = 1.05
-
-Rows = tuple[tuple[float, ...], ...]
 
 
 def cells(size: int, cell: int) -> int:
@@ -50,7 +48,7 @@ def events_on_cells(events: Events, rig: Rig, cell: int) -> Events:
     width, height = cells(rig.image.width, cell), cells(rig.image.height, cell)
     if rig.identity and cell == 1:
         return events
-    table = _cell_of_pixel(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
+    table = _cell_of_pixel(RigMap.of(rig), (rig.events.width, rig.events.height),
                            (rig.image.width, rig.image.height), cell)  # fmt: skip
     at = table[events.y, events.x]
     seen = at >= 0
@@ -84,7 +82,7 @@ def represent(events: Events, rig: Rig, cell: int, make: Callable[[Events], Tens
 
 def sample(maps: Tensor, rig: Rig, cell: int = 1) -> Tensor:
     """Maps on the event grid (…, h, w) at the middle of each cell of the image, bilinearly; 0 where unseen."""
-    grid, seen = _cell_grid(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
+    grid, seen = _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
                             (rig.image.width, rig.image.height), cell, maps.device)  # fmt: skip
     flat = maps.reshape(1, -1, *maps.shape[-2:])
     out = F.grid_sample(flat, grid[None], mode="bilinear", padding_mode="border", align_corners=False) * seen
@@ -96,7 +94,7 @@ def event_view(image: Tensor, rig: Rig) -> Tensor:
     picture's own device. 0 where the frame camera sees nothing."""
     if rig.identity:
         return image
-    grid, seen, fine = _event_grid(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
+    grid, seen, fine = _event_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
                                    (rig.image.width, rig.image.height), rig.scale, image.device)  # fmt: skip
     sampled = F.grid_sample(image[None, None], grid[None], padding_mode="border", align_corners=False)
     return F.avg_pool2d(sampled, fine)[0, 0] * seen
@@ -104,7 +102,7 @@ def event_view(image: Tensor, rig: Rig) -> Tensor:
 
 def coverage(rig: Rig, cell: int, device: torch.device) -> Tensor:
     """(1, h, w) float32: 1 on the cells whose middle the event sensor sees, else 0."""
-    return _cell_grid(rig.geometry.image_from_event, (rig.events.width, rig.events.height),
+    return _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
                       (rig.image.width, rig.image.height), cell, device)[1]  # fmt: skip
 
 
@@ -112,23 +110,20 @@ def event_grid_rig(rig: Rig) -> Rig:
     """The rig of a picture that was brought onto the event sensor's own pixels."""
     image = rig.image.model_copy(update={"width": rig.events.width, "height": rig.events.height})
     geometry: Any = rig.geometry.model_copy(
-        update={"image_from_event": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), "mirrored": False}
+        update={"image_from_event": IDENTITY, "undistorted_image_from_event": None, "mirrored": False}
     )
     return rig.model_copy(update={"image": image, "geometry": geometry})
 
 
 @lru_cache(maxsize=8)
 def _event_grid(
-    m: Rows, of: tuple[int, int], image: tuple[int, int], scale: float, device: torch.device
+    m: RigMap, of: tuple[int, int], image: tuple[int, int], scale: float, device: torch.device
 ) -> tuple[Tensor, Tensor, int]:
     """Where to sample the image, `fine` × `fine` times in each event pixel, and which pixels are seen."""
     fine = max(1, math.ceil(scale - 1e-6))
     width, height = of
-    y, x = np.mgrid[0 : height * fine, 0 : width * fine]
-    inside = (np.stack([x.ravel(), y.ravel()], axis=1) - (fine - 1) / 2) / fine
-    at = project(inside, np.array(m)).reshape(height * fine, width * fine, 2)
-    y, x = np.mgrid[0:height, 0:width]
-    centres = project(np.stack([x.ravel(), y.ravel()], axis=1), np.array(m)).reshape(height, width, 2)
+    at = m.to_image(lattice(width, height, fine)).reshape(height * fine, width * fine, 2)
+    centres = m.to_image(lattice(width, height)).reshape(height, width, 2)
     slack, limits = 1e-3, np.array(image, np.float32)
     seen = np.all((centres >= -0.5 - slack) & (centres <= limits - 0.5 + slack), axis=2)
     normal = ((2 * at + 1) / limits - 1).astype(np.float32)
@@ -137,11 +132,10 @@ def _event_grid(
 
 
 @lru_cache(maxsize=8)
-def _cell_of_pixel(m: Rows, of: tuple[int, int], image: tuple[int, int], cell: int) -> NDArray[np.int64]:
+def _cell_of_pixel(m: RigMap, of: tuple[int, int], image: tuple[int, int], cell: int) -> NDArray[np.int64]:
     """(h, w) the flat index of the cell under each event pixel, −1 where the frame camera sees nothing."""
     width, height = of
-    y, x = np.mgrid[0:height, 0:width]
-    at = project(np.stack([x.ravel(), y.ravel()], axis=1), np.array(m)).reshape(height, width, 2)
+    at = m.to_image(lattice(width, height)).reshape(height, width, 2)
     # Pixel centres lie at integers, so pixel i covers [i − ½, i + ½) and the image begins at −½.
     pixel: NDArray[np.float64] = np.floor(at.astype(np.float64) + 0.5)
     fits = (pixel >= 0) & (pixel < np.array(image))
@@ -154,14 +148,12 @@ def _cell_of_pixel(m: Rows, of: tuple[int, int], image: tuple[int, int], cell: i
 
 @lru_cache(maxsize=8)
 def _cell_grid(
-    m: Rows, of: tuple[int, int], image: tuple[int, int], cell: int, device: torch.device
+    m: RigMap, of: tuple[int, int], image: tuple[int, int], cell: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Where to sample the event grid for each cell, in `grid_sample`'s terms, and which cells are seen."""
     width, height = cells(image[0], cell), cells(image[1], cell)
-    y, x = np.mgrid[0:height, 0:width]
-    middle = np.stack([x.ravel(), y.ravel()], axis=1) * cell + (cell - 1) / 2
-    inverse = np.linalg.inv(np.array(m, dtype=np.float64))
-    at = project(middle, inverse).reshape(height, width, 2)
+    middle = lattice(width, height) * cell + (cell - 1) / 2
+    at = m.to_event(middle).reshape(height, width, 2)
     slack = 1e-3  # a centre on the very border counts as seen, whatever float32 makes of it
     limits = np.array(of, np.float32)
     seen: NDArray[np.bool_] = np.all((at >= -0.5 - slack) & (at <= limits - 0.5 + slack), axis=2)

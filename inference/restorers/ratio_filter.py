@@ -89,7 +89,11 @@ def refinement(scale: float) -> int:
 
 
 def clean(
-    ratio: NDArray[np.float32], contrast: Contrast, scale: float, smooth: bool = True
+    ratio: NDArray[np.float32],
+    contrast: Contrast,
+    scale: float,
+    smooth: bool = True,
+    straight: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """The ratio map as the picture samples it: smoothed, and refined where the image is finer than the events.
 
@@ -98,13 +102,14 @@ def clean(
         contrast: the thresholds that the map was made with.
         scale: image pixels per event pixel.
         smooth: False leaves the noise in.
+        straight: `sync.rig_map.straight_table` of the rig, n times finer; None: no lens bends.
 
     Returns:
         (h · n, w · n) float32 with n = `refinement(scale)`, fine pixel centres at n·x + (n - 1)/2. Exactly 1
         stays where all around is 1.
     """
     n = refinement(scale)
-    if not smooth and n == 1:
+    if not smooth and n == 1 and straight is None:
         return ratio
     log = np.log(ratio)
     np.clip(log, -LOG_LIMIT, LOG_LIMIT, out=log)
@@ -112,7 +117,16 @@ def clean(
         steps, sigma = FINER_IMAGE if scale > FINER_FROM else ONE_GRID
         reach = steps * 0.5 * (contrast.on + contrast.off)
         log = np.asarray(cv2.bilateralFilter(log, DIAMETER, reach, sigma, borderType=cv2.BORDER_REPLICATE))
-    if n > 1:
+    if straight is not None:
+        log = resampled(log, straight)
+    elif n > 1:
         h, w = log.shape
         log = np.asarray(cv2.resize(log, (w * n, h * n), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
     return np.asarray(np.exp(log, out=log), dtype=np.float32)
+
+
+def resampled(values: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map (h, w) at the places (x, y) of a table (h', w', 2), cubically; its border goes on outside."""
+    way, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+    out = cv2.remap(values, table, None, way, borderMode=border)  # type: ignore[call-overload]
+    return np.asarray(out, np.float32)

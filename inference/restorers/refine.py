@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.restorers.ratio_filter import FINER_FROM, REFINE
+from inference.restorers.ratio_filter import FINER_FROM, REFINE, resampled
 from sync.rig import Rig
+from sync.rig_map import straight_table
 
 
 def refined(rig: Rig) -> bool:
@@ -22,12 +23,23 @@ def refined(rig: Rig) -> bool:
     return not rig.identity and rig.scale > FINER_FROM
 
 
-def refine(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(C, h, w) → (C, `REFINE`·h, `REFINE`·w), edge to edge; beyond the border the outermost values go on."""
+def refine(maps: NDArray[np.float32], rig: Rig) -> NDArray[np.float32]:
+    """(C, h, w) → (C, n·h, n·w), edge to edge; beyond the border the outermost values go on.
+
+    n is `REFINE` where the rig's maps are refined, else 1. Where lenses bend, what comes out lies so that the
+    rig's homography is exact on it.
+    """
+    n = REFINE if refined(rig) else 1
+    straight = straight_table(rig, n)
+    if n == 1 and straight is None:
+        return maps
     channels, h, w = maps.shape
-    out = np.empty((channels, h * REFINE, w * REFINE), np.float32)
+    out = np.empty((channels, h * n, w * n), np.float32)
     for k in range(channels):
-        cv2.resize(maps[k], (w * REFINE, h * REFINE), dst=out[k], interpolation=cv2.INTER_CUBIC)
+        if straight is not None:
+            out[k] = resampled(maps[k], straight)
+        else:
+            cv2.resize(maps[k], (w * n, h * n), dst=out[k], interpolation=cv2.INTER_CUBIC)
     return out
 
 

@@ -11,8 +11,10 @@ from inference.restorers.change import add_change
 from inference.restorers.edi import event_from_image
 from inference.restorers.pictures import ColourOrder, mix_luminance, to_network, to_pictures
 from inference.restorers.placement import sample
+from inference.restorers.ratio_filter import resampled
 from inference.tone import Tone
 from sync.rig import Rig
+from sync.rig_map import straight_table
 
 U8 = NDArray[np.uint8]
 
@@ -60,10 +62,18 @@ def changed_pictures(
         change = change.flip(1)
     if picture.ndim == 2:
         change = mix_luminance(change)[:, None]
+    straight = straight_table(rig)
     codes = change.permute(0, 2, 3, 1).contiguous().numpy()
+    if straight is not None:
+        codes = np.stack([_straightened(c, straight) for c in codes])
     m = event_from_image(rig)
     pictures = [add_change(picture, c[..., 0] if picture.ndim == 2 else c, m) for c in codes]
     return np.stack(pictures), not bool(finite.all())
+
+
+def _straightened(change: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, C): the change on the grid on which the rig's homography is exact."""
+    return np.stack([resampled(change[..., c], table) for c in range(change.shape[2])], axis=2)
 
 
 def _pictures(values: Tensor, blurred: Tensor, picture: U8, order: ColourOrder, tone: Tone) -> tuple[U8, bool]:

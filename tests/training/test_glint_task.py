@@ -14,6 +14,7 @@ from torch.nn import functional
 from capture.errors import UsageError
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.refine import refine
+from tests.inference.restorers.rigs import splitter
 from tests.training.synthesis.scenes import photos
 from tests.training.synthesis.test_pool import order
 from training.engine import Request, train
@@ -95,7 +96,7 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
             if name == "stack" and expected.shape[-1] != 32:
                 # As the restorer does: refined first where the events are clearly coarser.
                 coarse = expected.shape[-1] * 1.5 < 32
-                maps = refine(expected.numpy()) if coarse else expected.numpy()
+                maps = refine(expected.numpy(), splitter(expected.shape[:0:-1])) if coarse else expected.numpy()
                 kinds.add(coarse)
                 sampled = functional.interpolate(torch.from_numpy(maps)[None], (32, 32), mode="bilinear")
                 # Half a unit in the last place of half precision, and what two libraries differ by.
