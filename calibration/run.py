@@ -18,6 +18,7 @@ from calibration.geometry.blinking import find_swaps, still_stretches
 from calibration.geometry.charuco import as_gray
 from calibration.geometry.collect import Missed, TimedFrame, blinking_views
 from calibration.geometry.result import GeometryResult
+from calibration.geometry.room import validity
 from calibration.geometry.scene import SceneResult, solve_scene
 from calibration.geometry.solve import MIN_VIEWS, solve
 from calibration.geometry.targets import Board
@@ -253,6 +254,8 @@ def _geometry(
     tell("geometry", f"solving with {len(views)} views", 0.95)
     if len(views) >= MIN_VIEWS:
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
+        good = [v for v, row in zip(views, result.per_view, strict=True) if row.used]
+        result = replace(result, validity=validity(good, *size))
         return result, f"blinking board, {result.views_used} views", missed
     tell("geometry", "no target was seen: looking at the scene", 0.96)
     scene = _from_scene(takes[-1], rig, o.lens)

@@ -32,6 +32,8 @@ MIN_SHARE = 0.6
 _BAD_VIEW = 3.5  # times the median view's RMS: such a view is left out
 _BAD_VIEW_PX = 0.35  # but never one that is better than this
 _LENS_GAIN = 0.85  # a lens must bring the held-out error below this share of what it was
+_STRONG_PX = 1.0  # one homography is off by this much: only then a fisheye lens is tried, too
+_WIDE_GAIN = 0.97
 CELLS = (6, 8)
 """Rows and columns of the residual map."""
 
@@ -55,7 +57,8 @@ def solve(
         views: any mixture of sources.
         image_size, event_size: (width, height) of either camera.
         lens: distortion to estimate: "none"; "brown" or "fisheye": the difference between both lenses, written
-            as the event camera's; "auto": Brown where it lowers the held-out error by more than 15 %.
+            as the event camera's; "auto": Brown where it lowers the held-out error by more than 15 %, or
+            fisheye where that is better still.
         event_lens, image_lens: lenses that are known beforehand.
         shape: a stiffer map than a homography, for points that do not cover the field.
         folds: parts that the views are divided into; each is foretold by the others.
@@ -70,6 +73,10 @@ def solve(
     if lens == "auto":
         bent = _solve(views, replace(setting, lens="brown"), folds)
         better = bent.pixel_map is not None and bent.rms_px < _LENS_GAIN * plain.rms_px
+        if better and plain.rms_px > _STRONG_PX:
+            wide = _solve(views, replace(setting, lens="fisheye"), folds)
+            if wide.pixel_map is not None and wide.rms_px < _WIDE_GAIN * bent.rms_px:
+                bent = wide
         return judge(replace(bent, plain_rms_px=plain.rms_px) if better else plain)
     without = _solve(views, Setting(event_size, image_size), folds)
     return judge(replace(plain, plain_rms_px=without.rms_px))

@@ -60,6 +60,23 @@ def test_a_lens_is_estimated_and_told_of() -> None:
     assert solve(everywhere(TRUTH), IMAGE, EVENT, lens="auto").pixel_map.plain
 
 
+def test_a_fisheye_lens_is_estimated_and_found_by_itself() -> None:
+    fish = Lens(model="fisheye", focal=(200.0, 200.0), centre=(143.5, 95.5), coefficients=(-0.03, 0.01))
+    truth = PixelMap(homography(), fish)
+    views = everywhere(truth)
+    assert solve(views, IMAGE, EVENT).verdict == "fail"
+    asked = solve(views, IMAGE, EVENT, lens="fisheye")
+    rms, worst = error(truth, asked.pixel_map)
+    assert rms < 0.03
+    assert worst < 0.15
+    assert asked.verdict == "pass"
+    auto = solve(views, IMAGE, EVENT, lens="auto")
+    assert auto.pixel_map.event_lens.model == "fisheye"
+    # A mild lens is Brown's.
+    mild = solve(everywhere(BENT), IMAGE, EVENT, lens="auto")
+    assert mild.pixel_map.event_lens.model == "brown"
+
+
 def test_a_known_lens_is_used() -> None:
     r = solve(everywhere(BENT), IMAGE, EVENT, event_lens=BENT.event_lens)
     assert error(BENT, r.pixel_map)[0] < 0.03
