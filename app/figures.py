@@ -154,6 +154,7 @@ class Figures:
             message=message,
             drift=self._drift(),
             cameras=dict(self.cameras),
+            runs_on=str(self.restore.get("runs_on", "")),
             ended=ended,
         )
 

@@ -130,4 +130,5 @@ def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture
         held=h["held"],
         time_us=h["at_us"],
         residual=None if h["residual"] is None else Residual(h["residual"], residual),
+        restore_s=float(r["seconds"]) if r else 0.0,
     )

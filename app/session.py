@@ -55,6 +55,7 @@ class Picture:
         held: it answers `request_latents` on the held exposure rather than being a new one.
         time_us: position on the source's time axis, for the seek bar.
         residual: re-blur residual of the exposure; such a picture comes beside the stream, see `command`.
+        restore_s: what the restorer took, representation included; 0 where it did nothing.
     """
 
     ordinal: int
@@ -76,6 +77,7 @@ class Picture:
     held: bool = False
     time_us: int = 0
     residual: Residual | None = None
+    restore_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class SessionStatus:
     drift: DriftStatus | None = None  # None where nothing is watched (one sensor, no events)
     # What each camera's driver counts, by role: frames delivered, and lost by cause; {} where it does not.
     cameras: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs_on: str = ""  # device and number type of the network, as the restore worker has it
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

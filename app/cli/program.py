@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    bench,
     calibrate,
     console,
     deblur,
@@ -54,6 +55,7 @@ app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("devices", epilog=devices.EXAMPLE)(devices.devices)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 

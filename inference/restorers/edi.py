@@ -80,6 +80,12 @@ class EdiRestorer:
         self._use_rig(rig)
         self.set(dict(options or {}))
 
+    @property
+    def runs_on(self) -> str:
+        """Device and number type, for people."""
+        numba = isinstance(self._integral, double_integral_numba.DoubleIntegral)
+        return "CPU, float64 integral" if numba else f"{self._device}, {self._options.get('dtype', 'float64')}"
+
     # -- options
 
     def set(self, options: dict[str, Any]) -> None:

@@ -174,6 +174,13 @@ class NeuralRestorer(ABC):
         return choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
 
     @property
+    def runs_on(self) -> str:
+        """Device and number type, for people."""
+        kind = self.device.type
+        name = torch.cuda.get_device_name(self.device) if kind == "cuda" else kind.upper()
+        return f"{name}, {str(self.dtype).removeprefix('torch.')}"
+
+    @property
     def tone(self) -> Tone:
         """How the frames' values are taken: "srgb": as stored; "linear": they are to be coded."""
         return self.rig.image.tone if self.options.get("tone") == "coded" else "srgb"
