@@ -65,6 +65,7 @@ class Stamp:
         start_ns, end_ns: device stamps.
         sequence: the camera's counter.
         arrival_us: its arrival, on the event clock, as far as known.
+        since_us: up to where the events had come when it came, None before the first.
     """
 
     key: int
@@ -72,6 +73,7 @@ class Stamp:
     end_ns: int
     sequence: int
     arrival_us: int | None = None
+    since_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Evidence:
 
     Attributes:
         covered_us: the event stream is complete from … to …
+        holes_us: but for these stretches, in which edges may have been lost.
         first_key: key of the very first frame of this stream (None: it is no longer among the frames).
         first_sequence: its counter.
         latency_us: between which bounds the least time from the end of an exposure to the frame's arrival lies,
@@ -90,6 +93,7 @@ class Evidence:
     """
 
     covered_us: tuple[int, int]
+    holes_us: tuple[tuple[int, int], ...] = ()
     first_key: int | None = None
     first_sequence: int = 0
     latency_us: tuple[float, float] = (0.0, 40_000.0)
@@ -161,6 +165,8 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     fitted = _hypotheses(d, x, s, e)
     cover = (evidence.covered_us[0] - zero, evidence.covered_us[1] - zero)
     covered = (fitted.start >= cover[0]) & (fitted.end < cover[1] - 500.0)
+    for begin, end in evidence.holes_us:
+        covered &= (fitted.end < begin - zero - 500.0) | (fitted.start > end - zero + 500.0)
     both = fitted.at_start & fitted.at_end
 
     # Rivals count in proportion to what they explain: a shared fit is a coincidence.

@@ -14,13 +14,14 @@ than the stream (replay at another speed), the order of the items says when a fr
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.acquisition import Stamp
 from sync.clock import HostClock
 from sync.exposure import Exposure, ExposureSource, Refusal
-from sync.matching import Match, TriggerMatcher
+from sync.matching import RESTART_US, Match, TriggerMatcher
 from sync.rig import Clock
 
 
@@ -56,10 +57,16 @@ class ExposureFinder:
         self._watermark: int | None = None
         self._steps: deque[int] = deque(maxlen=32)  # by which the watermark moved on, µs
 
-    def add_packet(self, packet: EventPacket, start_us: int, watermark_us: int) -> None:
-        """Take a packet's edges and arrival; events are complete from start to watermark."""
+    def add_packet(
+        self, packet: EventPacket, start_us: int, watermark_us: int, holes_us: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        """Take a packet's edges and arrival; events are complete from start to watermark, but for the holes."""
         if self._watermark is not None:
             self._steps.append(watermark_us - self._watermark)
+        if packet.gap and self._watermark is not None and watermark_us - self._watermark >= RESTART_US:
+            # A camera that was away may have begun another count.
+            self.event_host.reset("interrupted")
+            self.matcher.forget_arrivals()
         self._watermark = watermark_us
         self.event_host.add(packet.complete_until_us, packet.host_ns)
         if len(packet.triggers):
@@ -68,7 +75,7 @@ class ExposureFinder:
             else:
                 self.any_edges, self._no_edges_come = True, False
                 self.matcher.add_edges(packet.triggers.t, packet.triggers.rising)
-        self.matcher.covered(start_us, watermark_us)
+        self.matcher.covered(start_us, watermark_us, holes_us)
 
     def resets(self) -> dict[str, int]:
         """How often a clock was found anew, by cause."""
@@ -100,7 +107,7 @@ class ExposureFinder:
                 arrival, self.matcher.packet_us = self.event_host.source_us_of(frame.host_ns), None
             elif steady is None:
                 arrival = None  # too early to tell at which rate host time runs
-        self.matcher.add_frame(Stamp(key, start, end, frame.sequence, arrival))
+        self.matcher.add_frame(Stamp(key, start, end, frame.sequence, arrival, self._watermark))
 
     def find(self, key: int, frame: Frame, *, final: bool = False) -> Exposure | NoExposure | None:
         """The frame's exposure, why there is none, or None while that is open."""
@@ -127,9 +134,11 @@ class ExposureFinder:
         m = self.matcher.match(key, final=final)
         if m is not None:
             return self._exposure(m)
-        return self.overdue(key, frame, "before the end of the streams") if final else None
+        return self.overdue(key, frame, "before the end of the streams", final=True) if final else None
 
-    def overdue(self, key: int, frame: Frame, when: str) -> Exposure | NoExposure | None:
+    def overdue(
+        self, key: int, frame: Frame, when: str, *, final: bool = False
+    ) -> Exposure | NoExposure | None:
         """The answer for a frame that has waited long enough for its edges.
 
         None when this very frame has shown that the clock must be found anew: then it may wait for that.
@@ -138,6 +147,10 @@ class ExposureFinder:
             self._no_edges_come = True
             self.matcher.give_up(key)
             return self._estimate(frame)
+        if not final and not self.matcher.seen(key):
+            self.frames_unmatched += 1
+            self.matcher.give_up(key)
+            return NoExposure(Refusal.NO_EVENTS_YET, f"frame {frame.sequence}: no events came after it {when}")
         locked = self.matcher.locked
         m = self.matcher.match(key, overdue=True)
         if m is not None:

@@ -12,22 +12,27 @@ anew.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sync.acquisition import CLOCK_SLACK_US, Evidence, Stamp, Verdict, acquire
 from sync.clock import ClockFit
+from sync.edges import EdgeLine
 
-MAX_EDGES = 4096  # per line; a noisy input may deliver a million per second
 RETAIN_US = 4_000_000  # edges without a frame, while the clock is not known
 STABLE_FRAMES = 2
 MATURE = 5
 LOST_AFTER = 3  # frames that miss while edges stand nearby
 OVERLAP_NS = 200_000  # of neighbouring exposures, by rounding and by row-wise read-out
+SEEN_US = 100_000  # events that came after a frame; not before are its edges missed
+RESTART_US = 300_000  # a longer interruption of the events: their clock may be another one after it
+KEPT_HOLES = 64
+LEARNED_US = 4_000.0  # by which the least latency may change from one stretch to the next
+LEARNED_FROM = 16  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +49,6 @@ class Match:
     end_us: int
     edges: int
     uncertainty_us: float
-
-
-class EdgeLine:
-    """Points in time of one kind of edge, each free or used; bounded."""
-
-    def __init__(self) -> None:
-        self._free: list[int] = []
-        self.unmatched = 0
-
-    def __len__(self) -> int:
-        return len(self._free)
-
-    def add(self, t_us: int) -> None:
-        """Take one edge; drops and counts the oldest when there are too many."""
-        insort(self._free, t_us)
-        if len(self._free) > MAX_EDGES:
-            del self._free[0]
-            self.unmatched += 1
-
-    def array(self) -> NDArray[np.int64]:
-        """All free edges, sorted."""
-        return np.array(self._free, dtype=np.int64)
-
-    def nearest(self, at_us: float, within_us: float) -> int | None:
-        """The free edge nearest to a time, None when none lies within reach."""
-        i = bisect_left(self._free, at_us)
-        near = [t for t in self._free[max(0, i - 1) : i + 1] if abs(t - at_us) <= within_us]
-        return min(near, key=lambda t: abs(t - at_us), default=None)
-
-    def any_before(self, t_us: float) -> bool:
-        """A free edge lies before this time."""
-        return bool(self._free) and self._free[0] < t_us
-
-    def use(self, t_us: int) -> None:
-        """Mark an edge as matched."""
-        del self._free[bisect_left(self._free, t_us)]
-
-    def discard_before(self, t_us: float) -> None:
-        """Give up edges before a time; they are counted as unmatched."""
-        n = bisect_left(self._free, t_us)
-        self.unmatched += n
-        del self._free[:n]
 
 
 class TriggerMatcher:
@@ -125,6 +88,8 @@ class TriggerMatcher:
         self._silent = False  # no edges come any more
         self._matched = 0  # since the clock was found
         self._candidate: tuple[list[tuple[int, int]], int] = ([], 0)
+        self._holes: tuple[tuple[int, int], ...] = ()
+        self._latencies: deque[float] = deque(maxlen=64)  # of frames that were matched
 
     @property
     def locked(self) -> bool:
@@ -149,14 +114,43 @@ class TriggerMatcher:
             self.edges_in += 1
             self._new_edges, self._silent = True, False
 
-    def covered(self, from_us: int, until_us: int) -> None:
-        """All edges of this stretch of time have been given."""
+    def covered(self, from_us: int, until_us: int, holes_us: Iterable[tuple[int, int]] = ()) -> None:
+        """All edges of this stretch of time have been given, but for holes in it (all known ones, in order)."""
+        newest = self._holes[-1] if self._holes else None
+        self._holes = tuple(holes_us)[-KEPT_HOLES:]
+        if self._holes and self._holes[-1] != newest:
+            begin, end = self._holes[-1]
+            if end - begin >= RESTART_US and not self.locked:
+                self._interrupted(begin, end)
         self._watermark = until_us + min(self._delay, 0)
         oldest = until_us - RETAIN_US
         self._covered_from = max(from_us, oldest)
         if not self.locked:
             self._starts.discard_before(oldest)
             self._ends.discard_before(oldest)
+
+    def _interrupted(self, start_us: int, end_us: int) -> None:
+        """Edges and frames of before a long hole are no pattern together with those after it."""
+        self._starts.discard_before(end_us)
+        self._ends.discard_before(end_us)
+        self._frames = deque((f for f in self._frames if (f.since_us or 0) >= start_us), maxlen=64)
+        self._candidate = ([], 0)
+
+    def forget_arrivals(self) -> None:
+        """Arrivals until now were told on an event clock that is not the one from now on."""
+        self._frames = deque((replace(f, arrival_us=None) for f in self._frames), maxlen=64)
+        self._queue = deque(replace(f, arrival_us=None) for f in self._queue)
+
+    def seen(self, key: int) -> bool:
+        """The events went on far enough after this frame came: its edges have come, or they never will."""
+        return next((self._went_on(f) for f in self._queue if f.key == key), False)
+
+    def _went_on(self, f: Stamp) -> bool:
+        since, mark = self._covered_from if f.since_us is None else f.since_us, self._watermark
+        if since is None or mark is None:
+            return False
+        missing = sum(max(0, min(end, mark) - max(begin, since)) for begin, end in self._holes)
+        return mark - since - missing >= SEEN_US
 
     def add_frame(self, stamp: Stamp) -> None:
         """Take the next frame; it is asked for later by its key, in order."""
@@ -201,15 +195,23 @@ class TriggerMatcher:
         self._new_frame = self._new_edges = False
         self._tried_at_us = self._watermark
         evidence = Evidence(
-            covered_us=(self._covered_from, self._watermark),
+            covered_us=(self._covered_from, self._watermark), holes_us=self._holes,
             first_key=self._first_key, first_sequence=self._first_sequence,
-            latency_us=self.latency_us, packet_us=self.packet_us, final=final,
+            latency_us=self._known_latency_us(), packet_us=self.packet_us, final=final,
         )  # fmt: skip
         self.verdict = acquire(list(self._frames), self._starts.array(), self._ends.array(), evidence)
         if self.verdict.decided and (final or self._stands(self.verdict)):
             for device_ns, event_us in self.verdict.pairs:
                 self.fit.add(device_ns, event_us)
             self._bias_us, self._bias_n = self.verdict.end_bias_us, len(self.verdict.pairs)
+
+    def _known_latency_us(self) -> tuple[float, float]:
+        """Bounds of the least latency: the rig's, and closer ones where a clock that was lost had shown it."""
+        low, high = self.latency_us
+        if len(self._latencies) < LEARNED_FROM or not low <= min(self._latencies) <= high:
+            return low, high
+        least = min(self._latencies)
+        return max(low, least - LEARNED_US), min(high, least + LEARNED_US)
 
     def _stands(self, verdict: Verdict) -> bool:
         """Found `STABLE_FRAMES` ago, too: so it does not hang on what the newest frames lack."""
@@ -237,7 +239,7 @@ class TriggerMatcher:
             key: that frame's; asking out of order is an error.
             final: nothing more will come.
             overdue: it has waited long enough: where not one edge came meanwhile (the wire is off), the
-                measured clock speaks for them.
+                measured clock speaks for them; where events did not come either (`seen`), nothing does.
         """
         if not self._queue or self._queue[0].key != key:
             raise ValueError(f"frame {key} is not the next one to be matched")
@@ -249,7 +251,7 @@ class TriggerMatcher:
             if not self.locked:
                 return None
         start, end, tol = self._predict(f)
-        if overdue and self.edges_held:
+        if overdue and self.edges_held and self._went_on(f):
             # Not even now, or its time still lies ahead of all events: is it the frame, or the clock?
             fits, fails = self._later(None)
             if not fits and fails + 1 >= LOST_AFTER:
@@ -310,9 +312,12 @@ class TriggerMatcher:
         else:
             found = Match(round(start), round(end), 0, line + 1.0)
         if f.arrival_us is not None and self.packet_us is None:
+            if found.edges == 2:
+                self._latencies.append(f.arrival_us - found.end_us)
             early = f.arrival_us < found.end_us - CLOCK_SLACK_US
             self._early = self._early + 1 if early else 0
             if self._early >= LOST_AFTER:
+                self._latencies.clear()  # those of a wrong match
                 self._lose("frames arrived before their exposures ended")
                 return found
         # Whatever lies before this frame belongs to no frame to come.
@@ -342,22 +347,34 @@ class TriggerMatcher:
     def _later(self, until_us: int | None) -> tuple[int, int]:
         """How many frames behind the first fit the clock with both edges; how many have edges only elsewhere.
 
-        Only frames whose exposure lies before a time count; None takes all. A single edge says neither.
+        Only frames whose exposure lies before a time count; None takes all whose edges must have come by now,
+        wherever the clock says that they lie. A single edge says neither.
         """
         fits = fails = 0
         for f in list(self._queue)[1:]:
             start, end, tol = self._predict(f)
-            if until_us is not None and until_us < end + tol:
+            if until_us < end + tol if until_us is not None else not self._went_on(f):
                 break
+            if self._in_hole(f, start - tol, end + tol):
+                continue
             s, e = self._starts.nearest(start, tol), self._ends.nearest(end, tol)
             if s is not None and e is not None:
                 fits += 1
                 if fits >= 2 and fits > fails:
                     break
-            elif s is None and e is None and self._doubtful(start, end, None, None):
+            elif s is None and e is None and (self._doubtful(start, end, None, None) or _long_past(f, end)):
                 fails += 1
         return fits, fails
+
+    def _in_hole(self, f: Stamp, start: float, end: float) -> bool:
+        """Edges of this stretch may be lost (a frame that came long after the hole does not belong there)."""
+        return not _long_past(f, end) and any(a < end and start < b for a, b in self._holes)
 
     def _drop_clock(self) -> None:
         self._frames = deque(self._queue, maxlen=64)
         self._lose("edges no longer fit the clock")
+
+
+def _long_past(f: Stamp, end_us: float) -> bool:
+    """The events were far beyond this end of its exposure when the frame came: the clock says it, wrongly."""
+    return f.since_us is not None and f.since_us - end_us > RESTART_US

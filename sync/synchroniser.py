@@ -141,7 +141,9 @@ class Synchroniser:
         mark, start = self._store.complete_until_us, self._store.start_us
         assert mark is not None
         assert start is not None
-        self._finder.add_packet(packet, start, mark)
+        # What was evicted had been given before.
+        holes = ((g.start_us, g.end_us) for g in self._store.gaps if g.cause != "evicted")
+        self._finder.add_packet(packet, start, mark, holes)
         for w in self._queue:
             if w.since_us is None:
                 w.since_us = self._store.complete_until_us
@@ -331,8 +333,10 @@ class Synchroniser:
         mark, extra = self._store.complete_until_us, 0
         if self._finder.any_edges and not self._finder.matcher.locked:
             extra = max(0, ACQUIRE_WAIT_US - self._max_wait_us)
-        if mark is not None and w.since_us is not None and mark - w.since_us > self._max_wait_us + extra:
-            return True
+        if mark is not None and w.since_us is not None:
+            went_on = mark - w.since_us - self._store.missing_us(w.since_us, mark)
+            if went_on > self._max_wait_us + extra:
+                return True
         return self._frames_ran_on(w, extra)
 
     def _overdue(self, w: _Waiting, when: str) -> bool:

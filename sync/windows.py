@@ -176,6 +176,11 @@ class EventStore:
                 return g
         return None
 
+    def missing_us(self, start_us: int, end_us: int) -> int:
+        """How much of `start <= t < end` the gaps take, without those of evicted events: they had been here."""
+        lost = (g for g in self._gaps if g.cause != "evicted")
+        return sum(max(0, min(g.end_us, end_us) - max(g.start_us, start_us)) for g in lost)
+
     def count_between(self, start_us: int, end_us: int) -> int:
         """Number of events held with `start_us <= t < end_us`."""
         return len(self.cut(start_us, end_us))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sync.acquisition import Evidence, Stamp, acquire
-from sync.matching import MAX_EDGES, EdgeLine, TriggerMatcher
+from sync.edges import MAX_EDGES, EdgeLine
+from sync.matching import TriggerMatcher
 
 PERIOD, LENGTH = 16_667, 6_000
 
