@@ -14,11 +14,12 @@ or unpack it anywhere and name its folder `weights` with HALFMIRROR_LPIPS.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from capture.errors import UsageError
+from inference.device import choose_device
 from inference.weights import read_arrays
 from inference.weights_limits import WeightsError
 
@@ -37,7 +39,7 @@ Variant = Literal["alex", "vgg"]
 # What the classifiers were trained with, for pictures in -1…1.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-_SMALLEST = {"alex": 63, "vgg": 16}  # below, a deeper layer would be empty
+SMALLEST = {"alex": 63, "vgg": 16}  # below, a deeper layer would be empty
 
 
 class _Conv(NamedTuple):
@@ -98,8 +100,8 @@ class Lpips(nn.Module):
         """
         if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
             raise ValueError(f"LPIPS compares two batches (N, 3, H, W), not {tuple(a.shape)}, {tuple(b.shape)}")
-        if min(a.shape[2:]) < _SMALLEST[self.variant]:
-            raise ValueError(f"LPIPS ({self.variant}) needs at least {_SMALLEST[self.variant]} pixels a side")
+        if min(a.shape[2:]) < SMALLEST[self.variant]:
+            raise ValueError(f"LPIPS ({self.variant}) needs at least {SMALLEST[self.variant]} pixels a side")
         total = a.new_zeros(len(a))
         for weight, x, y in zip(self.weights, self._features(a), self._features(b), strict=True):
             difference = (_unit(x) - _unit(y)).square() * weight.view(1, -1, 1, 1)
@@ -176,6 +178,29 @@ def distance(device: str = "cpu") -> Callable[[NDArray[np.uint8], NDArray[np.uin
     return of
 
 
-def _batch(picture: NDArray[np.uint8]) -> Tensor:
+@functools.cache
+def _of_device(device: str) -> Lpips:
+    return load("alex").to(device)
+
+
+def picture_distance(result: NDArray[np.float32], truth: NDArray[np.uint8], device: str, bgr: bool) -> float:
+    """The distance (AlexNet) of a result that is not rounded, (H, W, 3) RGB in 0…1, clipped here, from its
+    truth.
+
+    Args:
+        result, truth: of one size; at least `SMALLEST` pixels a side.
+        device: see `inference.device.choose_device`.
+        bgr: it is handed BGR, as S-SDM published.
+
+    Raises:
+        UsageError, WeightsError: see `load`.
+    """
+    made = _of_device(str(choose_device(device)))
+    a, b = _batch(result.clip(0, 1) * np.float32(255)), _batch(truth)
+    with torch.no_grad():
+        return float(made(*((x.flip(1) if bgr else x).to(made.get_buffer("shift").device) for x in (a, b))))
+
+
+def _batch(picture: NDArray[Any]) -> Tensor:
     x = torch.from_numpy(np.array(picture)).float() / 127.5 - 1
     return (x.permute(2, 0, 1) if x.ndim == 3 else x.expand(3, -1, -1))[None]

@@ -88,17 +88,20 @@ class ScheduleEntry(_Strict):
     those that are set, so that the schedule is complete whichever ends the run.
 
     Attributes:
-        name: `cosine` (1 to `final`), `constant`, or `steps` (times `gamma` after each of `milestones`).
+        name: `cosine` (1 to `final`), `constant`, `steps` (times `gamma` after each of `milestones`), or
+        `swing`
+            (a cosine from 1 to `final` in `period` steps and back, without end: as S-SDM's LDN was trained).
         warmup_steps: steps over which the rate rises from near 0; the first step has 1 / warmup_steps of it.
         final: factor at the end of `cosine`.
         milestones: fractions of progress, ascending.
     """
 
-    name: Literal["cosine", "constant", "steps"] = "cosine"
+    name: Literal["cosine", "constant", "steps", "swing"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
     milestones: tuple[Fraction, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
+    period: Count = 151
 
 
 class LossEntry(_Strict):

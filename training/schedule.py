@@ -35,8 +35,9 @@ class Length:
 
 def factor(schedule: ScheduleEntry, progress: float, step: int) -> float:
     """Factor on the learning rate of the step with this index (0: the first), at this progress (0 … 1)."""
-    if schedule.name == "cosine":
-        value = schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * progress)) / 2
+    if schedule.name in ("cosine", "swing"):
+        phase = progress if schedule.name == "cosine" else step / schedule.period
+        value = schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * phase)) / 2
     elif schedule.name == "steps":
         value = schedule.gamma ** bisect.bisect_right(schedule.milestones, progress)
     else:

@@ -80,7 +80,7 @@ def evaluate(
     if data or protocol is not None:
         return _after_protocol(
             networks, output, data or [], protocol, _options(networks, option or []), device, devices, pictures,
-            overwrite,
+            overwrite, lpips,
         )  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
@@ -112,6 +112,7 @@ def evaluate(
 def _after_protocol(
     networks: list[str], output: Path, data: list[str], protocol: str | None,
     options: dict[str, dict[str, Any]], device: str, devices: int, pictures: int, overwrite: bool,
+    lpips: bool,
 ) -> int:  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
@@ -123,7 +124,7 @@ def _after_protocol(
         raise UsageError(
             "--data and --protocol belong together, such as --data GoPro/test --protocol efnet-gopro"
         )
-    wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures)
+    wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures, lpips)
     about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:

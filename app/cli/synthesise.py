@@ -34,7 +34,7 @@ def synthesise(
         str,
         typer.Option(
             "--format",
-            help="pool, or videos in a published layout: efnet-h5, efnet-scer, highrev, msrbd, frames.",
+            help="pool, or videos in a published layout: efnet-h5, efnet-scer, highrev, msrbd, frames, spikes.",
         ),
     ] = "pool",
     test: Annotated[

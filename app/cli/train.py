@@ -6,22 +6,25 @@ import importlib.util
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from app.cli import console
 
-if TYPE_CHECKING:
-    from training.recipe import Recipe
-
-EXAMPLE = "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first"
+EXAMPLE = (
+    "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first\n"
+    "Example: halfmirror train s-sdm --data spike-GoPro -o runs/chain --set ldn.run.steps=20000"
+)
 
 
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="A built-in recipe, a TOML file, or the folder of a run."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="A built-in recipe or chain of them (s-sdm), a TOML file, or the folder of a run.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -54,17 +57,23 @@ def train(
     Ctrl+C finishes the step, saves the state and leaves; the same command with --resume goes on. The folder
     holds recipe.toml, run.json, metrics.jsonl, tensorboard/, previews/, weights.safetensors (averaged) and
     state.pt. Under torchrun every process trains its part.
+
+    The chain s-sdm trains bsn, edsr and ldn one after another, each a run in a folder of its own; --set
+    STAGE.KEY=VALUE changes one of them, --max-minutes is of each.
     """
     _require_packages()
     from training import recipe as recipes
+    from training.chain import is_chain
 
     overrides = _overrides(photos, data, set_ or [])
-    chosen = recipes.load(recipe, overrides)
-    folder = _folder(recipe, chosen, output, resume, devices * nodes)
     if max_minutes is not None:
         from app.cli.arguments import positive_minutes
 
         positive_minutes(max_minutes)
+    if is_chain(recipe):
+        return _chain(recipe, output, overrides, resume, init, max_minutes, device, devices * nodes)
+    chosen = recipes.load(recipe, overrides)
+    folder = _folder(recipe, chosen.name, output, resume, devices * nodes)
     from training.engine import Request
     from training.engine import train as run
 
@@ -79,13 +88,33 @@ def train(
     return 128 + outcome.signal if outcome.signal else 0
 
 
-def _report(outcome: Any) -> None:
+def _chain(
+    source: str, output: Path | None, overrides: dict[str, Any], resume: bool, init: Path | None,
+    max_minutes: float | None, device: str, processes: int,
+) -> int:  # fmt: skip
+    from capture.errors import UsageError
+    from training.chain import ChainRequest, run
+
+    if processes > 1 or "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("several devices train one stage at a time: give its own recipe, such as s-sdm-bsn")
+    folder = _folder(source, source, output, resume, processes)
+
+    def say(stage: str, outcome: Any) -> None:
+        _report(outcome, f"{stage} ", folder)
+
+    outcome = run(ChainRequest(source, folder, overrides, resume, init, max_minutes, device), say)
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _report(outcome: Any, stage: str = "", folder: Path | None = None) -> None:
     where = f"step {outcome.step}, {outcome.elapsed_s / 60:.1f} min"
     if not outcome.complete:
-        console.say(f"stopped at {where}; go on with: halfmirror train {outcome.folder} --resume")
+        console.say(
+            f"{stage}stopped at {where}; go on with: halfmirror train {folder or outcome.folder} --resume"
+        )
         return
     figures = [f"{n.removeprefix('val/')} {v:.4g}" for n, v in outcome.figures.items() if n.startswith("val/")]
-    console.say(f"complete at {where}" + (f": {', '.join(figures)}" if figures else ""))
+    console.say(f"{stage}complete at {where}" + (f": {', '.join(figures)}" if figures else ""))
     console.out().print(str(outcome.folder / "weights.safetensors"), markup=False, soft_wrap=True)
 
 
@@ -114,7 +143,7 @@ def _overrides(photos: str | None, data: list[str] | None, given: list[str]) -> 
     return out | dict(override(text) for text in given)
 
 
-def _folder(source: str, recipe: Recipe, output: Path | None, resume: bool, processes: int) -> Path:
+def _folder(source: str, name: str, output: Path | None, resume: bool, processes: int) -> Path:
     from capture.errors import UsageError
 
     if output is not None:
@@ -125,4 +154,4 @@ def _folder(source: str, recipe: Recipe, output: Path | None, resume: bool, proc
         raise UsageError("--resume needs the folder of the run: halfmirror train RUNDIR --resume, or -o RUNDIR")
     if processes > 1 or "TORCHELASTIC_RUN_ID" in os.environ:
         raise UsageError("several processes share one folder: name it with -o RUNDIR")
-    return Path("runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -68,7 +68,7 @@ def tfp(spikes: torch.Tensor, at: int, length: int) -> torch.Tensor:
 
 
 def ldn_windows(spikes: torch.Tensor, at: Sequence[int], radius: int = RADIUS) -> torch.Tensor:
-    """(L, 2 radius + 1, h, w): LDN's spike inputs for several instants of one (1, T, h, w) stream."""
+    """(L · N, 2 radius + 1, h, w): LDN's spike inputs at L instants of (N, T, h, w), instants outermost."""
     cuts = [window(spikes.shape[-3], i, 2 * radius + 1) for i in at]
     return torch.cat([spikes[:, lo:hi] for lo, hi in cuts])
 

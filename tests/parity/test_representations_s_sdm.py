@@ -11,6 +11,7 @@ from inference.representations import spikes, spikes_numba, spikes_torch
 from inference.representations.spikes import Origin, SpikeStream
 from tests.parity.cases import Case, cases, reads
 from tests.parity.representation_files import arrays
+from training.tasks.s_sdm_teacher import Teacher
 
 # One folder holds several manifests of this system and one file of representations.
 FOLDERS = {case.path.parent: case for case in cases("s-sdm")}
@@ -129,12 +130,8 @@ def test_the_teachers_wiring_matches(case: Case) -> None:
         n, height, width = a["spike_shape"]
         volume = np.unpackbits(a["spike"])[: n * height * width].reshape(n, height, width)
         frames = spikes_torch.upload(SpikeStream(volume, Origin.SIMULATED)).frames
-        long, short = (
-            torch.nn.functional.interpolate(spikes_torch.tfp(frames, 68, length), scale_factor=4).clamp(0, 1)
-            for length in (97, 9)
-        )
         blurry = torch.from_numpy(a["blur_bgr"].transpose(2, 0, 1).astype(np.float32) / 255)[None]
-        made = spikes_torch.sdm(blurry, long, short).clamp(0, 1)[0].numpy()
+        made = Teacher()(blurry, frames, (68,))[0][0].numpy()
         want = a["teacher_standin_68"]
         rows, columns = want.shape[1:]
         np.testing.assert_allclose(made[:, :rows, :columns], want, rtol=0, atol=TOLERANCE)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.synthesis.clip import Clip, ClipPlan, make_clip
 from training.synthesis.config import SynthesisConfig
+from training.synthesis.spikes import SpikeShot, make_shots, write_shots
 from training.synthesis.writers import FORMATS
 
 SIZE, FRAMES = 32, 6
@@ -37,4 +38,18 @@ def write_set(folder: Path, format_: str, train: int = 2, test: int = 1, **plan:
     for split, first, count in (("train", 0, train), ("test", 50, test)):
         for k in range(count):
             FORMATS[format_](folder / split, f"{split}{k}", clip(first + k, **plan))
+    return folder
+
+
+@cache
+def shots(index: int = 0, count: int = 2) -> tuple[SpikeShot, ...]:
+    """A video of a spike camera, 32×32; the same each time."""
+    return tuple(make_shots(CONFIG, count, photo, 4, 7, index))
+
+
+def write_spikes(folder: Path, train: int = 2, test: int = 1, count: int = 2) -> Path:
+    """A set of them with both splits."""
+    for split, first, videos in (("train", 0, train), ("test", 50, test)):
+        for k in range(videos):
+            write_shots(folder / split, f"{split}{k}", iter(shots(first + k, count)))
     return folder

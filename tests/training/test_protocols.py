@@ -21,7 +21,8 @@ from training.data.sets.find import TEST, find
 from training.files import save_weights
 from training.metrics import cdvd_tsp, codes, efnet, gem, sc_net
 from training.protocols import report
-from training.protocols.pictures import Compared, restored
+from training.protocols.compared import Compared
+from training.protocols.pictures import restored
 from training.protocols.run import BLURRED, Wanted, fitting, measure
 from training.protocols.table import PROTOCOLS, protocol
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from capture.errors import UsageError
 from inference import networks, store
 from inference.weights_limits import WeightsError
-from tests.training.made_sets import write_set
+from tests.training.made_sets import write_set, write_spikes
 from tests.training.test_engine import figures, learned, same
 from training import recipe as recipes
 from training import tasks
@@ -41,8 +41,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "network.options": {"base_channel": 8, "num_res": 1, "theta_s": 1.0},
         "data.options": {"crop": 16, "clip": 3, "steps": 1},
     },
+    "s-sdm-bsn": {"data.options.crop": 32},
+    "s-sdm-edsr": {"data.options.crop": 32, "run.batch": 1},
+    "s-sdm-ldn": {"data.options.crop": 32, "run.batch": 1, "loss.name": "ssim-reblur"},
 }
-FORMAT = {"efnet-highrev": "highrev", "cdvd-tsp": "frames"}
+FORMAT = {"efnet-highrev": "highrev", "cdvd-tsp": "frames"} | dict.fromkeys(
+    ("s-sdm-bsn", "s-sdm-edsr", "s-sdm-ldn"), "spikes"
+)
 STEPS = 4
 
 
@@ -51,6 +56,8 @@ def small(name: str, data: Path, **more: Any) -> Recipe:
         "data.kind": "recorded", "data.recordings": [str(data)], "data.workers": 0, "data.validation": 2,
         "run.batch": 2, "run.steps": STEPS, "run.validate_every": 2, "run.log_every": 1, "run.previews": 1,
     }  # fmt: skip
+    if name == "s-sdm-ldn":
+        changes |= {f"data.options.{part}": str(data / f"{part}.pth") for part in ("bsn", "edsr")}
     return recipes.load(name, {**changes, **SMALL[name], **more})
 
 
@@ -61,7 +68,10 @@ def run(recipe: Recipe, folder: Path, **more: Any) -> Outcome:
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sets")
-    return {f: write_set(root / f, f) for f in ("efnet-h5", "highrev", "frames")}
+    spikes = write_spikes(root / "spikes")
+    for part in ("bsn", "edsr"):
+        torch.save(networks.build(f"s-sdm-{part}").state_dict(), spikes / f"{part}.pth")
+    return {"spikes": spikes} | {f: write_set(root / f, f) for f in ("efnet-h5", "highrev", "frames")}
 
 
 @pytest.fixture

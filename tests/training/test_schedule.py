@@ -28,6 +28,12 @@ def test_warm_up_rises_to_one() -> None:
     assert [factor(schedule, 0.0, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
+def test_swing_goes_down_and_up_in_steps_whatever_the_length() -> None:
+    schedule = ScheduleEntry(name="swing", period=4)
+    found = [factor(schedule, 0.9, step) for step in (0, 2, 4, 6, 8)]
+    assert found == pytest.approx([1, 0.5, 0, 0.5, 1])
+
+
 def test_steps() -> None:
     schedule = ScheduleEntry(name="steps", milestones=(0.5, 0.75), gamma=0.5)
     assert [factor(schedule, p, 0) for p in (0.0, 0.49, 0.5, 0.74, 0.75, 1.0)] == [1, 1, 0.5, 0.5, 0.25, 0.25]

@@ -9,7 +9,6 @@ representations can be read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,9 @@ from sync.geometry import scaled_homography
 from sync.rig import EventEntry, Geometry, ImageEntry, Rig
 from training.data.cuts import Cut, whole_cut
 from training.data.efnet import EfnetMaker, EfnetOptions
-from training.data.sets.facts import EVENTS, SCER, STREAM, Damaged, SequenceFacts, SequenceReader
+from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
+from training.protocols.compared import Compared, Outcome
+from training.protocols.spikes import spike_pictures
 from training.protocols.table import Protocol
 
 U8 = NDArray[np.uint8]
@@ -37,26 +38,6 @@ F32 = NDArray[np.float32]
 _PERIOD_US, _EXPOSURE_US = 33_333, 30_000
 _REBLUR_ROWS = 262
 """Of REBlur's sensor; the authors' conversion drops the last two, before the grid is normalised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A result and its truth.
-
-    Attributes:
-        name: frame and instant.
-        result: (H, W, 3) float32 RGB, 0…1 with overshoot.
-        blurred, truth: (H, W, 3) RGB.
-    """
-
-    name: str
-    result: F32
-    blurred: U8
-    truth: U8
-
-
-Outcome = Compared | str
-"""A result, or why there is none, in one line."""
 
 
 def restored(
@@ -71,6 +52,9 @@ def restored(
     reader = facts.reader()
     if network == "efnet" and protocol.name.startswith("efnet-"):
         yield from _as_published(protocol, facts, reader, device, options)
+        return
+    if SPIKES in facts.carries and network == "s-sdm-ldn":
+        yield from spike_pictures(facts, reader, device, options)
         return
     if SCER in facts.carries:
         raise UsageError(

@@ -11,7 +11,7 @@ from training.protocols.run import ProtocolResult
 from training.report import finite, row
 
 _DIGITS = {"psnr": 2, "mse": 5}
-_UNITS = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE"}
+_UNITS = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "lpips": "LPIPS"}
 
 
 def markdown(result: ProtocolResult, about: Mapping[str, str]) -> str:
@@ -23,6 +23,7 @@ def markdown(result: ProtocolResult, about: Mapping[str, str]) -> str:
     lines += [
         f"* how: {how.how}",
         f"* {len(result.sequences)} sequences, {result.count(result.methods[0])} pictures; means over pictures",
+        *(f"* {text}" for text in result.notes),
         *(f"* left out: {text}" for text in [*result.skipped, *missed]),
         "", *_means(result), "", *_published(result), "## Sequences", "", *_sequences(result),
     ]  # fmt: skip
@@ -34,7 +35,7 @@ def as_json(result: ProtocolResult, about: Mapping[str, str]) -> str:
     how = result.protocol
     document = {
         "protocol": how.name, "how": how.how, "data": result.where, "about": dict(about),
-        "machine": platform.platform(), "skipped": result.skipped,
+        "machine": platform.platform(), "skipped": result.skipped, "notes": result.notes,
         "published": [
             {
                 "weights": p.weights, "data": p.data, "psnr": p.psnr, "ssim": p.ssim, "protocol": p.protocol,

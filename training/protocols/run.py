@@ -15,8 +15,10 @@ from capture.errors import UsageError
 from inference import models
 from training.data.sets.facts import Damaged, SequenceFacts
 from training.data.sets.find import TEST, Found, find
+from training.lpips import HINT, SMALLEST, picture_distance, weights_file
 from training.pictures import encode_png, strip
-from training.protocols.pictures import Compared, restored
+from training.protocols.compared import Compared
+from training.protocols.pictures import restored
 from training.protocols.table import Measures, Protocol, protocol
 
 BLURRED = "blurred"
@@ -53,6 +55,7 @@ class ProtocolResult:
         methods: `blurred`, then the networks.
         sequences: by sequence.
         skipped: sequences that were left out, one line each.
+        notes: of the measuring, one line each.
     """
 
     protocol: Protocol
@@ -60,6 +63,7 @@ class ProtocolResult:
     methods: list[str]
     sequences: list[SequenceResult]
     skipped: list[str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def measures(self) -> list[str]:
@@ -88,6 +92,7 @@ class Wanted:
         device: see `inference.models.create`.
         devices: processes; with CUDA each on a device of its own.
         pictures: at most so many are kept, evenly spread.
+        lpips: the learned distance too, where its weights are here.
     """
 
     networks: tuple[str, ...]
@@ -97,6 +102,7 @@ class Wanted:
     device: str = "auto"
     devices: int = 1
     pictures: int = 24
+    lpips: bool = False
 
 
 def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _share: None) -> ProtocolResult:
@@ -112,8 +118,10 @@ def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _
     found = fitting(how, find(wanted.data))
     frames = max(sum(s.frames for s in found.sequences), 1)
     every = -(-frames // wanted.pictures) if wanted.pictures else 0
+    first = wanted.networks[0]
+    looks = wanted.lpips and weights_file("alex") is not None
     jobs = [
-        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n == wanted.networks[0] else 0)
+        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n == first else 0, looks)
         for k, s in enumerate(found.sequences)
         for n in wanted.networks
     ]
@@ -122,7 +130,8 @@ def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _
         done.append(part)
         show(part.name, len(done) / len(jobs))
     result = ProtocolResult(
-        how, found.where, [BLURRED, *wanted.networks], _joined(done), list(found.skipped)
+        how, found.where, [BLURRED, *wanted.networks], _joined(done), list(found.skipped),
+        [] if looks or not wanted.lpips else [f"LPIPS was not taken, its weights are not here ({HINT})"],
     )  # fmt: skip
     for network in wanted.networks:
         if not result.count(network):
@@ -156,9 +165,10 @@ def fitting(how: Protocol, found: Found) -> Found:
 
 
 def measure_sequence(
-    name: str, network: str, facts: SequenceFacts, options: Mapping[str, Any], device: str, every: int
-) -> SequenceResult:
-    """One network on one sequence; every `every`-th picture is kept (0: none)."""
+    name: str, network: str, facts: SequenceFacts, options: Mapping[str, Any], device: str, every: int,
+    looks: bool = False,
+) -> SequenceResult:  # fmt: skip
+    """One network on one sequence; every `every`-th picture is kept (0: none); `looks`: LPIPS too."""
     how = protocol(name)
     out = SequenceResult(facts.name, {BLURRED: [], network: []})
     try:
@@ -167,8 +177,11 @@ def measure_sequence(
                 out.missed.append(one)
                 continue
             blurred = np.asarray(one.blurred / np.float32(255), np.float32)
-            out.measures[BLURRED].append(how.measure(blurred, one.truth))
-            out.measures[network].append(how.measure(one.result, one.truth))
+            for method, given in ((BLURRED, blurred), (network, one.result)):
+                found = how.measure(given, one.truth)
+                if looks and min(given.shape[:2]) >= SMALLEST["alex"]:
+                    found["lpips"] = picture_distance(given, one.truth, device, how.bgr)
+                out.measures[method].append(found)
             if every and k % every == 0:
                 out.pictures[f"{facts.name}-{one.name}"] = _png(one)
     except Damaged as error:
@@ -180,14 +193,14 @@ def measure_sequence(
 
 def _run(wanted: Wanted, jobs: list[Any]) -> Any:
     if wanted.devices == 1 or len(jobs) == 1:
-        for facts, network, options, device, every in jobs:
-            yield measure_sequence(wanted.protocol, network, facts, options, device, every)
+        for facts, network, *rest in jobs:
+            yield measure_sequence(wanted.protocol, network, facts, *rest)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(wanted.devices, len(jobs)), context) as pool:
         running = [
-            pool.submit(measure_sequence, wanted.protocol, network, facts, options, device, every)
-            for facts, network, options, device, every in jobs
+            pool.submit(measure_sequence, wanted.protocol, network, facts, *rest)
+            for facts, network, *rest in jobs
         ]
         try:
             for future in running:

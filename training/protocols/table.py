@@ -18,6 +18,7 @@ from training.data.sets.facts import (
     EXPOSURE,
     INSTANTS,
     SCER,
+    SPIKES,
     STREAM,
     TRUTH,
     VIDEO,
@@ -58,6 +59,7 @@ class Protocol:
         inner: so many frames at either end of a video are not counted.
         all_instants: every sharp picture is compared, else the middle of the exposure alone.
         alone: each frame is restored without what came before.
+        bgr: LPIPS is handed BGR, as published.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Protocol:
     inner: int = 0
     all_instants: bool = False
     alone: bool = False
+    bgr: bool = False
 
 
 def protocol(name: str) -> Protocol:
@@ -100,6 +103,10 @@ def _efnet_data(facts: SequenceFacts, exposures: bool) -> str:
     if not exposures and EXPOSURE in facts.carries:
         return f"{EXPOSURE}, so its windows are not GoPro's from midpoint to midpoint (use efnet-reblur)"
     return ""
+
+
+def _spikes_or_events(facts: SequenceFacts) -> str:
+    return _without(facts, TRUTH, *(() if SPIKES in facts.carries else (EVENTS,)))
 
 
 def _video(facts: SequenceFacts) -> str:
@@ -183,9 +190,9 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "s-sdm",
             "middle of the exposure, full frames, floating point on −1…1 (MSE is 4 times the usual one; SSIM "
-            "compares with no other). Published numbers are of a spike camera; here spikes are derived from "
-            "events",
-            _s_sdm, lambda f: _without(f, TRUTH, EVENTS), _of_card("s-sdm-ldn", ""), multiple=4,
+            "compares with no other; LPIPS of BGR). The published numbers are of a spike camera, whose spikes "
+            "are fed as they are; an event camera's are derived from events",
+            _s_sdm, _spikes_or_events, _of_card("s-sdm-ldn", ""), multiple=4, bgr=True,
         ),
         Protocol(
             "cdvd-tsp",

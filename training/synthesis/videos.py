@@ -12,6 +12,7 @@ from typing import Any
 
 from capture.errors import UsageError
 from training.files import replace_bytes
+from training.synthesis import spikes
 from training.synthesis.clip import ClipPlan, make_clip
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
@@ -28,7 +29,7 @@ class VideoOrder:
 
     Attributes:
         folder: of the set; `train` and `test` come into it.
-        format: one of `writers.FORMATS`.
+        format: one of `writers.FORMATS`, or `spikes.FORMAT`.
         train, test: videos of either split.
         plan, config, seed: of the videos.
         photos: what `training.photos.open_photos` gives.
@@ -55,8 +56,8 @@ def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda
         UsageError: an unknown format, another set in the folder, or fewer photos than two splits need.
         TrainingError: a file cannot be written. KeyboardInterrupt: stopped; finished videos stay.
     """
-    if order.format not in FORMATS:
-        raise UsageError(f"--format {order.format!r}: known are pool, {', '.join(FORMATS)}")
+    if order.format not in (*FORMATS, spikes.FORMAT):
+        raise UsageError(f"--format {order.format!r}: known are pool, {', '.join(FORMATS)}, {spikes.FORMAT}")
     if order.test and len(order.photos) < 2:
         raise UsageError("two splits take two photos at the least, one of them for the test split alone")
     _claim(order)
@@ -107,8 +108,10 @@ def _name(order: VideoOrder, split: str, number: int) -> str:
 
 
 def _place(order: VideoOrder, split: str, number: int) -> Path:
-    folder = order.folder / split
-    return last_written(order.format, folder, _name(order, split, number), order.plan.frames)
+    folder, name = order.folder / split, _name(order, split, number)
+    if order.format == spikes.FORMAT:
+        return spikes.written(folder, name)
+    return last_written(order.format, folder, name, order.plan.frames)
 
 
 def _begin() -> None:
@@ -130,5 +133,12 @@ def _make(order: VideoOrder, split: str, number: int) -> None:
     cache = PhotoCache(order.photos, held if split == "test" else kept, 64)
     # Numbers of both splits stay apart, so that a larger set grows.
     index = 2 * number + (split == "test")
+    folder, name = order.folder / split, _name(order, split, number)
+    if order.format == spikes.FORMAT:
+        shots = spikes.make_shots(
+            order.config, order.plan.frames, cache.load, len(cache), order.seed, index
+        )  # fmt: skip
+        spikes.write_shots(folder, name, shots)
+        return
     clip = make_clip(order.config, order.plan, cache.load, len(cache), order.seed, index)
-    FORMATS[order.format](order.folder / split, _name(order, split, number), clip)
+    FORMATS[order.format](folder, name, clip)

@@ -18,6 +18,9 @@ _TASKS: dict[str, str] = {
     "cdvd-tsp": "training.tasks.cdvd_tsp:CdvdTask",
     "sc-net": "training.tasks.sc_net:ScNetTask",
     "stra": "training.tasks.sc_net:ScNetTask",
+    "s-sdm-bsn": "training.tasks.s_sdm:BsnTask",
+    "s-sdm-edsr": "training.tasks.s_sdm:EdsrTask",
+    "s-sdm-ldn": "training.tasks.s_sdm_ldn:LdnTask",
 }
 
 

@@ -64,10 +64,19 @@ def require_loss(recipe: Recipe, name: str, weights: Sequence[str] = ()) -> dict
 
 
 class DataFacts:
-    """Keeps what is known of a run's data, for its record. A part of a task."""
+    """Keeps what is known of a run's data, for its record. A part of a task.
+
+    Attributes:
+        takes, format: what such a task is trained on, in words, and which `synthesise --format` draws it.
+        held_out: the sequences that are validated with, once `datasets_of` was called.
+    """
+
+    takes = "sequences with sharp pictures"
+    format = "efnet-h5"
 
     def __init__(self) -> None:
         self._facts: dict[str, Any] = {}
+        self.held_out: list[SequenceFacts] = []
 
     def data_facts(self) -> dict[str, Any]:
         """See `training.task`: goes into run.json."""
@@ -85,14 +94,15 @@ class DataFacts:
         """
         if recipe.data.kind != "recorded" or not recipe.data.recordings:
             raise UsageError(
-                f"{who} is trained on sequences with sharp pictures: give --data DIR "
-                "(make some: halfmirror synthesise --format efnet-h5 -o DIR)"
+                f"{who} is trained on {self.takes}: give --data DIR "
+                f"(make some: halfmirror synthesise --format {self.format} -o DIR)"
             )
         found = usable(find(recipe.data.recordings), maker, who)
         train, test = divided(found, recipe.data.validation > 0)
         require_room([*train, *test], crop)
         for line in found.skipped:
             print(f"skipped: {line}", file=sys.stderr, flush=True)
+        self.held_out = test
         data = Items(train, maker, recipe.seed)
         validation = FixedItems(test, maker, recipe.data.validation)
         self._facts = {

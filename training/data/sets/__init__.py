@@ -7,6 +7,7 @@
 | `highrev` | folders `blur`, `sharp`, `event` or `voxel` | yes | of each exposure alone |
 | `msrbd` | `.npz`, two frames each | `sharp_imgs`, any number | yes, one stream |
 | `frames` | folders `blur/VIDEO` and `gt/VIDEO`, or `VIDEO/blur` and `VIDEO/sharp` | yes | none |
+| `spikes` | folders `spike_data/VIDEO`, `blur_data/VIDEO`, `sharp_data/VIDEO` | some | none: spikes |
 
 `find` looks through a folder, `facts` says what a sequence is, the other modules read one format each. Files
 are opened where their values are used, in the loader's worker processes; a first look at HDF5 files happens

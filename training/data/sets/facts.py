@@ -27,6 +27,7 @@ EXPOSURE = "exposure times"
 SCER = "stored SCER"
 VIDEO = "frames in a row"
 INSTANTS = "sharp pictures with times"
+SPIKES = "a spike camera's spikes"
 
 _READERS = {
     "efnet-h5": "training.data.sets.efnet_raw:RawReader",
@@ -34,6 +35,7 @@ _READERS = {
     "highrev": "training.data.sets.highrev:HighRevReader",
     "msrbd": "training.data.sets.pairs:PairsReader",
     "frames": "training.data.sets.frames:FramesReader",
+    "spikes": "training.data.sets.spikes:SpikesReader",
 }  # fmt: skip
 
 
@@ -128,6 +130,9 @@ class SequenceReader(Protocol):
     def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
         """SCER (6, H, W), not normalised, and the mask (1, H, W) of 0 and 255 where there is one; `SCER`."""
 
+    def spikes(self, index: int) -> U8:
+        """(137, H/4, W/4) 0 and 1 around a frame, see `inference.representations.spikes`; `SPIKES`."""
+
 
 class Unread:
     """What a format does not have: each method says so."""
@@ -157,6 +162,10 @@ class Unread:
     def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
         """None."""
         raise self._none(SCER)
+
+    def spikes(self, index: int) -> U8:
+        """None."""
+        raise self._none(SPIKES)
 
 
 P = ParamSpec("P")

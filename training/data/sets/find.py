@@ -14,7 +14,7 @@ from typing import Any
 
 from capture.errors import UsageError
 from recordings.formats.msrbd import sequences as pair_sequences
-from training.data.sets import frames, highrev
+from training.data.sets import frames, highrev, spikes
 from training.data.sets.facts import EXPOSURE, SequenceFacts
 from training.data.sets.pictures import numbered
 from training.data.sets.probing import probe, probe_apart
@@ -23,8 +23,8 @@ TRAIN, TEST = "train", "test"
 _SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "val": TEST, "valid": TEST, "validation": TEST}
 _HDF5 = (".h5", ".hdf5")
 _LAYOUTS = (
-    "HDF5 files of EFNet (raw or SCER), HighREV's folders blur, sharp, event or voxel, MS-RBD style .npz, or "
-    "video folders blur/VIDEO and gt/VIDEO"
+    "HDF5 files of EFNet (raw or SCER), HighREV's folders blur, sharp, event or voxel, MS-RBD style .npz, "
+    "video folders blur/VIDEO and gt/VIDEO, or spike folders spike_data/VIDEO and blur_data/VIDEO"
 )
 
 
@@ -122,6 +122,11 @@ def _below(path: Path, split: str, splits: set[str]) -> list[_Candidate]:
         return [
             _Candidate(f"{path.name}/{name}", "highrev", (str(path), tuple(stems), name, split), False)
             for name, stems in highrev.sequences(path).items()
+        ]
+    if spikes.is_spikes(path):
+        return [
+            _Candidate(f"{path.name}/{name}", "spikes", (str(path), tuple(files), name, split), False)
+            for name, files in spikes.sequences(path).items()
         ]
     out = [c for p in sorted(path.iterdir()) if p.suffix in _HDF5 for c in _file(p, split)]
     archives = sorted(path.glob("*.npz"))

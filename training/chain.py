@@ -1,0 +1,160 @@
+"""Recipes that build on each other, run one after another: each an ordinary run in a folder of its own.
+
+The chain's folder holds `chain.json` (which chain, what was changed, with what it began) and a run folder a
+stage. A stage that is complete is left alone, one that was stopped goes on, so the chain is resumed like a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capture.errors import UsageError
+from training import recipe as recipes
+from training import tasks
+from training.engine import Outcome, Request, train
+from training.errors import TrainingError, why
+from training.files import replace_bytes
+from training.recipe import Recipe
+
+RECORD = "chain.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One recipe of a chain.
+
+    Attributes:
+        name: of the stage, and of its folder.
+        recipe: built-in recipe.
+        takes: keys of the recipe that are the weights of an earlier stage, by its name.
+    """
+
+    name: str
+    recipe: str
+    takes: Mapping[str, str] = field(default_factory=dict)
+
+
+CHAINS: dict[str, tuple[Stage, ...]] = {
+    "s-sdm": (
+        Stage("bsn", "s-sdm-bsn"),
+        Stage("edsr", "s-sdm-edsr"),
+        Stage("ldn", "s-sdm-ldn", {"data.options.bsn": "bsn", "data.options.edsr": "edsr"}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRequest:
+    """What one call is to do.
+
+    Attributes:
+        chain: a name of `CHAINS`, or the folder of a chain that is to go on.
+        folder: of the chain.
+        overrides: values by `table.key` for every stage, by `stage.table.key` for one.
+        resume: go on with the chain in the folder.
+        init: first weights of the last stage.
+        max_minutes: of each stage.
+        device: see `training.engine.Request`.
+    """
+
+    chain: str
+    folder: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    init: Path | None = None
+    max_minutes: float | None = None
+    device: str = "auto"
+
+
+def is_chain(source: str) -> bool:
+    """`source` names a chain, or a folder with one."""
+    return source in CHAINS or (Path(source) / RECORD).is_file()
+
+
+def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _stage, _outcome: None) -> Outcome:
+    """Train stage by stage; gives the outcome of the last one that ran.
+
+    Args:
+        say: told of each stage that ended, complete or stopped.
+
+    Raises:
+        UsageError, WeightsError, TrainingError, KeyboardInterrupt: as `training.engine.train`, of the stage.
+    """
+    name, overrides, init = _asked(request)
+    stages = CHAINS[name]
+    planned = {stage.name: _recipe(stage, stages, request.folder, overrides) for stage in stages}
+    for recipe in planned.values():
+        tasks.create(recipe)  # what a later stage cannot use is told before the first is trained
+    if not request.resume:
+        _create(request.folder, {"chain": name, "overrides": dict(overrides), "init": init and str(init)})
+    outcome: Outcome | None = None
+    for stage in stages:
+        folder = request.folder / stage.name
+        goes_on = request.resume and (folder / "state.pt").is_file()
+        first = init if stage is stages[-1] and not goes_on else None
+        try:
+            outcome = train(
+                Request(planned[stage.name], folder, goes_on, first, request.max_minutes, request.device)
+            )
+        finally:
+            _discard(request.folder)
+        say(stage.name, outcome)
+        if not outcome.complete:
+            break
+    assert outcome is not None
+    return outcome
+
+
+def _asked(request: ChainRequest) -> tuple[str, dict[str, Any], Path | None]:
+    """Name, overrides and first weights: of the request, or of the folder that goes on."""
+    if not request.resume:
+        if request.chain not in CHAINS:
+            raise UsageError(f"{request.chain} holds a chain that was begun; go on with it: --resume")
+        return request.chain, dict(request.overrides), request.init and request.init.resolve()
+    if request.init is not None:
+        raise UsageError("--init gives a new run its first weights; a resumed one has its own")
+    path = request.folder / RECORD
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name, given, init = found["chain"], dict(found["overrides"]), found["init"]
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{request.folder} holds no chain to resume; leave --resume out to begin one"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged; begin anew in another folder") from error
+    if name not in CHAINS or (request.chain in CHAINS and name != request.chain):
+        raise UsageError(f"{request.folder} holds the chain {name!r}; resume that, or give another folder")
+    return name, given | dict(request.overrides), Path(init) if init else None
+
+
+def _recipe(stage: Stage, stages: tuple[Stage, ...], folder: Path, overrides: Mapping[str, Any]) -> Recipe:
+    """The stage's recipe with what is meant for it, and the weights of earlier stages."""
+    names = {s.name for s in stages}
+    own = {k: v for k, v in overrides.items() if k.partition(".")[0] not in names}
+    mine = f"{stage.name}."
+    own |= {k.removeprefix(mine): v for k, v in overrides.items() if k.startswith(mine)}
+    own |= {key: str(folder.resolve() / s / "weights.safetensors") for key, s in stage.takes.items()}
+    return recipes.load(stage.recipe, own)
+
+
+def _create(folder: Path, record: Mapping[str, Any]) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        go_on = f"; go on with: halfmirror train {folder} --resume" if (folder / RECORD).exists() else ""
+        raise UsageError(f"{folder} exists already and is not empty: give another folder with -o{go_on}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make {folder}: {why(error)}; give another folder with -o") from error
+    replace_bytes(folder / RECORD, json.dumps(record, indent=1).encode())
+
+
+def _discard(folder: Path) -> None:
+    """Remove a chain of which nothing was trained."""
+    if [p.name for p in folder.iterdir()] == [RECORD]:
+        (folder / RECORD).unlink()
+        folder.rmdir()
