@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -177,6 +177,22 @@ class Camera(Protocol[Item]):
 
 EventCamera = Camera[EventPacket]
 FrameCamera = Camera[Frame]
+
+
+class Breaks:
+    """Marks the first frame after a camera was started again, for drivers of frame cameras."""
+
+    def __init__(self) -> None:
+        self._started = self._due = False
+
+    def begin(self, again: bool = False) -> None:
+        """The camera starts to deliver; `again`: it has before, in another life."""
+        self._due, self._started = self._started or again, True
+
+    def mark(self, frame: Frame) -> Frame:
+        """The frame, with `gap` when it is the first one since."""
+        due, self._due = self._due, False
+        return replace(frame, gap=True) if due else frame
 
 
 class CameraBase(Generic[Item]):

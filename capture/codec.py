@@ -140,6 +140,7 @@ def encode(packet: EventPacket | Frame | StreamEnd) -> Encoded:
                 "host_ns": packet.host_ns,
                 "kind": packet.kind.value,
                 "epoch": packet.epoch,
+                "gap": packet.gap,
             },
             (packet.image,),
         )
@@ -174,6 +175,7 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
             return Frame(
                 image, PixelLayout(header["layout"]), header["sequence"], header["start"], header["end"],
                 FrameClock(header["clock"]), header["host_ns"], FrameKind(header["kind"]), header["epoch"],
+                header["gap"],
             )  # fmt: skip
         if kind == KIND_EVENTS:
             t, x, y, p, edge_t, rising = arrays

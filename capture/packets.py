@@ -273,6 +273,8 @@ class Frame:
         kind: sensor or accumulator.
         epoch: counts jumps of the source's time axis (seek, loop, clock reset); items of different epochs
             never belong together.
+        gap: the stream was interrupted before this frame (reconnect, restart). Single frames that were lost are
+            told by `sequence`.
     """
 
     image: U8
@@ -284,6 +286,7 @@ class Frame:
     host_ns: int = 0
     kind: FrameKind = FrameKind.SENSOR
     epoch: int = 0
+    gap: bool = False
 
     def __post_init__(self) -> None:
         im = self.image

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from capture.camera import CameraBase, CameraInfo, CameraRole
+from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole
 from capture.errors import CameraError, CameraLost, UsageError
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.registry import FramesOnlyDriver
@@ -35,6 +35,7 @@ class Webcam(CameraBase[Frame]):
         self.config, self.info = config, CameraInfo(CameraRole.FRAMES, f"webcam:{config.index}", "", "", 0, 0)
         self._sdk: SdkThread | None = None
         self._running, self._lost, self._count = False, "", 0
+        self._breaks = Breaks()
 
     def open(self, progress: Any = None) -> None:
         """Open it and look at one frame for the size. Raises `CameraError`."""
@@ -60,6 +61,7 @@ class Webcam(CameraBase[Frame]):
         if self._sdk is None:
             raise CameraError(f"{self.info.name}: open the camera before starting it")
         self._frames: queue.Queue[Frame] = queue.Queue(30)
+        self._breaks.begin()
         self._running, self._heard = True, time.monotonic()
         self._sdk.submit(self._grab)
 
@@ -96,7 +98,7 @@ class Webcam(CameraBase[Frame]):
                     return None
             else:
                 self._heard = time.monotonic()
-                return frame
+                return self._breaks.mark(frame)
 
     def stop(self) -> None:
         """See `Camera.stop`."""

@@ -1,8 +1,8 @@
 """The process that holds a camera (or a pair that must live together) and writes its items into rings.
 
 Every item, in order, once: what the camera hands over is in the ring before the next one is asked for.
-A camera that is lost is opened again with growing pauses until the worker is told to stop; the first event
-packet after that, or after a restart of the worker, is marked with `gap`. A recording that cannot be read
+A camera that is lost is opened again with growing pauses until the worker is told to stop; the first item after
+that, or after a restart of the worker, is marked with `gap`. A recording that cannot be read
 further stays open instead: a request (seek) may lead past the damage.
 """
 
@@ -54,7 +54,7 @@ class CameraWorkerSpec:
     frames: RingRef | None = None
     lossless_wait_s: float = 0.1
     drivers: Mapping[str, str] = field(default_factory=dict)
-    reopen_s: tuple[float, float] = (0.5, 5.0)
+    reopen_s: tuple[float, float] = (0.5, 2.5)
 
 
 class _Stop(BaseException):
@@ -279,9 +279,9 @@ class _CameraWorker:
             s.sequence, s.until_us, s.epoch = None, None, item.epoch
         s.items += 1
         s.end_written = False
+        if s.gap:
+            item, s.gap = replace(item, gap=True), False
         if isinstance(item, EventPacket):
-            if s.gap:
-                item, s.gap = replace(item, gap=True), False
             s.events += len(item.events)
             s.dropped += item.dropped + item.rejected.total
             s.until_us = item.complete_until_us

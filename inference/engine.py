@@ -92,7 +92,8 @@ class Engine:
     def push(self, exposure: AlignedExposure, latents: Sequence[float]) -> list[Restored]:
         """Take one exposure; give what is ready now, oldest first.
 
-        A new epoch (seek, loop, clock reset) is a gap: what waits comes out first.
+        A new epoch (seek, loop, clock reset) is a gap, as is a frame before which the camera was away: what
+        waits comes out first.
 
         Raises:
             ValueError: see `try_push`; the exposure is not taken.
@@ -120,7 +121,7 @@ class Engine:
             name, number = self.restorer.name, exposure.frame.sequence
             raise ValueError(f"{name} needs events, and the exposure of frame {number} is unknown")
         out: list[Attempt] = []
-        if self._epoch is not None and exposure.frame.epoch != self._epoch:
+        if self._epoch is not None and (exposure.frame.epoch != self._epoch or exposure.frame.gap):
             out += self.try_gap()
         self._epoch = exposure.frame.epoch
         self._waiting.append((exposure, at))

@@ -29,7 +29,7 @@ class Survey:
         rising: rising edges among the triggers.
         exposures_us: lengths of all exposures that the file gives.
         drawn: frames that were drawn from events or spikes and never exposed.
-        gaps: places where events are missing.
+        gaps, frame_gaps: places where events or frames are missing, nobody knows how many.
     """
 
     info: RecordingInfo
@@ -43,6 +43,7 @@ class Survey:
     exposures_us: array[int] = field(default_factory=lambda: array("q"))
     drawn: int = 0
     gaps: int = 0
+    frame_gaps: int = 0
 
     @property
     def mean_rate_hz(self) -> float:
@@ -97,6 +98,7 @@ def _frame(found: Survey, frame: Frame) -> None:
     if frame.exposure_ns is not None:
         found.exposures_us.append(frame.exposure_ns // 1000)
     found.drawn += frame.kind.value == "accumulator"
+    found.frame_gaps += frame.gap
 
 
 def _events(found: Survey, packet: EventPacket, window: int, in_window: int) -> tuple[int, int]:

@@ -94,7 +94,8 @@ def _facts(s: Survey, stated_us: int | None) -> Iterator[tuple[str, str]]:
         yield "exposures", _exposures(s, stated_us)
     also = f", {r.edges_rejected} refused" if r.edges_rejected else ""
     yield "triggers", f"{r.edges} edges, {s.rising} rising{also}" if r.edges or also else "none"
-    yield "gaps", str(s.gaps) if s.gaps else "none"
+    gaps = [f"{n} in the {of}" for n, of in ((s.gaps, "events"), (s.frame_gaps, "frames")) if n]
+    yield "gaps", ", ".join(gaps) or "none"
     if r.ignored:
         yield "not used", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in r.ignored.items())
     if r.bytes_unread:
@@ -143,7 +144,8 @@ def _values(s: Survey, stated_us: int | None) -> dict[str, Any]:
             },
         },
         "triggers": {"edges": r.edges, "rising": s.rising, "rejected": r.edges_rejected},
-        "gaps": s.gaps, "ignored": r.ignored, "bytes_unread": r.bytes_unread, "problems": list(r.problems),
+        "gaps": s.gaps, "frame_gaps": s.frame_gaps, "ignored": r.ignored, "bytes_unread": r.bytes_unread,
+        "problems": list(r.problems),
     }  # fmt: skip
 
 

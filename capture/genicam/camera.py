@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from capture.camera import CameraBase, CameraInfo, CameraRole, Capabilities, Progress
+from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole, Capabilities, Progress
 from capture.errors import CameraError, CameraLost
 from capture.genicam import finding
 from capture.genicam.config import GenicamConfig
@@ -52,7 +52,7 @@ class GenicamCamera(CameraBase[Frame]):
         self._link: Connection | None = None
         self._running = False
         self._lost = ""
-        self._counter = FrameCounter()
+        self._counter, self._breaks = FrameCounter(), Breaks()
         self._heard = self._complete_at = 0.0
         self._probe: tuple[Future[str], float] | None = None
         self._last_host_ns = 0
@@ -101,6 +101,7 @@ class GenicamCamera(CameraBase[Frame]):
                 return
             self._ask(self._link.start, SET_S, "starting it")
             self._counter.restart()
+            self._breaks.begin()
             self._heard = self._complete_at = time.monotonic()
             self._probe = None
             self._running = True
@@ -187,7 +188,8 @@ class GenicamCamera(CameraBase[Frame]):
             start = stamp - round(1e3 * exposure_us)
         self._last_host_ns = max(self._last_host_ns, raw.host_ns)
         self.delivered += 1
-        return Frame(raw.image, raw.layout, sequence, start, end, FrameClock.DEVICE, self._last_host_ns)
+        frame = Frame(raw.image, raw.layout, sequence, start, end, FrameClock.DEVICE, self._last_host_ns)
+        return self._breaks.mark(frame)
 
     def _look_into_silence(self, now: float, link: Connection) -> None:
         """Nothing has come for a while: is the camera still there? Raises `CameraLost`."""

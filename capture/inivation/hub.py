@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from capture.axis import ACROSS_US, BACK_US, Axis
-from capture.camera import CameraRole, Control
+from capture.camera import Breaks, CameraRole, Control
 from capture.errors import CameraError, CameraLost
 from capture.inivation.batch import Batch, EventBatch, RawFrame, Source
 from capture.packets import (
@@ -56,6 +56,7 @@ class Hub:
         self._sequence = 0
         self._gap = False
         self._started = False
+        self._breaks = Breaks()
 
     def open(self, role: CameraRole) -> None:
         """Connect when nobody has yet. Raises `CameraError`."""
@@ -79,6 +80,8 @@ class Hub:
             self._running = wanted
             if role is CameraRole.EVENTS:
                 self._gap, self._started = self._started, True
+            else:
+                self._breaks.begin()
             self._changed.notify_all()
 
     def stop(self, role: CameraRole) -> None:
@@ -214,12 +217,15 @@ class Hub:
             self.frames_refused += 1  # a part of the sensor; the rest of the program knows whole frames
             self._sequence += 1
             return
-        shift, _ = self.axis.place("frames", f.start_us, f.start_us + f.exposure_us, now)
+        shift, jumped = self.axis.place("frames", f.start_us, f.start_us + f.exposure_us, now)
         start = 1000 * (f.start_us + shift)
         end = start + 1000 * f.exposure_us if f.exposure_us else None
         layout = PixelLayout.RGB if f.image.ndim == 3 else PixelLayout.GRAY
         kind = FrameKind.ACCUMULATOR if f.drawn else FrameKind.SENSOR
-        self._frames.append(Frame(f.image, layout, self._sequence, start, end, FrameClock.EVENT, now, kind))
+        frame = Frame(
+            f.image, layout, self._sequence, start, end, FrameClock.EVENT, now, kind, gap=jumped
+        )  # fmt: skip
+        self._frames.append(self._breaks.mark(frame))
         self._sequence += 1
 
 

@@ -132,7 +132,7 @@ class _SimulatedCamera(CameraBase[Item]):
         self._lost = False
 
     def start(self, epoch_ns: int = 0) -> None:
-        """See `Camera.start`. Started late, it begins at the current time, its first packet with `gap`."""
+        """See `Camera.start`. Started late, it begins at the current time, its first item with `gap`."""
         with self._lock:
             if self._source is None:
                 raise CameraError(f"{self.info.name}: open the camera before starting it")
@@ -303,6 +303,7 @@ class SimulatedFrameCamera(_SimulatedCamera[Frame]):
 
     def __init__(self, config: SimulatedConfig) -> None:
         super().__init__(config, CameraRole.FRAMES)
+        self._gap = False
 
     def _prepare(self, progress: Progress) -> FrameSource:
         return FrameSource(self.config, frame_loop(self.config, progress))
@@ -313,12 +314,15 @@ class SimulatedFrameCamera(_SimulatedCamera[Frame]):
 
     def _take(self, host_ns: int) -> Frame:
         f = self._open_source().take()
+        gap, self._gap = self._gap, False
         return Frame(
-            f.image, f.layout, f.sequence, f.device_start_ns, f.device_end_ns, f.clock, host_ns, f.kind, f.epoch
+            f.image, f.layout, f.sequence, f.device_start_ns, f.device_end_ns, f.clock, host_ns, f.kind,
+            f.epoch, gap,
         )  # fmt: skip
 
     def _begin_at(self, t_us: int, gap: bool) -> None:
         self._open_source().begin_at(t_us)
+        self._gap = gap
 
     def _position_us(self) -> int:
         return self._open_source().end_us()

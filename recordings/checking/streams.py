@@ -46,6 +46,7 @@ class StreamCheck:
     _overlaps: _Tally = field(default_factory=_Tally)
     _frames_back: _Tally = field(default_factory=_Tally)
     _numbers_back: _Tally = field(default_factory=_Tally)
+    _frame_gaps: _Tally = field(default_factory=_Tally)
     _missing: _Tally = field(default_factory=_Tally)
     _until: int | None = None
     _event_epoch: int | None = None
@@ -82,6 +83,7 @@ class StreamCheck:
         self.frames += 1
         self._epochs.add(f.epoch)
         at = f"at number {f.sequence}"
+        self._frame_gaps.add(f.gap and not lost, at)
         length = f.exposure_ns
         if f.kind is FrameKind.ACCUMULATOR:
             self.drawn += 1
@@ -92,7 +94,8 @@ class StreamCheck:
             if f.clock is FrameClock.EVENT and f.device_start_ns is not None and self._is_first(f.epoch):
                 self._starts.append(f.device_start_ns // 1000)
         last = self._last
-        if last is not None and last.epoch == f.epoch:
+        # A camera that was away may come back with numbers and a clock that begin anew.
+        if last is not None and last.epoch == f.epoch and not (f.gap and f.sequence <= last.sequence):
             step = f.sequence - last.sequence
             self._numbers_back.add(step <= 0, at)
             self._missing.add(max(0, step - 1 - lost), at)
@@ -123,6 +126,7 @@ class StreamCheck:
             ("events", self._late, "{n} are older than the packets before them said to be complete"),
             ("events", self._gaps, "interrupted at {n} places"),
             ("triggers", self._late_edges, "{n} edges are older than packets before them said to be complete"),
+            ("frames", self._frame_gaps, "interrupted at {n} places"),
             ("frames", self._missing, "{n} " + missing),
             ("frames", self._numbers_back, "{n} numbers do not follow the ones before them"),
             ("frames", self._frames_back, "{n} stamps are older than the ones before them"),

@@ -216,7 +216,7 @@ def place(d: Draft, f: Frame, watermark_us: int | None) -> None:
     """Place a packed frame anew, when more events have come before it than when it was packed."""
     start, end = place_of(f, watermark_us)
     d.first_us, d.until_us = start, start if end is None else end
-    d.flags = NO_EXPOSURE if end is None else 0
+    d.flags = (NO_EXPOSURE if end is None else 0) | (GAP if f.gap else 0)
 
 
 def _frame_draft(f: Frame, watermark_us: int | None) -> Draft:
@@ -277,6 +277,7 @@ def _frame(head: Head, meta: dict[str, Any], body: memoryview) -> Frame:
     return Frame(
         image, PixelLayout(meta["layout"]), int(meta["sequence"]), meta["start"], meta["end"],
         FrameClock(meta["clock"]), int(meta["host_ns"]), FrameKind(meta["kind"]), head.epoch,
+        bool(head.flags & GAP) or head.lost > 0,
     )  # fmt: skip
 
 

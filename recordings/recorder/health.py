@@ -27,6 +27,7 @@ class Health:
             "camera frames" (missing numbers), "rejected events", "disk items" (handed to a disk that took no
             more).
         gaps: (complete until µs, cause) of the first `MAX_LISTED` stretches in which events are missing.
+        frame_gaps: the same of the frames: before which number, and the cause.
         time_jumps: as many of the jumps of the time axis: (new epoch or "back", µs).
     """
 
@@ -43,6 +44,8 @@ class Health:
     )  # fmt: skip
     gap_count: int = 0
     gaps: list[tuple[int, str]] = field(default_factory=list)
+    frame_gap_count: int = 0
+    frame_gaps: list[tuple[int, str]] = field(default_factory=list)
     time_jump_count: int = 0
     time_jumps: list[tuple[str, int]] = field(default_factory=list)
     peak_hz: float = 0.0
@@ -61,6 +64,12 @@ class Health:
         self.gap_count += 1
         if len(self.gaps) < MAX_LISTED:
             self.gaps.append((at_us, cause))
+
+    def frame_gap(self, number: int, cause: str) -> None:
+        """Frames are missing, nobody knows how many, before the one of this number."""
+        self.frame_gap_count += 1
+        if len(self.frame_gaps) < MAX_LISTED:
+            self.frame_gaps.append((number, cause))
 
 
 class HealthWatch:
@@ -98,18 +107,22 @@ class HealthWatch:
         self._rate(first_us if h.until_us is None else h.until_us, p.complete_until_us, len(p.events))
         h.until_us = p.complete_until_us
         e = p.events
-        self._feed(replace(p, events=Events.empty(e.width, e.height), gap=False, dropped=0))
+        if lost and self._sync is not None:
+            self._sync.events_lost(lost)
+        self._feed(replace(p, events=Events.empty(e.width, e.height), dropped=0))
 
     def frame(self, f: Frame, lost: int) -> None:
         """A frame; `lost` frames of the ring are missing before it."""
         h = self.health
         h.frames += 1
         h.losses["ring frames"] += lost
+        if f.gap or lost:
+            h.frame_gap(f.sequence, "lost in the ring" if lost else "interrupted")
         if self._sequence is not None and self._epoch.get("frames") == f.epoch:
             missing = f.sequence - self._sequence - 1
             if missing > 0:
                 h.losses["camera frames"] += max(0, missing - lost)
-            elif missing < 0:
+            elif missing < 0 and not f.gap:
                 h.jump("frame numbers ran back", h.until_us or 0)
         self._sequence = f.sequence
         self._follow("frames", f.epoch, h.until_us or 0)
@@ -169,6 +182,8 @@ def report(
         "frames_left_out": h.frames_left_out, "first_us": h.first_us, "until_us": h.until_us,
         "losses": h.losses, "gap_count": h.gap_count,
         "gaps": [{"until_us": t, "cause": c} for t, c in h.gaps],
+        "frame_gap_count": h.frame_gap_count,
+        "frame_gaps": [{"before": n, "cause": c} for n, c in h.frame_gaps],
         "time_jump_count": h.time_jump_count, "time_jumps": [{"what": w, "at_us": t} for w, t in h.time_jumps],
         "event_rate_peak_hz": round(h.peak_hz), "event_rate_peak_at_us": h.peak_us,
         "clock": watch.clock(final=final), "disk": disk,

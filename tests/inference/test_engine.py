@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,18 @@ def test_a_new_epoch_is_a_gap() -> None:
     assert restorer.resets == 1
     engine.flush()
     assert restorer.windows == [[7, 7, 7], [0, 0, 0]]
+
+
+def test_a_frame_before_which_its_camera_was_away_has_no_neighbours_before_it() -> None:
+    restorer = Recorder(before=1, after=1)
+    engine = Engine(restorer)
+    engine.push(numbered(7), [0.5])
+    back = numbered(8)
+    out = engine.push(replace(back, frame=replace(back.frame, gap=True)), [0.5])
+    assert [r.ordinal for r in out] == [7]
+    assert restorer.resets == 1
+    engine.flush()
+    assert restorer.windows == [[7, 7, 7], [8, 8, 8]]
 
 
 def test_fixed_instants_replace_those_asked_for() -> None:

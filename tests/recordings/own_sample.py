@@ -48,7 +48,17 @@ def same(a: Item, b: Item) -> bool:
     """Equal to the last bit and mark."""
     if isinstance(a, Frame) and isinstance(b, Frame):
         plain = [
-            (f.layout, f.sequence, f.device_start_ns, f.device_end_ns, f.clock, f.host_ns, f.kind, f.epoch)
+            (
+                f.layout,
+                f.sequence,
+                f.device_start_ns,
+                f.device_end_ns,
+                f.clock,
+                f.host_ns,
+                f.kind,
+                f.epoch,
+                f.gap,
+            )
             for f in (a, b)
         ]
         return plain[0] == plain[1] and a.image.shape == b.image.shape and bool((a.image == b.image).all())

@@ -93,6 +93,7 @@ def test_info_and_rig_are_those_of_the_recording(made: Path) -> None:
               FrameClock.DEVICE, 99, FrameKind.SENSOR, 2),
         Frame(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), PixelLayout.RGB, 3, None, None,
               FrameClock.EVENT, 0, FrameKind.ACCUMULATOR),
+        Frame(np.zeros((4, 6), np.uint8), PixelLayout.GRAY, 0, 10, 20, FrameClock.DEVICE, gap=True),
     ],
 )  # fmt: skip
 def test_every_mark_survives(item: Item) -> None:
@@ -105,6 +106,20 @@ def test_what_the_recorder_lost_is_a_gap_in_the_events() -> None:
     got = back(packet(gap=False), lost=2)
     assert isinstance(got, EventPacket)
     assert got.gap
+
+
+def test_what_the_recorder_lost_is_a_gap_in_the_frames() -> None:
+    frame = Frame(np.zeros((4, 6), np.uint8), PixelLayout.GRAY, 7, None, None, FrameClock.DEVICE)
+    got = back(frame, lost=1)
+    assert isinstance(got, Frame)
+    assert got.gap
+
+
+def test_a_frame_that_is_placed_anew_keeps_its_gap() -> None:
+    frame = Frame(np.zeros((4, 6), np.uint8), PixelLayout.GRAY, 7, 10, 20, FrameClock.DEVICE, gap=True)
+    d = chunks.draft(frame, None)
+    chunks.place(d, frame, 50_000)
+    assert d.flags == chunks.GAP
 
 
 def test_a_frame_of_another_clock_is_placed_where_the_events_were() -> None:

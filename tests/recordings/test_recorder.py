@@ -109,6 +109,8 @@ def test_health_counts_what_the_items_say(tmp_path: Path, rig: Rig, items: list[
             i = replace(i, gap=True)
         if isinstance(i, Frame) and i.sequence in (3, 4):
             continue
+        if isinstance(i, Frame) and i.sequence == 8:
+            i = replace(i, gap=True)
         changed.append(i)
     write_own(tmp_path / "r", rig, changed)
     h = health_of(tmp_path / "r")
@@ -120,6 +122,7 @@ def test_health_counts_what_the_items_say(tmp_path: Path, rig: Rig, items: list[
         "camera events": 7, "rejected events": 3, "camera frames": 2,
     }  # fmt: skip
     assert [g["cause"] for g in h["gaps"]] == ["dropped in the camera", "interrupted"]
+    assert h["frame_gaps"] == [{"before": 8, "cause": "interrupted"}]
     assert h["time_jump_count"] == 0
     # Two frames are missing, so four edges have none; the others are matched by the edges themselves.
     assert h["clock"]["locked"]

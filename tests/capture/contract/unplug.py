@@ -163,13 +163,11 @@ class UnplugContract:
         assert told.fault
         assert "\n" not in told.fault
         assert told.back_at - told.put_back_at < BACK_S
-        packets = [i for i in told.items if isinstance(i, EventPacket)]
-        if packets:
-            gaps = [k for k, p in enumerate(packets) if p.gap]
-            assert len(gaps) == 1
-            assert gaps[0] > 0
-            until = [p.complete_until_us for p in packets]
-            assert until[gaps[0] :] == sorted(until[gaps[0] :])
+        gaps = [k for k, i in enumerate(told.items) if i.gap]
+        assert len(gaps) == 1
+        assert gaps[0] > 0
+        until = [i.complete_until_us for i in told.items[gaps[0] :] if isinstance(i, EventPacket)]
+        assert until == sorted(until)
 
 
 @dataclass
