@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recordings.formats.aedat_header import MAGIC_2, MAGIC_3
 from recordings.formats.dataset_source import Source
+from recordings.formats.esl_mat import EslSource, mat_files
 from recordings.formats.event_files import event_columns
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
 from recordings.formats.npy_members import Archive
@@ -90,6 +91,8 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Source:
             names = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
             raise Refused(f"holds {len(found)} sequences ({names}); put one into a folder of its own")
         return MsRbdSource(files, size)
+    if mat_files(path):
+        return EslSource(path, size)
     return PictureFolder(path, size, _events_file)
 
 

@@ -20,8 +20,10 @@ from tests.capture.simulated_small import small
 from tests.recordings.make_aedat import write_aedat2, write_aedat3
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.make_datasets import SCALE, made_events, mutated, pair, write_efnet, write_msrbd
+from tests.recordings.make_folders import SIZE as FOLDER_SIZE
 from tests.recordings.make_folders import write_highrev
 from tests.recordings.make_hdf5 import write_dsec, write_prophesee, write_scer
+from tests.recordings.make_mat import write_esl
 from tests.recordings.make_prophesee import ENCODINGS, write
 from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.reading import read_through
@@ -99,6 +101,10 @@ def _highrev(path: Path) -> Path:
     return path
 
 
+def _esl(path: Path) -> Path:
+    return write_esl(path, made_events(2000, size=FOLDER_SIZE))
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "own": _own,
     "msrbd": _msrbd,
@@ -112,6 +118,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "spikes": _spikes("npz"),
     "spikes-dat": _spikes("dat"),
     "highrev": _highrev,
+    "esl-mat": _esl,
     **{f"prophesee-{e}": _prophesee(e) for e in ENCODINGS},
     # One wrong byte in LZ4 makes dv-processing hang, and each hang costs its deadline: see the soak run.
     "aedat4-zstd": _aedat4("ZSTD"),
