@@ -6,6 +6,7 @@ is lost is opened again by its worker.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -23,6 +24,7 @@ from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState, Control
 from capture.errors import CameraError
 from capture.link import one_line
+from capture.registry import RigFacts, open_driver
 from capture.ring import RingLayout, RingReader, TornItem
 from recordings.recorder.worker import CAMERAS
 from sync.rig import NO_CAMERA, Clock
@@ -74,6 +76,7 @@ class Preview:
     Attributes:
         problem: why nothing could be started, one line.
         infos: what each camera told of itself (fields of `CameraInfo`), by role.
+        facts: what the driver knows of the rig, when one driver serves both cameras.
         note: what a worker said last.
     """
 
@@ -82,6 +85,7 @@ class Preview:
         self.problem = ""
         self.note = ""
         self.infos: dict[str, dict[str, Any]] = {}
+        self.facts: RigFacts | None = None
         self._plans: tuple[CameraPlan, ...] = ()
         self._supervisor: Supervisor | None = None
         self._reader: RingReader | None = None
@@ -91,18 +95,26 @@ class Preview:
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Open the cameras, in the background."""
-        self._opening = threading.Thread(target=self._open, name="opening preview", daemon=True)
+    def start(self, after: threading.Thread | None = None) -> None:
+        """Open the cameras, in the background, once `after` has ended: it may be closing the same ones."""
+        self._opening = threading.Thread(
+            target=self._open, args=(after,), name="opening preview", daemon=True
+        )  # fmt: skip
         self._opening.start()
 
-    def _open(self) -> None:
+    def _open(self, after: threading.Thread | None) -> None:
+        if after is not None:
+            after.join()
         try:
             if not (self.events.there or self.frames.there):
                 raise CameraError("choose an event camera, an image camera, or both")
             found = plans(
                 self.events.camera, self.events.settings, self.frames.camera, self.frames.settings
             )  # fmt: skip
+            if self.events.camera == self.frames.camera:
+                with contextlib.suppress(CameraError):  # it will be told when it cannot be opened either
+                    driver, config = open_driver(self.events.camera, self.events.settings)
+                    self.facts = driver.rig_facts(config)
             self._assemble(found)
         except Exception as e:  # on a thread of its own: whatever it is, it must be seen
             self.problem = one_line(e)

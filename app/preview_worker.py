@@ -32,6 +32,11 @@ VIEWS_HZ = 25.0
 QUIET_HZ = 5.0
 """How often a view comes when no camera gives anything: its rates fall to 0 then."""
 MEASURES_HZ = 8.0
+READ_S = 0.03
+BEHIND = 64
+"""Packets that wait: from then on only every fourth one's events are looked at, until it has caught up."""
+COPY_NS = 100_000_000
+"""A frame is copied when none waits behind it, or after so long."""
 WIDEST = 1280
 """Pixels of a view's longer side; larger frames are halved."""
 DECAY_US = 30_000.0
@@ -74,9 +79,9 @@ class _Rate:
         self._seen: deque[tuple[int, int]] = deque()
         self.newest_ns = 0
 
-    def add(self, at_us: int, n: int, host_ns: int) -> None:
+    def add(self, at_us: int, n: int) -> None:
         self._seen.append((at_us, n))
-        self.newest_ns = host_ns or time.monotonic_ns()
+        self.newest_ns = time.monotonic_ns()
         while self._seen and not -1_000_000 <= self._seen[0][0] - at_us <= 0:
             self._seen.popleft()
 
@@ -184,9 +189,9 @@ class _PreviewWorker:
     # -- reading ---------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Everything that waits, a while at most, so that a flood does not stop the views."""
-        deadline = time.monotonic() + 0.03
-        for reader in (self._events, self._frames):
+        """Everything that waits, of each camera a while at most, so that no flood stops frames or views."""
+        for reader in (self._frames, self._events):
+            deadline = time.monotonic() + READ_S
             while reader.waiting and time.monotonic() < deadline:
                 try:
                     with reader.next() as item:
@@ -197,14 +202,16 @@ class _PreviewWorker:
                             self._monitor.lost()
                         packet = item.packet()
                         if isinstance(packet, EventPacket):
-                            self._take_events(packet)
+                            seen = reader.waiting < BEHIND or item.sequence % 4 == 0
+                            self._take_events(packet, seen=seen)
                         elif isinstance(packet, Frame):
                             self._take_frame(packet, newest=reader.waiting <= 1)
                 except TornItem:
                     self._lost += 1
                     self._monitor.lost()
 
-    def _take_events(self, p: EventPacket) -> None:
+    def _take_events(self, p: EventPacket, *, seen: bool) -> None:
+        """The next packet; `seen` when its events, too, are to be looked at, not its edges only."""
         e = p.events
         if self._surface is None or (self._surface.width, self._surface.height) != (e.width, e.height):
             self._surface = _Surface(e.width, e.height, self.spec.decay_us)
@@ -213,7 +220,7 @@ class _PreviewWorker:
             self._epoch = p.epoch
             self._surface.forget()
             self._recent.clear()
-        if len(e):
+        if seen and len(e):
             self._surface.add(e)
             # Views of the ring would be overwritten.
             self._recent.append(Events(e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy(), e.width, e.height))
@@ -221,14 +228,14 @@ class _PreviewWorker:
             while sum(map(len, self._recent)) - len(self._recent[0]) > wanted:
                 self._recent.popleft()
         self._until_us = p.complete_until_us
-        self._event_rate.add(p.complete_until_us, len(e), p.host_ns)
+        self._event_rate.add(p.complete_until_us, len(e))
         self._monitor.add_packet(p)
         self._fresh = True
 
     def _take_frame(self, f: Frame, *, newest: bool) -> None:
-        self._frame_rate.add(f.host_ns // 1000, 1, f.host_ns)
-        self._monitor.add_frame(f)
-        if newest:
+        self._frame_rate.add(f.host_ns // 1000, 1)
+        self._monitor.add_frame(f, time.monotonic_ns())
+        if newest or self._frame is None or f.host_ns - self._frame.host_ns > COPY_NS:
             self._frame = Frame(
                 f.image.copy(), f.layout, f.sequence, f.device_start_ns, f.device_end_ns, f.clock, f.host_ns
             )
@@ -276,11 +283,11 @@ class _PreviewWorker:
         exposure = None if f is None or f.exposure_ns is None else f.exposure_ns / 1e3
         return {
             "events": {
-                "hz": self._event_rate.hz(now), "host_ns": self._event_rate.newest_ns,
+                "hz": self._event_rate.hz(now),
                 "size": [0, 0] if s is None else [s.width, s.height], **_focus(self._event_focus),
             },
             "frames": {
-                "hz": self._frame_rate.hz(now), "host_ns": self._frame_rate.newest_ns,
+                "hz": self._frame_rate.hz(now),
                 "size": [0, 0] if f is None else [f.width, f.height], "exposure_us": exposure,
                 "white": 0.0 if h is None else h.white, "black": 0.0 if h is None else h.black,
                 "words": "" if h is None else h.words, "advice": "" if h is None else h.advice,

@@ -51,12 +51,14 @@ class Found:
     Attributes:
         choices: what is connected.
         line: one line for a person.
-        missing: what is lacking for other cameras, all lines.
+        missing: one line of what is lacking for other cameras, "" for nothing.
+        remedies: the same with all that is to be done, in lines.
     """
 
     choices: tuple[Choice, ...]
     line: str
-    missing: tuple[str, ...] = ()
+    missing: str = ""
+    remedies: str = ""
 
 
 def simulated() -> tuple[Choice, ...]:
@@ -67,10 +69,10 @@ def simulated() -> tuple[Choice, ...]:
     for info in DRIVER.discover():
         size, events = (info.width, info.height), info.role is CameraRole.EVENTS
         if events:
-            found[info.name] = Choice(info.name, f"events {size[0]}×{size[1]}", True, True)
+            found[info.name] = Choice(info.name, f"{size[0]}×{size[1]} events", True, True)
         else:
             c = found[info.name]
-            facts = f"{c.facts} · image {size[0]}×{size[1]} at {info.rate_hz:g} fps"
+            facts = f"{c.facts} · {size[0]}×{size[1]} at {info.rate_hz:.3g} fps"
             found[info.name] = replace(c, facts=facts, size=size, rate_hz=info.rate_hz)
     return tuple(found.values())
 
@@ -96,11 +98,12 @@ def from_survey(s: Survey) -> Found:
         found[key] = Choice(key[0], line, events, frames, str(d.get("usb_speed", "")), size)
     n = len(found)
     line = "No camera is connected." if not n else f"{n} camera{'s' if n > 1 else ''} found."
-    missing = tuple(x for m in s.missing for x in (str(m["what"]), *(str(y) for y in m.get("do", ()))))
+    lacks = "\n".join(x for m in s.missing for x in (str(m["what"]), *(str(y) for y in m.get("do", ()))))
+    missing = ""
     if s.missing:
-        line += f" Missing: {s.missing[0]['what'].split(':')[0]}"
-        line += f" and {len(s.missing) - 1} more." if len(s.missing) > 1 else "."
-    return Found(tuple(found.values()), line, missing)
+        more = f" (+{len(s.missing) - 1})" if len(s.missing) > 1 else ""
+        missing = f"Missing{more}: {s.missing[0]['what'].split(':')[0]}"
+    return Found(tuple(found.values()), line, missing, lacks)
 
 
 def inspected(text: str) -> Choice:

@@ -42,6 +42,7 @@ class RigSetup:
         self.values: dict[CameraRole, dict[str, Any]] = {r: {} for r in CameraRole}
         self.infos: dict[str, dict[str, Any]] = {}
         self.mirrored = True
+        self._active_high: bool | None = None
         self._touched = False
 
     # -- what is chosen --------------------------------------------------------------------------------------
@@ -85,6 +86,7 @@ class RigSetup:
         self.changed = {r: {} for r in CameraRole}
         self.values = {r: {} for r in CameraRole}
         self.infos = {}
+        self._active_high = None
 
     def pick(self, role: CameraRole, camera: str) -> bool:
         """Another camera, "" for none; True when it is another."""
@@ -160,7 +162,15 @@ class RigSetup:
     def clock(self) -> Clock:
         """The clock relation, as far as it is known."""
         base = self.base
-        return Clock() if base is None else base.clock
+        clock = Clock() if base is None else base.clock
+        return (
+            clock if self._active_high is None else clock.model_copy(update={"active_high": self._active_high})
+        )
+
+    def turn_polarity(self) -> None:
+        """The exposure signal has the other level while the shutter is open."""
+        self._active_high = not self.clock().active_high
+        self._touched = True
 
     def build(self) -> Rig:
         """The rig as it stands.
@@ -193,7 +203,8 @@ class RigSetup:
         for entry in (events, image):
             if entry.camera != NO_CAMERA:
                 open_driver(entry.camera, entry.settings)
-        made = base.model_copy(update={"events": events, "image": image})
+        clock = base.clock.model_copy(update={"active_high": self.clock().active_high})
+        made = base.model_copy(update={"events": events, "image": image, "clock": clock})
         return Rig.model_validate(moved_with_region(made, base).model_dump())
 
     def _fresh(self, events_size: tuple[int, int], image_size: tuple[int, int]) -> Rig:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from capture.packets import Events, PixelLayout
 
-EVENTS_A_PIXEL = 0.08
+EVENTS_A_PIXEL = 0.2
 """Newest events that are looked at, as a share of the sensor's pixels: a fixed number, not a fixed time, so
 that focus matters more than the speed of what moves."""
 SMOOTH = 0.3
@@ -55,7 +55,7 @@ def event_sharpness(events: Events) -> float | None:
     many pixels and over time. Noise, which finds none, lowers it. Hot pixels are left out. Something must move.
 
     Returns:
-        Σ n (n - 1) / Σ n over pixels and polarities with n events each, of the newest
+        100 Σ n (n - 1) / Σ n over pixels and polarities with n events each, of the newest
         `EVENTS_A_PIXEL` · pixels events; None while there are fewer.
     """
     pixels = events.width * events.height
@@ -65,10 +65,10 @@ def event_sharpness(events: Events) -> float | None:
     newest = events[len(events) - wanted :]
     index = (newest.y.astype(np.int64) * events.width + newest.x) * 2 + newest.p
     n = np.bincount(index, minlength=2 * pixels)
-    # A pixel that fires a hundred times while a twelfth of the others fire once is broken.
+    # A pixel that fires a hundred times while a fifth of the others fire once is broken.
     n = n[n <= max(20.0, 0.01 * wanted)].astype(np.float64)
     total = float(n.sum())
-    return float((n * (n - 1)).sum()) / total if total else 0.0
+    return 100.0 * float((n * (n - 1)).sum()) / total if total else 0.0
 
 
 class PeakHold:

@@ -204,7 +204,7 @@ def demand(
 def _link_of(name: CameraName, usb_speed: str, settings: Mapping[str, Any]) -> tuple[Link | None, str]:
     d, place = name.driver, name.rest
     if d in ("simulated", "replay", "aedat4-unix"):
-        return None, "needs no cable"
+        return None, "no cable"
     if d == "webcam" or (d not in HABITS and d not in ("genicam", "flir")):
         return None, "what it sends is not known"
     if usb_speed:
@@ -212,7 +212,7 @@ def _link_of(name: CameraName, usb_speed: str, settings: Mapping[str, Any]) -> t
     if d in ("genicam", "flir", "aedat4-tcp"):
         host = place.partition("?")[0].rpartition(":")[0] if d == "aedat4-tcp" else place
         if _is_loopback(host):
-            return None, "on this machine, needs no cable"
+            return None, "on this machine, no cable"
         packet = settings.get("packet_size")
         size = packet if isinstance(packet, int) and packet > _IN_PACKET else GIGE.packet_bytes
         return Link(GIGE.name, GIGE.bytes_per_s, size), ""

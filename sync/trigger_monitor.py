@@ -20,7 +20,7 @@ from sync.rig import Clock, EventEntry, ImageEntry, Rig
 from sync.synchroniser import Synchroniser
 
 WINDOW_US = 3_000_000
-ENOUGH_US = 1_000_000
+ENOUGH_US = 1_500_000
 """Of both streams, before anything is said."""
 ENOUGH_FRAMES = 5
 REMEMBERED = 90
@@ -88,8 +88,8 @@ class TriggerMonitor:
         self._frames: deque[tuple[int, int | None]] = deque()  # host time (µs), exposure (µs)
         self._answers: deque[bool] = deque(maxlen=REMEMBERED)
         self._first_us: int | None = None
-        self._until_us = 0
-        self._one_clock = False
+        self._until_us = self._heard_us = 0
+        self._one_clock = self._lost = False
         self._epoch = 0
 
     def add_packet(self, packet: EventPacket) -> None:
@@ -105,8 +105,9 @@ class TriggerMonitor:
         self._sync.push_events(replace(packet, events=Events.empty(_SIDE, _SIDE)))
         self._take(packet.host_ns)
 
-    def add_frame(self, frame: Frame) -> None:
-        """The frame camera's next frame; its pixels are not looked at."""
+    def add_frame(self, frame: Frame, now_ns: int = 0) -> None:
+        """The frame camera's next frame, read at `now_ns` (0: as it arrived); its pixels are not looked at."""
+        self._heard_us = (now_ns or frame.host_ns) // 1000
         self._one_clock = frame.clock is FrameClock.EVENT
         exposure = frame.exposure_ns
         self._frames.append((frame.host_ns // 1000, None if exposure is None else exposure // 1000))
@@ -117,8 +118,11 @@ class TriggerMonitor:
         self._take(frame.host_ns)
 
     def lost(self) -> None:
-        """Packets were lost on the way here: edges may lack."""
+        """Packets were lost on the way here: edges lack, which is no fault of the wire."""
         self._sync.events_lost(1)
+        self._edges.clear()
+        self._answers.clear()
+        self._first_us, self._lost = self._until_us, True
 
     def _take(self, host_ns: int) -> None:
         for o in self._sync.take(host_ns or None):
@@ -133,22 +137,16 @@ class TriggerMonitor:
     def report(self, now_ns: int) -> TriggerReport:
         """How the wire stands at `time.monotonic_ns`."""
         span_us = 0 if self._first_us is None else min(WINDOW_US, self._until_us - self._first_us)
-        up = sum(1 for _, rising in self._edges if rising)
-        down = len(self._edges) - up
-        seconds = max(span_us, 1) / 1e6
-        rising_hz, falling_hz = (up / seconds, down / seconds) if span_us else (0.0, 0.0)
-        frames_hz = self._frames_hz(now_ns // 1000)
+        now_us = now_ns // 1000
+        rising_hz, falling_hz = (
+            _per_second([t for t, up in self._edges if up is kind], self._until_us) for kind in (True, False)
+        )
+        # However late they come here: only what comes no more has ended.
+        newest_us = self._frames[-1][0] + now_us - self._heard_us if self._frames else 0
+        frames_hz = _per_second([t for t, _ in self._frames if t >= newest_us - WINDOW_US], newest_us)
         matched = sum(self._answers) / len(self._answers) if self._answers else None
         finding, words = self._finding(rising_hz, falling_hz, frames_hz, matched, span_us)
         return TriggerReport(rising_hz, falling_hz, frames_hz, matched, finding, words)
-
-    def _frames_hz(self, now_us: int) -> float:
-        recent = [t for t, _ in self._frames if t >= now_us - WINDOW_US]
-        if len(recent) < 2:
-            return 0.0
-        # A stream that has ended must not seem to go on.
-        span = max(recent[-1] - recent[0], (now_us - recent[0]) * (len(recent) - 1) / (len(recent) + 1))
-        return (len(recent) - 1) / max(span / 1e6, 1e-6)
 
     def _finding(
         self, rising_hz: float, falling_hz: float, frames_hz: float, matched: float | None, span_us: int
@@ -156,6 +154,8 @@ class TriggerMonitor:
         if self._one_clock and frames_hz:
             return Finding.ONE_CLOCK, "One sensor: frames and events share one clock, no wire is needed."
         edges_hz = rising_hz + falling_hz
+        if span_us < ENOUGH_US and self._lost:
+            return Finding.WAITING, "This machine is too busy to look at every edge; looking again."
         if span_us < ENOUGH_US:
             return Finding.WAITING, "Waiting for both cameras."
         if not frames_hz:
@@ -250,3 +250,13 @@ class TriggerMonitor:
             return False
         near = np.abs(steps - exposure) < max(200.0, 0.03 * exposure)
         return bool(max(near[::2].mean(), near[1::2].mean()) > 0.8 and near.mean() < 0.8)
+
+
+def _per_second(times_us: list[int], now_us: int) -> float:
+    """How often something happens, by the time from its first to its last."""
+    n = len(times_us)
+    if n < 2:
+        return 0.0
+    # What has ended must not seem to go on.
+    span = max(times_us[-1] - times_us[0], (now_us - times_us[0]) * (n - 1) / (n + 1))
+    return (n - 1) / max(span / 1e6, 1e-6)

@@ -35,6 +35,9 @@ def live(
     settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
+    rig_page: Annotated[
+        bool, typer.Option("--rig-page", help="Begin with the rig page: choose and set up the cameras.")
+    ] = False,
 ) -> int:
     """Show the blurred and the sharp picture of a rig, live.
 
@@ -56,5 +59,5 @@ def live(
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,
-        verb="live",
+        verb="live", rig_page=rig_page,
     )  # fmt: skip

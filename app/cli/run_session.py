@@ -56,16 +56,19 @@ def show(
     speed: float = 1.0,
     loop: bool = False,
     said: OpenOptions | None = None,
+    rig_page: bool = False,
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
     viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `said` are of a
     recording. `residual`: the window begins with the map of the re-blur residual; headless every exposure has
-    its number.
+    its number. `rig_page`: the window begins with it; there is none without a window.
     """
     # The replay camera takes 0 for "no pace at all".
     pace = 0.0 if math.isinf(speed) else speed
+    if rig_page and headless:
+        raise UsageError("--rig-page is in the window; leave --headless out")
     if headless and screenshot is not None:
         raise UsageError(
             "--screenshot needs the window; leave --headless out (QT_QPA_PLATFORM=offscreen will do)"
@@ -79,8 +82,11 @@ def show(
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
             make = session_maker(options, replay_speed=pace, loop=loop, said=said)
             return run_viewer(
-                make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual
-            )
+                make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
+                rig_page=rig_page,
+            )  # fmt: skip
+        if rig_page:
+            raise UsageError(f"--rig-page needs a display ({reason}); halfmirror devices needs none")
         if screenshot is not None:
             raise UsageError(f"--screenshot needs a display, or QT_QPA_PLATFORM=offscreen ({reason})")
         if seconds is None and (verb == "live" or loop):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+RIGS = "Rig files (*.toml)"
 RECORDINGS = "Recordings (*.aedat4 *.raw *.h5 *.hdf5);;All files (*)"
 
 
@@ -14,6 +15,18 @@ def recording(parent: QWidget, folder: Path | None) -> Path | None:
     """A recording to open, None when the user thinks better of it."""
     name, _ = QFileDialog.getOpenFileName(parent, "Open recording", str(folder or Path.home()), RECORDINGS)
     return Path(name) if name else None
+
+
+def rig_to_open(parent: QWidget, start: Path) -> Path | None:
+    """A rig file to read, None when the user thinks better of it."""
+    name, _ = QFileDialog.getOpenFileName(parent, "Open rig file", str(start), RIGS)
+    return Path(name) if name else None
+
+
+def rig_to_save(parent: QWidget, start: Path) -> Path | None:
+    """A rig file to write, None when the user thinks better of it. It ends in .toml."""
+    name, _ = QFileDialog.getSaveFileName(parent, "Save rig file", str(start), RIGS)
+    return Path(name).with_suffix(".toml") if name else None
 
 
 def folder(parent: QWidget, start: Path, what: str = "snapshots") -> Path | None:

@@ -40,6 +40,7 @@ def run_viewer(
     remembered: Remembered | None = None,
     residual: bool = False,
     calibrate: Path | None = None,
+    rig_page: bool = False,
 ) -> int:
     """Open the window on a source and return the program's exit code when it is closed.
 
@@ -56,6 +57,7 @@ def run_viewer(
         remembered: the user's settings by default.
         residual: begin with the map of the re-blur residual.
         calibrate: begin with the guided calibration, which writes this rig file.
+        rig_page: begin with the rig page on `source`, without restoring anything yet.
 
     Returns:
         0, or 1 when there is no display or no screenshot could be taken (the reason goes to stderr).
@@ -80,7 +82,11 @@ def run_viewer(
     window.show()
     window.set_residual(residual)
     name = source if source is not None else first_source(memory)
-    QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
+    if rig_page:
+        memory.network = network or memory.network
+        QTimer.singleShot(0, lambda: window.rig.show(name))
+    else:
+        QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
     if calibrate is not None:
         QTimer.singleShot(0, window.calibration.show)
     handlers = {s: signal.signal(s, _closer(window)) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -125,6 +131,9 @@ class _Photographer:
 
     def _look(self) -> None:
         w, now = self._window, self._window.clock()
+        if w.rig.open:
+            self._look_at_rig()
+            return
         shown = w.player.showing.received if w.player else 0
         if shown and self._first is None:
             self._first = now
@@ -139,14 +148,30 @@ class _Photographer:
             print(f"No screenshot taken: {reason}", file=sys.stderr)
             self._finish()
         elif ready:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            for button in w.findChildren(QToolButton):  # without a pointer Qt takes the corner for one
-                button.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
-            if w.grab().save(str(self._path), "PNG"):
-                self.code = 0
-            else:
-                print(f"No screenshot taken: {self._path} cannot be written.", file=sys.stderr)
+            self._take()
+
+    def _look_at_rig(self) -> None:
+        """The rig page is ready once both cameras have been seen for a while."""
+        w, now = self._window, self._window.clock()
+        if w.rig.views >= SCREENSHOT_PICTURES and self._first is None:
+            self._first = now
+        if self._first is not None and now - self._first >= self._after_s:
+            self._take()
+        elif now - self._began > SCREENSHOT_LIMIT_S + self._after_s:
+            why = w.rig.page.frames.problem or w.rig.page.events.problem or "nothing is seen"
+            print(f"No screenshot taken: {why}", file=sys.stderr)
             self._finish()
+
+    def _take(self) -> None:
+        w = self._window
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for button in w.findChildren(QToolButton):  # without a pointer Qt takes the corner for one
+            button.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
+        if w.grab().save(str(self._path), "PNG"):
+            self.code = 0
+        else:
+            print(f"No screenshot taken: {self._path} cannot be written.", file=sys.stderr)
+        self._finish()
 
     def _finish(self) -> None:
         self._timer.stop()

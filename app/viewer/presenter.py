@@ -105,7 +105,7 @@ class Presenter:
         w.picture.set_pill(states.pill(player))
         if p is None:
             return
-        if not w.calibration.open:
+        if not w.own_page:
             w.pages.setCurrentWidget(w.empty if self.nothing_to_see(p) else w.picture)
         at = s.shown_latent
         sharp = None if p.sharp is None else p.sharp[s.index]
@@ -163,7 +163,7 @@ class Presenter:
         if nothing is not None:
             w.empty.say(nothing.text, nothing.action)
             w.helpful = nothing.help_out
-        if not w.calibration.open:
+        if not w.own_page:
             w.pages.setCurrentWidget(w.picture if nothing is None else w.empty)
         self._write_banner()
 

@@ -107,8 +107,8 @@ class TopBar(QWidget):
         self.record.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.record.clicked.connect(actions["record"].trigger)
         self.later.addWidget(self.record)
-        self.rig = _word("Rig", "Calibrate the rig: geometry and clock (G)")
-        self.rig.clicked.connect(actions["calibrate"].trigger)
+        self.rig = _word("Rig", "Cameras, settings, wire and focus of the rig (C)")
+        self.rig.clicked.connect(actions["rig"].trigger)
         self.later.addWidget(self.rig)
         self.set_recording("")
         self.full = QToolButton()
@@ -196,7 +196,7 @@ class TopBar(QWidget):
             action.setToolTip(path)
         sub.setToolTipsVisible(True)
         menu.addSeparator()
-        menu.addActions([self._actions["calibrate"], self._actions["quit"]])
+        menu.addActions([self._actions[name] for name in ("rig", "calibrate", "quit")])
 
     def _source_action(self, menu: QMenu, text: str, name: str) -> QAction:
         action = QAction(text.replace("&", "&&"), menu)

@@ -26,6 +26,7 @@ from app.viewer.rate import Rate
 from app.viewer.record_presenter import RecordPresenter
 from app.viewer.recording_bar import RecordingBar
 from app.viewer.remembered import Remembered
+from app.viewer.rig_desk import RigDesk
 from app.viewer.snapshot import SnapshotWriter, default_folder
 from app.viewer.status_strip import StatusStrip
 from app.viewer.top_bar import PRESETS, Actions, TopBar
@@ -67,6 +68,7 @@ class ViewerWindow(QMainWindow):
         self.recorder = RecordPresenter(self)
         self.marking = Marking(self)
         self.calibration = CalibrationDesk(self, calibrated)
+        self.rig = RigDesk(self)
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
@@ -113,6 +115,11 @@ class ViewerWindow(QMainWindow):
         self.transport.setVisible(page is None and self.player is not None and self.player.recording)
         self.presenter.look()
 
+    @property
+    def own_page(self) -> bool:
+        """Something else stands in the place of the picture."""
+        return self.calibration.open or self.rig.open
+
     # sources -------------------------------------------------------------------------------------------
 
     def open_source(self, source: str | Path, network: str = "") -> None:
@@ -120,8 +127,9 @@ class ViewerWindow(QMainWindow):
         if self.recorder.desk.busy:
             self.say("This is being recorded; end the recording first (R).")
             return
-        if self.calibration.open:
+        if self.own_page:
             self.calibration.shut()
+            self.rig.shut()
             self.set_page(None)
         wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
@@ -310,6 +318,7 @@ class ViewerWindow(QMainWindow):
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         self.presenter.tick()
         self.recorder.tick()
+        self.rig.tick()
 
     def _saved(self, paths: list[Path]) -> None:
         what = "Saved blurred, sharp and side by side" if len(paths) > 1 else "Saved the blurred frame"
@@ -337,6 +346,7 @@ class ViewerWindow(QMainWindow):
         self._timer.stop()
         self.hide()
         self.calibration.shut()
+        self.rig.shut()
         self.close_session()
         self.presenter.stop()
         self._snapshots.stop()

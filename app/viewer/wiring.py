@@ -32,6 +32,7 @@ def connect(w: ViewerWindow) -> None:
         record=w.recorder.toggle,
         mark_in=lambda: w.marking.toggle(out=False),
         mark_out=lambda: w.marking.toggle(out=True),
+        rig=w.rig.toggle,
         calibrate=w.calibration.toggle,
         open=w.choose_recording,
         networks=w.show_networks,

@@ -49,8 +49,10 @@ def test_what_nothing_serves_is_shown_and_what_is_missing_told_in_one_line() -> 
     assert c.name == ""
     assert "nothing here can open it" in c.facts
     assert "udev rule is missing" in c.facts
-    assert found.line == "1 camera found. Missing: no udev rules for FLIR and 1 more."
-    assert found.missing == ("no udev rules for FLIR: only root", "a rule", "more")
+    assert found.line == "1 camera found."
+    assert found.missing == "Missing (+1): no udev rules for FLIR"
+    assert found.remedies == "no udev rules for FLIR: only root\na rule\nmore"
+    assert from_survey(Survey()).missing == ""
     assert from_survey(Survey()).line == "No camera is connected."
 
 

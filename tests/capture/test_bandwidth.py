@@ -83,7 +83,7 @@ def test_a_davis_sends_both() -> None:
 @pytest.mark.parametrize(
     ("camera", "why"),
     [
-        ("simulated:davis", "needs no cable"),
+        ("simulated:davis", "no cable"),
         ("genicam:127.0.0.1", "on this machine"),
         ("aedat4-tcp:localhost:7777", "on this machine"),
         ("aedat4-tcp:127.0.0.1:7777?frames=7778", "on this machine"),

@@ -160,6 +160,18 @@ def test_a_periodic_pattern_is_a_right_wire_though_matching_is_open() -> None:
     assert "constant rate" in r.words
 
 
+def test_edges_lost_on_the_way_here_are_not_blamed_on_the_wire() -> None:
+    monitor = TriggerMonitor()
+    none = TriggerEdges.empty()
+    for until in range(0, 2_000_000, PACKET_US):
+        monitor.add_packet(EventPacket(Events.empty(16, 16), none, until, 10**12 + until * 1000))
+    monitor.lost()
+    r = monitor.report(10**12 + 2 * 10**9)
+    assert r.finding is Finding.WAITING
+    assert "too busy" in r.words
+    assert r.matched is None
+
+
 def test_frames_that_stop_are_told() -> None:
     monitor = TriggerMonitor()
     for k in range(40):
