@@ -14,6 +14,7 @@ from calibration.run import nominal
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, RigFacts, open_driver
+from capture.simulated.presets import DEFAULT
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig, Row
 
 NEEDS_IMAGE = "a rig needs an image camera: choose one"
@@ -61,8 +62,9 @@ class RigSetup:
             if Path(source).exists() or CameraName.parse(str(source)).driver == "replay":
                 raise UsageError(f"{source} is a recording; the rig page is for cameras")
             open_driver(str(source))
-            setup.name = str(source)
-            setup.events = setup.frames = Pick(str(source))
+            name = f"simulated:{DEFAULT}" if str(source) == "simulated" else str(source)
+            setup.name = name
+            setup.events = setup.frames = Pick(name)
         return setup
 
     def load(self, path: Path) -> None:
@@ -90,7 +92,7 @@ class RigSetup:
 
     def pick(self, role: CameraRole, camera: str) -> bool:
         """Another camera, "" for none; True when it is another."""
-        before = self.events if role is CameraRole.EVENTS else self.frames
+        before = self.pick_of(role)
         pick = Pick(camera or NO_CAMERA)
         if pick.camera == before.camera:
             return False
@@ -113,6 +115,10 @@ class RigSetup:
             self.changed[role][name] = values[name]
             self._touched = True
 
+    def pick_of(self, role: CameraRole) -> Pick:
+        """The camera in this place, with the settings of the rig file."""
+        return self.events if role is CameraRole.EVENTS else self.frames
+
     def picks(self) -> tuple[Pick, Pick]:
         """Both cameras with what was changed about them, as they are to be opened."""
         events = Pick(self.events.camera, self._settings(CameraRole.EVENTS))
@@ -125,7 +131,7 @@ class RigSetup:
         return self.events.there and self.events.camera == self.frames.camera
 
     def _settings(self, role: CameraRole) -> dict[str, Any]:
-        pick = self.events if role is CameraRole.EVENTS else self.frames
+        pick = self.pick_of(role)
         if not pick.there:
             return {}
         # One camera in both places is opened with one configuration.

@@ -66,6 +66,8 @@ class CalibrationDesk:
         if w.recorder.desk.busy:
             w.say("This is being recorded; end the recording first (R).")
             return
+        if w.rig.open:
+            w.rig.shut()  # its cameras are needed here
         self._source = w.source or "simulated"
         self.page.reset(self._source)
         w.set_page(self.page)

@@ -84,6 +84,7 @@ class ControlCell(QWidget):
         self.error.hide()
         self.editor = self._editor(row.control)
         self.editor.setFixedWidth(EDITOR_WIDTH)
+        self.editor.setMinimumHeight(22)
         for w in (self, self.label, self.editor):
             w.setToolTip(f"{row.label}\n{row.tip}")
         if row.control is None:
@@ -185,8 +186,7 @@ class ControlPanel(QWidget):
         """Other settings, or the same with other values and bounds: those keep their place, their error, and
         what is just being typed.
         """
-        shape = tuple((r.label, r.control and (r.control.name, type(r.control.value), r.control.choices))
-                      for r in rows)  # fmt: skip
+        shape = tuple((r.label, None if r.control is None else _kind(r.control)) for r in rows)
         if shape == self._shape:
             for r in rows:
                 cell = self.cells[_key(r)]
@@ -221,6 +221,12 @@ class ControlPanel(QWidget):
         """Why a wish about this setting failed; "" for nothing."""
         if name in self.cells:
             self.cells[name].say(why)
+
+
+def _kind(c: Control) -> tuple[Any, ...]:
+    """What its editor is made of."""
+    kind = "switch" if isinstance(c.value, bool) else "word" if isinstance(c.value, str) else "number"
+    return c.name, kind, c.choices
 
 
 def _key(row: Row) -> str:

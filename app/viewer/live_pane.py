@@ -26,12 +26,9 @@ def _table(ground: QColor | None) -> list[int]:
         c = theme.EVENT_ON if v >= 128 else theme.EVENT_OFF
         if ground is None:
             out.append(QColor(c.red(), c.green(), c.blue(), round(255 * weight)).rgba())
-        else:
-            parts = (
-                round(g + weight * (e - g))
-                for e, g in zip(c.getRgb()[:3], ground.getRgb()[:3], strict=True)  # type: ignore[misc]
-            )
-            out.append(QColor(*parts).rgba())
+            continue
+        pairs = ((ground.red(), c.red()), (ground.green(), c.green()), (ground.blue(), c.blue()))
+        out.append(QColor(*(round(g + weight * (e - g)) for g, e in pairs)).rgba())
     return out
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.preview import Pick, Preview, controls_of
-from app.rig_discovery import Choice, RigDiscovery, simulated
+from app.preview import Preview
+from app.rig_discovery import RigDiscovery
 from app.rig_setup import RigSetup
 from app.viewer import dialogs, theme
 from app.viewer.calibration_desk import default_output
+from app.viewer.rig_choices import RigChoices
+from app.viewer.rig_controls import RigControls
 from app.viewer.rig_figures import Figures
 from app.viewer.rig_page import RigPage, paint
-from app.viewer.rig_words import rows
 from app.viewer.words import sentence
-from capture.camera import CameraRole, CameraState, Control
+from capture.camera import CameraRole, CameraState
 from capture.errors import HalfmirrorError
-from capture.link import one_line
 
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 VIEW_EVERY, FIGURES_EVERY = 2, 12  # ticks of 16 ms
 TOLD_S = 10.0
 EVENTS, FRAMES = CameraRole.EVENTS, CameraRole.FRAMES
-Answer = Callable[[dict[str, Any]], None]
 
 
 class RigDesk:
@@ -48,9 +46,10 @@ class RigDesk:
         make_preview: Callable[..., Preview] = Preview,
     ) -> None:
         self.window = window
-        self.discovery = discovery or RigDiscovery()
         self.make_preview = make_preview
         self.page = RigPage()
+        self.choices = RigChoices(self.page, discovery or RigDiscovery(), self.choose)
+        self.controls = RigControls(self.page, self._changed)
         self.setup = RigSetup()
         self.preview: Preview | None = None
         self.figures = Figures(self.page)
@@ -58,10 +57,6 @@ class RigDesk:
         self._ticks = 0
         self._return_to = ""
         self._ending: threading.Thread | None = None
-        self._found: tuple[Choice, ...] = ()
-        self._typed: dict[str, Choice] = {}
-        self._asked: list[tuple[Future[dict[str, Any]], CameraRole, str, Answer]] = []
-        self._controls: dict[CameraRole, tuple[Control, ...]] = {}
         self._known: dict[CameraRole, dict[str, Any]] = {}
         self._down: set[CameraRole] = set()
         self._sent: Any = None
@@ -72,8 +67,8 @@ class RigDesk:
     def _connect(self) -> None:
         p = self.page
         p.chosen.connect(self.choose)
-        p.typed.connect(self._type)
-        p.look_wanted.connect(self._look)
+        p.typed.connect(self.choices.type)
+        p.look_wanted.connect(self.choices.look)
         p.start_wanted.connect(self.start)
         p.stop_wanted.connect(self.stop)
         p.open_wanted.connect(self._choose_file)
@@ -85,8 +80,8 @@ class RigDesk:
         p.mirror_switched.connect(self._set_mirror)
         p.polarity_wanted.connect(self._turn_polarity)
         p.peaks_wanted.connect(self._forget_peaks)
-        p.events_wished.connect(lambda name, value: self.wish(EVENTS, name, value))
-        p.frames_wished.connect(lambda name, value: self.wish(FRAMES, name, value))
+        p.events_wished.connect(lambda name, value: self.controls.wish(EVENTS, name, value))
+        p.frames_wished.connect(lambda name, value: self.controls.wish(FRAMES, name, value))
 
     # opening and leaving ------------------------------------------------------------------------------------
 
@@ -120,7 +115,7 @@ class RigDesk:
         except HalfmirrorError as e:
             self._take(RigSetup())
             self._tell(sentence(e), theme.ACCENT)
-        self._look()
+        self.choices.look()
         w.set_page(self.page)
         if self.setup.events.there or self.setup.frames.there:
             self.start()
@@ -136,7 +131,7 @@ class RigDesk:
     def shut(self) -> None:
         """The cameras are needed elsewhere, or the window closes: returns when they are free."""
         preview, self.preview = self.preview, None
-        self._asked.clear()
+        self.controls.take(self.setup, None)
         if preview is not None:
             preview.stop()
         ending, self._ending = self._ending, None
@@ -175,17 +170,10 @@ class RigDesk:
 
     def _take(self, setup: RigSetup) -> None:
         self.setup = setup
-        self._controls, self._known, self._down, self._sent = {}, {}, set(), None
-        self._show_choices()
+        self._known, self._down, self._sent = {}, set(), None
+        self.choices.show(setup)
+        self.controls.take(setup, self.preview)
         self._show_rig()
-
-    def _look(self) -> None:
-        self.discovery.look()
-        paint(self.page.found, "Looking for cameras…")
-
-    def _type(self, text: str) -> None:
-        paint(self.page.address_error, "")
-        self.discovery.inspect(text)
 
     def choose(self, role: CameraRole, camera: str) -> None:
         """Another camera in one place; what runs stops, so that the link can be judged before it starts."""
@@ -201,16 +189,17 @@ class RigDesk:
         w.strip.clear()
         self.stop()
         self.figures.clear()
-        self._controls, self._known, self._down, self._sent = {}, {}, set(), None
+        self._known, self._down, self._sent = {}, set(), None
         self.preview = self.make_preview(*self.setup.picks(), self.setup.clock())
         self.preview.start(self._ending)
+        self.controls.take(self.setup, self.preview)
         self._tell("")
         self._show_rig()
 
     def stop(self) -> None:
         """Close the cameras, in the background."""
         preview, self.preview = self.preview, None
-        self._asked.clear()
+        self.controls.take(self.setup, None)
         if preview is not None:
             before = self._ending
 
@@ -222,54 +211,6 @@ class RigDesk:
             self._ending = threading.Thread(target=end, name="closing preview", daemon=True)
             self._ending.start()
         self._show_rig()
-
-    def wish(self, role: CameraRole, name: str, value: Any) -> None:
-        """Change a setting; it is read back, and what goes wrong stands at its control."""
-        if self.preview is None:
-            return
-        self._panel(role).say(name, "")
-
-        def done(values: dict[str, Any]) -> None:
-            self.setup.note(role, name, values)
-            self._panel(role).set_values(values)
-            self._read_controls(role)
-            self._send_overlay()
-            self._show_rig()
-
-        self._asked.append((self.preview.set(role, name, value), role, name, done))
-
-    def _panel(self, role: CameraRole) -> Any:
-        return self.page.events_panel if role is EVENTS else self.page.frames_panel
-
-    def _read_controls(self, role: CameraRole) -> None:
-        if self.preview is None:
-            return
-
-        def done(found: dict[str, Any]) -> None:
-            self._controls[role] = controls_of(found)
-            self.setup.values[role] = {c.name: c.value for c in self._controls[role]}
-            self._show_controls()
-
-        self._asked.append((self.preview.controls(role), role, "", done))
-
-    def _settle(self) -> None:
-        """Answers that have come."""
-        asked, self._asked = self._asked, []
-        for entry in asked:
-            future, role, name, done = entry
-            if not future.done():
-                self._asked.append(entry)
-                continue
-            error = future.exception()
-            if error is None:
-                done(future.result())
-            elif name:
-                camera = self._pick(role).camera
-                self._panel(role).say(name, one_line(error).removeprefix(f"{camera}: "))
-                self._read_controls(role)  # what was typed is not what is
-
-    def _pick(self, role: CameraRole) -> Pick:
-        return self.setup.events if role is EVENTS else self.setup.frames
 
     # helpers ------------------------------------------------------------------------------------------------
 
@@ -291,6 +232,11 @@ class RigDesk:
         self.setup.turn_polarity()
         if self.preview is not None:
             self.preview.set_clock(self.setup.clock())
+        self._show_rig()
+
+    def _changed(self) -> None:
+        """A setting has another value."""
+        self._send_overlay()
         self._show_rig()
 
     def _send_overlay(self) -> None:
@@ -357,34 +303,13 @@ class RigDesk:
                 self.figures.show_view(view)
         if self._ticks % FIGURES_EVERY:
             return
-        self._hear()
-        self._settle()
+        self.choices.hear()
+        self.controls.settle()
         if preview is not None:
             self._meet(preview)
         self.figures.show_states(preview, self.setup)
-        self.figures.show_link(self.setup, self._choice_of)
+        self.figures.show_link(self.setup, self.choices.of)
         self._show_warning()
-
-    def _hear(self) -> None:
-        """What was found, and what was typed."""
-        found = self.discovery.take()
-        if found is not None:
-            self._found = found.choices
-            paint(self.page.found, found.line)
-            self.page.missing.set_whole(found.missing)
-            self.page.missing.setToolTip(found.remedies)
-            self._show_choices()
-        for text, answer in self.discovery.take_typed():
-            if isinstance(answer, str):
-                paint(self.page.address_error, sentence(answer), theme.FAULT)
-                continue
-            if text == self.page.address.text():
-                self.page.address.clear()
-            self._typed[answer.name] = answer
-            for role, gives in ((EVENTS, answer.events), (FRAMES, answer.frames)):
-                if gives:
-                    self.choose(role, answer.name)
-            self._show_choices()
 
     def _meet(self, preview: Preview) -> None:
         """Cameras have told who they are, or have come back."""
@@ -393,67 +318,24 @@ class RigDesk:
             if info is not None and info is not self._known.get(role):
                 self._known[role] = info
                 self.setup.infos[role.value] = dict(info)
-                told = {str(c["name"]): c for c in info.get("capabilities", {}).get("controls", ())}
-                self._controls[role] = controls_of(told)
-                if told:
-                    self._read_controls(role)
                 self.setup.learn_facts(preview.facts)
-                self._show_controls()
-                self._send_overlay()
-                self._show_rig()
+                self.controls.learn(role, info)
+                self._changed()
             status = preview.status(role)
             if status is None:
                 continue
             if status.state is CameraState.FAULTED:
                 self._down.add(role)
             elif status.state is CameraState.RUNNING and role in self._down:
-                # It was opened with the settings of before.
                 self._down.discard(role)
-                for name, value in self.setup.changed[role].items():
-                    self.wish(role, name, value)
+                self.controls.again(role)
         size = self.figures.frame_size
         frames = self.setup.infos.get(FRAMES.value)
         if frames is not None and size != (0, 0) and size != (frames.get("width"), frames.get("height")):
             frames.update(width=size[0], height=size[1])  # another region is read out
-            self._send_overlay()
-            self._show_rig()
+            self._changed()
 
     # what is shown ------------------------------------------------------------------------------------------
-
-    def _choice_of(self, camera: str) -> Choice | None:
-        return next((c for c in self._choices() if c.name == camera), None)
-
-    def _choices(self) -> list[Choice]:
-        """What was found, what was typed, what the rig file names, the simulated ones; each once."""
-        out = {c.name or f"? {c.facts}": c for c in (*self._found, *self._typed.values())}
-        for role in CameraRole:
-            pick = self._pick(role)
-            if pick.there and pick.camera not in out and not pick.camera.startswith("simulated"):
-                both = self.setup.one_camera
-                out[pick.camera] = Choice(
-                    pick.camera, "in the rig file", both or role is EVENTS, both or role is FRAMES
-                )
-        for c in simulated():
-            out.setdefault(c.name, c)
-        for role in CameraRole:
-            name = self._pick(role).camera
-            if self._pick(role).there and name not in out:
-                out[name] = Choice(name, "simulated", True, True)
-        return list(out.values())
-
-    def _show_choices(self) -> None:
-        self.page.cameras.set_choices(self._choices())
-        picked = {role: self._pick(role).camera for role in CameraRole if self._pick(role).there}
-        self.page.cameras.set_picked(picked)
-
-    def _show_controls(self) -> None:
-        names = {role: {c.name for c in self._controls.get(role, ())} for role in CameraRole}
-        both = bool(names[EVENTS]) and names[EVENTS] == names[FRAMES]
-        for role in CameraRole:
-            pick = self._pick(role)
-            made = rows(role, self._controls.get(role, ()), pick.camera, both=both) if pick.there else []
-            self._panel(role).set_rows(made)
-        self.page.fit_panels()
 
     def _show_rig(self) -> None:
         """Names, buttons, map."""
@@ -475,7 +357,6 @@ class RigDesk:
                 error = base.geometry.residual_px
                 words = "map of the rig" + ("" if error is None else f", ±{error:.2f} px")
         p.set_map(words, mirrored=mirrored, free=not s.measured)
-        self._show_controls()
 
     def _show_warning(self) -> None:
         text, colour = self._told

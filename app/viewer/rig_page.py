@@ -31,10 +31,9 @@ from app.viewer.rig_meters import FocusBar, HistogramView, RateBar
 
 LEFT_WIDTH = 300
 STYLE = f"""
-QLineEdit#address, QDoubleSpinBox, QComboBox {{
+QLineEdit#address, QComboBox {{
     background: {theme.SURFACE.name()}; border: none; border-radius: 4px; padding: 3px 8px;
 }}
-QDoubleSpinBox:focus, QLineEdit#address:focus {{ border: 1px solid {theme.LINE.name()}; padding: 2px 7px; }}
 QComboBox::drop-down {{ border: none; width: 16px; }}
 QScrollBar:vertical {{ background: transparent; width: 8px; margin: 0; }}
 QScrollBar::handle:vertical {{ background: {theme.LINE.name()}; border-radius: 4px; min-height: 24px; }}
@@ -203,10 +202,10 @@ class RigPage(QWidget):
         meters = QGridLayout()
         meters.setHorizontalSpacing(16)
         meters.setVerticalSpacing(4)
-        for i, w in enumerate((self.rate, self.histogram, self.events_focus, self.frames_focus)):
-            meters.addWidget(w, i // 2, i % 2)
-        for column in (0, 1):
-            meters.setColumnStretch(column, 1)
+        for i, meter in enumerate((self.rate, self.histogram, self.events_focus, self.frames_focus)):
+            meters.addWidget(meter, i // 2, i % 2)
+        for side in (0, 1):
+            meters.setColumnStretch(side, 1)
         panels = QHBoxLayout()
         panels.setSpacing(16)
         self._areas = [scrolled(panel) for panel in (self.events_panel, self.frames_panel)]

@@ -14,7 +14,7 @@ WORDS = {
     "pixel_format": "Pixel format", "white_red": "White, red", "white_blue": "White, blue",
     "trigger": "Trigger", "strobe_line": "Strobe line", "stamp": "Stamp marks",
     "stamp_offset_us": "Stamp offset",
-    "frame_interval_us": "Frame interval", "auto_exposure": "Auto exposure", "edges": "Edges of the input",
+    "frame_interval_us": "Frame interval", "auto_exposure": "Auto exposure", "edges": "Input edges",
     "events_per_s": "Event limit", "batch_us": "Batch", "early_packet_us": "USB packet",
     "background_filter_us": "Noise filter", "refractory_us": "Dead time", "packet_us": "Packet",
     "readout_us": "Read-out",
@@ -24,7 +24,7 @@ _EXPECTED: dict[CameraRole, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("Biases", ("bias_",)),
         ("Region", ("width", "roi")),
         ("Event limit", ("events_per_s",)),
-        ("Edges of the input", ("edges", "trigger_channel")),
+        ("Input edges", ("edges", "trigger_channel")),
     ),
     CameraRole.FRAMES: (
         ("Exposure", ("exposure_us",)),
