@@ -193,11 +193,16 @@ def test_the_viewer_gets_what_was_asked_for(
     shot = tmp_path / "s.png"
     assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
-    assert seen == {**asked, "residual": False}
+    assert seen == {**asked, "residual": False, "rig_page": False}
     assert made.seen["replay_speed"] == 0.5
     assert main.run(["live", "-n", "edi", "--residual"]) == 0
     assert (seen["source"], seen["network"], seen["screenshot"]) == ("simulated", "edi", None)
     assert seen["residual"] is True
+    assert main.run(["live", "simulated:davis", "--rig-page"]) == 0
+    assert (seen["source"], seen["rig_page"]) == ("simulated:davis", True)
+    seen.clear()
+    assert main.run(["live", "--rig-page", "--headless"]) == 2
+    assert not seen
     assert not made.seen.get("residual"), "a window asks for it itself"
     assert main.run(["live", "--seconds", "3"]) == 2
 
