@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from capture.evt3 import BIT as _BIT
 from capture.evt3 import time_word as _time_word
-from recordings.formats.evt_time import (
+from capture.evt_time import (
     BACKWARDS,
     BAD_TIME,
     BASE,

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.evt3 import SMALL_EVT3, evt3
+from capture.evt_time import BASE, EDGES, HIGH, I64, LOW, ROW, new_state, scan, scan_dat
 from recordings.formats import evt_decoders as d
-from recordings.formats.evt_time import BASE, EDGES, HIGH, I64, LOW, ROW, new_state, scan, scan_dat
 from recordings.formats.prophesee_header import Header
 from recordings.recording import RecordingError
 
@@ -46,7 +46,7 @@ class Encoding:
         bits: width of the high part in the file.
         small: steps of it that are never doubted.
         decode: see `evt_decoders`.
-        scan: see `evt_time`.
+        scan: see `capture.evt_time`.
     """
 
     name: str

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from capture import evt_time as s
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
-from recordings.formats import evt_time as s
 from recordings.formats.evt_file import AHEAD, BLOCK, EvtFile
 from recordings.formats.prophesee_header import read_header, sensor_size
 from recordings.merging import StreamMerger
