@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
@@ -188,10 +189,11 @@ class Aedat4Recording:
         self, replies: Iterator[Reply], verb: str, report: ReadReport, starts: dict[str, int | None], first: int
     ) -> Iterator[Reply]:
         reached = {name: _or(t, self.info.start_us) for name, t in starts.items()}
-        skip, resumes, key, broken_at = SKIP_US, 0, 0, -1
+        skip, resumes, key, broken_at, careful = SKIP_US, 0, 0, -1, False
+        given = _Given()
         while True:
             try:
-                for reply in replies:
+                for reply in map(given.left_of, replies):
                     key = int(reply.header.get("key", key))
                     self._follow(reply, reached)
                     if reply.kind == "frame":
@@ -204,9 +206,18 @@ class Aedat4Recording:
                 if stream not in starts or resumes > MAX_RESUMES:
                     raise
                 self._deadline_s = min(self._deadline_s, IMPATIENT_S)
+                at = (reached[stream] - self.info.start_us) / 1e6
+                if stream == "events" and not careful:
+                    # What it had read and not handed over is lost with it: from there again, in small steps.
+                    report.note(f"the reader {e.how} over {stream} at {at:.3f} s or later")
+                    starts, careful = dict(reached), True
+                    starts[stream] = given.again(reached[stream])
+                    self._reopen()
+                    replies = self._ask(verb, starts, first, careful=True)
+                    continue
+                careful = True
                 # Where it stands still the steps grow; where it got on, they begin small again.
                 skip = 2 * skip if reached[stream] == broken_at else SKIP_US
-                at = (reached[stream] - self.info.start_us) / 1e6
                 over = f"{skip / 1e3:g} ms of them were passed over"
                 report.note(f"the reader {e.how} over {stream} at {at:.3f} s; {over}")
                 yield Reply("damage", {"stream": stream, "text": "", "key": key}, {})
@@ -254,6 +265,36 @@ class Aedat4Recording:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class _Given:
+    """The events handed out last: where reading begins at their last time again, those of it come twice."""
+
+    def __init__(self) -> None:
+        self._last: list[NDArray[np.int64]] = []
+        self._left_out = 0
+
+    def left_of(self, reply: Reply) -> Reply:
+        """The reply without what was handed out before."""
+        if reply.kind != "events" or not len(reply.arrays["t"]):
+            return reply
+        if self._left_out:
+            twice = int(np.count_nonzero(reply.arrays["t"][: self._left_out] == self._last[-1][-1]))
+            self._left_out = 0
+            reply = reply._replace(arrays={k: a[twice:] for k, a in reply.arrays.items()})
+        t = reply.arrays["t"]
+        if len(t):
+            same = bool(self._last) and t[0] == t[-1] == self._last[-1][-1]
+            self._last = [*self._last, t] if same else [t]
+        return reply
+
+    def again(self, next_us: int) -> int:
+        """Where to begin so that nothing is left out; `next_us` when nothing was given yet."""
+        if not self._last:
+            return next_us
+        time = self._last[-1][-1]
+        self._left_out = sum(int(np.count_nonzero(t == time)) for t in self._last)
+        return int(time)
 
 
 def _or(t: int | None, otherwise: int) -> int:
@@ -327,7 +368,9 @@ def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
         text = (
             f"events {event_size[0]}×{event_size[1]} and frames {image_size[0]}×{image_size[1]} come from two "
         )
-        problems.append(Remark(text + "cameras and the file does not say how they lie: a rig file is needed"))
+        problems.append(
+            Remark(text + "cameras and the file does not say how they lie: a rig file is needed (--rig)")
+        )
     return RecordingInfo(
         path=path, format="aedat4", camera=str(d["camera"]), event_size=event_size, image_size=image_size,
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=None,

@@ -18,6 +18,7 @@ from recordings.formats.aedat4_container import (
     read_container,
     without_index,
 )
+from recordings.formats.aedat4_keys import Key, Keyed
 from recordings.formats.aedat4_stages import Stage
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
@@ -25,6 +26,8 @@ from recordings.sandbox_child import Refused, Reply, mark, one_line
 SPAN_MARGIN_US = 1_000_000
 # One event message: large enough that its cost per event vanishes, small enough for one arena slot.
 EVENTS_PER_MESSAGE = 250_000
+# A file's packets are small: so many events, or so long a time of them, go over in one message.
+GATHERED_EVENTS, GATHERED_US = 100_000, 100_000
 # Windows of random access aim at this many events.
 EVENTS_PER_WINDOW = 200_000
 _WINDOW_MIN_US, _WINDOW_MAX_US = 20_000, 2_000_000
@@ -42,8 +45,6 @@ _EDGES = {
     dv.TriggerType.EXTERNAL_SIGNAL_RISING_EDGE: True,
     dv.TriggerType.EXTERNAL_SIGNAL_FALLING_EDGE: False,
 }
-
-Keyed = tuple[int, Reply]
 
 
 class Aedat4Server:
@@ -208,9 +209,9 @@ class Aedat4Server:
             yield reply
 
     def _event_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
-        key = _Key(self._plausible)
+        key = Key(self._plausible)
         last = None
-        for e in self._found_events(r, start_us):
+        for e in self._gathered(self._found_events(r, start_us)):
             if isinstance(e, str):
                 yield key.damage("events", e)
                 continue
@@ -222,6 +223,30 @@ class Aedat4Server:
                 yield key.reply(int(t[a]), "events", {"last": last}, arrays)
         if last is not None:
             yield key.reply(last, "events_ended", {}, {})
+
+    def _gathered(self, found: Iterator[Any]) -> Iterator[Any]:
+        """Stores of events, small ones joined; not when careful: less is lost with this process then."""
+        held = dv.EventStore()
+        for e in found:
+            if self._careful or isinstance(e, str):
+                if held.size():
+                    yield held
+                    held = dv.EventStore()
+                yield e
+                continue
+            try:
+                held.add(e)
+            except Exception:  # it runs back in time: who takes it counts that
+                if held.size():
+                    yield held
+                held = dv.EventStore()
+                yield e
+                continue
+            if held.size() >= GATHERED_EVENTS or held.getHighestTime() - held.getLowestTime() >= GATHERED_US:
+                yield held
+                held = dv.EventStore()
+        if held.size():
+            yield held
 
     def _exposure_us(self, f: Any) -> int:
         """Length of a frame's exposure: the file's, else what the person stated; 0 or less: not known."""
@@ -259,7 +284,7 @@ class Aedat4Server:
                 width = min(2 * width, 1 << 55)  # a pause, however long, costs few steps
 
     def _trigger_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
-        key = _Key(self._plausible)
+        key = Key(self._plausible)
         for batch in _robust(_marked(Stage.TRIGGERS, lambda: r.getNextTriggerBatch(self._triggers))):
             if isinstance(batch, str):
                 yield key.damage("triggers", batch)
@@ -274,7 +299,7 @@ class Aedat4Server:
             yield key.reply(int(wanted[0].timestamp), "edges", header, {"t": t, "rising": rising})
 
     def _imu_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
-        key = _Key(self._plausible)
+        key = Key(self._plausible)
         for batch in _robust(_marked(Stage.IMU, lambda: r.getNextImuBatch(self._imu))):
             if isinstance(batch, str):
                 yield key.damage("imu", batch)
@@ -284,7 +309,7 @@ class Aedat4Server:
                 yield key.reply(times[0], "imu", {"samples": len(times), "last": times[-1]}, {})
 
     def _frame_messages(self, r: Any, start_us: int | None, first_index: int) -> Iterator[Keyed]:
-        key = _Key(self._plausible)
+        key = Key(self._plausible)
         index = first_index - 1
         for f in self._found_frames(r, start_us):
             index += 1  # a frame that cannot be read keeps its number
@@ -319,27 +344,6 @@ class Aedat4Server:
             at += width
             width = shortest if found else min(2 * width, 1 << 55)
             yield from (f for f in found if f.timestamp >= start_us)
-
-
-class _Key:
-    """The order in which messages of one stream are given: their times, never falling.
-
-    A time outside the recording's span (damage) does not count, else one wild stamp would put all that
-    follows behind the other streams.
-    """
-
-    def __init__(self, plausible: tuple[int, int]) -> None:
-        self._low, self._high = plausible
-        self._key = self._low
-
-    def reply(self, t: int, kind: str, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Keyed:
-        if self._low <= t <= self._high:
-            self._key = max(self._key, t)
-        return self._key, Reply(kind, {**header, "key": self._key}, arrays)
-
-    def damage(self, stream: str, text: str) -> Keyed:
-        """A packet that could not be read."""
-        return self._key, Reply("damage", {"stream": stream, "text": text, "key": self._key}, {})
 
 
 def _marked(stage: Stage, read: Callable[[], Any]) -> Callable[[], Any]:

@@ -15,6 +15,7 @@ from recordings.formats import aedat4
 from recordings.formats.aedat4_container import complete_packets_end, read_container
 from recordings.open import open_recording, require_events, require_frames
 from recordings.recording import NotARecording, RecordingError
+from recordings.sandbox import Reply
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.sample import HEIGHT, START_US, WIDTH, sample_edges, sample_events, sample_frames
 
@@ -324,3 +325,21 @@ def test_broken_packets_cost_only_their_surroundings(tmp_path: Path, packets: in
     assert max(gaps) >= lost[1]
     assert lost[0] - 20_000 <= min(gaps)
     assert max(gaps) <= lost[1] + 120_000
+
+
+def test_what_is_read_again_is_not_given_twice() -> None:
+    """Reading goes on at the last time that was given; of that time the file may hold more."""
+
+    def events(*t: int) -> Reply:
+        return Reply("events", {}, {"t": np.array(t, np.int64), "n": np.arange(len(t))})
+
+    given = aedat4._Given()
+    assert given.again(5) == 5
+    for part in ((1, 2, 2), (2, 2), (2,)):
+        assert given.left_of(events(*part)).arrays["t"].tolist() == list(part)
+    assert given.again(3) == 2
+    again = given.left_of(events(2, 2, 2, 2, 2, 2, 7)).arrays
+    assert (again["t"].tolist(), again["n"].tolist()) == ([2, 7], [5, 6])
+    assert given.left_of(events(7, 8)).arrays["t"].tolist() == [7, 8]
+    assert given.again(9) == 8
+    assert given.left_of(events(8)).arrays["t"].tolist() == []
