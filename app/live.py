@@ -75,7 +75,7 @@ def make_session(
     """
     request = SourceRequest.of(source, settings)
     if request.is_recording and said is not None:
-        stated_now = {"exposure_us": said.exposure_us, "geometry": said.geometry}
+        stated_now = {"exposure_us": said.exposure_us, "geometry": said.geometry, "rig": said.rig}
         more = {k: v for k, v in stated_now.items() if v is not None}
         request = replace(request, settings={**request.settings, **more})
     models.check(network, options)

@@ -17,7 +17,7 @@ from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import Stamp
 from app.output.spread import Spread
-from app.sources import rig_of
+from app.sources import rig_for
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from inference import models
@@ -128,11 +128,13 @@ def open_input(
     seconds: float | None = None,
     exposure_us: int | None = None,
     geometry: tuple[int, int] | None = None,
+    rig: Path | None = None,
 ) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
     `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
-    that does not say it. `geometry`: the size of its event sensor, where it does not say that.
+    that does not say it. `geometry`: the size of its event sensor, where it does not say that. `rig`: the rig
+    file that tells how its cameras' pixels lie, where it does not say that.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -141,6 +143,8 @@ def open_input(
         RecordingError: not usable, or without frames.
     """
     if text == "simulated" or text.startswith("simulated:"):
+        if rig is not None:
+            raise UsageError(f"--rig is for recordings; {text} knows its own rig")
         yield _simulated(text, 5.0 if seconds is None else seconds)
         return
     path = Path(text)
@@ -153,9 +157,7 @@ def open_input(
     with open_recording(path, exposure_us=exposure_us, geometry=geometry) as recording:
         info = recording.info
         require_frames(recording)
-        rig = rig_of(recording, text)
-        if rig is None:
-            raise UsageError(f"{text} does not tell how its two cameras stand to each other")
+        its = rig_for(recording, text, rig)
         span = max(1, info.end_us - info.start_us)
         items = recording.items()
         if seconds is not None:
@@ -165,7 +167,7 @@ def open_input(
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(text, rig, items, span, problems)
+        yield OfflineInput(text, its, items, span, problems)
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from capture.camera import CameraRole
-from capture.errors import CameraError, UsageError
+from capture.errors import UsageError
 from capture.registry import CameraName, open_driver
 from recordings.formats.own import OwnRecording
 from recordings.open import open_with, recognise, require_frames
 from recordings.recording import OpenOptions, Recording
-from sync.rig import NO_CAMERA, Rig
+from sync.rig import NO_CAMERA, Clock, Rig
 
 EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
 
@@ -99,7 +99,7 @@ def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -
 
     `speed` and `loop` are those of a recording; speed 0 means as fast as possible. Of a recording's settings,
     `exposure_us` states how long frames were exposed that it does not say it of, `geometry` the size of its
-    event sensor.
+    event sensor, `rig` the rig file that tells how its cameras' pixels lie.
 
     Raises:
         HalfmirrorError: the recording cannot be used, or nothing is known of the rig.
@@ -114,13 +114,11 @@ def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -
 
 def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
     name = f"{REPLAY}:{path}"
-    with open_with(path, stated(settings)) as r:
+    said = stated(settings)
+    with open_with(path, said) as r:
         require_frames(r)
-        rig, problems = rig_of(r, name), r.info.problems
-    if rig is None:
-        raise CameraError(
-            f"{path}: nothing in the file tells how event pixels lie on the image; a rig file is needed"
-        )
+        rig, problems = rig_for(r, name, said.rig), r.info.problems
+    settings = {k: v for k, v in settings.items() if k != "rig"}  # nothing that the camera has to know
     roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
     plan = CameraPlan(REPLAY, name, settings, roles)
     return Source(path.name, rig, (plan,), False, path, problems)
@@ -128,7 +126,9 @@ def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
 
 def stated(settings: Mapping[str, Any]) -> OpenOptions:
     """What a recording's settings state about it."""
-    return OpenOptions(exposure_us=settings.get("exposure_us"), geometry=settings.get("geometry"))
+    return OpenOptions(
+        exposure_us=settings.get("exposure_us"), geometry=settings.get("geometry"), rig=settings.get("rig")
+    )
 
 
 def rig_of(recording: Recording, name: str) -> Rig | None:
@@ -143,6 +143,46 @@ def rig_of(recording: Recording, name: str) -> Rig | None:
         return recording.rig
     facts = recording.rig_facts()
     return None if facts is None else Rig.from_facts(name, facts)
+
+
+def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
+    """The rig that a recording with frames was made with: by itself, else by the rig file that was given.
+
+    Of a rig file everything holds but the clock: both streams of a recording are on one already.
+
+    Raises:
+        UsageError: nothing tells it; or the rig file is wrong, not needed, or not of cameras of these sizes.
+    """
+    told, info = rig_of(recording, name), recording.info
+    if file is None:
+        if told is None:
+            raise UsageError(
+                f"{info.path} does not tell how event pixels lie on its pictures; give --rig RIG.toml"
+            )
+        return told
+    rig = Rig.load(file)
+    if info.event_size is None:
+        raise UsageError(f"{info.path} has no events that --rig could place; leave --rig out")
+    if told is not None:
+        raise UsageError(f"{info.path} tells itself how event pixels lie on its pictures; leave --rig out")
+    if not rig.has_events:
+        raise UsageError(f"{file} has no event camera; give a rig file that maps event pixels to the image")
+    for what, entry, size in (
+        ("events", rig.events, info.event_size),
+        ("pictures", rig.image, info.image_size),
+    ):
+        if size is not None and (entry.width, entry.height) != size:
+            raise UsageError(
+                f"{file} is for {what} of {entry.width}×{entry.height}, {info.path} has {size[0]}×{size[1]}: "
+                "give the rig file of its cameras"
+            )
+    here = {"camera": name, "serial": "", "settings": {}}
+    return rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update=here), "image": rig.image.model_copy(update=here),
+            "clock": Clock(),
+        }
+    )  # fmt: skip
 
 
 def _rig_file(path: Path) -> Source:

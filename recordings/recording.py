@@ -45,11 +45,14 @@ class OpenOptions:
         exposure_us: length of every exposure that the file does not give; None: such frames are not restored.
         geometry: (width, height) of the event (or spike) sensor, used where the file does not give it
             (Prophesee RAW and DAT: in place of what the header says, which is then reported).
+        rig: a rig file that tells how two cameras' pixels lie, where the recording does not; for what shows
+            or restores it, reading does without.
     """
 
     deadline_s: float = 10.0
     exposure_us: int | None = None
     geometry: tuple[int, int] | None = None
+    rig: Path | None = None
 
     def __post_init__(self) -> None:
         if self.exposure_us is not None and not 1 <= self.exposure_us <= MAX_EXPOSURE_US:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, Geometry, RandomWeights, Residual, Settings
+from app.cli.options import (
+    Compile,
+    Contrast,
+    Dtype,
+    ExposureUs,
+    Geometry,
+    RandomWeights,
+    Residual,
+    RigFile,
+    Settings,
+)
 
 EXAMPLE = "Example: halfmirror deblur cups.aedat4 -o cups.mp4 --frames-per-exposure 20"
 
@@ -29,6 +39,7 @@ def deblur(
     ] = None,
     exposure_us: ExposureUs = None,
     geometry: Geometry = None,
+    rig: RigFile = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -60,6 +71,6 @@ def deblur(
         source=input_, output=output_path(output), network=network,
         latents=parse_latents(at, frames_per_exposure), options=options,
         seconds=None if seconds is None else positive_seconds(seconds), device=device, overwrite=overwrite,
-        residual=residual, exposure_us=exposure_us, geometry=sensor_size(geometry),
+        residual=residual, exposure_us=exposure_us, geometry=sensor_size(geometry), rig=rig,
     )  # fmt: skip
     return run_offline(request)

@@ -43,6 +43,7 @@ class Request:
     residual: bool = False
     exposure_us: int | None = None
     geometry: tuple[int, int] | None = None
+    rig: Path | None = None
 
     @property
     def video(self) -> bool:
@@ -57,7 +58,9 @@ def run_offline(request: Request) -> int:
 
     with (
         _output(request) as target,
-        open_input(request.source, request.seconds, request.exposure_us, request.geometry) as source,
+        open_input(
+            request.source, request.seconds, request.exposure_us, request.geometry, request.rig
+        ) as source,
     ):
         restorer = create(request.network, source.rig, options=request.options, device=request.device)
         no_residual = why_not(restorer.name, restorer.needs) if request.residual else ""

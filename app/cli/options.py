@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,14 @@ Geometry = Annotated[
         "--geometry", metavar="WxH", help="Size of the event (or spike) sensor, if the file does not tell it."
     ),
 ]
+RigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--rig", metavar="RIG.toml",
+        help="How event pixels lie on the pictures, if a recording of two cameras does not tell it.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="Number type of a network: auto, float32, float16, bfloat16 (slow on a CPU)."),

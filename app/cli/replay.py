@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, ExposureUs, Geometry, RandomWeights, Residual, Settings
+from app.cli.options import (
+    Compile,
+    Contrast,
+    Dtype,
+    ExposureUs,
+    Geometry,
+    RandomWeights,
+    Residual,
+    RigFile,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from recordings.recording import OpenOptions
@@ -42,6 +52,7 @@ def replay(
     ] = None,
     exposure_us: ExposureUs = None,
     geometry: Geometry = None,
+    rig: RigFile = None,
     contrast: Contrast = None,
     dtype: Dtype = None,
     compiled: Compile = False,
@@ -68,7 +79,7 @@ def replay(
     source = recording_path(path)
     if network is not None:
         models.check(network, options)
-    said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
+    said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry), rig=rig)
     check_streams(source, network or (DEFAULT_NETWORK if headless else None), said)
     if headless and loop and seconds is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
@@ -85,12 +96,15 @@ def check_streams(path: Path, network: str | None, said: OpenOptions) -> None:
     `network` None: that one is chosen in the window, which then says what it lacks.
 
     Raises:
-        RecordingError, UsageError: not a recording; no frames in it, or no events and the network needs them.
+        RecordingError, UsageError: not a recording; no frames in it, or no events and the network needs them;
+            nothing tells how its cameras' pixels lie.
     """
+    from app.sources import rig_for
     from inference import models
     from recordings.open import open_with, require_frames
 
     with open_with(path, said) as recording:
         require_frames(recording)
+        rig_for(recording, str(path), said.rig)
         if network is not None:
             models.require_events(network, recording.info.event_size is not None)

@@ -1,0 +1,128 @@
+"""`--rig`: a recording of two cameras that does not tell how their pixels lie, and the rig file that does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli.program import execute
+from app.offline import open_input
+from app.sources import SourceRequest, resolve
+from capture.errors import UsageError
+from recordings.open import open_recording
+from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
+
+MIRRORED = ((-2.0, 0.0, 127.0), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0))
+
+
+def rig(path: Path, events: tuple[int, int] = (64, 48), image: tuple[int, int] = (128, 96)) -> Path:
+    made = Rig(
+        name="two cameras",
+        events=EventEntry(camera="evk4:1", serial="1", width=events[0], height=events[1], threshold_on=0.3,
+                          threshold_off=0.4, settings={"bias_fo": 3}),
+        image=ImageEntry(camera="flir:2", serial="2", width=image[0], height=image[1], tone="srgb"),
+        geometry=Geometry(image_from_event=MIRRORED, mirrored=True, measured="by hand"),
+        clock=Clock(relation="host", drift_ppm=40.0, delay_us=900.0),
+    )  # fmt: skip
+    made.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    frames = [
+        WrittenFrame(START_US + 20_000 + k * PERIOD_US, EXPOSURE_US, rng.integers(0, 256, (96, 128), np.uint8))
+        for k in range(4)
+    ]
+    return write_aedat4(tmp_path_factory.mktemp("in") / "two.aedat4", sample_events(), frames)
+
+
+def test_its_map_scale_mirror_and_cameras_hold_and_its_clock_does_not(two: Path, tmp_path: Path) -> None:
+    with open_input(str(two), rig=rig(tmp_path / "rig.toml")) as source:
+        r = source.rig
+        assert r.geometry == Rig.load(tmp_path / "rig.toml").geometry
+        assert (r.scale, r.image.tone, r.events.threshold_off) == (2.0, "srgb", 0.4)
+        assert r.clock == Clock()
+        # A live rig's cameras are not there; nothing may compare with them.
+        assert (r.events.serial, r.image.serial, r.events.settings) == ("", "", {})
+
+
+def test_deblur_restores_with_it(two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    line = ["deblur", str(two), "-n", "edi", "--contrast", "0.2", "--device", "cpu", "-o", str(out)]
+    assert execute(line) == 2
+    assert "give --rig RIG.toml" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert execute([*line, "--rig", str(rig(tmp_path / "rig.toml"))]) == 0
+    assert len(list(out.glob("exposure-*.png"))) == 4
+
+
+def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path, tmp_path: Path) -> None:
+    settings = {"rig": rig(tmp_path / "rig.toml"), "exposure_us": 5}
+    source = resolve(SourceRequest(str(two), two, settings))
+    assert source.rig.geometry.mirrored
+    (camera,) = source.cameras
+    assert set(camera.settings) == {"exposure_us", "speed", "loop"}
+    assert source.rig.image.camera == camera.camera
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"events": (32, 48)}, "is for events of 32×48, .*two.aedat4 has 64×48"),
+        ({"image": (128, 95)}, "is for pictures of 128×95, .*two.aedat4 has 128×96"),
+    ],
+)
+def test_a_rig_of_other_cameras(
+    two: Path, tmp_path: Path, sizes: dict[str, tuple[int, int]], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says), open_input(str(two), rig=rig(tmp_path / "rig.toml", **sizes)):
+        pass
+
+
+def test_a_rig_without_events(two: Path, tmp_path: Path) -> None:
+    Rig.frames_only("one", (128, 96)).save(tmp_path / "rig.toml")
+    assert Rig.load(tmp_path / "rig.toml").events.camera == NO_CAMERA
+    with (
+        pytest.raises(UsageError, match="has no event camera"),
+        open_input(str(two), rig=tmp_path / "rig.toml"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("verb", ["replay", "deblur"])
+def test_refusals_are_one_line(
+    two: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = rig(tmp_path / "rig.toml")
+    (tmp_path / "bad.toml").write_text("version = 2\n")
+    one = write_aedat4(tmp_path / "one.aedat4", sample_events(2000), sample_frames())
+    alone = write_aedat4(tmp_path / "alone.aedat4", frames=sample_frames())
+    more = ["--headless"] if verb == "replay" else ["-n", "none"]
+    for source, file, says in (
+        (two, tmp_path / "none.toml", "none.toml"),
+        (two, tmp_path / "bad.toml", "bad.toml"),
+        (one, good, "tells itself how event pixels lie on its pictures; leave --rig out"),
+        (alone, good, "has no events that --rig could place; leave --rig out"),
+    ):
+        line = [verb, str(source), "-o", str(tmp_path / "out"), "--rig", str(file), *more]
+        assert execute(line) == 2, line
+        err = capsys.readouterr().err
+        assert says in " ".join(err.split())
+        assert sum(x.startswith("halfmirror:") for x in err.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_simulated_rig_knows_its_own(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--rig is for recordings"), open_input("simulated", rig=tmp_path):
+        pass
+
+
+def test_reading_alone_needs_no_rig(two: Path) -> None:
+    with open_recording(two) as r:
+        assert any("a rig file is needed (--rig)" in p for p in r.info.problems)
