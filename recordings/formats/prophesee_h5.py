@@ -2,13 +2,15 @@
 
 Times are the camera's own, µs since it was started. The attributes of the file are the lines of a RAW file's
 header. The maker's own files are packed with ECF, whose codec not everybody has; others are plain or gzip.
-`CD/indexes` is not used: a place in time is found by halving.
+A place in time is found by halving, between two rows of `CD/indexes` (`id`, the number of the first event of
+each 2 ms, `ts`) where that is there. It is a hint: what it says is held against the events' own times.
 
 Of several trigger channels the first that occurs is given, the others are counted as ignored.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +38,7 @@ from recordings.formats.hdf5_arrays import inside, slices, table, text_attribute
 from recordings.formats.prophesee_header import Header
 from recordings.sandbox_child import Refused
 
-EVENTS, TRIGGERS = "CD/events", "EXT_TRIGGER/events"
+EVENTS, INDEXES, TRIGGERS = "CD/events", "CD/indexes", "EXT_TRIGGER/events"
 
 
 class PropheseeH5Source:
@@ -51,8 +53,10 @@ class PropheseeH5Source:
 
     def __init__(self, file: Any, stated: tuple[int, int] | None) -> None:
         self.frames = []
+        self._file = file
         self._events = table(file, EVENTS, ("x", "y", "p", "t"))
         self._count = len(self._events)
+        self._index: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         edges = table(file, TRIGGERS, ("p", "t", "id")) if inside(file, TRIGGERS) else None
         self._edges = edges if edges is not None and len(edges) else None
         if not self._count and self._edges is None:
@@ -79,7 +83,7 @@ class PropheseeH5Source:
 
     def _pieces(self, start_us: int | None) -> Iterator[tuple[int, Found]]:
         key = -(1 << 62)
-        first = _first(self._events, start_us)
+        first = 0 if start_us is None else self._first_event(start_us)
         for part in slices({"rows": self._events}, first, self._count, EVENTS_PER_PIECE):
             if isinstance(part, str):
                 yield key, part
@@ -88,6 +92,34 @@ class PropheseeH5Source:
             p: Piece = piece(times(rows["t"]), rows["x"], rows["y"], rows["p"])
             key = max(key, int(p.t[0]))
             yield key, p
+
+    def _first_event(self, start_us: int) -> int:
+        """Number of the first event at a time or later."""
+        low, high = self._by_index(start_us)
+
+        def time_of(k: int) -> int:
+            return int(self._events[k]["t"])
+
+        if (low and time_of(low - 1) >= start_us) or (high < self._count and time_of(high) < start_us):
+            low, high = 0, self._count
+        return low + first_at(lambda k: time_of(low + k), high - low, start_us)
+
+    def _by_index(self, start_us: int) -> tuple[int, int]:
+        """Between which numbers the index says that it lies; all of them where it says nothing of use."""
+        whole = (0, self._count)
+        with contextlib.suppress(Refused, OSError, RuntimeError, ValueError):
+            if self._index is None and inside(self._file, INDEXES):
+                rows = table(self._file, INDEXES, ("id", "ts"))[:]
+                self._index = rows["ts"].astype(np.int64), rows["id"].astype(np.int64)
+            if self._index is not None:
+                ts, ids = self._index
+                k = int(np.searchsorted(ts, start_us))
+                # One row further each way: of an event at the very time of a row both sides have been seen.
+                low = int(ids[k - 2]) if k > 1 else 0
+                high = int(ids[k + 1]) if k + 1 < len(ids) else self._count
+                if 0 <= low <= high <= self._count:
+                    return low, high
+        return whole
 
     def _edge_pieces(self, start_us: int | None) -> Iterator[tuple[int, Found]]:
         if self._edges is None:

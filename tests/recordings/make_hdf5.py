@@ -22,13 +22,22 @@ def write_prophesee(
     *,
     geometry: str = "",
     chunk: int = 500,
+    indexes: int | None = None,
     **options: Any,
 ) -> Path:
-    """`CD/events` and `EXT_TRIGGER/events`; `options`: of `create_dataset`, e.g. compression."""
+    """`CD/events` and `EXT_TRIGGER/events`; `options`: of `create_dataset`, e.g. compression.
+
+    `indexes`: also `CD/indexes`, a row every 2 ms, with numbers that are wrong by so many.
+    """
     rows = np.zeros(len(e), CD)
     rows["x"], rows["y"], rows["p"], rows["t"] = e.x, e.y, e.p, e.t
     with h5py.File(path, "w") as f:
         f.create_dataset("CD/events", data=rows, chunks=(chunk,), **options)
+        if indexes is not None:
+            ts = np.arange(0, int(e.t[-1]) + 1, 2000)[int(e.t[0]) // 2000 :]
+            index = np.zeros(len(ts), [("id", np.uint64), ("ts", np.int64)])
+            index["ts"], index["id"] = ts, np.maximum(0, np.searchsorted(e.t, ts) + indexes)
+            f.create_dataset("CD/indexes", data=index)
         if edges is not None:
             trig = np.zeros(len(edges.t), TRIGGER)
             trig["t"], trig["p"], trig["id"] = edges.t, edges.rising, 6

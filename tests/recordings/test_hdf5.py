@@ -11,6 +11,7 @@ import pytest
 
 from capture.packets import EventPacket, TriggerEdges
 from recordings.formats.hdf5_arrays import slices
+from recordings.formats.prophesee_h5 import PropheseeH5Source
 from recordings.open import open_recording
 from recordings.recording import Recording, RecordingError
 from tests.recordings.make_datasets import FRAMES, GRID, START_US, made_events, made_image, write_efnet
@@ -49,6 +50,39 @@ def test_prophesee_comes_back_with_its_triggers(tmp_path: Path, name: str, optio
     assert np.array_equal(got.t, edges.t)
     assert np.array_equal(got.rising, edges.rising)
     assert np.array_equal(later.t, whole.t[whole.t >= middle])
+
+
+@pytest.mark.parametrize("wrong", [0, 700, -700, 10**9])
+def test_a_place_is_found_by_the_index_where_it_is_right(tmp_path: Path, wrong: int) -> None:
+    whole = made_events()
+    path = write_prophesee(tmp_path / "a.hdf5", whole, geometry=GEOMETRY, indexes=wrong)
+    with h5py.File(path) as file:
+        source = PropheseeH5Source(file, None)
+        looked: list[int] = []
+        for at in [0, 1, 2, 4999, 5000, 8998, len(whole) - 1]:
+            for t in (int(whole.t[at]) - 1, int(whole.t[at]), int(whole.t[at]) + 1):
+                assert source._first_event(t) == np.searchsorted(whole.t, t)
+                low, high = source._by_index(t)
+                looked.append(high - low)
+    if wrong == 0:  # the events of a few milliseconds
+        assert max(looked) < 4 * 2000 * len(whole) // int(whole.t[-1] - whole.t[0]) + 100
+    with open_recording(path) as r:
+        middle = int(whole.t[5000])
+        assert np.array_equal(events_and_frames(r, middle)[0].t, whole.t[whole.t >= middle])
+
+
+@pytest.mark.parametrize("index", [np.zeros(3), np.zeros((2, 2), [("id", "u8"), ("ts", "i8")]), None])
+def test_an_index_of_another_kind_is_left_alone(tmp_path: Path, index: Any) -> None:
+    whole = made_events()
+    path = write_prophesee(tmp_path / "a.hdf5", whole, geometry=GEOMETRY)
+    with h5py.File(path, "a") as file:
+        if index is None:
+            file.create_group("CD/indexes")
+        else:
+            file["CD/indexes"] = index
+    with open_recording(path) as r:
+        middle = int(whole.t[5000])
+        assert np.array_equal(events_and_frames(r, middle)[0].t, whole.t[whole.t >= middle])
 
 
 def test_prophesee_size_is_stated_or_asked_for(tmp_path: Path) -> None:
