@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from capture.camera import CameraRole, EndOfStream, Progress
-from capture.errors import CameraError, HalfmirrorError, UsageError
+from capture.errors import CameraError, UsageError
 from capture.packets import EventPacket, Frame
-from recordings.formats.own_chunks import place_of
-from recordings.recording import OpenOptions, ReadCancelled, Recording
+from recordings.recording import OpenOptions, Recording
+from recordings.replay_ahead import ReadAhead
 from recordings.replay_clock import ReplayClock, checked_speed
 from recordings.replay_job import (
     LATE_US,
     PREROLL_US,
-    READ_AHEAD,
     Job,
     Times,
     UnusableRecording,
@@ -29,8 +25,8 @@ from recordings.replay_job import (
 from recordings.replay_list import FrameList
 
 
-class ReplayReader:
-    """Reads one recording for one or two cameras.
+class ReplayReader(ReadAhead):
+    """Reads one recording for one or two cameras, keeps the pace, and does what is asked of it.
 
     Args:
         path: the recording.
@@ -52,23 +48,13 @@ class ReplayReader:
         loop: bool,
         options: OpenOptions,
     ) -> None:
-        self._path, self._roles, self._options = path, roles, options
-        self._speed, self._loop = speed, loop
-        self._recording: Recording | None = None
+        super().__init__(roles, loop)
+        self._path, self._options, self._speed = path, options, speed
         self._frames: FrameList | None = None
         self._clock = ReplayClock(0, speed, 0)
-        self._cond = threading.Condition()
-        self._queues: dict[CameraRole, deque[Waiting]] = {r: deque() for r in CameraRole}
         self._opened: set[CameraRole] = set()
         self._running: set[CameraRole] = set()
-        self._thread: threading.Thread | None = None
-        self._job: Job | None = None
-        self._current = Job(-1, 0, None, None)
-        self._highest = -1  # epoch that an item was ever read for
-        self._serial = 0
         self._frame = -1  # place in the list of frames of the one shown last
-        self._failure: HalfmirrorError | None = None
-        self._at_end = False
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -141,8 +127,7 @@ class ReplayReader:
                 self._begin_at(info.start_us + late, now)
             else:
                 self._begin(Job(self._highest + 1, 0, None, None))
-            self._thread = threading.Thread(target=self._pump, name="replay", daemon=True)
-            self._thread.start()
+            self._run()
 
     def stop(self, role: CameraRole) -> None:
         """One camera stops: it gives nothing, and keeps what it was to give next."""
@@ -150,7 +135,7 @@ class ReplayReader:
             self._running.discard(role)
             self._cond.notify_all()
 
-    # -- reading ------------------------------------------------------------------------------------------
+    # -- handing out ------------------------------------------------------------------------------------------
 
     def take(self, role: CameraRole, timeout_s: float) -> EventPacket | Frame | None:
         """The next item of one camera once it is due; see `Camera.read`."""
@@ -307,114 +292,6 @@ class ReplayReader:
             self._frame = max(place, 0)
         self._clock.jump(shown_us, now)
         self._begin(Job(self._highest + 1, 0, start, first_frame))
-
-    def _begin(self, job: Job) -> None:
-        """Hand a job to the reading thread; what was read ahead for the last one is dropped."""
-        if self._failure is not None and self._recording is not None:
-            self._failure = None  # a seek may lead past the damage
-        self._job, self._current, self._at_end = job, job, False
-        self._highest = max(self._highest, job.epoch)
-        for q in self._queues.values():
-            q.clear()
-        if self._recording is not None:
-            self._recording.cancel()
-
-    def _refill_after_end(self) -> None:
-        """Loop switched on when everything is read already: the next lap follows."""
-        ends = [q for q in self._queues.values() if q and q[-1].item is None]
-        if self._loop and ends:
-            last = ends[0][-1]
-            for q in ends:
-                q.pop()
-            self._at_end = False
-            self._job = self._next_lap(last.job)
-
-    # -- the reading thread -------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        me = threading.current_thread()
-        while True:
-            with self._cond:
-                while self._thread is me and self._job is None:
-                    self._cond.wait()
-                if self._thread is not me or self._recording is None or self._job is None:
-                    return
-                job, self._job = self._job, None
-                try:
-                    # Begun under the lock: `items` lifts a cancellation, which must not be a later one's.
-                    items = self._recording.items(job.start_us)
-                except HalfmirrorError as e:
-                    self._fail(e)
-                    continue
-            try:
-                count = self._read_ahead(me, job, items)
-            except ReadCancelled:
-                continue
-            except HalfmirrorError as e:
-                with self._cond:
-                    if self._thread is me and self._job is None:
-                        self._fail(e)
-                continue
-            with self._cond:
-                if count is not None and self._thread is me and self._job is None:
-                    if self._loop and count:
-                        self._job = self._next_lap(job)
-                    else:
-                        self._put_end(job)
-
-    def _fail(self, e: HalfmirrorError) -> None:
-        self._failure = e
-        self._cond.notify_all()
-
-    def _next_lap(self, job: Job) -> Job:
-        assert self._recording is not None
-        info = self._recording.info
-        return Job(self._highest + 1, job.offset_us + info.end_us - info.start_us + 1, None, None)
-
-    def _put_end(self, job: Job) -> None:
-        """Due with the last item, so that a reader of either kind meets it in time."""
-        assert self._recording is not None
-        now = time.monotonic_ns()
-        for role in self._roles:
-            end = Waiting(None, self._recording.info.end_us + job.offset_us, job, now, serial=self._serial + 1)
-            self._queues[role].append(end)
-        self._cond.notify_all()
-
-    def _read_ahead(self, me: threading.Thread, job: Job, items: Iterator[EventPacket | Frame]) -> int | None:
-        """Fill the queues; how many items, None when the job was given up."""
-        count = 0
-        start, watermark, first_epoch = 0, job.start_us, None
-        for item in items:
-            # A recording may have epochs of its own: the camera's clock began anew.
-            first_epoch = item.epoch if first_epoch is None else first_epoch
-            epoch = job.epoch + item.epoch - first_epoch
-            role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
-            if isinstance(item, Frame):
-                start, end = place_of(item, watermark)
-                axis = start if end is None else end
-                if job.first_frame_us is not None and start < job.first_frame_us:
-                    continue
-            else:
-                axis = watermark = item.complete_until_us
-            if role not in self._roles:
-                continue
-            with self._cond:
-                while self._thread is me and self._job is None and self._full(role):
-                    self._cond.wait()
-                if self._thread is not me or self._job is not None:
-                    return None
-                count += 1
-                self._highest = max(self._highest, epoch)
-                self._serial += 1
-                waiting = Waiting(
-                    item, axis + job.offset_us, job, time.monotonic_ns(), start, epoch, self._serial
-                )
-                self._queues[role].append(waiting)
-                self._cond.notify_all()
-        return count
-
-    def _full(self, role: CameraRole) -> bool:
-        return len(self._queues[role]) >= READ_AHEAD[role]
 
 
 def _integer(arguments: dict[str, Any], name: str, otherwise: int | None = None) -> int:
