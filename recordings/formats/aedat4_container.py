@@ -35,12 +35,14 @@ class Container:
         table: offset of the data table, None when the file was never finished.
         table_field: where in the file the 64-bit position of the table is stored, None when it is not.
         size: bytes of the file.
+        compression: of the payloads: 0 none, 1 and 2 LZ4, 3 and 4 ZSTD.
     """
 
     data_start: int
     table: int | None
     table_field: int | None
     size: int
+    compression: int = 0
 
     @property
     def cut(self) -> bool:
@@ -79,13 +81,16 @@ def read_container(path: Path) -> Container:
         if vtable < 0:
             raise Malformed("has a damaged header")
         (vtable_size,) = struct.unpack_from("<H", header, vtable)
+        packed = struct.unpack_from("<H", header, vtable + 4)[0] if vtable_size >= 6 else 0
+        compression = struct.unpack_from("<i", header, root + packed)[0] if packed else 0
         field = struct.unpack_from("<H", header, vtable + 6)[0] if vtable_size >= 8 else 0
         if not field:
-            return Container(data_start, None, None, size)
+            return Container(data_start, None, None, size, compression)
         (table,) = struct.unpack_from("<q", header, root + field)
     except struct.error as e:
         raise Malformed("has a damaged header") from e
-    return Container(data_start, table if table >= data_start else None, len(start) + root + field, size)
+    place = len(start) + root + field
+    return Container(data_start, table if table >= data_start else None, place, size, compression)
 
 
 def complete_packets_end(path: Path, container: Container) -> Iterator[int]:

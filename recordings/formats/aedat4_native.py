@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import dv_processing as dv
 import numpy as np
-from numpy.typing import NDArray
 
 from recordings.formats.aedat4_container import (
     Container,
@@ -18,7 +18,9 @@ from recordings.formats.aedat4_container import (
     read_container,
     without_index,
 )
+from recordings.formats.aedat4_frame_heads import NotSo, frame_heads
 from recordings.formats.aedat4_keys import Key, Keyed
+from recordings.formats.aedat4_library import MAX_FAILURES, first_frame, image_of, marked, robust
 from recordings.formats.aedat4_stages import Stage
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
@@ -32,8 +34,8 @@ GATHERED_EVENTS, GATHERED_US = 100_000, 100_000
 EVENTS_PER_WINDOW = 200_000
 _WINDOW_MIN_US, _WINDOW_MAX_US = 20_000, 2_000_000
 _FRAME_WINDOW_US = 250_000
-# A stream with this many unreadable packets in a row is given up.
-MAX_FAILURES = 100
+# So many frames at the beginning are held against the library.
+COMPARED = 3
 
 _DRAWN = {
     dv.FrameSource.ACCUMULATION,
@@ -146,11 +148,11 @@ class Aedat4Server:
         if look_at_frames and self._frames and abs(b - a) < 1 << 50:
             # The index holds the middle of an exposure, so its ends lie outside it.
             mark(Stage.SPAN)
-            for f in _robust(lambda: _first_frame(r, self._frames), limit=1):
+            for f in robust(lambda: first_frame(r, self._frames), limit=1):
                 if not isinstance(f, str):
                     a = min(a, int(f.timestamp))
                 break
-            ranges = _robust(lambda: r.getFramesTimeRange(b - 1_000_000, b + 1, self._frames), limit=1)
+            ranges = robust(lambda: r.getFramesTimeRange(b - 1_000_000, b + 1, self._frames), limit=1)
             for found in ranges:
                 for f in [] if isinstance(found, str) else found:
                     b = max(b, int(f.timestamp) + max(0, self._exposure_us(f)))
@@ -163,7 +165,7 @@ class Aedat4Server:
             return False
         mark(Stage.EDGES)
         r = self._new_reader()
-        batches = _robust(lambda: r.getNextTriggerBatch(self._triggers), limit=1)
+        batches = robust(lambda: r.getNextTriggerBatch(self._triggers), limit=1)
         for _, batch in zip(range(500), batches, strict=False):
             if not isinstance(batch, str) and any(t.type in _EDGES for t in batch):
                 return True
@@ -172,18 +174,33 @@ class Aedat4Server:
     def do_frame_times(self, start_us: int | None, careful: bool) -> Iterator[Reply]:
         """Rows of start, end (= start where the file has no exposure), exposure known."""
         self._careful = careful
+        if start_us is None and not careful:
+            try:
+                listed = yield from self._times_by_heads()
+            except (NotSo, OSError):
+                listed = None
+            if listed is not None:
+                yield from _rows(iter(listed))
+                return
+        found = self._found_frames(self._new_reader(), start_us)
+        yield from _rows((int(f.timestamp), self._exposure_us(f)) for f in found if not isinstance(f, str))
+
+    def _times_by_heads(self) -> Generator[Reply, None, list[tuple[int, int]] | None]:
+        """The frames' times from their packets' heads; None where the library sees the first ones otherwise."""
+        listed: list[tuple[int, int]] = []
+        for found in frame_heads(self._path, read_container(self._path)):
+            if found is None:
+                yield Reply("progress", {}, {})
+            else:
+                t, told = found
+                listed.append((t, self._known_us(told)))
         r = self._new_reader()
-        rows: list[tuple[int, int, int]] = []
-        for f in self._found_frames(r, start_us):
-            if isinstance(f, str):
-                continue
-            e, t = self._exposure_us(f), int(f.timestamp)
-            rows.append((t, t + max(e, 0), int(e > 0)))
-            if len(rows) == 256:
-                yield Reply("times", {}, {"times": np.array(rows, np.int64)})
-                rows = []
-        if rows:
-            yield Reply("times", {}, {"times": np.array(rows, np.int64)})
+        for expected in [*listed[:COMPARED], None][:COMPARED]:
+            mark(Stage.FRAMES)
+            f = r.getNextFrame(self._frames) if self._frames else None
+            if (None if f is None else (int(f.timestamp), self._exposure_us(f))) != expected:
+                return None
+        return listed
 
     def do_items(self, starts: dict[str, int | None], first_index: int, careful: bool) -> Iterator[Reply]:
         """Raw batches of all streams in order of their first time (frames: the end of exposure).
@@ -251,13 +268,15 @@ class Aedat4Server:
     def _exposure_us(self, f: Any) -> int:
         """Length of a frame's exposure: the file's, else what the person stated; 0 or less: not known."""
         d = f.exposure
-        told = int((d.days * 86_400 + d.seconds) * 1_000_000 + d.microseconds)
+        return self._known_us(int((d.days * 86_400 + d.seconds) * 1_000_000 + d.microseconds))
+
+    def _known_us(self, told: int) -> int:
         return told if told > 0 or self._stated_us is None else self._stated_us
 
     def _found_events(self, r: Any, start_us: int | None) -> Iterator[Any]:
         """Stores of events: packet by packet from the start, else in windows that follow the event rate."""
         if start_us is None:
-            yield from _robust(_marked(Stage.EVENTS, lambda: r.getNextEventBatch(self._events)))
+            yield from robust(marked(Stage.EVENTS, lambda: r.getNextEventBatch(self._events)))
             return
         at, width, end = start_us, _WINDOW_MIN_US, int(r.getTimeRange()[1]) + 1
         failures = 0
@@ -285,7 +304,7 @@ class Aedat4Server:
 
     def _trigger_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)
-        for batch in _robust(_marked(Stage.TRIGGERS, lambda: r.getNextTriggerBatch(self._triggers))):
+        for batch in robust(marked(Stage.TRIGGERS, lambda: r.getNextTriggerBatch(self._triggers))):
             if isinstance(batch, str):
                 yield key.damage("triggers", batch)
                 continue
@@ -300,7 +319,7 @@ class Aedat4Server:
 
     def _imu_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)
-        for batch in _robust(_marked(Stage.IMU, lambda: r.getNextImuBatch(self._imu))):
+        for batch in robust(marked(Stage.IMU, lambda: r.getNextImuBatch(self._imu))):
             if isinstance(batch, str):
                 yield key.damage("imu", batch)
                 continue
@@ -321,7 +340,7 @@ class Aedat4Server:
                 "index": index, "start_us": start, "exposure_us": exposure, "drawn": f.source in _DRAWN,
                 "x": int(f.positionX), "y": int(f.positionY), "type": str(getattr(image, "dtype", "absent")),
             }  # fmt: skip
-            arrays = {"image": _image(image)} if header["type"] == "uint8" else {}
+            arrays = {"image": image_of(image)} if header["type"] == "uint8" else {}
             yield key.reply(start + max(0, exposure), "frame", header, arrays)
 
     def _found_frames(self, r: Any, start_us: int | None) -> Iterator[Any]:
@@ -329,7 +348,7 @@ class Aedat4Server:
         if not self._frames:
             return
         if start_us is None:
-            yield from _robust(_marked(Stage.FRAMES, lambda: r.getNextFrame(self._frames)))
+            yield from robust(marked(Stage.FRAMES, lambda: r.getNextFrame(self._frames)))
             return
         # The library's windows are by the middle of an exposure, which lies behind its start.
         shortest = _WINDOW_MIN_US if self._careful else _FRAME_WINDOW_US
@@ -346,47 +365,13 @@ class Aedat4Server:
             yield from (f for f in found if f.timestamp >= start_us)
 
 
-def _marked(stage: Stage, read: Callable[[], Any]) -> Callable[[], Any]:
-    """`read` with the stage noted before each call."""
-
-    def marked() -> Any:
-        mark(stage)
-        return read()
-
-    return marked
-
-
-def _robust(read: Callable[[], Any], limit: int = MAX_FAILURES) -> Iterator[Any]:
-    """What `read` gives until None; a packet that raises becomes its message (str) and is passed over."""
-    failures = 0
-    while failures < limit:
-        try:
-            item = read()
-        except Exception as e:
-            failures += 1
-            yield one_line(e)
-            continue
-        if item is None:
-            return
-        failures = 0
-        yield item
-
-
-def _first_frame(r: Any, stream: str | None) -> Any:
-    frame = r.getNextFrame(stream)
-    r.resetSequentialRead()
-    return frame
+def _rows(frames: Iterator[tuple[int, int]]) -> Iterator[Reply]:
+    """Rows of start, end, exposure known."""
+    while part := list(itertools.islice(frames, 256)):
+        rows = [(t, t + max(e, 0), int(e > 0)) for t, e in part]
+        yield Reply("times", {}, {"times": np.array(rows, np.int64)})
 
 
 def _missing(c: Container) -> int:
     """Bytes that the header promises and the file lacks, at least."""
     return max(0, c.table - c.size) if c.table is not None else 0
-
-
-def _image(image: NDArray[Any]) -> NDArray[Any]:
-    """Gray (H, W) or RGB (H, W, 3): dv-processing keeps OpenCV's order of channels, BGR or BGRA."""
-    if image.ndim == 3 and image.shape[2] == 1:
-        return image[:, :, 0]
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        return image[:, :, 2::-1]
-    return image
