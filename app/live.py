@@ -134,6 +134,8 @@ class LiveSession:
         try:
             source = resolve(self._request, speed=self._speed, loop=self._loop)
             self._has_events = source.rig.has_events
+            if not source.rig.has_frames:
+                raise UsageError(f"{source.title}: has no frame camera, so there is nothing to show; record it")
             models.require_events(self._network, self._has_events)
             self._assemble(source)
         except Exception as e:  # on a thread of its own: whatever it is, it must be seen

@@ -20,6 +20,7 @@ from recordings.recorder import disk
 from recordings.recorder.preroll import MAX_SECONDS
 from recordings.recorder.take import Limits
 from recordings.recorder.worker import CAMERAS, DONE, TOPIC, RecorderSpec, run_recorder
+from sync.rig import NO_CAMERA
 
 RECORDER = "recorder"
 FINISH_S = 60.0
@@ -81,27 +82,40 @@ class RecordRequest:
                 raise UsageError(f"{folder} exists already; give another name with -o")
 
 
-def require_both(source: Source) -> None:
-    """Refuse a rig of one camera: a recording is paced and placed by its events.
+def check_cameras(source: Source, request: RecordRequest) -> None:
+    """Refuse what one camera alone cannot give.
 
     Raises:
-        UsageError: see above.
+        UsageError: MS-RBD style files of one camera, a number of frames without a frame camera.
     """
-    if not all(any(role in c.roles for c in source.cameras) for role in CameraRole):
-        raise UsageError(f"{source.title}: has no event camera; a recording needs both cameras")
+    rig = source.rig
+    if request.also_msrbd and not (rig.has_events and rig.has_frames):
+        missing = "frame" if rig.has_events else "event"
+        raise UsageError(
+            f"{source.title}: has no {missing} camera; MS-RBD files need both, leave --also-msrbd out"
+        )
+    if request.limits.frames is not None and not rig.has_frames:
+        raise UsageError(f"{source.title}: has no frame camera; give --seconds in the place of --frames")
 
 
 def recorder_plan(source: Source, request: RecordRequest, events: RingRef, frames: RingRef) -> WorkerPlan:
     """The recorder's worker. It is not started again when it dies: its folder is there already."""
     about = about_of(source).model_copy(update={"network": request.network, "split": request.split})
-    spec = RecorderSpec(events, frames, request.folders, about, request.limits)
+    spec = RecorderSpec(
+        events, frames, request.folders, about, request.limits, streams=_streams(source)
+    )  # fmt: skip
     return _plan(spec)
+
+
+def _streams(source: Source) -> int:
+    return sum(len(c.roles) for c in source.cameras)
 
 
 def armed_plan(source: Source, preroll_s: float, events: RingRef, frames: RingRef) -> WorkerPlan:
     """A recorder that waits for `begin_arguments`; it records what comes after its start, not what waits."""
     spec = RecorderSpec(
-        events, frames, (), about_of(source), start="newest", armed=True, preroll_s=preroll_s
+        events, frames, (), about_of(source), start="newest", armed=True, preroll_s=preroll_s,
+        streams=_streams(source),
     )  # fmt: skip
     return _plan(spec)
 
@@ -121,16 +135,13 @@ def begin_arguments(request: RecordRequest) -> dict[str, Any]:
 
 
 def about_of(source: Source) -> About:
-    """What is known of the cameras before they are open.
-
-    Raises:
-        UsageError: see `require_both`.
-    """
-    require_both(source)
+    """What is known of the cameras before they are open."""
     rig = source.rig
 
     def camera(role: CameraRole, width: int, height: int) -> RecordedCamera:
-        plan = next(c for c in source.cameras if role in c.roles)
+        plan = next((c for c in source.cameras if role in c.roles), None)
+        if plan is None:
+            return RecordedCamera(name=NO_CAMERA)
         return RecordedCamera(name=plan.camera, width=width, height=height, settings=dict(plan.settings))
 
     return About(
@@ -151,12 +162,15 @@ def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:
     have = disk.measure(place, seconds)
     # Three bytes a pixel at most; Bayer and gray take one.
     size = source.rig.image
-    return disk.too_slow(place, have, size.width * size.height * 3, _frame_rate(source))
+    frame = size.width * size.height * 3 if source.rig.has_frames else 0
+    return disk.too_slow(place, have, frame, _frame_rate(source))
 
 
 def _frame_rate(source: Source) -> float:
     """Frames per second where a camera that is not open yet tells, else 0."""
-    plan = next(c for c in source.cameras if CameraRole.FRAMES in c.roles)
+    plan = next((c for c in source.cameras if CameraRole.FRAMES in c.roles), None)
+    if plan is None:
+        return 0.0
     try:
         driver, config = open_driver(plan.camera, plan.settings)
         return driver.frame_camera(config).info.rate_hz

@@ -18,8 +18,8 @@ from app.recorder import (
     RecordRequest,
     armed_plan,
     begin_arguments,
+    check_cameras,
     recorder_plan,
-    require_both,
     slow_disk,
 )
 from app.session import WorkerStatus
@@ -79,7 +79,8 @@ def record(
             it as well).
 
     Raises:
-        UsageError: a recording in place of a rig, a rig without events, a folder that is there already.
+        UsageError: a recording in place of a rig, what one camera alone cannot give, a folder that is there
+            already.
         RecordingFailed: the disk is full or gone, no camera came, the recorder died.
     """
     if request.is_recording:
@@ -88,7 +89,7 @@ def record(
     if what.also_msrbd:
         _check_free([beside(f) for f in what.folders])
     source = resolve(request)
-    require_both(source)
+    check_cameras(source, what)
     slow = slow_disk(source, what.folder)
     if slow:
         said(slow)

@@ -226,7 +226,8 @@ class Session(Protocol):
         """Record from now on, while everything goes on. What goes wrong is in `recording`.
 
         Raises:
-            UsageError, DiskError: the folder is there already or cannot be made; one camera only.
+            UsageError, DiskError: the folder is there already or cannot be made; what one camera
+                alone cannot give.
         """
 
     def finish_recording(self) -> None:

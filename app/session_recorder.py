@@ -14,8 +14,8 @@ from app.recorder import (
     RecordRequest,
     armed_plan,
     begin_arguments,
+    check_cameras,
     recorder_plan,
-    require_both,
     slow_disk,
 )
 from app.sources import Source
@@ -71,7 +71,7 @@ class SessionRecorder:
             raise UsageError("only what a rig gives can be recorded, once it is open")
         if self.watch.state is not RecordingState.OFF:
             raise UsageError("a recording is being made already; end it first")
-        require_both(self._source)
+        check_cameras(self._source, request)
         request.check()
         self._request, self._given_up = request, False
         self.watch.begun(request)
@@ -125,12 +125,7 @@ class SessionRecorder:
     def _start(self, supervisor: Supervisor) -> None:
         assert self._source is not None
         assert self._rings is not None
-        try:
-            plan = armed_plan(self._source, self._preroll_s, *self._rings)
-        except UsageError as e:  # one camera only: nothing to keep
-            self._given_up = True
-            self.watch.failed(str(e))
-            return
+        plan = armed_plan(self._source, self._preroll_s, *self._rings)
         if not self._added:
             supervisor.add(plan)
             self._added = True

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capture.camera import CameraRole
-from capture.errors import UsageError
-from capture.registry import CameraName, open_driver
+from pydantic import BaseModel
+
+from capture.camera import Camera, CameraRole
+from capture.errors import CameraError, UsageError
+from capture.registry import CameraName, Driver, open_driver
 from recordings.formats.own import OwnRecording
 from recordings.open import open_with, recognise, require_frames
 from recordings.recording import OpenOptions, Recording
@@ -195,10 +197,30 @@ def _camera(text: str, settings: Mapping[str, Any]) -> Source:
     driver, config = open_driver(text, settings)
     facts = driver.rig_facts(config)
     if facts is None:
-        raise UsageError(
-            f"{text}: one camera is not a rig, and nothing is known of the other; give a rig file (.toml)"
-        )
+        return _alone(text, settings, driver, config)
     return Source(text, Rig.from_facts(text, facts), plans(text, settings, text, settings), True)
+
+
+def _alone(text: str, settings: Mapping[str, Any], driver: Driver, config: BaseModel) -> Source:
+    """One camera by its name: a rig of it alone. Opens it for a moment where it does not tell its size before.
+
+    Raises:
+        CameraError: it is not there.
+    """
+    try:
+        camera: Camera[Any] = driver.frame_camera(config)
+    except CameraError:
+        camera = driver.event_camera(config)
+    if not camera.info.width:
+        try:
+            camera.open()
+        finally:
+            camera.close()
+    size = camera.info.width, camera.info.height
+    if camera.info.role is CameraRole.FRAMES:
+        rig = Rig.frames_only(text, size)
+        return Source(text, rig, plans(NO_CAMERA, {}, text, settings), True)
+    return Source(text, Rig.events_only(text, size), plans(text, settings, NO_CAMERA, {}), True)
 
 
 def plans(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from capture.camera import CameraRole
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Frame
-from recordings.formats.own_chunks import place_of
+from recordings.formats.own_chunks import arrival_us, place_of
 from recordings.recording import ReadCancelled, Recording
 from recordings.replay_job import READ_AHEAD, Job, Waiting
 
@@ -118,13 +118,14 @@ class ReadAhead:
         """Fill the queues; how many items, None when the job was given up."""
         count = 0
         start, watermark, first_epoch = 0, job.start_us, None
+        alone = self._recording is not None and self._recording.info.event_size is None
         for item in items:
             # A recording may have epochs of its own: the camera's clock began anew.
             first_epoch = item.epoch if first_epoch is None else first_epoch
             epoch = job.epoch + item.epoch - first_epoch
             role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
             if isinstance(item, Frame):
-                start, end = place_of(item, watermark)
+                start, end = place_of(item, arrival_us(item) if alone else watermark)
                 axis = start if end is None else end
                 if job.first_frame_us is not None and start < job.first_frame_us:
                     continue

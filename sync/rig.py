@@ -19,7 +19,7 @@ from capture.validation import first_error
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
 NO_CAMERA = "none"
-"""As `events.camera`: the rig has a frame camera only; the event sensor's size then has no meaning."""
+"""As a camera's name: the rig has the other one only; the missing sensor's size then has no meaning."""
 
 Row = tuple[float, float, float]
 IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -61,7 +61,7 @@ class Lens(_Strict):
 class CameraEntry(_Strict):
     """One camera of the rig."""
 
-    camera: str = Field(description="name that opens it, e.g. davis346:00000123; events: none for no camera")
+    camera: str = Field(description="name that opens it, e.g. davis346:00000123; none for no camera")
     serial: str = ""
     width: Annotated[int, Field(ge=8, le=16384)]
     height: Annotated[int, Field(ge=8, le=16384)]
@@ -189,6 +189,11 @@ class Rig(_Strict):
         """There is an event camera."""
         return self.events.camera != NO_CAMERA
 
+    @property
+    def has_frames(self) -> bool:
+        """There is a frame camera."""
+        return self.image.camera != NO_CAMERA
+
     def other_cameras(self, serials: Mapping[str, str]) -> list[str]:
         """One line for each camera that is there and is not the one that this rig file is of.
 
@@ -273,6 +278,17 @@ class Rig(_Strict):
             image=ImageEntry(camera=name, width=width, height=height, tone=tone),
             clock=Clock(relation="host"),
             note="frames only",
+        )
+
+    @classmethod
+    def events_only(cls, name: str, size: tuple[int, int]) -> Rig:
+        """The rig of an event camera of this (width, height) alone: to be recorded, nothing can be restored."""
+        width, height = size
+        return cls(
+            name=name,
+            events=EventEntry(camera=name, width=width, height=height),
+            image=ImageEntry(camera=NO_CAMERA, width=width, height=height),
+            note="events only",
         )
 
     @classmethod

@@ -19,7 +19,7 @@ def record(
         typer.Option("--output", "-o", help="The folder to make, one for each recording.", show_default=False),
     ],
     rig: Annotated[
-        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
+        str, typer.Argument(metavar="[RIG]", help="simulated, a camera's name, or a rig file (.toml).")
     ] = "simulated",
     frames: Annotated[
         int | None, typer.Option("--frames", help="So many frames, each with all its events.")
@@ -40,11 +40,13 @@ def record(
         float, typer.Option("--pre-roll", help="Wait for Enter; so many seconds before it belong to each.")
     ] = 0.0,
 ) -> int:
-    """Record what both cameras say, as they say it, without restoring anything.
+    """Record what the cameras say, as they say it, without restoring anything.
 
     A recording is a folder: recording.toml (cameras, settings, the whole rig file), the raw streams, and
     health.json (what was lost and where, rewritten every second). It is readable however the program ends;
     replay and deblur take the folder's name. Ctrl+C ends it cleanly.
+
+    One camera alone is recorded by its name (webcam:0, evk4) or with a rig file that says "none" for the other.
 
     With --pre-roll the last seconds are kept in memory until Enter is pressed, and belong to the recording.
     """

@@ -83,7 +83,7 @@ class StreamCheck:
         self.frames += 1
         self._epochs.add(f.epoch)
         at = f"at number {f.sequence}"
-        self._frame_gaps.add(f.gap and not lost, at)
+        self._frame_gaps.add(f.gap and not lost and self._last is not None, at)
         length = f.exposure_ns
         if f.kind is FrameKind.ACCUMULATOR:
             self.drawn += 1

@@ -134,7 +134,9 @@ class OwnRecording:
         self.report = report = ReadReport(problems=list(self.info.problems), bytes_unread=self._unread)
         first = 0
         if start_us is not None:
-            until = np.where(self.rows["kind"] == EVENTS, self._axis.until_us, UNKNOWN_US)
+            # From the packet that reaches beyond; where there are no events, from the frame.
+            leads = EVENTS if self.info.event_size is not None else FRAME
+            until = np.where(self.rows["kind"] == leads, self._axis.until_us, UNKNOWN_US)
             first = int(np.argmax(until > start_us)) if bool((until > start_us).any()) else len(self.rows)
         return self._items(first, start_us, report)
 

@@ -212,6 +212,11 @@ def place_of(f: Frame, watermark_us: int | None) -> tuple[int, int | None]:
     return at - length // 1000, at
 
 
+def arrival_us(f: Frame) -> int:
+    """In the place of a watermark where there is no event camera: host time at which the frame came, µs."""
+    return f.host_ns // 1000
+
+
 def place(d: Draft, f: Frame, watermark_us: int | None) -> None:
     """Place a packed frame anew, when more events have come before it than when it was packed."""
     start, end = place_of(f, watermark_us)

@@ -11,6 +11,7 @@ from typing import Any
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame
 from recordings.formats.own_about import HEALTH
+from recordings.formats.own_chunks import arrival_us, place_of
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 
@@ -82,6 +83,7 @@ class HealthWatch:
     def __init__(self, rig: Rig) -> None:
         self.health = Health()
         self._sync: Synchroniser | None = Synchroniser(rig)
+        self._alone = not rig.has_events
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}
         self._window: deque[tuple[int, int, int]] = deque()  # from, until, events
@@ -116,7 +118,7 @@ class HealthWatch:
         h = self.health
         h.frames += 1
         h.losses["ring frames"] += lost
-        if f.gap or lost:
+        if lost or (f.gap and self._sequence is not None):  # what was before the first one is not its business
             h.frame_gap(f.sequence, "lost in the ring" if lost else "interrupted")
         if self._sequence is not None and self._epoch.get("frames") == f.epoch:
             missing = f.sequence - self._sequence - 1
@@ -125,6 +127,10 @@ class HealthWatch:
             elif missing < 0 and not f.gap:
                 h.jump("frame numbers ran back", h.until_us or 0)
         self._sequence = f.sequence
+        if self._alone:
+            start, end = place_of(f, arrival_us(f))
+            h.first_us = start if h.first_us is None else h.first_us
+            h.until_us = max(h.until_us or start, start if end is None else end)
         self._follow("frames", f.epoch, h.until_us or 0)
         self._feed(f)
 

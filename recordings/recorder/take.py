@@ -12,7 +12,7 @@ from capture.codec import StreamEnd
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from recordings.formats.own_about import About
-from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft
+from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arrival_us
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
 from recordings.recorder.health import HealthWatch, report, save, save_text, text_of
 from recordings.recorder.stream_file import StreamFile
@@ -29,7 +29,7 @@ class Limits:
 
     Attributes:
         frames: so many frames, each with events from its beginning on.
-        seconds: so long, by the event camera's clock.
+        seconds: so long, by the event camera's clock; without one by the arrival of the frames.
         reserve: bytes that stay free on the disk; None: `disk.reserve_of`.
     """
 
@@ -73,6 +73,7 @@ class Take:
         except OSError as e:
             raise DiskError(f"{folder}: cannot be written to ({e.strerror or e})") from e
         self.watch = HealthWatch(about.rig)
+        self._alone = not about.rig.has_events
         self._latency_us = round(1e3 * about.rig.clock.host_latency_ms)
         self._began = time.monotonic()
         self._saved = 0.0
@@ -96,6 +97,10 @@ class Take:
         """Events are recorded up to here."""
         return self.watch.health.until_us
 
+    def watermark_for(self, f: Frame) -> int | None:
+        """What places a frame: up to where events had come, or without an event camera its own arrival."""
+        return arrival_us(f) if self._alone else self.watermark_us
+
     def add(self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int) -> None:
         """Record an item that was read whole; `lost` of its stream are missing before it.
 
@@ -112,20 +117,23 @@ class Take:
         h = self.watch.health
         if isinstance(item, EventPacket):
             self.watch.events(item, chunk.first_us, chunk.lost)
-            seconds = self._limits.seconds
-            if self._ends_us is None and seconds is not None and h.first_us is not None:
-                self._ends_us = h.first_us + round(seconds * 1e6)
         elif isinstance(item, Frame):
             self.watch.frame(item, chunk.lost)
             if self._limits.frames is not None and h.frames >= self._limits.frames and self._ends_us is None:
-                self._ends_us = max(chunk.until_us, h.until_us or chunk.until_us) + TAIL_US
+                tail = 0 if self._alone else TAIL_US
+                self._ends_us = max(chunk.until_us, h.until_us or chunk.until_us) + tail
                 self._ended_s = time.monotonic()
+        seconds = self._limits.seconds
+        if self._ends_us is None and seconds is not None and h.first_us is not None:
+            self._ends_us = h.first_us + round(seconds * 1e6)
 
     def _wanted(self, chunk: Draft) -> bool:
         """A counted sequence holds so many frames, each with its events; others are not of it."""
         if self._limits.frames is None:
             return True
         h = self.watch.health
+        if self._alone:
+            return h.frames < self._limits.frames
         if h.frames >= self._limits.frames or h.first_us is None or chunk.first_us == UNKNOWN_US:
             return False
         return chunk.first_us - self._latency_us >= h.first_us

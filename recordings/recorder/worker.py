@@ -56,6 +56,7 @@ class RecorderSpec:
             comes.
         armed: record nothing before `BEGIN` is asked for, again and again; `folders` and `limits` come with it.
         preroll_s: armed: so much is kept of what came before.
+        streams: how many cameras there are.
     """
 
     events: RingRef
@@ -66,6 +67,7 @@ class RecorderSpec:
     start: Literal["resume", "newest"] = "resume"
     armed: bool = False
     preroll_s: float = 0.0
+    streams: int = 2
 
 
 def run_recorder(link: WorkerLink, spec: RecorderSpec) -> None:
@@ -206,7 +208,7 @@ class _Recorder:
 
     def _over(self) -> bool:
         """Nothing more is to be done; begins the next recording where one is complete."""
-        take, ended = self._take, self._ends >= 2 and not self.spec.armed
+        take, ended = self._take, self._ends >= self.spec.streams and not self.spec.armed
         if self.link.stopping or ended:
             return True
         if take is None or not (take.file.stopped or take.complete):
@@ -325,7 +327,7 @@ class _Recorder:
         self._items += 1
         self._ends += isinstance(w.packet, StreamEnd)
         if isinstance(w.packet, Frame):
-            place(w.chunk, w.packet, self._take.watermark_us)
+            place(w.chunk, w.packet, self._take.watermark_for(w.packet))
         self._take.add(w.packet, w.chunk, w.lost)
 
     def _report(self) -> None:
