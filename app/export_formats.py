@@ -131,7 +131,7 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         with writing(request.output):
             writer, again = _writer(kind, part, source, grid, request)
             try:
-                _fill(writer, source, request, result, grid)
+                _fill(kind, writer, source, request, result, grid)
                 writer.finish()
             except BaseException:
                 writer.abandon()
@@ -192,10 +192,16 @@ def _writer(
 
 
 def _fill(
-    writer: Writer, source: ExportInput, request: ExportRequest, result: ExportResult, grid: SharedGrid | None
+    kind: str,
+    writer: Writer,
+    source: ExportInput,
+    request: ExportRequest,
+    result: ExportResult,
+    grid: SharedGrid | None,
 ) -> None:
     source.prepare(lambda _share: None)
     order: InOrder | None = None
+    imu = writer.add_imu if kind == "aedat4" and isinstance(writer, RemoteWriter) else None
 
     def add(packet: EventPacket) -> None:
         nonlocal order
@@ -207,6 +213,8 @@ def _fill(
             order = InOrder(begin + request.from_us if request.from_us else None, until)
         events, edges = order.add(packet)
         writer.add(events if grid is None else grid.events(events), edges)
+        if packet.imu is not None and imu is not None and len(kept := order.within(packet.imu)):
+            imu(kept)
 
     for item in _outcomes(source, request, result):
         if isinstance(item, EventPacket):

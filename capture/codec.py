@@ -21,6 +21,7 @@ from capture.packets import (
     Frame,
     FrameClock,
     FrameKind,
+    Inertial,
     PixelLayout,
     Rejected,
     TriggerEdges,
@@ -157,9 +158,13 @@ def encode(packet: EventPacket | Frame | StreamEnd) -> Encoded:
                 "rejected": (bad.decreasing, bad.outside),
                 "epoch": packet.epoch,
             },
-            (ev.t, ev.x, ev.y, ev.p, tr.t, tr.rising),
+            (ev.t, ev.x, ev.y, ev.p, tr.t, tr.rising, *_imu_arrays(packet.imu)),
         )
     return KIND_END, {"epoch": packet.epoch}, ()
+
+
+def _imu_arrays(imu: Inertial | None) -> tuple[Array, ...]:
+    return () if imu is None else (imu.t, imu.values)
 
 
 def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> EventPacket | Frame | StreamEnd:
@@ -178,12 +183,12 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
                 header["gap"],
             )  # fmt: skip
         if kind == KIND_EVENTS:
-            t, x, y, p, edge_t, rising = arrays
+            t, x, y, p, edge_t, rising, *imu = arrays
             width, height = header["size"]
             return EventPacket(
                 Events(t, x, y, p, width, height), TriggerEdges(edge_t, rising), header["until"],
                 header["host_ns"], header["dropped"], header["gap"], Rejected(*header["rejected"]),
-                header["epoch"],
+                header["epoch"], Inertial.of(*imu) if imu else None,
             )  # fmt: skip
         if kind == KIND_END:
             return StreamEnd(header["epoch"])
@@ -195,8 +200,9 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
 def split(packet: EventPacket, largest: int) -> list[EventPacket]:
     """The packet in parts of at most about `largest` bytes, for a burst that would fill a ring.
 
-    The parts together say exactly what the packet said: losses, gap and rejections stand on the first, edges
-    and `complete_until_us` on the last. The parts before it promise only what has been delivered with them.
+    The parts together say exactly what the packet said: losses, gap, rejections and IMU stand on the first,
+    edges and `complete_until_us` on the last. The parts before it promise only what has been delivered with
+    them.
     """
     n = len(packet.events)
     step = max(1, largest // _EVENT_BYTES)
@@ -212,6 +218,7 @@ def split(packet: EventPacket, largest: int) -> list[EventPacket]:
                 events=packet.events[a:b],
                 triggers=packet.triggers if last else TriggerEdges.empty(),
                 complete_until_us=packet.complete_until_us if last else _floor_us(packet, b),
+                imu=packet.imu if first else None,
                 dropped=packet.dropped if first else 0,
                 gap=packet.gap and first,
                 rejected=packet.rejected if first else Rejected(),

@@ -1,4 +1,4 @@
-"""What cameras hand on: events, frames, trigger edges.
+"""What cameras hand on: events, frames, trigger edges, inertial samples.
 
 Structures of numpy arrays: immutable (arrays are made read-only), validated where data enters the program,
 cheap to slice by time (views, no copies).
@@ -233,6 +233,54 @@ class TriggerEdges:
         return cls(np.empty(0, np.int64), np.empty(0, np.bool_))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inertial:
+    """Samples of the event camera's inertial sensor, on its own axes as the camera gives them.
+
+    Attributes:
+        t: (N,) int64 µs on the event camera's clock.
+        acceleration_g: (N, 3) float32, in g (9.80665 m/s²).
+        turn_deg_s: (N, 3) float32, rate of turn in degrees per second.
+        temperature_c: (N,) float32, of the sensor, °C.
+    """
+
+    t: I64
+    acceleration_g: NDArray[np.float32]
+    turn_deg_s: NDArray[np.float32]
+    temperature_c: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.t)
+        wanted = (("t", np.int64, (n,)), ("acceleration_g", np.float32, (n, 3)),
+                  ("turn_deg_s", np.float32, (n, 3)), ("temperature_c", np.float32, (n,)))  # fmt: skip
+        for name, dtype, shape in wanted:
+            a = getattr(self, name)
+            if a.dtype != dtype or a.shape != shape:
+                raise InvalidPacket(
+                    f"inertial samples: {name} must be {np.dtype(dtype).name} {shape}, got {a.dtype} {a.shape}"
+                )
+            object.__setattr__(self, name, _frozen(a))
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """(N, 7): acceleration, turn, temperature."""
+        return np.column_stack([self.acceleration_g, self.turn_deg_s, self.temperature_c])
+
+    @classmethod
+    def of(cls, t: I64, values: NDArray[np.float32]) -> Inertial:
+        """Out of times and `values`."""
+        if values.ndim != 2 or values.shape[1] != 7:
+            raise InvalidPacket(f"inertial samples: values must be (N, 7), got {values.shape}")
+        return cls(t, values[:, 0:3], values[:, 3:6], values[:, 6])
+
+    def shifted(self, by_us: int) -> Inertial:
+        """The same at other times."""
+        return Inertial(self.t + by_us, self.acceleration_g, self.turn_deg_s, self.temperature_c)
+
+
 class PixelLayout(StrEnum):
     """What the values of a frame's image mean."""
 
@@ -333,6 +381,7 @@ class EventPacket:
         gap: True when the stream was interrupted before this packet (reconnect, stall, read-out loss).
         rejected: events refused at the boundary while this packet was made.
         epoch: as `Frame.epoch`.
+        imu: samples of the camera's inertial sensor that came with it, None without any.
     """
 
     events: Events
@@ -343,3 +392,4 @@ class EventPacket:
     gap: bool = False
     rejected: Rejected = field(default_factory=Rejected)
     epoch: int = 0
+    imu: Inertial | None = None

@@ -29,6 +29,7 @@ class Survey:
         rising: rising edges among the triggers.
         exposures_us: lengths of all exposures that the file gives.
         drawn: frames that were drawn from events or spikes and never exposed.
+        imu_samples: of the event camera's inertial sensor.
         gaps, frame_gaps: places where events or frames are missing, nobody knows how many.
     """
 
@@ -44,6 +45,7 @@ class Survey:
     drawn: int = 0
     gaps: int = 0
     frame_gaps: int = 0
+    imu_samples: int = 0
 
     @property
     def mean_rate_hz(self) -> float:
@@ -103,6 +105,7 @@ def _frame(found: Survey, frame: Frame) -> None:
 
 def _events(found: Survey, packet: EventPacket, window: int, in_window: int) -> tuple[int, int]:
     """Count a packet; returned are the 10 ms that are still open and the events in them."""
+    found.imu_samples += 0 if packet.imu is None else len(packet.imu)
     found.rising += int(np.count_nonzero(packet.triggers.rising))
     e = packet.events
     if not len(e):

@@ -94,6 +94,8 @@ def _facts(s: Survey, stated_us: int | None) -> Iterator[tuple[str, str]]:
         yield "exposures", _exposures(s, stated_us)
     also = f", {r.edges_rejected} refused" if r.edges_rejected else ""
     yield "triggers", f"{r.edges} edges, {s.rising} rising{also}" if r.edges or also else "none"
+    if s.imu_samples:
+        yield "IMU", f"{s.imu_samples} samples"
     gaps = [f"{n} in the {of}" for n, of in ((s.gaps, "events"), (s.frame_gaps, "frames")) if n]
     yield "gaps", ", ".join(gaps) or "none"
     if r.ignored:
@@ -144,7 +146,8 @@ def _values(s: Survey, stated_us: int | None) -> dict[str, Any]:
             },
         },
         "triggers": {"edges": r.edges, "rising": s.rising, "rejected": r.edges_rejected},
-        "gaps": s.gaps, "frame_gaps": s.frame_gaps, "ignored": r.ignored, "bytes_unread": r.bytes_unread,
+        "imu_samples": s.imu_samples, "gaps": s.gaps, "frame_gaps": s.frame_gaps, "ignored": r.ignored,
+        "bytes_unread": r.bytes_unread,
         "problems": list(r.problems),
     }  # fmt: skip
 

@@ -20,6 +20,7 @@ from capture.packets import (
     Frame,
     FrameClock,
     FrameKind,
+    Inertial,
     PixelLayout,
     Rejected,
     TriggerEdges,
@@ -49,6 +50,7 @@ class Hub:
         self._open: set[CameraRole] = set()
         self._running: set[CameraRole] = set()
         self._lost = ""
+        self._samples: list[dict[str, Any]] = []  # that wait for the next packet
         self._events: deque[EventPacket] = deque()
         self._frames: deque[Frame] = deque()
         self._until: int | None = None
@@ -89,6 +91,8 @@ class Hub:
         with self._changed:
             self._running.discard(role)
             (self._events if role is CameraRole.EVENTS else self._frames).clear()
+            if role is CameraRole.EVENTS:
+                self._samples.clear()
             if not self._running and self._open:
                 with contextlib.suppress(CameraError):
                     self.source.stop()
@@ -169,11 +173,12 @@ class Hub:
         self.imu.extend(batch.imu)
         edges = sorted(batch.edges)
         if CameraRole.EVENTS in self._running:
+            self._samples += batch.imu
             for b in batch.events:
                 for part in _at_resets(b):
                     self._put_events(part, edges, now)
                     edges = []
-            if edges:
+            if edges or len(self._samples) >= KEPT_IMU:
                 self._put_events(None, edges, now)
         if CameraRole.FRAMES in self._running:
             for f in batch.frames:
@@ -207,10 +212,19 @@ class Hub:
             # Edges before the first event: nothing is complete yet.
             until = int(triggers.t[0]) - ACROSS_US if len(triggers) else 0
         packet = EventPacket(
-            events, triggers, until, now, gap=self._gap or jumped, rejected=bad
+            events, triggers, until, now, gap=self._gap or jumped, rejected=bad, imu=self._inertial()
         )  # fmt: skip
         self._gap = False
         self._events.append(packet)
+
+    def _inertial(self) -> Inertial | None:
+        """The samples that have come since the last packet; they travel with the events."""
+        samples, self._samples = self._samples, []
+        if not samples:
+            return None
+        t = np.array([s["t_us"] for s in samples], np.int64)
+        values = [(*s["acceleration_g"], *s["turn_deg_s"], s["temperature_c"]) for s in samples]
+        return Inertial.of(t + self.axis.shift_us, np.array(values, np.float32))
 
     def _put_frame(self, f: RawFrame, now: int) -> None:
         if f.image.shape[1::-1] != self.source.image_size:

@@ -1,4 +1,4 @@
-"""Writes AEDAT4 with dv-processing: events, frames with their exposures, trigger edges; LZ4.
+"""Writes AEDAT4 with dv-processing: events, frames with their exposures, trigger edges, inertial samples; LZ4.
 
 dv-processing, because it alone writes exposures. It takes events one by one, two to three million a second, and
 ends the whole process on a full disk: run it in one of its own (`remote`).
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.packets import Events, TriggerEdges
+from capture.packets import Events, Inertial, TriggerEdges
 from recordings.export.content import Content
 
 SUFFIX = ".aedat4"
@@ -42,6 +42,7 @@ class Aedat4Writer:
             config.addFrameStream(image_size)
         if triggers:
             config.addTriggerStream()
+        config.addImuStream()
         # Under any other ending it refuses to write: it gets a name that it likes for the same file.
         self._link = path.with_name(f".{path.name}{SUFFIX}")
         self._link.unlink(missing_ok=True)
@@ -67,6 +68,12 @@ class Aedat4Writer:
             self._writer.writeTrigger(dv.Trigger(t, kind))
         self.content.add_events(events)
         self.content.add_edges(edges)
+
+    def add_imu(self, samples: Inertial) -> None:
+        """Inertial samples, in g, °/s and °C as dv-processing has them; it knows a magnetometer besides."""
+        for t, v in zip(samples.t.tolist(), samples.values.tolist(), strict=True):
+            self._writer.writeImu(self._dv.IMU(t, v[6], *v[0:6], 0.0, 0.0, 0.0))
+        self.content.imu += len(samples)
 
     def add_frame(self, image: NDArray[np.uint8], start_us: int, end_us: int) -> None:
         """See `Writer.add_frame`."""

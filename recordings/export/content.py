@@ -20,12 +20,13 @@ class Facts:
     """What a `Content` comes to: it can be sent and compared.
 
     Attributes:
-        frames, events, edges, first_us, last_us, checksum: as there.
+        frames, events, edges, imu, first_us, last_us, checksum: as there.
     """
 
     frames: int = 0
     events: int = 0
     edges: int = 0
+    imu: int = 0
     first_us: int | None = None
     last_us: int | None = None
     checksum: str = ""
@@ -33,16 +34,17 @@ class Facts:
     @classmethod
     def of(cls, c: Content | Facts) -> Facts:
         """Of a content as it is now."""
-        return cls(c.frames, c.events, c.edges, c.first_us, c.last_us, c.checksum)
+        return cls(c.frames, c.events, c.edges, c.imu, c.first_us, c.last_us, c.checksum)
 
 
 @dataclass(slots=True)
 class Content:
-    """A sequence in few values: counts, first and last time (µs), a checksum over everything."""
+    """A sequence in few values: counts, first and last time (µs), a checksum over all but IMU samples."""
 
     frames: int = 0
     events: int = 0
     edges: int = 0
+    imu: int = 0
     first_us: int | None = None
     last_us: int | None = None
     _hashes: dict[str, Any] = field(default_factory=lambda: {k: hashlib.sha256() for k in ("f", *"txyp", "e")})
@@ -98,6 +100,7 @@ def read_back(path: Path, *, zero_us: int = 0) -> Content:
             else:
                 start, end = item.device_start_ns or 0, item.device_end_ns or 0
                 content.add_frame(item.image, start // 1000 + zero_us, end // 1000 + zero_us)
+        content.imu = r.report.ignored.get("imu", 0)
     return content
 
 

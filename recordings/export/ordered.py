@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from capture.packets import EventPacket, Events, TriggerEdges
+from capture.packets import EventPacket, Events, Inertial, TriggerEdges
 from recordings.recording import RecordingError
 
 
@@ -44,6 +44,15 @@ class InOrder:
     def finish(self) -> tuple[Events, TriggerEdges] | None:
         """The rest; None when there never was a packet."""
         return self._give(1 << 62) if self._events else None
+
+    def within(self, samples: Inertial) -> Inertial:
+        """Those of the inertial samples that do not lie outside."""
+        keep = np.ones(len(samples), np.bool_)
+        if self.from_us is not None:
+            keep &= samples.t >= self.from_us
+        if self.until_us is not None:
+            keep &= samples.t < self.until_us
+        return Inertial.of(samples.t[keep], samples.values[keep])
 
     def _give(self, before_us: int) -> tuple[Events, TriggerEdges]:
         events = Events.concatenate(self._events)

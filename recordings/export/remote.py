@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import HalfmirrorError
-from capture.packets import Events, TriggerEdges
+from capture.packets import Events, Inertial, TriggerEdges
 from recordings.export.content import Facts
 from recordings.export.writers import Writer
 from recordings.recording import RecordingError
@@ -51,6 +51,10 @@ class RemoteWriter:
             e = events
             own = Events(np.array(e.t), np.array(e.x), np.array(e.y), np.array(e.p), e.width, e.height)
             self._send(("add", own, TriggerEdges(np.array(edges.t), np.array(edges.rising))))
+
+    def add_imu(self, samples: Inertial) -> None:
+        """See `aedat4.Aedat4Writer.add_imu`. Raises `OSError`, `RecordingError`."""
+        self._send(("add_imu", Inertial.of(np.array(samples.t), samples.values)))
 
     def add_frame(self, image: NDArray[np.uint8], start_us: int, end_us: int) -> None:
         """See `Writer.add_frame`. Raises `OSError`, `RecordingError`."""

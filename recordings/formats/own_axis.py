@@ -62,6 +62,7 @@ class OneAxis:
                 events=Events(e.t + shift, e.x, e.y, e.p, e.width, e.height),
                 triggers=TriggerEdges(tr.t + shift, tr.rising),
                 complete_until_us=item.complete_until_us + shift,
+                imu=None if item.imu is None else item.imu.shifted(shift),
             )
         if isinstance(item, Frame) and item.clock is FrameClock.EVENT:
             start, end = item.device_start_ns, item.device_end_ns

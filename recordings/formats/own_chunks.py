@@ -1,7 +1,7 @@
 """The container of our own recordings: a file of chunks that is only ever appended to.
 
-One chunk holds one item (an event packet with its trigger edges, a frame, the end of a stream) as the camera
-gave it, in the order in which it came:
+One chunk holds one item (an event packet with its trigger edges and inertial samples, a frame, the end of a
+stream) as the camera gave it, in the order in which it came:
 
     header   `HEADER`: what the chunk is, where it lies in time, lengths, checksums
     meta     msgpack: stamps and all that has no place in the header
@@ -34,6 +34,7 @@ from capture.packets import (
     Frame,
     FrameClock,
     FrameKind,
+    Inertial,
     PixelLayout,
     Rejected,
     TriggerEdges,
@@ -59,7 +60,7 @@ INDEX = np.dtype(
 
 UNKNOWN_US = -(2**63)
 """A frame that came before any events has no place on their clock."""
-GAP, NO_EXPOSURE, RAW_TIMES = 1, 4, 8
+GAP, IMU, NO_EXPOSURE, RAW_TIMES = 1, 2, 4, 8
 MAX_META, MAX_BODY = 1 << 20, 1 << 30
 _TOP = np.uint16(0x8000)
 
@@ -81,7 +82,7 @@ class Head(NamedTuple):
             `complete_until_us`. Frame: its exposure as far as known when it came (`place_of`).
         amount, edges: events and trigger edges; of a frame its bytes and 0.
         epoch: as in the packets.
-        flags: `GAP`, `NO_EXPOSURE`, `RAW_TIMES`.
+        flags: `GAP`, `NO_EXPOSURE`, `RAW_TIMES`; `IMU`: inertial samples lie behind the events.
         lost: items of this stream that the recorder lost right before this one.
     """
 
@@ -184,12 +185,15 @@ def _events_draft(p: EventPacket) -> Draft:
         y = e.y | (e.p.astype(np.uint16) << np.uint16(15))
         arrays = [tr.t.copy(), since.astype("<u4"), e.x.copy(), y]
     arrays.append(tr.rising.copy())
-    meta = msgpack.packb(
-        {
-            "size": (e.width, e.height), "base": base, "host_ns": p.host_ns, "dropped": p.dropped,
-            "rejected": (p.rejected.decreasing, p.rejected.outside),
-        }
-    )  # fmt: skip
+    plain = {
+        "size": (e.width, e.height), "base": base, "host_ns": p.host_ns, "dropped": p.dropped,
+        "rejected": (p.rejected.decreasing, p.rejected.outside),
+    }  # fmt: skip
+    if p.imu is not None:
+        flags |= IMU
+        plain["imu"] = len(p.imu)
+        arrays += [p.imu.t.astype("<i8"), p.imu.values.astype("<f4")]
+    meta = msgpack.packb(plain)
     firsts = [int(a[0]) for a in (e.t, tr.t) if len(a)]
     first = min([p.complete_until_us, *firsts])
     parts = tuple(_bytes(a) for a in arrays)
@@ -298,6 +302,12 @@ def _events(head: Head, meta: dict[str, Any], body: memoryview) -> EventPacket:
     for kind, count in kinds:
         arrays.append(np.frombuffer(body, kind, count, at))
         at += arrays[-1].nbytes
+    imu = None
+    if head.flags & IMU:
+        k = int(meta["imu"])
+        imu_t = np.frombuffer(body, "<i8", k, at).astype(np.int64)
+        values = np.frombuffer(body, "<f4", 7 * k, at + 8 * k).astype(np.float32).reshape(k, 7)
+        imu, at = Inertial.of(imu_t, values), at + (8 + 28) * k
     if at != len(body):
         raise ValueError(f"{n} events and {m} edges do not take {len(body)} bytes")
     if raw:
@@ -315,5 +325,5 @@ def _events(head: Head, meta: dict[str, Any], body: memoryview) -> EventPacket:
     return EventPacket(
         events, TriggerEdges(edge_t.astype(np.int64), rising.astype(np.bool_)), head.until_us,
         int(meta["host_ns"]), int(meta["dropped"]), bool(head.flags & GAP) or head.lost > 0, rejected,
-        head.epoch,
+        head.epoch, imu,
     )  # fmt: skip

@@ -35,6 +35,7 @@ class Health:
     event_packets: int = 0
     events: int = 0
     edges: int = 0
+    imu_samples: int = 0
     frames: int = 0
     frames_left_out: int = 0
     losses: dict[str, int] = field(
@@ -96,6 +97,7 @@ class HealthWatch:
         h.event_packets += 1
         h.events += len(p.events)
         h.edges += len(p.triggers)
+        h.imu_samples += 0 if p.imu is None else len(p.imu)
         h.losses["ring event packets"] += lost
         h.losses["camera events"] += p.dropped
         h.losses["rejected events"] += p.rejected.total
@@ -185,6 +187,7 @@ def report(
     return {
         "state": state, "message": message, "elapsed_s": round(elapsed_s, 3),
         "frames": h.frames, "events": h.events, "event_packets": h.event_packets, "edges": h.edges,
+        "imu_samples": h.imu_samples,
         "frames_left_out": h.frames_left_out, "first_us": h.first_us, "until_us": h.until_us,
         "losses": h.losses, "gap_count": h.gap_count,
         "gaps": [{"until_us": t, "cause": c} for t, c in h.gaps],

@@ -25,7 +25,7 @@ from capture.codec import StreamEnd
 from capture.errors import CameraError, HalfmirrorError
 from capture.link import WorkerLink
 from capture.messages import Command
-from capture.packets import EventPacket, Events, Frame, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, Inertial, TriggerEdges
 from capture.ring import RingReader, RingRef, wait_any
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import draft, place
@@ -376,5 +376,7 @@ def _without_data(packet: EventPacket | Frame | StreamEnd) -> EventPacket | Fram
             np.broadcast_to(np.int64(0), n), np.broadcast_to(np.uint16(0), n),
             np.broadcast_to(np.uint16(0), n), np.broadcast_to(np.bool_(False), n), e.width, e.height,
         )  # fmt: skip
-        return replace(packet, events=none, triggers=TriggerEdges(tr.t.copy(), tr.rising.copy()))
+        imu = None if packet.imu is None else Inertial.of(packet.imu.t.copy(), packet.imu.values)
+        edges = TriggerEdges(tr.t.copy(), tr.rising.copy())
+        return replace(packet, events=none, triggers=edges, imu=imu)
     return packet

@@ -80,7 +80,7 @@ def test_frames_alone_are_recorded_and_shown_again(tmp_path: Path, limits: Limit
     else:
         assert 1_000_000 <= span < 1_000_000 + 4 * period
     assert verify(take).grade == 0
-    shown = set()
+    shown: set[int] = set()
     session = make_session(take, "none", replay_speed=1.0)
     session.start()
     try:

@@ -70,4 +70,8 @@ def same(a: Item, b: Item) -> bool:
     ]
     pairs = [(getattr(a.events, n), getattr(b.events, n)) for n in "txyp"]
     pairs += [(a.triggers.t, b.triggers.t), (a.triggers.rising, b.triggers.rising)]
+    if (a.imu is None) != (b.imu is None):
+        return False
+    if a.imu is not None and b.imu is not None:
+        pairs += [(a.imu.t, b.imu.t), (a.imu.values, b.imu.values)]
     return marks[0] == marks[1] and all(u.dtype == v.dtype and np.array_equal(u, v) for u, v in pairs)

@@ -21,6 +21,7 @@ from capture.packets import (
     Frame,
     FrameClock,
     FrameKind,
+    Inertial,
     PixelLayout,
     Rejected,
     TriggerEdges,
@@ -86,6 +87,9 @@ def test_info_and_rig_are_those_of_the_recording(made: Path) -> None:
         packet(),
         packet(events=Events.empty(64, 48)),
         packet(triggers=TriggerEdges.empty(), gap=False),
+        packet(imu=Inertial.of(np.array([5, 9]), np.arange(14, dtype=np.float32).reshape(2, 7) / 3)),
+        packet(events=Events(np.array([-5, 2**40]), *(np.zeros(2, np.uint16),) * 2, np.ones(2, bool), 64, 48),
+               imu=Inertial.of(np.array([5]), np.ones((1, 7), np.float32))),
         packet(events=Events(np.array([-5, 2**40]), *(np.zeros(2, np.uint16),) * 2, np.ones(2, bool), 64, 48)),
         packet(events=Events(np.array([1]), np.zeros(1, np.uint16), np.full(1, 40_000, np.uint16),
                              np.ones(1, bool), 64, 50_000)),  # y needs its highest bit
