@@ -8,7 +8,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How fast an example is drawn says something of the machine, which tests share, and nothing of the program.
+hypothesis.settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared")
 
 # A search for cameras is a broadcast; in tests none leaves this machine, their processes' neither.
 os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"

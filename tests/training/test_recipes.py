@@ -18,6 +18,7 @@ from tests.training.made_sets import write_set, write_spikes
 from tests.training.test_engine import figures, learned, same
 from training import recipe as recipes
 from training import tasks
+from training.data.sets import find, probing
 from training.engine import Outcome, Request, train
 from training.recipe import Recipe
 
@@ -72,6 +73,12 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for part in ("bsn", "edsr"):
         torch.save(networks.build(f"s-sdm-{part}").state_dict(), spikes / f"{part}.pth")
     return {"spikes": spikes} | {f: write_set(root / f, f) for f in ("efnet-h5", "highrev", "frames")}
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound files need no process of their own to be looked at; every run would start one (see test_sets)."""
+    monkeypatch.setattr(find, "probe_apart", lambda files: [probing.probe("hdf5", f) for f in files])
 
 
 @pytest.fixture
