@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from capture.packets import EventPacket, Events, Frame
 from capture.simulated import presets
@@ -30,9 +31,9 @@ class Stream:
     events: Events
 
     @classmethod
-    def of(cls, preset: str, seconds: float) -> Stream:
-        """Run a preset for so long, noise and all."""
-        simulated = SimulatedRig(presets.configure(preset, {}))
+    def of(cls, preset: str, seconds: float, **settings: Any) -> Stream:
+        """Run a preset, with settings of its own, for so long, noise and all."""
+        simulated = SimulatedRig(presets.configure(preset, settings))
         rig = Rig.from_facts(preset, simulated.facts())
         items = list(simulated.items(seconds))
         frames = tuple(item for item in items if isinstance(item, Frame))

@@ -21,6 +21,19 @@ hypothesis.settings.load_profile("shared")
 os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"
 
 
+# They share one rig, drawn and calibrated (tests/calibration/small.py): half a minute of one core a process.
+SIDE_BY_SIDE = ("test_run.py", "test_calibrate.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of what is dear to make lie in a row: workers are dealt rows of tests, so one of them makes it."""
+    first, second = ([i for i in items if i.path.name == name] for name in SIDE_BY_SIDE)
+    if first and second:
+        rest = [i for i in items if i.path.name != SIDE_BY_SIDE[1]]
+        behind = rest.index(first[-1]) + 1
+        items[:] = rest[:behind] + second + rest[behind:]
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder with real recordings; a test that wants it skips, with the reason, where it is absent."""

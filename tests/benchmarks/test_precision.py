@@ -35,7 +35,8 @@ def test_a_card_keeps_its_text_and_other_devices_figures() -> None:
 
 def test_figures_of_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path))
-    stream = Stream.of("davis", 0.25)
+    size = {"image_width": 96, "image_height": 64, "event_width": 96, "event_height": 64}
+    stream = Stream.of("davis", 0.25, **size)
     with torch.inference_mode():
         found = {p.dtype: p for _, p in bench.measure("s-sdm-ldn", [stream], 1, "cpu", "CPU")}
     assert set(found) == {"float16", "bfloat16"}

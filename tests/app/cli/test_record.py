@@ -114,11 +114,12 @@ def test_with_a_pre_roll_enter_begins_and_the_seconds_before_are_there(tmp_path:
             assert recording.info.frames == health["frames"] > 30
 
 
-def test_a_pre_roll_without_a_keyboard_or_as_long_as_the_whole(tmp_path: Path) -> None:
-    program = start("-o", str(tmp_path / "r"), "--pre-roll", "3", "--seconds", "2")
-    _, errors = program.communicate(timeout=100)
-    assert program.returncode == 2
-    assert "the pre-roll is part of it" in errors
+def test_a_pre_roll_without_a_keyboard_or_as_long_as_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = ["record", RIG, "-o", str(tmp_path / "r"), "--pre-roll", "3", "--seconds", "2"]
+    assert main.run(longer) == 2
+    assert "the pre-roll is part of it" in capsys.readouterr().err
     program = start("-o", str(tmp_path / "r"), "--pre-roll", "1")
     _, errors = program.communicate(timeout=100)  # closes its input
     assert program.returncode == 2, errors
