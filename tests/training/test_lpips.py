@@ -100,6 +100,19 @@ def test_pictures_gray_and_colour(weights: dict[str, Any]) -> None:
     assert distance(rgb[0], rgb[1]) == pytest.approx(distance(a, b))
 
 
+def test_a_result_that_is_not_rounded_is_clipped_and_its_channels_go_as_asked(weights: dict[str, Any]) -> None:
+    rng = np.random.default_rng(2)
+    result = rng.normal(0.5, 0.4, (64, 72, 3)).astype(np.float32)
+    truth = rng.integers(0, 256, (64, 72, 3), np.uint8)
+    x = torch.from_numpy(result.clip(0, 1).transpose(2, 0, 1).copy())[None] * 2 - 1
+    y = torch.from_numpy(truth.transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
+    lpips._of_device.cache_clear()
+    for bgr in (False, True):
+        wanted = by_hand(weights, x.flip(1), y.flip(1)) if bgr else by_hand(weights, x, y)
+        assert lpips.picture_distance(result, truth, "cpu", bgr) == pytest.approx(float(wanted), rel=1e-4)
+    lpips._of_device.cache_clear()
+
+
 def test_refusals(weights: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = lpips.load()
     with pytest.raises(ValueError, match="at least 63 pixels"):

@@ -210,6 +210,23 @@ def test_several_processes_give_what_one_gives(sets: dict[str, Path]) -> None:
     assert [s.measures for s in one.sequences] == [s.measures for s in two.sequences]
 
 
+def test_lpips_stands_beside_where_its_weights_are(
+    sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.protocols import run
+
+    wanted = Wanted(("none",), "ours", (str(sets["frames"]),), device="cpu", lpips=True)
+    monkeypatch.setattr(run, "weights_file", lambda variant: Path(variant))
+    small = measure(wanted)  # too small for its deepest layer
+    assert small.measures == ["psnr", "ssim"]
+    monkeypatch.setitem(run.SMALLEST, "alex", SIZE)
+    monkeypatch.setattr(run, "picture_distance", lambda a, b, device, bgr: 0.25 + 0.5 * bgr)
+    result = measure(wanted)
+    assert (result.mean(BLURRED, "lpips"), result.mean("none", "lpips")) == (0.25, 0.25)
+    assert "| LPIPS | pictures |" in report.markdown(result, {})
+    assert not result.notes
+
+
 # --- what does not fit ----------------------------------------------------------------------------------------
 
 
