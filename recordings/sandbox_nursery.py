@@ -75,8 +75,10 @@ class Nursery:
 
     def _start(self, number: int, plan: dict[str, Any], given: list[int]) -> None:
         # Whatever is wrong with it, the child meets again and tells.
+        also: tuple[str, ...] = ()
         with contextlib.suppress(Exception):
-            importlib.import_module(str(plan["target"]).partition(":")[0])
+            module = importlib.import_module(str(plan["target"]).partition(":")[0])
+            also = getattr(module, "ALSO", ())
             gc.collect()
             gc.freeze()  # no collection in a child writes to the pages that it shares
         *own, stderr, status = given
@@ -97,6 +99,10 @@ class Nursery:
             return
         self._born[pid], self._by_number[number] = status, pid
         _tell(status, pid)
+        # For those that come after: the first one imports what its own file needs, and no more.
+        with contextlib.suppress(Exception):
+            for name in also:
+                importlib.import_module(name)
 
     def _kill(self, number: int) -> None:
         """Its id is its own as long as it has not been reaped, which happens here."""
@@ -121,6 +127,14 @@ def _tell(pipe: int, value: int) -> None:
         os.write(pipe, STATUS.pack(value))
 
 
+def _behind_last_descriptor() -> int:
+    """The limit on descriptors may be a thousand million, and not every system closes a range at once."""
+    try:
+        return max(map(int, os.listdir("/proc/self/fd"))) + 1
+    except OSError:
+        return os.sysconf("SC_OPEN_MAX")
+
+
 def _be_born(plan: dict[str, Any], own: list[int], stderr: int) -> None:
     """The child, just forked; never returns."""
     try:
@@ -129,7 +143,7 @@ def _be_born(plan: dict[str, Any], own: list[int], stderr: int) -> None:
         os.setsid()
         os.dup2(stderr, 2)
         kept = sorted(own)
-        for low, high in zip([2, *kept], [*kept, os.sysconf("SC_OPEN_MAX")], strict=True):
+        for low, high in zip([2, *kept], [*kept, _behind_last_descriptor()], strict=True):
             os.closerange(low + 1, high)
         plan = {**plan, "connection": own[0], "arena": own[1], "lifeline": own[2]}
         sandbox_child.main(json.dumps(plan))

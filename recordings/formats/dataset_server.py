@@ -16,6 +16,12 @@ from recordings.formats.spike_files import SpikeSource
 from recordings.recording import Remark
 from recordings.sandbox_child import Refused, Reply
 
+# What reads some of the files and is imported then; see `recordings.sandbox_nursery`.
+ALSO = tuple(
+    f"recordings.formats.{name}"
+    for name in ("aedat2", "aedat3", "dsec_h5", "efnet_h5", "highrev", "picture_folder", "prophesee_h5")
+)
+
 Keyed = tuple[int, Reply]
 _BATCH = 1 << 16
 LIMIT_US = 1 << 60

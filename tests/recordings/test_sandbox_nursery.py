@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from typing import Any
 
 import psutil
 import pytest
 
 from recordings import sandbox_process
+from recordings.formats.dataset_server import ALSO
 from recordings.recording import RecordingError
 from recordings.sandbox import Sandbox
 from tests.recordings.test_sandbox import ROOT, SERVER, gone
@@ -133,3 +135,8 @@ def test_a_reader_that_cannot_be_imported_is_one_line() -> None:
     with pytest.raises(RecordingError, match=r"^file\.x: No module named 'tests\.recordings\.no_such_module'$"):
         s.call("describe")
     s.close()
+
+
+def test_what_is_imported_ahead_is_there() -> None:
+    """The nursery passes over what it cannot import, which a misspelt name would be as well."""
+    assert [import_module(name).__name__ for name in ALSO] == list(ALSO)
