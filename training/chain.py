@@ -19,6 +19,7 @@ from training.engine import Outcome, Request, train
 from training.errors import TrainingError, why
 from training.files import replace_bytes
 from training.recipe import Recipe
+from training.run import RunFolder
 
 RECORD = "chain.json"
 
@@ -94,7 +95,9 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
     outcome: Outcome | None = None
     for stage in stages:
         folder = request.folder / stage.name
-        goes_on = request.resume and (folder / "state.pt").is_file()
+        goes_on = request.resume and RunFolder(folder).state.is_file()
+        if request.resume and RunFolder(folder).recipe.is_file():
+            RunFolder(folder).discard()  # of one that was killed before its first saved state
         first = init if stage is stages[-1] and not goes_on else None
         try:
             outcome = train(

@@ -301,6 +301,14 @@ def test_a_stopped_chain_goes_on_where_it_was(tiny_chain: Path, monkeypatch: pyt
         do(tiny_chain, resume=True, overrides={"two.run.steps": 9})
 
 
+def test_a_stage_that_was_killed_before_its_first_state_begins_anew(tiny_chain: Path) -> None:
+    do(tiny_chain, overrides={"run.steps": 1})
+    (tiny_chain / "two/state.pt").unlink()
+    out, told = do(tiny_chain, resume=True)
+    assert (out.complete, told) == (True, ["one", "two"])
+    assert (tiny_chain / "two/state.pt").is_file()
+
+
 def test_first_weights_are_the_last_stages(tiny_chain: Path) -> None:
     do(tiny_chain, overrides={"run.steps": 1})
     again = tiny_chain.with_name("again")
