@@ -27,6 +27,7 @@ BUILT_IN: dict[str, str] = {
     "replay": "recordings.replay:DRIVER",
     "genicam": "capture.genicam.driver:GENICAM",
     "flir": "capture.genicam.driver:FLIR",
+    "flir-spinnaker": "capture.spinnaker:DRIVER",
     "webcam": "capture.webcam:DRIVER",
     "davis346": "capture.inivation.driver:DAVIS",
     "aedat4-tcp": "capture.inivation.driver:TCP",

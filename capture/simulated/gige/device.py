@@ -216,11 +216,17 @@ class GigeDevice:
         return payload[:4] + self.registers.read(at, length & 0xFFFF)
 
     def _write_registers(self, payload: bytes, client: Client) -> bytes:
-        count = 0
-        for at, value in struct.iter_unpack(">II", payload):
-            self._write(at, struct.pack(">I", value), client)
-            count += 1
-        return struct.pack(">HH", 0, count)
+        pairs = list(struct.iter_unpack(">II", payload))
+        k = 0
+        while k < len(pairs):
+            at, value = pairs[k]
+            data, k = struct.pack(">I", value), k + 1
+            found = self.registers.feature_at(at)
+            # Spinnaker writes a long register as its two words, one behind the other in one message.
+            if found is not None and found[0].size == 8 and k < len(pairs) and pairs[k][0] == at + 4:
+                data, k = data + struct.pack(">I", pairs[k][1]), k + 1
+            self._write(at, data, client)
+        return struct.pack(">HH", 0, len(pairs))
 
     def _write_memory(self, payload: bytes, client: Client) -> bytes:
         self._write(struct.unpack_from(">I", payload)[0], payload[4:], client)
