@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -16,8 +17,8 @@ from inference import networks, store
 from inference.weights_limits import WeightsError
 from tests.training.made_sets import write_set, write_spikes
 from tests.training.test_engine import figures, learned, same
+from training import module, tasks
 from training import recipe as recipes
-from training import tasks
 from training.data.sets import find, probing
 from training.engine import Outcome, Request, train
 from training.recipe import Recipe
@@ -81,11 +82,28 @@ def _looked_at_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "probe_apart", lambda files: [probing.probe("hdf5", f) for f in files])
 
 
+class Uncounted(contextlib.nullcontext[Any]):
+    """In place of the counter of operations."""
+
+    def __init__(self, display: bool) -> None:
+        super().__init__(self)
+
+    def get_total_flops(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of the time of a run of few steps is the counting of the first one's operations."""
+    monkeypatch.setattr(module, "FlopCounterMode", Uncounted)
+
+
 @pytest.fixture
 def data(request: pytest.FixtureRequest, sets: dict[str, Path]) -> Path:
     return sets[FORMAT.get(request.getfixturevalue("name"), "efnet-h5")]
 
 
+@pytest.mark.usefixtures("uncounted")
 # CDVD-TSP's takes minutes: its flow network of 9 million values has one size only.
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.soak) if n == "cdvd-tsp" else n for n in SMALL]
@@ -114,11 +132,12 @@ def test_a_stopped_run_goes_on_bit_identically(
     assert figures(tmp_path / "run")[-1] == figures(tmp_path / "whole")[-1]
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.parametrize("name", SMALL)
 def test_what_was_trained_is_taken_by_the_live_program(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = small(name, data, **{"run.steps": 1})
+    recipe = small(name, data, **{"run.steps": 1, "run.previews": 0})
     run(recipe, tmp_path / "run")
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
     network = recipe.network.name
