@@ -15,7 +15,8 @@ from app.recorder import RecordRequest
 from app.recording import record
 from app.sources import SourceRequest, rig_of
 from calibration.geometry.targets import Board
-from calibration.run import Take, nominal
+from calibration.nominal import nominal
+from calibration.run import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
 from recordings.formats.own import OwnRecording

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.live import EVENT_RING_BYTES, camera_worker
 from app.preview_worker import READER, WIDEST, PreviewSpec, run_preview_worker
 from app.session import WorkerStatus
 from app.sources import CameraPlan, plans
@@ -120,6 +119,8 @@ class Preview:
             self.problem = one_line(e)
 
     def _assemble(self, found: tuple[CameraPlan, ...]) -> None:
+        from app.live import EVENT_RING_BYTES, camera_worker  # half a second: not before a window is there
+
         supervisor = Supervisor()
         try:
             events = supervisor.create_ring(RingLayout("events", EVENT_RING_BYTES, 2048, readers=(READER,)))

@@ -147,6 +147,7 @@ class RigDiscovery:
 
     Attributes:
         looking: a look is under way.
+        standing: what is always there; () until the first look has begun.
     """
 
     def __init__(self, survey: Callable[[], Survey] = _survey) -> None:
@@ -156,6 +157,7 @@ class RigDiscovery:
         self._typed: list[tuple[str, Choice | str]] = []
         self._threads: list[threading.Thread] = []
         self.looking = False
+        self.standing: tuple[Choice, ...] = ()
 
     def look(self) -> None:
         """Look now; while a look is under way that one will do."""
@@ -194,6 +196,8 @@ class RigDiscovery:
 
     def _look(self) -> None:
         try:
+            if not self.standing:
+                self.standing = simulated()  # its import takes a while, too
             found = from_survey(self._survey())
         except Exception as e:  # whatever it is: the page goes on with what can be typed
             found = Found((), f"Cameras cannot be looked for ({one_line(e)}).")

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.preview import Pick
-from calibration.run import nominal
+from calibration.nominal import nominal
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, RigFacts, open_driver
-from capture.simulated.presets import DEFAULT
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig, Row
 
 NEEDS_IMAGE = "a rig needs an image camera: choose one"
@@ -61,8 +60,10 @@ class RigSetup:
         else:
             if Path(source).exists() or CameraName.parse(str(source)).driver == "replay":
                 raise UsageError(f"{source} is a recording; the rig page is for cameras")
-            open_driver(str(source))
-            name = f"simulated:{DEFAULT}" if str(source) == "simulated" else str(source)
+            config = open_driver(str(source))[1]
+            name = str(source)
+            if name == "simulated":
+                name = f"simulated:{getattr(config, 'preset', '')}"  # one name for one rig
             setup.name = name
             setup.events = setup.frames = Pick(name)
         return setup

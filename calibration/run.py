@@ -31,8 +31,7 @@ from calibration.time.trigger import by_triggers
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame, FrameClock
 from inference.restorers.picture import picture_of
-from sync.geometry import scaled_homography
-from sync.rig import Geometry, Rig
+from sync.rig import Rig
 
 STEPS = ("geometry", "time", "check", "report")
 MOST_EVENTS = 80_000_000
@@ -150,25 +149,6 @@ class Calibration:
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
             "rig": self.rig.model_dump(mode="json", exclude_none=True),
         }  # fmt: skip
-
-
-def nominal(rig: Rig) -> Rig:
-    """A rig about which nothing is known but sizes: both cameras see the same field, no mirror."""
-    if rig.identity or rig.clock.relation == "same":
-        return rig
-    s = min(rig.image.width / rig.events.width, rig.image.height / rig.events.height)
-    m = scaled_homography(s)
-    m[0, 2] += (rig.image.width - s * rig.events.width) / 2
-    m[1, 2] += (rig.image.height - s * rig.events.height) / 2
-    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
-    return rig.model_copy(
-        update={
-            "geometry": Geometry(image_from_event=rows, measured="assumed: not calibrated"),  # type: ignore[arg-type]
-            "clock": rig.clock.model_copy(
-                update={"residual_us": None, "drift_ppm": None, "uncertainty_us": None}
-            ),
-        }
-    )
 
 
 def calibrate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QRect, QSize, Qt
@@ -15,25 +16,29 @@ from app.viewer.viewport import Pane, Viewport
 U8 = NDArray[np.uint8]
 
 
-def _table(ground: QColor | None) -> list[int]:
-    """256 colours 0xAARRGGBB for a signed weight: 0 OFF now, 128 nothing, 255 ON now.
+def _colours(ground: QColor) -> U8:
+    """(256, 3) RGB for a signed weight: 0 OFF now, 128 nothing (the ground), 255 ON now."""
+    weight = np.minimum(1.0, np.abs(np.arange(256) - 128) / 127.0)[:, None]
+    rgb = [np.array([c.red(), c.green(), c.blue()]) for c in (theme.EVENT_ON, theme.EVENT_OFF, ground)]
+    event = np.where(np.arange(256)[:, None] >= 128, rgb[0], rgb[1])
+    return np.round(rgb[2] + weight * (event - rgb[2])).astype(np.uint8)
 
-    `ground` is what nothing looks like, None: nothing is transparent.
+
+EVENTS_TABLE = [QColor(*(int(v) for v in c)).rgba() for c in _colours(QColor("#2c2f33"))]
+_LAID = _colours(QColor(0, 0, 0)).reshape(256, 1, 3)
+
+
+def blended(image: U8, events: U8, share: float) -> U8:
+    """(H, W, 3) RGB: events on the image's pixels laid over it.
+
+    Args:
+        image: (H, W, 3) RGB or (H, W) gray.
+        events: (H, W) signed weights around 128.
+        share: 0 is the image alone, 1 the events alone; between, the image fades while events are bright.
     """
-    out = []
-    for v in range(256):
-        weight = min(1.0, abs(v - 128) / 127.0)
-        c = theme.EVENT_ON if v >= 128 else theme.EVENT_OFF
-        if ground is None:
-            out.append(QColor(c.red(), c.green(), c.blue(), round(255 * weight)).rgba())
-            continue
-        pairs = ((ground.red(), c.red()), (ground.green(), c.green()), (ground.blue(), c.blue()))
-        out.append(QColor(*(round(g + weight * (e - g)) for g, e in pairs)).rgba())
-    return out
-
-
-EVENTS_TABLE = _table(QColor("#2c2f33"))
-OVER_TABLE = _table(None)
+    under = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8) if image.ndim == 2 else image
+    laid = np.asarray(cv2.applyColorMap(events, _LAID), np.uint8)
+    return np.asarray(cv2.addWeighted(under, 1.0 - share, laid, min(1.0, 2.0 * share), 0.0), np.uint8)
 
 
 class LivePane(QWidget):
@@ -52,7 +57,9 @@ class LivePane(QWidget):
         self.title, self.words, self.problem = title, "", ""
         self.opacity = 0.5
         self.paints = 0
-        self._ground, self._over = Layer(table), Layer(OVER_TABLE)
+        self._ground = Layer(table)
+        self._image: U8 | None = None
+        self._over: U8 | None = None
         self._viewport = Viewport()
 
     def sizeHint(self) -> QSize:
@@ -62,23 +69,30 @@ class LivePane(QWidget):
     @property
     def shown(self) -> U8 | None:
         """The picture."""
-        return self._ground.array
+        return self._image
 
     @property
     def over(self) -> U8 | None:
         """What is laid over it."""
-        return self._over.array
+        return self._over
 
     def show_picture(self, picture: U8 | None, over: U8 | None = None) -> None:
         """Another picture, and values to lay over it."""
-        another = self._ground.set(picture)
-        if self._over.set(over) or another:
-            self.update()
+        self._image, self._over = picture, over
+        self._compose()
 
     def set_opacity(self, opacity: float) -> None:
         """Of what is laid over: 0 is the picture alone, 1 what is laid over alone."""
         self.opacity = min(1.0, max(0.0, opacity))
-        self.update()
+        self._compose()
+
+    def _compose(self) -> None:
+        """Here rather than in a paint, and before scaling: pictures are smaller than their place."""
+        image, over = self._image, self._over
+        if image is not None and over is not None:
+            image = blended(image, over, self.opacity)
+        if self._ground.set(image):
+            self.update()
 
     def say(self, words: str, problem: str = "") -> None:
         """Figures for the upper right corner; why nothing comes, which dims the picture."""
@@ -97,16 +111,9 @@ class LivePane(QWidget):
             place = self._viewport.place(pane, (int(a.shape[1]), int(a.shape[0])))
             ratio = self.devicePixelRatioF()
             x, y, w, h = place.target
-            # Both fade against each other: at one end the frame alone, at the other the events alone.
-            laid = self._over.scaled(place, ratio) if self._over.array is not None else None
-            p.setOpacity(1.0 if laid is None else min(1.0, 2 * (1 - self.opacity)))
             image = self._ground.scaled(place, ratio)
             if image is not None:
                 p.drawImage(x, y, image)
-            if laid is not None:
-                p.setOpacity(min(1.0, 2 * self.opacity))
-                p.drawImage(x, y, laid)
-            p.setOpacity(1.0)
             if self.problem:
                 p.fillRect(QRect(x, y, w, h), QColor(27, 29, 32, 170))
         self._write(p)

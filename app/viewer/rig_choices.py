@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.rig_discovery import Choice, RigDiscovery, simulated
+from app.rig_discovery import Choice, RigDiscovery
 from app.rig_setup import RigSetup
 from app.viewer import theme
 from app.viewer.rig_page import RigPage, paint
@@ -29,6 +29,7 @@ class RigChoices:
         self._page, self.discovery, self._choose = page, discovery, choose
         self._setup = RigSetup()
         self._found: tuple[Choice, ...] = ()
+        self._standing: tuple[Choice, ...] = ()
         self._typed: dict[str, Choice] = {}
 
     def look(self) -> None:
@@ -44,6 +45,9 @@ class RigChoices:
     def hear(self) -> None:
         """What was found, and what was typed."""
         p = self._page
+        if self.discovery.standing != self._standing:
+            self._standing = self.discovery.standing
+            self.show(self._setup)
         found = self.discovery.take()
         if found is not None:
             self._found = found.choices
@@ -76,11 +80,12 @@ class RigChoices:
 
     def _all(self) -> list[Choice]:
         out = {c.name or f"? {c.facts}": c for c in (*self._found, *self._typed.values())}
-        standing = {c.name: c for c in simulated()}
+        standing = {c.name: c for c in self._standing}
         both = self._setup.one_camera
         for role in CameraRole:
             name = self._setup.pick_of(role).camera
             if self._setup.pick_of(role).there and name not in out and name not in standing:
                 events, frames = both or role is CameraRole.EVENTS, both or role is CameraRole.FRAMES
-                out[name] = Choice(name, "in the rig file", events, frames)
+                where = "in the rig file" if self._setup.path else "chosen"
+                out[name] = Choice(name, where, events, frames)
         return [*out.values(), *(c for name, c in standing.items() if name not in out)]

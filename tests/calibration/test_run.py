@@ -12,8 +12,9 @@ import pytest
 
 from calibration.check import check, other_cameras
 from calibration.geometry.targets import Board
+from calibration.nominal import nominal
 from calibration.report import pictures, report_html, report_json
-from calibration.run import CannotCalibrate, Options, Take, calibrate, nominal
+from calibration.run import CannotCalibrate, Options, Take, calibrate
 from calibration.time.result import Verdict
 from capture.packets import EventPacket, Events, TriggerEdges
 from sync.geometry import project

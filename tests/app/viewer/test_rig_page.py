@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from app.cli.device_survey import Survey
 from app.rig_discovery import RigDiscovery
 from app.viewer import theme
+from app.viewer.live_pane import blended
 from app.viewer.rig_desk import RigDesk
 from app.viewer.window import ViewerWindow
 from capture.camera import CameraRole
@@ -531,3 +532,17 @@ def test_nothing_is_cut_off_at_the_smallest_window(
     for w in (page.use, page.close_button, page.verdict, page.link):
         bottom = w.mapTo(page, w.rect().bottomLeft()).y()
         assert bottom < page.height(), w
+
+
+def test_a_blend_goes_from_the_image_to_the_events() -> None:
+    image = np.full((4, 4), 100, np.uint8)
+    events = np.full((4, 4), 128, np.uint8)
+    events[0, 0], events[0, 1] = 255, 0
+    assert (blended(image, events, 0.0) == 100).all()
+    alone = blended(image, events, 1.0)
+    assert tuple(alone[0, 0]) == theme.EVENT_ON.getRgb()[:3]
+    assert np.abs(alone[0, 1].astype(int) - theme.EVENT_OFF.getRgb()[:3]).max() <= 2
+    assert (alone[1:] == 0).all()
+    half = blended(np.repeat(image[:, :, None], 3, 2), events, 0.5)
+    assert (half[1:] == 50).all()
+    assert half[0, 0, 0] == 255, "events stay bright over a fading image"
