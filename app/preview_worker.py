@@ -39,6 +39,8 @@ COPY_NS = 100_000_000
 """A frame is copied when none waits behind it, or after so long."""
 WIDEST = 1280
 """Pixels of a view's longer side; larger frames are halved."""
+WIDEST_LAID = 800
+"""The same where events are laid on it, which the window blends: event pixels are larger than the image's."""
 DECAY_US = 30_000.0
 """After so long an event has faded to 1/e."""
 NOTHING = 128
@@ -216,11 +218,13 @@ class _PreviewWorker:
         if self._surface is None or (self._surface.width, self._surface.height) != (e.width, e.height):
             self._surface = _Surface(e.width, e.height, self.spec.decay_us)
             self._recent.clear()
-        if p.epoch != self._epoch or p.complete_until_us < self._until_us - 1_000_000:
+        if p.epoch != self._epoch or p.complete_until_us < self._until_us:
             self._epoch = p.epoch
             self._surface.forget()
             self._recent.clear()
-        if seen and len(e):
+        if not seen:
+            self._recent.clear()  # with a hole in them they would seem sharper than they are
+        elif len(e):
             self._surface.add(e)
             # Views of the ring would be overwritten.
             self._recent.append(Events(e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy(), e.width, e.height))
@@ -256,7 +260,7 @@ class _PreviewWorker:
         none = np.empty((0, 0), np.uint8)
         image, scale = none, 1.0
         if self._frame is not None:
-            image, scale = reduced(picture_of(self._frame))
+            image, scale = reduced(picture_of(self._frame), WIDEST if self._matrix is None else WIDEST_LAID)
         surface = none if self._surface is None else self._surface.view(self._until_us)
         overlay = none
         if self._matrix is not None and image.size and surface.size:
@@ -302,10 +306,10 @@ def _focus(p: PeakHold) -> dict[str, Any]:
     return {"sharpness": p.value, "peak": p.peak, "share": p.share}
 
 
-def reduced(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """An image halved until it is at most `WIDEST` wide and high, and its scale."""
+def reduced(image: NDArray[np.uint8], widest: int = WIDEST) -> tuple[NDArray[np.uint8], float]:
+    """An image halved until it is at most so wide and high, and its scale."""
     scale = 1.0
-    while max(image.shape[:2]) > WIDEST:
+    while max(image.shape[:2]) > widest:
         size = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         scale /= 2

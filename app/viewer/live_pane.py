@@ -21,7 +21,8 @@ def _colours(ground: QColor) -> U8:
     weight = np.minimum(1.0, np.abs(np.arange(256) - 128) / 127.0)[:, None]
     rgb = [np.array([c.red(), c.green(), c.blue()]) for c in (theme.EVENT_ON, theme.EVENT_OFF, ground)]
     event = np.where(np.arange(256)[:, None] >= 128, rgb[0], rgb[1])
-    return np.round(rgb[2] + weight * (event - rgb[2])).astype(np.uint8)
+    colours: U8 = np.round(rgb[2] + weight * (event - rgb[2])).astype(np.uint8)
+    return colours
 
 
 EVENTS_TABLE = [QColor(*(int(v) for v in c)).rgba() for c in _colours(QColor("#2c2f33"))]

@@ -95,8 +95,9 @@ class Figures:
             paint(p.verdict, "Both cameras are needed to look at the wire." if not both else "–")
             p.polarity.hide()
             return
-        matched = "" if t["matched"] is None else f" · {t['matched']:.0%} matched"
         finding = Finding(t["finding"])
+        known = t["matched"] is not None and finding is not Finding.WAITING
+        matched = f" · {t['matched']:.0%} matched" if known else ""
         edges = f"{t['rising_hz']:.1f} rising, {t['falling_hz']:.1f} falling edges/s\n"
         one = finding is Finding.ONE_CLOCK
         paint(p.trigger, "" if one else f"{edges}{t['frames_hz']:.1f} frames/s{matched}")

@@ -9,8 +9,8 @@ from app.viewer.words import grouped
 from capture.camera import CameraRole, Control
 
 WORDS = {
-    "exposure_us": "Exposure", "gain_db": "Gain", "rate_hz": "Frame rate", "width": "Region width",
-    "height": "Region height", "offset_x": "Region left", "offset_y": "Region top",
+    "exposure_us": "Exposure", "gain_db": "Gain", "rate_hz": "Frame rate", "width": "Width",
+    "height": "Height", "offset_x": "Left edge", "offset_y": "Top edge",
     "pixel_format": "Pixel format", "white_red": "White, red", "white_blue": "White, blue",
     "trigger": "Trigger", "strobe_line": "Strobe line", "stamp": "Stamp marks",
     "stamp_offset_us": "Stamp offset",
