@@ -113,7 +113,7 @@ def test_looking_does_not_wait_and_happens_once_at_a_time() -> None:
     began = time.monotonic()
     d.look()
     d.look()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5, "it would be 10 s"
     assert d.looking
     assert d.take() is None
     gate.set()
