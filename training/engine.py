@@ -120,6 +120,8 @@ def train(request: Request) -> Outcome:
             ],
             validate=len(validation) > 0,
         )  # fmt: skip
+        if begin := getattr(task, "begin", None):
+            begin(network, run.path, begun=request.init is not None, resumed=request.resume, writes=first)
         stopped = 0
         try:
             trainer.fit(module, ckpt_path=run.state if request.resume else None, weights_only=True)

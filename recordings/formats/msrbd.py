@@ -107,6 +107,11 @@ class MsRbdSource:
         if any(b.exposures[0].start_us > a.exposures[1].end_us for a, b in itertools.pairwise(pairs)):
             problems.append("between its pairs events are not in the files")
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files that can be read, in order of time."""
+        return [p.path for p in self._pairs]
+
     def image(self, index: int) -> NDArray[np.uint8]:
         """See `Source.image`."""
         path, name = self._places[index]

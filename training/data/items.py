@@ -98,6 +98,11 @@ class Items:
         self._order = Epochs(len(self.items), seed)
         self._told: set[Item] = set()
 
+    @property
+    def sequences(self) -> list[SequenceFacts]:
+        """Those that are trained on."""
+        return self._readers.sequences
+
     def __getitem__(self, index: int) -> Batch:
         place = self._order.place(index)
         rng = np.random.default_rng([self._seed, index])

@@ -15,6 +15,7 @@ reduced.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -63,10 +64,10 @@ class Parts:
     temporal: Tensor | None = None
     spatial: Tensor | None = None
 
-    def total(self) -> Tensor:
+    def total(self, weights: Mapping[str, float] = WEIGHTS) -> Tensor:
         """The weighted sum, what a step minimises."""
         values = {name: getattr(self, name) for name in WEIGHTS}
-        return torch.stack([WEIGHTS[name] * v for name, v in values.items() if v is not None]).sum()
+        return torch.stack([weights[name] * v for name, v in values.items() if v is not None]).sum()
 
 
 def first_stage(network: Network, batch: Batch, difference: Difference = "l1") -> Parts:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _TASKS: dict[str, str] = {
     "glint": "training.tasks.glint:GlintTask",
     "efnet": "training.tasks.efnet:EfnetTask",
+    "gem": "training.tasks.gem:GemTask",
     "cdvd-tsp": "training.tasks.cdvd_tsp:CdvdTask",
     "sc-net": "training.tasks.sc_net:ScNetTask",
     "stra": "training.tasks.sc_net:ScNetTask",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ _HELD_OUT = 8
 """Without a test split, of so many sequences one is validated with, and never trained on."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Fits = Callable[[Sequence[SequenceFacts]], None]
 
 
 class NeedyMaker(Maker, Protocol):
@@ -83,11 +84,17 @@ class DataFacts:
         return self._facts
 
     def datasets_of(
-        self, recipe: Recipe, maker: NeedyMaker, crop: int, who: str
+        self, recipe: Recipe, maker: NeedyMaker, fits: int | Fits, who: str
     ) -> tuple[TrainingData, ValidationData]:
         """Training and validation samples of the recipe's recordings.
 
         A `test` split is validated with; without splits every eighth sequence is, or the last of fewer.
+
+        Args:
+            recipe: names the recordings.
+            maker: of the samples.
+            fits: side of the crop, or a function that refuses sequences that do not fit (`UsageError`).
+            who: is trained.
 
         Raises:
             UsageError: no data, nothing of what is needed, an empty split, a crop that does not fit.
@@ -99,7 +106,10 @@ class DataFacts:
             )
         found = usable(find(recipe.data.recordings), maker, who)
         train, test = divided(found, recipe.data.validation > 0)
-        require_room([*train, *test], crop)
+        if isinstance(fits, int):
+            require_room([*train, *test], fits)
+        else:
+            fits([*train, *test])
         for line in found.skipped:
             print(f"skipped: {line}", file=sys.stderr, flush=True)
         self.held_out = test

@@ -58,6 +58,9 @@ class SequenceFacts:
             no item to restore.
         carries: what is there, of the words above.
         digest: changes when the files do.
+        pairs: frames k of which k + 1 and every event from the start of k to its end are there, too; None: all
+            of a stream, see `pair_starts`.
+        problems: parts that were left out, a line each.
     """
 
     format: str
@@ -69,6 +72,8 @@ class SequenceFacts:
     spans: tuple[Span | None, ...]
     carries: frozenset[str]
     digest: str
+    pairs: tuple[int, ...] | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -81,6 +86,16 @@ class SequenceFacts:
         if self.grid is None:
             return list(range(self.frames))
         return [i for i, span in enumerate(self.spans) if span is not None]
+
+    @property
+    def pair_starts(self) -> list[int]:
+        """Frames k that make a pair with k + 1: both exposures are known and follow one another."""
+        out = []
+        for k in range(self.frames - 1) if self.pairs is None else self.pairs:
+            own, following = self.spans[k], self.spans[k + 1]
+            if own is not None and following is not None and own[1] <= following[0]:
+                out.append(k)
+        return out
 
     def reader(self) -> SequenceReader:
         """Opens the files.

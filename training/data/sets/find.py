@@ -103,6 +103,7 @@ def find(paths: Sequence[str | Path]) -> Found:
             out.skipped.append(f"{candidate.where}: {result}")
         else:
             out.sequences.append(result)
+            out.skipped += result.problems
             if untold := _without_window(result):
                 out.skipped.append(f"{result.name}: {untold} of {result.frames} frames have no exposure")
     if candidates and not out.sequences:

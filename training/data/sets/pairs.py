@@ -41,9 +41,8 @@ class PairsReader(Unread):
     @reads
     def __init__(self, facts: SequenceFacts) -> None:
         self.facts = facts
-        self._paths = [Path(p) for p in facts.files]
-        self._source = MsRbdSource(self._paths, None)
-        self._sharp = {path: _sharp_times(path) for path in self._paths}
+        self._source = MsRbdSource([Path(p) for p in facts.files], None)
+        self._sharp = {path: _sharp_times(path) for path in self._source.paths}
 
     @reads
     def blurred(self, index: int) -> U8:
@@ -66,9 +65,7 @@ class PairsReader(Unread):
         span = self._span(index)
         out = []
         for path, stamps in self._sharp.items():
-            with Archive(path, path.name) as a:
-                first = (_time(a, "exp_start1"), _time(a, "exp_end1"))
-                second = (_time(a, "exp_start2"), _time(a, "exp_end2"))
+            first, second = _exposures(path)
             for k, t in enumerate(stamps):
                 if span == (first if t <= first[1] else second):
                     out.append((t, self._picture(path, k)))
@@ -119,8 +116,8 @@ def probe(files: tuple[str, ...], name: str, split: str) -> SequenceFacts:
     Raises:
         Refused: no sequence; says why.
     """
-    paths = [Path(f) for f in files]
-    source = MsRbdSource(paths, None)
+    source = MsRbdSource([Path(f) for f in files], None)
+    paths = source.paths
     spans = tuple((f.start_us, f.end_us) if f.known else None for f in source.frames)
     carries = {EVENTS, STREAM} | ({EXPOSURE} if all(spans) else set())
     sharp = {path: _sharp_times(path) for path in paths}
@@ -129,11 +126,22 @@ def probe(files: tuple[str, ...], name: str, split: str) -> SequenceFacts:
     middles = [_nearest(sharp, (s[0] + s[1]) / 2, (s[1] - s[0]) * _NEAR) for s in spans if s is not None]
     if middles and all(m is not None for m in middles):
         carries.add(TRUTH)
+    # Frames of two files that do not overlap follow one another, but nobody knows what was between them.
+    starts = {spans.index(first) for first, second in map(_exposures, paths) if {first, second} <= set(spans)}
     assert source.facts.image_size is not None
     return SequenceFacts(
         "msrbd", files, name, split, source.facts.image_size, source.facts.event_size, spans,
-        frozenset(carries), digest(*files),
+        frozenset(carries), digest(*files), tuple(sorted(starts)),
+        tuple(f"{name}: {p}" for p in source.facts.problems if "left out" in p),
     )  # fmt: skip
+
+
+def _exposures(path: Path) -> tuple[Span, Span]:
+    """Those of a file's two frames."""
+    with Archive(path, path.name) as a:
+        return (
+            (_time(a, "exp_start1"), _time(a, "exp_end1")), (_time(a, "exp_start2"), _time(a, "exp_end2")),
+        )  # fmt: skip
 
 
 def _time(archive: Archive, key: str) -> int:
