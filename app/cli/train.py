@@ -14,8 +14,10 @@ from app.cli import console
 
 EXAMPLE = (
     "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first\n"
-    "Example: halfmirror train s-sdm --data spike-GoPro -o runs/chain --set ldn.run.steps=20000"
+    "Example: halfmirror train s-sdm --data spike-GoPro -o runs/chain --set ldn.run.steps=20000\n"
+    "Example: halfmirror train adapt --network glint --data kitchen -o runs/mine"
 )
+ADAPT = "adapt"
 
 
 def train(
@@ -23,9 +25,12 @@ def train(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A built-in recipe or chain of them (s-sdm), a TOML file, or the folder of a run.",
+            help="A built-in recipe or chain of them (s-sdm), a TOML file, the folder of a run; or adapt.",
         ),
     ],
+    network: Annotated[
+        str | None, typer.Option("--network", "-n", help="Of adapt: glint, efnet or gem.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run (runs/NAME-TIME)."),
@@ -60,10 +65,20 @@ def train(
 
     The chain s-sdm trains bsn, edsr and ldn one after another, each a run in a folder of its own; --set
     STAGE.KEY=VALUE changes one of them, --max-minutes is of each.
+
+    `train adapt --network NAME --data RECORDING` fine-tunes a network on one's own rig, without sharp pictures:
+    neighbouring exposures must agree with the events between them. The folder holds weights.safetensors and
+    adapt.json.
     """
+    if recipe == ADAPT:
+        return _adapt(network, photos, data, init, output, device, resume, max_minutes, devices * nodes, set_)
     _require_packages()
+    from capture.errors import UsageError
     from training import recipe as recipes
     from training.chain import is_chain
+
+    if network is not None:
+        raise UsageError("--network belongs to train adapt; a recipe names its network itself")
 
     overrides = _overrides(photos, data, set_ or [])
     if max_minutes is not None:
@@ -86,6 +101,22 @@ def train(
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
         _report(outcome)
     return 128 + outcome.signal if outcome.signal else 0
+
+
+def _adapt(
+    network: str | None, photos: str | None, data: list[str] | None, init: Path | None, output: Path | None,
+    device: str, resume: bool, max_minutes: float | None, processes: int, set_: list[str] | None,
+) -> int:  # fmt: skip
+    from app.cli.adapt import adapt
+    from capture.errors import UsageError
+    from training.recipe import override
+
+    if photos is not None or resume or max_minutes is not None or processes > 1:
+        raise UsageError(
+            "train adapt takes --network, --data, --init, --set, --device and -o; none of --photos, --resume, "
+            "--max-minutes, --devices, --nodes"
+        )
+    return adapt(network, data or [], init, output, device, dict(override(text) for text in set_ or []))
 
 
 def _chain(

@@ -25,6 +25,7 @@ from inference.networks.blocks import channels_last
 from inference.restorers.base import RANDOM_FLAG, LatentTimes, Needs, Restored, check_latents
 from inference.restorers.compiling import compiled
 from inference.restorers.neural_options import SHARED, check_options
+from inference.restorers.overhearing import Fed, Overheard, overhear
 from inference.restorers.padding import Padding
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder, to_network
@@ -320,18 +321,10 @@ class NeuralRestorer(ABC):
         self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], bool]:
         """The pictures, and whether anything in them was not finite."""
-        index = self.needs.frames_before
-        pictures = [picture if i == index else picture_of(e.frame) for i, e in enumerate(window)]
-        for p in pictures:
-            self._check_picture(p)
-        on_events = self.on_event_grid()
-        rig = event_grid_rig(self.rig) if on_events else self.rig
-        given = (
-            [np.asarray(image_to_event_grid(p, self.rig), np.uint8) for p in pictures]
-            if on_events
-            else pictures
-        )
-        values = self._values(Work(window, index, at, given, rig))
+        index, on_events = self.needs.frames_before, self.on_event_grid()
+        work = self._work(window, at, picture)
+        given, rig = work.pictures, work.rig
+        values = self._values(work)
         if self._watcher is not None and not on_events and not self._rehearsing:
             shown = values.flip(1) if self.order == "bgr" else values
             self._watcher(window[index].ordinal, shown)
@@ -340,6 +333,46 @@ class NeuralRestorer(ABC):
                 return restored_pictures(values, picture, self.order, self.tone)
             self._note(f"restored on the event grid {rig.image.width}×{rig.image.height}")
             return changed_pictures(values, given[index], picture, self.rig, self.order, self.tone)
+
+    def _work(
+        self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
+    ) -> Work:
+        """The exposures with their pictures on the grid that the network runs on."""
+        index = self.needs.frames_before
+        pictures = [picture if i == index else picture_of(e.frame) for i, e in enumerate(window)]
+        for p in pictures:
+            self._check_picture(p)
+        if not self.on_event_grid():
+            return Work(window, index, at, pictures, self.rig)
+        given = [np.asarray(image_to_event_grid(p, self.rig), np.uint8) for p in pictures]
+        return Work(window, index, at, given, event_grid_rig(self.rig))
+
+    def fed(self, window: Sequence[AlignedExposure], at: float) -> Fed:
+        """What the network is called with to restore one instant; it is not called. For training.
+
+        The exposure counts as one seen: a contrast is learnt from it as if it were restored.
+
+        Raises:
+            UsageError: frames that do not fit the rig or the network.
+        """
+        a = window[self.needs.frames_before]
+        self._use_rig(a.rig)
+        picture = picture_of(a.frame)
+        self._check_picture(picture)
+        work = self._work(window, (at,), picture)
+        kept, self._run = self._run, overhear
+        if self._net is None:
+            self._net = nn.Identity()  # nothing is loaded for it
+        try:
+            with torch.inference_mode():
+                self._infer(work)
+        except Overheard as heard:
+            # Copies: what was made in inference mode can take no part in training.
+            return Fed(work, tuple(x.clone() for x in heard.inputs))
+        finally:
+            self._run = kept
+            self._net = None if isinstance(self._net, nn.Identity) else self._net
+        raise RuntimeError(f"{self.name} did not call its network")
 
     def _values(self, work: Work) -> Tensor:
         """`_infer` in the number type of the options, as float32; where half precision fails, in float32."""

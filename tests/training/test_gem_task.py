@@ -31,6 +31,8 @@ from training.synthesis.writers import FORMATS
 from training.tasks.gem import TEACHER
 from training.weights import initialise
 
+pytestmark = pytest.mark.timeout(400)  # the network has one size only, and machines are busy
+
 
 def small(name: str, *data: Path, **more: Any) -> Recipe:
     changes = {
@@ -39,6 +41,9 @@ def small(name: str, *data: Path, **more: Any) -> Recipe:
         "data.options.crop": 16,
     }  # fmt: skip
     return recipes.load(name, {**changes, **more})
+
+
+VALIDATED = {"data.validation": 1}
 
 
 def run(recipe: Recipe, folder: Path, **more: Any) -> Outcome:
@@ -54,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both stages run through, the second with the first one's weights."""
     root = tmp_path_factory.mktemp("runs")
-    run(small("gem", data, **{"data.validation": 1}), root / "gem")
+    run(small("gem", data, **VALIDATED), root / "gem")
     run(small("gem-stage2", data), root / "gem-stage2", init=root / "gem/weights.safetensors")
     return root
 
@@ -63,7 +68,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_run_goes_on_bit_identically(
     name: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = small(name, data, **({"data.validation": 1} if name == "gem" else {}))
+    recipe = small(name, data, **(VALIDATED if name == "gem" else {}))
     kind = type(tasks.create(recipe))
     loss = kind.loss
 

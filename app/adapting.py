@@ -1,0 +1,120 @@
+"""Recordings as pairs of neighbouring exposures, for `halfmirror train adapt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.offline import open_input
+from capture.errors import UsageError
+from capture.packets import EventPacket, Events
+from sync.exposure import AlignedExposure, RefusedExposure
+from sync.rig import Rig
+from sync.synchroniser import Synchroniser
+
+Take = Callable[[AlignedExposure, AlignedExposure, Events, int], None]
+
+
+@dataclass
+class Read:
+    """What was read: every frame accounted for, `frames = usable + refused`.
+
+    Attributes:
+        frames, usable, pairs: frames, those with exposure and events, and how many of them follow one another.
+        refused: by reason.
+    """
+
+    frames: int = 0
+    usable: int = 0
+    pairs: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+def rig_of_all(sources: Sequence[str], exposure_us: int | None = None) -> Rig:
+    """The rig of recordings, the first one's.
+
+    Raises:
+        UsageError: they are not of one rig, or one has no events.
+        RecordingError: one cannot be used.
+    """
+    first: tuple[str, Rig] | None = None
+    for text in sources:
+        with open_input(text, 1.0, exposure_us) as source:
+            rig = source.rig
+        if not rig.has_events:
+            raise UsageError(f"{text} has no events; a network is adapted to frames and events of one rig")
+        if first is None:
+            first = (text, rig)
+        elif _sizes(rig) != _sizes(first[1]):
+            raise UsageError(
+                f"{first[0]} ({_sizes(first[1])}) and {text} ({_sizes(rig)}) are not of one rig: adapt to one "
+                "after the other"
+            )
+    assert first is not None
+    return first[1]
+
+
+def pairs(source_name: str, seconds: float, take: Take, exposure_us: int | None = None) -> Read:
+    """Hand every pair of exposures in a row to `take`, with all events from one to the other.
+
+    Raises:
+        UsageError: not one exposure can be used; names why.
+        RecordingError: the recording cannot be read.
+    """
+    read = Read()
+    with open_input(source_name, seconds, exposure_us) as source:
+        source.prepare(lambda _share: None)
+        before: AlignedExposure | None = None
+        kept: list[Events] = []
+        for item in _exposures(iter(source.items), source.rig, read):
+            if isinstance(item, Events):
+                kept.append(item)
+                continue
+            if before is not None and _neighbours(before, item):
+                joined = Events.concatenate(kept)
+                take(
+                    before, item, joined.between(before.exposure.start_us, item.exposure.end_us), read.pairs
+                )  # fmt: skip
+                kept = [joined.between(item.exposure.start_us, 1 << 62)]
+                read.pairs += 1
+            before = item
+    if not read.usable:
+        why = "; ".join(f"{n} × {reason}" for reason, n in read.refused.items()) or "no frames"
+        raise UsageError(f"{source_name}: none of its {read.frames} exposures can be used ({why})")
+    return read
+
+
+def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events | AlignedExposure]:
+    """Events as they come, and exposures behind the events that complete them."""
+    sync = Synchroniser(rig)
+
+    def settled(out: Sequence[AlignedExposure | RefusedExposure]) -> Iterator[AlignedExposure]:
+        for e in out:
+            if isinstance(e, RefusedExposure):
+                reason = e.reason.value.partition(":")[0]
+                read.refused[reason] = read.refused.get(reason, 0) + 1
+            else:
+                read.usable += 1
+                yield e
+
+    for item in items:
+        if isinstance(item, EventPacket):
+            sync.push_events(item)
+            yield item.events
+        else:
+            sync.push_frame(item)  # type: ignore[arg-type]
+            read.frames += 1
+        yield from settled(sync.take(None))
+    yield from settled(sync.finish())
+
+
+def _neighbours(a: AlignedExposure, b: AlignedExposure) -> bool:
+    """One after the other, with every event of both."""
+    return (
+        a.frame.epoch == b.frame.epoch and b.ordinal == a.ordinal + 1 and a.complete and b.complete
+        and a.exposure.known and b.exposure.known and a.exposure.end_us <= b.exposure.start_us
+    )  # fmt: skip
+
+
+def _sizes(rig: Rig) -> str:
+    return f"frames {rig.image.width}×{rig.image.height}, events {rig.events.width}×{rig.events.height}"

@@ -1,0 +1,82 @@
+"""`halfmirror train adapt`: fine-tune a network on one's own rig, from recordings without sharp pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.cli import console
+
+SECONDS = 20.0
+
+
+def adapt(
+    network: str | None, data: Sequence[str], init: Path | None, output: Path | None, device: str,
+    given: Mapping[str, Any],
+) -> int:  # fmt: skip
+    """Learn from the recordings and write weights for `halfmirror models add`.
+
+    Args:
+        network: which; None: not given.
+        data: recordings, or `simulated:PRESET`.
+        init: weights to begin with; None: the installed ones.
+        output: folder; None: runs/adapt-NETWORK-TIME.
+        device: auto, cpu or cuda.
+        given: settings (`training.adapt.tune.Settings`), `seconds` and `side` by name, and the network's own
+            options as `network.KEY`.
+
+    Raises:
+        UsageError: something that cannot be meant; nothing is left behind.
+    """
+    from pydantic import ValidationError
+
+    from app.adapting import pairs, rig_of_all
+    from app.output.atomic import staged_folder
+    from app.version import version
+    from capture.errors import UsageError
+    from training.adapt.pairs import Collector, kind_of, restorer_for
+    from training.adapt.run import RECORD, WEIGHTS, start
+    from training.adapt.run import adapt as run
+    from training.adapt.tune import Settings
+
+    if network is None or not data:
+        raise UsageError(
+            "train adapt takes a network and recordings: --network glint --data RECORDING "
+            "(make one: halfmirror record)"
+        )
+    kind = kind_of(network)
+    values = dict(given)
+    seconds, side = float(values.pop("seconds", SECONDS)), int(values.pop("side", 96))
+    options = {k.partition(".")[2]: values.pop(k) for k in list(values) if k.startswith("network.")}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join((*Settings.model_fields, "seconds", "side", "network.OPTION"))
+        raise UsageError(f"--set {first['loc'][0]}: {first['msg']}; known: {known}") from error
+    begun = start(network, init)
+    samples = Collector(restorer_for(network, rig_of_all(data), begun.options | options), kind, side)
+    folder = output or Path("runs") / f"adapt-{network}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with staged_folder(folder, overwrite=False, ours=lambda path: path.name in (WEIGHTS, RECORD)) as staged:
+        for text in data:
+            read = pairs(text, seconds, samples.add)
+            console.say(f"{text}: {read.pairs} pairs of {read.frames} frames")
+        about = {"recordings": list(data), "command": sys.argv, "program": version(), "options": options}
+        done = run(
+            begun, samples, settings, staged, about, device,
+            lambda step, value: console.say(f"step {step}  disagreement {value:.5f}"),
+        )  # fmt: skip
+    c = done.camera
+    console.say(
+        f"an event changes stored values by {c.on:+.1%} or {-c.off:+.1%} (contrast {c.contrast:g}, power of "
+        f"the tone {c.power:.2f}); {c.explained:.0%} of what differs between neighbours is explained"
+    )
+    if done.changed:
+        console.say(f"held-out neighbours: disagreement {done.before:.5f} → {done.after:.5f}")
+    else:
+        console.say("nothing to gain on held-out neighbours: the weights are as they came")
+    console.out().print(str(folder / WEIGHTS), markup=False, soft_wrap=True)
+    return 0
