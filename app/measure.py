@@ -126,12 +126,12 @@ class _Meter:
         return self._session.status() if not status.ended else status
 
     def measured(self) -> Speed:
-        s, before, used, began = self.speed, self._session.status(), _cpu_s(), time.monotonic()
+        s, before, used, began = self.speed, self._session.status(), cpu_seconds(), time.monotonic()
         self._noting = True
         after = self.run(self._seconds, "measuring")
         self._noting = False
         s.seconds = time.monotonic() - began
-        s.cores = (_cpu_s() - used) / s.seconds
+        s.cores = (cpu_seconds() - used) / s.seconds
         s.restored = after.items_out - before.items_out
         s.exposures = after.items_in - before.items_in - (after.waiting - before.waiting)
         grown = {k: n - before.losses.get(k, 0) for k, n in after.losses.items()}
@@ -161,7 +161,7 @@ class _Meter:
         return p
 
 
-def _cpu_s() -> float:
+def cpu_seconds() -> float:
     """Processor seconds of this process and all below it."""
     total, me = 0.0, psutil.Process()
     for process in [me, *me.children(recursive=True)]:

@@ -19,11 +19,11 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from app.live import LiveSession, make_session
+from app.measure import cpu_seconds
 from app.session import Picture, SessionStatus
 
 RESULTS = Path(__file__).parent / "results" / "live.md"
@@ -81,17 +81,6 @@ class Meter:
             self.seen.append((time.monotonic_ns() - p.exposure_end_host_ns) / 1e6)
         return p
 
-    def cpu_s(self) -> float:
-        total = 0.0
-        me = psutil.Process()
-        for process in [me, *me.children(recursive=True)]:
-            try:
-                t = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += t.user + t.system
-        return total
-
     def clear(self) -> None:
         self.ready.clear()
         self.seen.clear()
@@ -124,10 +113,10 @@ def headless(source: str, seconds: float) -> Run:
     session, meter = started(source, seconds)
     try:
         meter.clear()
-        before, cpu, began = session.status(), meter.cpu_s(), time.monotonic()
+        before, cpu, began = session.status(), cpu_seconds(), time.monotonic()
         wait(meter, seconds)
         took = time.monotonic() - began
-        used = meter.cpu_s() - cpu
+        used = cpu_seconds() - cpu
         return Run(source, took, meter.ready, meter.seen, session.status(), before, used / took)
     finally:
         session.stop()
@@ -161,13 +150,13 @@ def windowed(source: str, seconds: float) -> Run:
 
         window.tick_rate.tick = tick  # type: ignore[method-assign]
         meter.clear()
-        before, cpu, began = session.status(), meter.cpu_s(), time.monotonic()
+        before, cpu, began = session.status(), cpu_seconds(), time.monotonic()
         painted, rates = window.picture.paints, []
         for _ in range(int(seconds)):
             QTest.qWait(1000)
             rates.append(window.tick_rate.hz())
         took = time.monotonic() - began
-        used = meter.cpu_s() - cpu
+        used = cpu_seconds() - cpu
         run = Run(f"{source}, window", took, meter.ready, meter.seen, session.status(), before, used / took)
         run.paints_hz = (window.picture.paints - painted) / took
         run.ticks_hz = float(np.median(rates))
