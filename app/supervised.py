@@ -21,6 +21,8 @@ from capture.messages import Status
 
 _SETTLE_S = 0.1
 """After a process has ended: how long its last words may take to arrive."""
+_LAST_WORDS_S = 1.0
+"""The same where it failed and has not said why: a busy machine may hand the reason over late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Supervised:
         if self.process.exitcode is not None:
             if self._ended_at is None:
                 self._ended_at = now
-            elif now - self._ended_at >= _SETTLE_S:
+            elif now - self._ended_at >= (_SETTLE_S if self._said_all() else _LAST_WORDS_S):
                 self._settle(now)
             return
         while self._stop_steps and now >= self._stop_steps[0][0]:
@@ -173,6 +175,11 @@ class Supervised:
             self.last_error = self.detail
             return
         self.process = process
+
+    def _said_all(self) -> bool:
+        """Nothing more is to be expected: it did not fail by itself, or has said why."""
+        code = self.process.exitcode if self.process is not None else 0
+        return code != 1 or (self.report is not None and self.report.state is CameraState.FAULTED)
 
     def _settle(self, now: float) -> None:
         """The process has ended, and what it had to say has been heard."""

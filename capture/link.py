@@ -32,6 +32,7 @@ from capture.ring_memory import ItemTooLarge
 
 BEAT_S = 0.2
 _LAST_WORDS_MS = 300
+_LAST_WORDS_FAILED_MS = 1500  # why it failed is worth a wait on a busy machine; nobody waits for one that stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +204,9 @@ def serve(spec: LinkSpec, target: Target, payload: Any) -> None:
         if not ours:
             traceback.print_exc()
     finally:
-        link.close(_LAST_WORDS_MS)
-        notices.context().destroy(_LAST_WORDS_MS)
+        words_ms = _LAST_WORDS_FAILED_MS if failed else _LAST_WORDS_MS
+        link.close(words_ms)
+        notices.context().destroy(words_ms)
         sys.stderr.flush()
     if failed:
         # Threads that a failed SDK left behind must not keep the process alive, nor its own children.
