@@ -17,6 +17,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("shared")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. Two of them with two threads each wait for each other, spinning: twice the work.
+    # Before torch is imported, and for the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A search for cameras is a broadcast; in tests none leaves this machine, their processes' neither.
 os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"
 

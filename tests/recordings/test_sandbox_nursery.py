@@ -56,13 +56,14 @@ def test_a_child_holds_nothing_of_the_others() -> None:
 def test_nothing_piles_up_in_this_process_or_in_the_nursery() -> None:
     nursery = psutil.Process(nursery_pid())
     counts = []
-    for _ in range(3):
+    for _ in range(9):
         s = Sandbox(SERVER, {}, what="x")
         assert served(s) == 3
         s.close()
-        counts.append((nursery.num_fds(), psutil.Process().num_fds(), len(nursery.children())))
-    assert len(set(counts)) == 1
-    assert counts[0][2] == 0
+        counts.append((nursery.num_fds(), psutil.Process().num_fds()))
+    # The nursery lets go of a child a moment later; what is left of each would be eight by the end.
+    assert all(last - first < 4 for first, last in zip(counts[0], counts[-1], strict=True)), counts
+    assert not nursery.children()
     assert nursery.num_threads() == 1
 
 
