@@ -139,6 +139,9 @@ def _between(columns: tuple[NDArray[Any], ...], low: int, high: int) -> Iterator
     for a in range(0, len(t64), EVENTS_PER_PIECE):
         s = slice(a, a + EVENTS_PER_PIECE)
         t = t64[s]
+        if low <= int(t.min()) and int(t.max()) < high:  # nearly always, and twice as fast
+            yield piece(t, *(c[s] for c in columns[1:]))
+            continue
         keep = (t >= low) & (t < high)
         if keep.any():
             yield piece(t[keep], *(c[s][keep] for c in columns[1:]))

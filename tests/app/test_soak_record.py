@@ -31,7 +31,7 @@ MINUTES_30 = 1800.0
 FLAT_BYTES = 50e6
 BUSY = 4.0
 """Load for each core above which losses are the machine's: every process waits its turn for seconds."""
-BYTES_A_SECOND = 45e6  # of the davis preset, raw: 5 Mev/s of 8 bytes, and frames
+BYTES_A_SECOND = 62e6  # of the davis preset, raw: 7 Mev/s of 8 bytes, and frames
 RESERVE = 8e9
 # Buffers grow to their size, kernels are compiled, the disk's queue has seen its first stall.
 SETTLE_SHARE, SETTLE_MOST_S = 0.5, 60.0
