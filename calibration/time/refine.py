@@ -241,8 +241,9 @@ def _solve(pairs: list[Pair], shifts: F64, cost: F64, rival: float) -> Refined:
     else:
         line = robust_line(at - middle, place, slope_sigma=DRIFT_PPM * 1e-6, floor=10.0)
         line = Line(line.mean_x + middle, line.mean_y, line.slope, line.sigma, line.used, line.spread)
-    reach = float(np.ptp(at)) / 2
-    statistical = line.half_width(line.mean_x + reach) if len(blocks) >= 3 else 2 * FINE_US
+    # To the ends of the recording, where a slope that is wrong tells most.
+    ends = (pairs[0].at_us, pairs[-1].at_us)
+    statistical = max(line.half_width(x) for x in ends) if len(blocks) >= 3 else 2 * FINE_US
     return Refined(
         shift_us=float(line.at(middle)), at_us=middle, drift_ppm=line.slope * 1e6,
         uncertainty_us=math.hypot(statistical, METHOD_US), statistical_us=statistical,
