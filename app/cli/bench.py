@@ -104,7 +104,7 @@ def _names(asked: list[str], random_weights: bool) -> list[str]:
 
 def _of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that concern a network: those of neural ones mean nothing to the double integral."""
-    return {k: v for k, v in options.items() if name not in ("edi", "none")} if options else {}
+    return {} if name in ("edi", "none") else options
 
 
 def machine() -> str:

@@ -117,16 +117,35 @@ def clean(
         steps, sigma = FINER_IMAGE if scale > FINER_FROM else ONE_GRID
         reach = steps * 0.5 * (contrast.on + contrast.off)
         log = np.asarray(cv2.bilateralFilter(log, DIAMETER, reach, sigma, borderType=cv2.BORDER_REPLICATE))
-    if straight is not None:
-        log = resampled(log, straight)
-    elif n > 1:
-        h, w = log.shape
-        log = np.asarray(cv2.resize(log, (w * n, h * n), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+    log = finer(log, n, straight)
     return np.asarray(np.exp(log, out=log), dtype=np.float32)
 
 
-def resampled(values: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.float32]:
+def finer(
+    values: NDArray[np.float32], n: int, straight: NDArray[np.float32] | None = None,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
+    """A map (h, w) of the event grid made n times finer, (h · n, w · n), cubically, edge to edge.
+
+    Args:
+        values: float32.
+        n: 1 leaves it as it is, unless a lens bends.
+        straight: `sync.rig_map.straight_table` of the rig, n times finer; None: no lens bends.
+        out: where to write it.
+    """
+    if straight is not None:
+        return resampled(values, straight, out)
+    if n == 1:
+        return values
+    h, w = values.shape
+    size, way = (w * n, h * n), cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(values, size, dst=out, interpolation=way), np.float32)
+
+
+def resampled(
+    values: NDArray[np.float32], table: NDArray[np.float32], out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """A map (h, w) at the places (x, y) of a table (h', w', 2), cubically; its border goes on outside."""
     way, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
-    out = cv2.remap(values, table, None, way, borderMode=border)  # type: ignore[call-overload]
-    return np.asarray(out, np.float32)
+    made = cv2.remap(values, table, None, way, dst=out, borderMode=border)  # type: ignore[call-overload]
+    return np.asarray(made, np.float32)

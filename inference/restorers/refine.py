@@ -7,13 +7,12 @@ Sampled bilinearly as it is, a coarse map has creases at the event pixels' centr
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.restorers.ratio_filter import FINER_FROM, REFINE, resampled
+from inference.restorers.ratio_filter import FINER_FROM, REFINE, finer
 from sync.rig import Rig
 from sync.rig_map import straight_table
 
@@ -36,10 +35,7 @@ def refine(maps: NDArray[np.float32], rig: Rig) -> NDArray[np.float32]:
     channels, h, w = maps.shape
     out = np.empty((channels, h * n, w * n), np.float32)
     for k in range(channels):
-        if straight is not None:
-            out[k] = resampled(maps[k], straight)
-        else:
-            cv2.resize(maps[k], (w * n, h * n), dst=out[k], interpolation=cv2.INTER_CUBIC)
+        finer(maps[k], n, straight, out[k])
     return out
 
 
