@@ -78,6 +78,10 @@ class StreamMerger:
         """Part of the event stream is lost here: all packets say so up to the one with the next events."""
         self._gap_open = True
 
+    def reached(self, key: int) -> Iterator[Item]:
+        """Nothing before `key` comes any more."""
+        return self._advance(key)
+
     def events_ended(self) -> None:
         """The event stream has no more."""
         if self._last is not None:

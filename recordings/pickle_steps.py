@@ -89,7 +89,7 @@ def hashable(value: object) -> Any:
         PickleRefused: a container.
     """
     # A tuple as a key is hashed all the way down, which a crafted file makes endless.
-    if isinstance(value, tuple | list | dict | set | frozenset | bytearray):
+    if isinstance(value, tuple | list | dict | set | frozenset | bytearray | memoryview):
         raise PickleRefused(f"uses a {type(value).__name__} as the key of a dictionary")
     return value
 

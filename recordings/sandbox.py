@@ -29,6 +29,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.kept_memory import keep_freed_memory
 from recordings.recording import ReadCancelled, RecordingError
 from recordings.sandbox_child import PAGE
 from recordings.sandbox_child import Reply as Reply
@@ -104,6 +105,7 @@ class Sandbox:
             there.close()
         self._arena = np.frombuffer(self._map, np.uint8, SLOTS * SLOT_BYTES).reshape(SLOTS, SLOT_BYTES)
         self._connection = here
+        keep_freed_memory()
         self._err_fd = err_r
         self._finalizer = weakref.finalize(self, _end, self._process, here, life_w, err_r)
 

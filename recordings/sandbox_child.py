@@ -24,6 +24,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.kept_memory import keep_freed_memory
+
 # Native readers trust sizes in a file; a damaged one must meet an allocation error, not exhaust the machine.
 ADDRESS_SPACE_BYTES = 6 << 30
 TOO_MUCH_MEMORY = f"a size in it asks for more memory than is allowed ({ADDRESS_SPACE_BYTES >> 30} GiB)"
@@ -108,7 +110,8 @@ class _Link:
             _NewRequest: the parent does not want the rest.
         """
         self._poll()
-        arrays = {k: np.ascontiguousarray(a) for k, a in reply.arrays.items()}
+        # What is contiguous already is not copied; `ascontiguousarray` also moves what is only not aligned.
+        arrays = {k: a if a.flags.c_contiguous else np.ascontiguousarray(a) for k, a in reply.arrays.items()}
         rows, size = layout(arrays)
         need = -(-size // self._slot_bytes)
         if need > self._slots:
@@ -195,6 +198,7 @@ def main(arguments_json: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    keep_freed_memory()
     size = int(a["slots"]) * int(a["slot_bytes"])
     arena = mmap.mmap(int(a["arena"]), size + PAGE)
     global _stage

@@ -327,6 +327,7 @@ def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[E
         if h["text"]:
             report.note(f"a packet of {h['stream']} cannot be read ({h['text']}); it was passed over")
         if h["stream"] == "events":
+            yield from merger.reached(key)  # what lies whole before it has no gap
             merger.gap()
 
 

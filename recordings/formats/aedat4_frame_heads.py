@@ -51,7 +51,7 @@ def frame_heads(path: Path, container: Container) -> Iterator[tuple[int, int] | 
             if stream < 0 or size < 0:
                 raise NotSo
             if known.get(stream, True):
-                head = _unpacked(data[8 : 8 + size], container.compression)
+                head = unpacked_head(data[8 : 8 + size], container.compression)
                 is_frames = known[stream] = head[8:12] == b"FRME"
                 if is_frames:
                     if frames not in (None, stream):
@@ -89,8 +89,12 @@ def _times(head: bytes) -> tuple[int, int]:
     return time, length
 
 
-def _unpacked(data: bytes, compression: int) -> bytes:
-    """The first bytes of a payload."""
+def unpacked_head(data: bytes, compression: int) -> bytes:
+    """The first bytes of a payload, of whose own first bytes 512 suffice.
+
+    Raises:
+        NotSo: LZ4 would not have packed it so.
+    """
     return data[:_HEAD] if compression == NONE else _lz4(data)
 
 

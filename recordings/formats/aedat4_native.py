@@ -1,4 +1,7 @@
-"""Reads AEDAT4 with dv-processing. Runs only in the sandbox's child: dv-processing may hang or crash."""
+"""Reads AEDAT4 with dv-processing, events by our own reader where it can.
+
+Runs only in the sandbox's child: dv-processing may hang or crash.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from recordings.formats.aedat4_container import (
     read_container,
     without_index,
 )
+from recordings.formats.aedat4_event_packets import Columns, event_columns
 from recordings.formats.aedat4_frame_heads import NotSo, frame_heads
-from recordings.formats.aedat4_keys import Key, Keyed
-from recordings.formats.aedat4_library import MAX_FAILURES, first_frame, image_of, marked, robust
+from recordings.formats.aedat4_keys import Key, Keyed, Reached
+from recordings.formats.aedat4_library import first_frame, image_of, marked, robust
+from recordings.formats.aedat4_library_events import GATHERED_EVENTS, GATHERED_US, WINDOW_MIN_US, library_events
 from recordings.formats.aedat4_stages import Stage
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
@@ -28,11 +33,6 @@ from recordings.sandbox_child import Refused, Reply, mark, one_line
 SPAN_MARGIN_US = 1_000_000
 # One event message: large enough that its cost per event vanishes, small enough for one arena slot.
 EVENTS_PER_MESSAGE = 250_000
-# A file's packets are small: so many events, or so long a time of them, go over in one message.
-GATHERED_EVENTS, GATHERED_US = 100_000, 100_000
-# Windows of random access aim at this many events.
-EVENTS_PER_WINDOW = 200_000
-_WINDOW_MIN_US, _WINDOW_MAX_US = 20_000, 2_000_000
 _FRAME_WINDOW_US = 250_000
 # So many frames at the beginning are held against the library.
 COMPARED = 3
@@ -81,6 +81,8 @@ class Aedat4Server:
             link = self._scratch / "recording.aedat4"
             link.symlink_to(self._path)
             self._open_path = str(link)
+        self._container = container
+        self._packets_end = end if container.table is None or container.cut else container.table
         r = None
         if not container.cut and Stage.INDEX not in avoid:
             mark(Stage.INDEX if container.finished else Stage.OPEN)
@@ -140,6 +142,7 @@ class Aedat4Server:
         im = [n for n in names if r.isStreamOfImuType(n)]
         self._events, self._frames = (ev or [None])[0], (fr or [None])[0]
         self._triggers, self._imu = (tr or [None])[0], (im or [None])[0]
+        self._one_of_events = len(ev) == 1
         self._extra = [*ev[1:], *fr[1:], *tr[1:]]
 
     def _span(self, r: Any, look_at_frames: bool) -> tuple[int, int]:
@@ -228,42 +231,41 @@ class Aedat4Server:
     def _event_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)
         last = None
-        for e in self._gathered(self._found_events(r, start_us)):
-            if isinstance(e, str):
-                yield key.damage("events", e)
+        for found in self._event_columns(r, start_us):
+            if isinstance(found, str):
+                yield key.damage("events", found, last)
                 continue
-            t, xy, p = e.timestamps(), e.coordinates(), e.polarities()
-            for a in range(0, len(t), EVENTS_PER_MESSAGE):
-                s = slice(a, a + EVENTS_PER_MESSAGE)
-                last = int(t[s][-1])
-                arrays = {"t": t[s], "x": xy[s, 0], "y": xy[s, 1], "p": p[s]}
-                yield key.reply(int(t[a]), "events", {"last": last}, arrays)
+            for a in range(0, len(found.t), EVENTS_PER_MESSAGE):
+                part = {name: column[a : a + EVENTS_PER_MESSAGE] for name, column in found._asdict().items()}
+                last = int(part["t"][-1])
+                yield key.reply(int(part["t"][0]), "events", {"last": last}, part)
         if last is not None:
             yield key.reply(last, "events_ended", {}, {})
 
-    def _gathered(self, found: Iterator[Any]) -> Iterator[Any]:
-        """Stores of events, small ones joined; not when careful: less is lost with this process then."""
-        held = dv.EventStore()
-        for e in found:
-            if self._careful or isinstance(e, str):
-                if held.size():
-                    yield held
-                    held = dv.EventStore()
-                yield e
-                continue
+    def _event_columns(self, r: Any, start_us: int | None) -> Iterator[Columns | str]:
+        """From the start by our own reader, as far as it understands the file; else by the library."""
+        again = 0
+        if start_us is None and self._one_of_events and not self._careful:
+            reached = Reached(self._plausible)
             try:
-                held.add(e)
-            except Exception:  # it runs back in time: who takes it counts that
-                if held.size():
-                    yield held
-                held = dv.EventStore()
+                for own in event_columns(
+                    self._path, self._container, self._packets_end,
+                    capacity=EVENTS_PER_MESSAGE, enough=GATHERED_EVENTS, enough_us=GATHERED_US,
+                ):  # fmt: skip
+                    if not isinstance(own, str):
+                        reached.note(own.t)
+                    yield own
+                return
+            except (NotSo, OSError):
+                start_us, again = reached.time_us, reached.given
+        for e in library_events(r, self._events, start_us, careful=self._careful):
+            if isinstance(e, str):
                 yield e
                 continue
-            if held.size() >= GATHERED_EVENTS or held.getHighestTime() - held.getLowestTime() >= GATHERED_US:
-                yield held
-                held = dv.EventStore()
-        if held.size():
-            yield held
+            t, xy, p = e.timestamps(), e.coordinates(), e.polarities()
+            n = int(np.count_nonzero(t[:again] == start_us))  # those that our own reader gave
+            again = 0
+            yield Columns(t[n:], xy[n:, 0], xy[n:, 1], p[n:])
 
     def _exposure_us(self, f: Any) -> int:
         """Length of a frame's exposure: the file's, else what the person stated; 0 or less: not known."""
@@ -272,35 +274,6 @@ class Aedat4Server:
 
     def _known_us(self, told: int) -> int:
         return told if told > 0 or self._stated_us is None else self._stated_us
-
-    def _found_events(self, r: Any, start_us: int | None) -> Iterator[Any]:
-        """Stores of events: packet by packet from the start, else in windows that follow the event rate."""
-        if start_us is None:
-            yield from robust(marked(Stage.EVENTS, lambda: r.getNextEventBatch(self._events)))
-            return
-        at, width, end = start_us, _WINDOW_MIN_US, int(r.getTimeRange()[1]) + 1
-        failures = 0
-        while at < end and failures < MAX_FAILURES:
-            mark(Stage.EVENTS)
-            try:
-                e = r.getEventsTimeRange(at, at + width, self._events)
-            except Exception as error:
-                if width > _WINDOW_MIN_US:
-                    width = _WINDOW_MIN_US  # lose no more than needed: again in small steps
-                    continue
-                failures += 1
-                yield one_line(error)
-                at += width
-                continue
-            failures = 0
-            at += width
-            n = 0 if e is None else int(e.size())
-            if n:
-                yield e
-                widest = _WINDOW_MIN_US if self._careful else _WINDOW_MAX_US
-                width = min(max(width * EVENTS_PER_WINDOW // n, _WINDOW_MIN_US), widest)
-            else:
-                width = min(2 * width, 1 << 55)  # a pause, however long, costs few steps
 
     def _trigger_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)
@@ -351,7 +324,7 @@ class Aedat4Server:
             yield from robust(marked(Stage.FRAMES, lambda: r.getNextFrame(self._frames)))
             return
         # The library's windows are by the middle of an exposure, which lies behind its start.
-        shortest = _WINDOW_MIN_US if self._careful else _FRAME_WINDOW_US
+        shortest = WINDOW_MIN_US if self._careful else _FRAME_WINDOW_US
         at, width, end = start_us, shortest, int(r.getTimeRange()[1]) + 1
         while at < end:
             mark(Stage.FRAMES)

@@ -123,7 +123,7 @@ def coordinates(values: NDArray[Any]) -> NDArray[np.int16]:
     """
     v = values.reshape(-1)
     if v.dtype.kind in "iu" and len(v) and int(v.max()) <= np.iinfo(np.int16).max and int(v.min()) >= 0:
-        return v.astype(np.int16)  # nearly always, and four times faster
+        return v.view(np.int16) if v.dtype == np.uint16 else v.astype(np.int16)  # nearly always, and faster
     if v.dtype.kind == "f":
         v = np.floor(np.where(np.isfinite(v), v, -1.0) + 0.5)
     good = (v >= 0) & (v <= np.iinfo(np.int16).max)
@@ -133,7 +133,8 @@ def coordinates(values: NDArray[Any]) -> NDArray[np.int16]:
 def times(values: NDArray[Any], scale: float = 1.0, offset_us: int = 0) -> NDArray[np.int64]:
     """Times of any numeric type as int64 µs; `scale` µs is one unit of the file.
 
-    A time that is no number lies before everything, where it is refused and counted.
+    A time that is no number lies before everything, where it is refused and counted. Sound int64 µs are given
+    as they are, not as a copy.
     """
     v = values.reshape(-1)
     if v.dtype.kind == "f" or scale != 1.0:
@@ -142,7 +143,7 @@ def times(values: NDArray[Any], scale: float = 1.0, offset_us: int = 0) -> NDArr
         good = np.isfinite(f) & (np.abs(f) < 1 << 60)
         out[good] = np.rint(f[good]).astype(np.int64)
     elif v.dtype.kind in "iu" and len(v) and int(v.max()) <= 1 << 60 and int(v.min()) >= -(1 << 61):
-        out = v.astype(np.int64)
+        out = v.astype(np.int64, copy=False)
     else:
         out = np.minimum(v, 1 << 60).astype(np.int64) if v.dtype == np.uint64 else v.astype(np.int64)
         out = np.clip(out, -(1 << 61), 1 << 60)

@@ -43,6 +43,8 @@ from recordings.sandbox_child import Refused
 # The scales of the published sets: MS-RBD and Ev-REDS, HS-ERGB.
 PUBLISHED_SCALES = (4, 1)
 PLAIN = ("events_x", "events_y", "events_t_us", "events_p")
+# Times are within these, see `times`.
+_BEFORE_ALL, _BEHIND_ALL = -(1 << 62), 1 << 62
 _COUNT = re.compile(r"^(.*?)[_-]?\d+$")
 
 
@@ -120,10 +122,10 @@ class MsRbdSource:
 
     def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`. One file at a time is in memory."""
-        low = -(1 << 62)
+        low = _BEFORE_ALL
         for pair, following in zip(self._pairs, [*self._pairs[1:], None], strict=True):
             end = pair.exposures[1].end_us
-            high = 1 << 62 if following is None else max(end, following.exposures[0].start_us)
+            high = _BEHIND_ALL if following is None else max(end, following.exposures[0].start_us)
             if start_us is None or high > start_us:
                 try:
                     yield from _between(_events(pair.path, pair.path.name if self._several else ""), low, high)
@@ -135,11 +137,11 @@ class MsRbdSource:
 
 
 def _between(columns: tuple[NDArray[Any], ...], low: int, high: int) -> Iterator[Piece]:
-    t64 = times(columns[0])
-    for a in range(0, len(t64), EVENTS_PER_PIECE):
+    for a in range(0, len(columns[0]), EVENTS_PER_PIECE):
         s = slice(a, a + EVENTS_PER_PIECE)
-        t = t64[s]
-        if low <= int(t.min()) and int(t.max()) < high:  # nearly always, and twice as fast
+        t = times(columns[0][s])
+        whole = low == _BEFORE_ALL and high == _BEHIND_ALL
+        if whole or (low <= int(t.min()) and int(t.max()) < high):  # nearly always, and twice as fast
             yield piece(t, *(c[s] for c in columns[1:]))
             continue
         keep = (t >= low) & (t < high)
@@ -190,7 +192,7 @@ def _events(path: Path, name: str) -> tuple[NDArray[Any], ...]:
     where = f"{name}: " if name else ""
     with Archive(path, name) as a:
         if "events" in a.names:
-            with a.member("events") as (f, header, rest):
+            with a.mapped("events") as (f, header, rest):
                 if not header.objects or header.count != 1:
                     raise Refused(f"{where}events is no pickled dictionary; expected x, y, t, p in one")
                 if rest > WHOLE_BYTES:
@@ -209,7 +211,7 @@ def _events(path: Path, name: str) -> tuple[NDArray[Any], ...]:
         else:
             if not set(PLAIN) <= a.names:
                 raise Refused(f"{where}has no events; expected a dictionary events, or {', '.join(PLAIN)}")
-            x, y, t, p = (a.whole(k).reshape(-1) for k in PLAIN)
+            x, y, t, p = (a.whole(k, mapped=True).reshape(-1) for k in PLAIN)
             columns = t, x, y, p
     if len({len(c) for c in columns}) != 1:
         raise Refused(f"{where}its events are of different lengths: {', '.join(str(len(c)) for c in columns)}")

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.formats.mapped_member import MappedMember
 from recordings.pickle_steps import megabytes
 from recordings.sandbox_child import Refused
 
@@ -108,18 +109,31 @@ class Archive:
             header = _header(f)
             yield f, header, info.file_size - f.tell()
 
+    @contextmanager
+    def mapped(self, name: str) -> Iterator[tuple[IO[bytes], Header, int]]:
+        """As `member`, a stored one without copies; see `MappedMember`. For the sandbox's child only."""
+        with self.member(name) as (f, header, rest):
+            info = self._infos[name]
+            if info.compress_type != zipfile.ZIP_STORED or rest > WHOLE_BYTES:
+                yield f, header, rest
+                return
+            with self._faults(f"array {name!r}"), self.path.open("rb") as file:
+                whole = MappedMember(file, info)
+                whole.skip(info.file_size - rest)
+                yield cast(IO[bytes], whole), header, rest
+
     def header(self, name: str) -> Header:
         """The header of a member alone."""
         with self.member(name) as (_, header, _rest):
             return header
 
-    def whole(self, name: str, limit: int = WHOLE_BYTES) -> NDArray[Any]:
-        """A numeric array, all of it.
+    def whole(self, name: str, limit: int = WHOLE_BYTES, *, mapped: bool = False) -> NDArray[Any]:
+        """A numeric array, all of it; `mapped`: as the file has it where it can be, see `mapped`.
 
         Raises:
             Refused: objects or text in it, larger than `limit`, or its header lies.
         """
-        with self.member(name) as (f, header, rest):
+        with (self.mapped if mapped else self.member)(name) as (f, header, rest):
             size = self._checked(name, header, rest)
             if size > limit:
                 raise Refused(

@@ -78,7 +78,11 @@ class ArrayMachine(Machine):
                 raise PickleRefused("holds an array of objects without its objects")
             target.objects = raw
             return
-        if not isinstance(raw, bytes) or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
+        if (
+            not isinstance(raw, bytes | memoryview)
+            or not all(type(n) is int and n >= 0 for n in shape)
+            or len(shape) > 8
+        ):
             raise PickleRefused("holds an array whose values are no values")
         known = _known(dtype)
         if math.prod(shape) * known.itemsize != len(raw):
@@ -98,7 +102,8 @@ def _known(dtype: _Dtype) -> np.dtype[Any]:
 def read_array_dict(file: IO[bytes], allowed: int) -> dict[str, NDArray[Any]]:
     """The one dictionary in a pickled 0-d object array, as `numpy.savez(..., events=dict)` writes it.
 
-    Values are arrays; numbers become 0-d arrays. What is neither is left out.
+    Values are arrays, which lie in the file's own memory where `file` gives views; numbers become 0-d arrays.
+    What is neither is left out.
 
     Raises:
         PickleRefused: damaged, no dictionary, or it names what is not admitted.

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from recordings.formats import npy_members
+from recordings.formats.mapped_member import MappedMember
 from recordings.open import open_recording
+from recordings.pickle_steps import PickleRefused, hashable
 from recordings.recording import RecordingError
 from sync.rig import Rig
 from tests.recordings.make_datasets import (
@@ -225,3 +227,48 @@ def test_events_outside_the_grid_and_of_no_number_are_counted(tmp_path: Path) ->
         assert r.report.events_rejected_outside == 3
     assert 4 in events.x[:9]
     assert len(events) == len(e) - 3
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_wrong_byte_among_stored_events_is_told_by_the_checksum(tmp_path: Path, plain: bool) -> None:
+    """They are not copied out of the file, and looked at as a whole before the first one is given."""
+    e = made_events(3000)
+    arrays = pair(0, e, scale=SCALE)
+    if plain:
+        del arrays["events"]
+        arrays |= {"events_x": e.x, "events_y": e.y, "events_t_us": e.t, "events_p": e.p}
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    with open_recording(path) as r:
+        got = events_and_frames(r)[0]
+        assert len(got) > 1000
+        assert same_events(got, e[: len(got)])
+    data = path.read_bytes()
+    at = data.index(e.t[500:520].tobytes()) + 16
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with open_recording(path) as r, pytest.raises(RecordingError, match="its checksum is wrong"):
+        list(r.items())
+
+
+def test_long_values_of_a_stored_member_are_views_and_short_ones_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "m.zip"
+    value = bytes(range(256)) * 100
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a", b"line\n" + value)
+    with path.open("rb") as f:
+        info = zipfile.ZipFile(path).getinfo("a")
+        m = MappedMember(f, info)
+        assert m.readline() == b"line\n"
+        assert isinstance(m.read(10), bytes)
+        assert bytes(m.read(20_000)) == value[10:20_010]
+        assert isinstance(m.read(5000), memoryview)
+        assert m.read(1 << 20) == value[25_010:]
+        assert m.read(1) == b""
+        info.file_size = 1 << 40
+        with pytest.raises(EOFError):
+            MappedMember(f, info)
+
+
+def test_a_view_of_the_file_is_no_key() -> None:
+    with pytest.raises(PickleRefused, match="memoryview as the key"):
+        hashable(memoryview(b"x" * 5000))

@@ -1,0 +1,289 @@
+"""The events of an AEDAT4 file out of its packets, without dv-processing: one copy from the file to columns.
+
+dv-processing hands events over as a store, and its columns as copies of copies; of a whole recording that costs
+more than unpacking it. What is not just so is left to the library: ZSTD, two streams of events, files whose
+packets do not follow one another to the end. It also never hangs over a damaged packet.
+
+A packet is a FlatBuffer "EVTS" with its size before it, packed by LZ4 (a frame) or not at all. Field 0 of its
+table is a vector of structures of 16 bytes (iniVation, AEDAT 4.0): time int64 µs, x and y int16, polarity bool,
+three bytes of padding.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import lz4.frame
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.formats.aedat4_container import Container
+from recordings.formats.aedat4_frame_heads import LZ4, LZ4_HIGH, NONE, NotSo, unpacked_head
+from recordings.formats.aedat4_stages import Stage
+from recordings.pickle_steps import megabytes
+from recordings.sandbox_child import mark
+
+EVENT = np.dtype(
+    {
+        "names": ["t", "x", "y", "p"], "formats": ["<i8", "<u2", "<u2", "u1"], "offsets": [0, 8, 10, 12],
+        "itemsize": 16,
+    }
+)  # fmt: skip
+# Other kinds of streams, which are passed over.
+_OTHERS = (b"FRME", b"IMUS", b"TRIG")
+# What is read from the file at once, if a packet is not larger.
+_WINDOW_BYTES = 1 << 20
+# A packet unpacks to no more than this; cameras write some hundred kilobytes.
+PACKET_BYTES = 256 << 20
+_STEP_BYTES = 1 << 20
+# What one task of the thread unpacks, so that small packets do not cost their hand-over; and how many wait.
+_GROUP_BYTES, _AHEAD = 128 << 10, 2
+
+
+class Damaged(Exception):
+    """One packet cannot be read; the text says why."""
+
+
+class Columns(NamedTuple):
+    """Events in order of the file: t int64 µs; x, y uint16 (negative in the file: 32768 or more); p bool."""
+
+    t: NDArray[np.int64]
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    p: NDArray[np.bool_]
+
+
+def event_columns(
+    path: Path, container: Container, end: int, *, capacity: int, enough: int, enough_us: int
+) -> Iterator[Columns | str]:
+    """The events of all packets, small ones joined; a line of text where a packet is damaged.
+
+    Columns are valid until the next ones are asked for.
+
+    Args:
+        end: where the packets end.
+        capacity: events at once, at most.
+        enough: so many events, or `enough_us` of them, are handed on.
+
+    Raises:
+        NotSo, OSError: as `event_packets`.
+    """
+    held = _Gathered(capacity)
+    for found in event_packets(path, container, end):
+        mark(Stage.EVENTS)
+        if isinstance(found, str):
+            if held.count:
+                yield held.taken()
+            yield found
+            continue
+        while len(found):
+            found = found[held.add(found) :]
+            if held.full or held.count >= enough or held.span_us >= enough_us:
+                yield held.taken()
+    if held.count:
+        yield held.taken()
+
+
+def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArray[np.void] | str]:
+    """The events of each packet as rows of `EVENT`, in the file's order; a line of text where one is damaged.
+
+    Rows are valid until the next packet is asked for.
+
+    Args:
+        end: where the packets end.
+
+    Raises:
+        NotSo: before the end, or in the middle of it; what lies before that place is given first.
+        OSError: it cannot be read, likewise.
+    """
+    if container.compression == NONE:
+        yield from map(_rows_or_why, _packed(path, container, end))
+    elif container.compression in (LZ4, LZ4_HIGH):
+        yield from _unpacked_ahead(_packed(path, container, end))
+    else:
+        raise NotSo
+
+
+def _packed(path: Path, container: Container, end: int) -> Iterator[memoryview]:
+    """The packets of events as they lie in the file, each valid until the next one is asked for."""
+    events: int | None = None
+    others: set[int] = set()
+    with path.open("rb") as f:
+        window = _Window(f.fileno(), end)
+        at = container.data_start
+        while at < end:
+            stream, size = struct.unpack("<ii", window.bytes(at, 8))
+            if stream < 0 or size < 0 or at + 8 + size > end:
+                raise NotSo
+            if stream not in others:
+                packed = window.bytes(at + 8, size)
+                if stream != events:
+                    kind = unpacked_head(bytes(packed[:512]), container.compression)[8:12]
+                    if kind in _OTHERS:
+                        others.add(stream)
+                    elif kind == b"EVTS" and events is None:
+                        events = stream
+                    else:
+                        raise NotSo
+                if stream == events:
+                    yield packed
+            at += 8 + size
+    if at != end or events is None:
+        raise NotSo
+
+
+def _unpacked_ahead(packets: Iterator[memoryview]) -> Iterator[NDArray[np.void] | str]:
+    """Packets unpacked by a thread while those before them are used: LZ4 needs no lock of Python's."""
+    waiting: deque[Future[list[NDArray[np.void] | str]]] = deque()
+    group: list[bytes] = []
+    size, more = 0, True
+    broke: NotSo | OSError | None = None
+    with ThreadPoolExecutor(1) as thread:
+        while more or waiting:
+            try:
+                packet = next(packets, None) if more else None
+            except (NotSo, OSError) as e:
+                packet, broke = None, e
+            more = packet is not None
+            if packet is not None:
+                group.append(bytes(packet))
+                size += len(packet)
+            if group and (not more or size >= _GROUP_BYTES):
+                waiting.append(thread.submit(_all_unpacked, group))
+                group, size = [], 0
+            if waiting and (not more or len(waiting) > _AHEAD):
+                yield from waiting.popleft().result()
+    if broke is not None:
+        raise broke
+
+
+def _all_unpacked(packets: list[bytes]) -> list[NDArray[np.void] | str]:
+    return [_rows_or_why(p, packed=True) for p in packets]
+
+
+class _Window:
+    """Parts of a file, read into one buffer that is used again and again."""
+
+    def __init__(self, fd: int, end: int) -> None:
+        self._fd, self._end = fd, end
+        self._buffer = memoryview(bytearray(_WINDOW_BYTES))
+        self._at = self._held = 0
+
+    def bytes(self, at: int, size: int) -> memoryview:
+        """A part, valid until the next one is asked for.
+
+        Raises:
+            NotSo: longer than a packet may be, or the file has become shorter.
+        """
+        if not self._at <= at <= at + size <= self._at + self._held:
+            if size > PACKET_BYTES:
+                raise NotSo
+            if size > len(self._buffer):
+                self._buffer = memoryview(bytearray(size))
+            wanted = min(len(self._buffer), self._end - at)
+            self._at, self._held = at, os.preadv(self._fd, [self._buffer[:wanted]], at)
+            if self._held < size:
+                raise NotSo
+        return self._buffer[at - self._at : at - self._at + size]
+
+
+def _rows_or_why(packet: memoryview | bytes, *, packed: bool = False) -> NDArray[np.void] | str:
+    try:
+        return rows(_unpacked(packet) if packed else packet)
+    except Damaged as e:
+        return str(e)
+
+
+def _unpacked(packed: memoryview | bytes) -> bytes:
+    """An LZ4 frame, within `PACKET_BYTES` whatever it claims."""
+    unpacking = lz4.frame.LZ4FrameDecompressor()
+    parts: list[bytes] = []
+    try:
+        # Part by part: a single large limit is allocated, and so paid for, as a whole.
+        data: memoryview | bytes = packed
+        while not unpacking.eof:
+            parts.append(unpacking.decompress(data, max_length=_STEP_BYTES))
+            data = b""
+            if not parts[-1] and not unpacking.eof:
+                raise Damaged("it is packed by LZ4 and cut off")
+            if len(parts) * _STEP_BYTES > PACKET_BYTES:
+                raise Damaged(f"it unpacks to more than {megabytes(PACKET_BYTES)}")
+    except (RuntimeError, EOFError, ValueError) as e:
+        raise Damaged("what LZ4 packed is damaged") from e
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def rows(payload: memoryview | bytes) -> NDArray[np.void]:
+    """The events of an unpacked packet as rows of `EVENT`: a view.
+
+    Raises:
+        Damaged: it is no such packet, or claims more than it holds.
+    """
+    try:
+        if payload[8:12] != b"EVTS":
+            raise Damaged("it does not say that it holds events")
+        table = 4 + _u32(payload, 4)
+        (back,) = struct.unpack_from("<i", payload, table)
+        vtable = table - back
+        if vtable < 4:
+            raise Damaged("its table is damaged")
+        (vtable_size,) = struct.unpack_from("<H", payload, vtable)
+        field = struct.unpack_from("<H", payload, vtable + 4)[0] if vtable_size >= 6 else 0
+        if not field:
+            return np.empty(0, EVENT)
+        vector = table + field + _u32(payload, table + field)
+        count = _u32(payload, vector)
+    except struct.error as e:
+        raise Damaged("its table is damaged") from e
+    if vector + 4 + count * EVENT.itemsize > len(payload):
+        raise Damaged(f"it claims {count} events and holds fewer")
+    return np.frombuffer(payload, EVENT, count, vector + 4)
+
+
+def _u32(data: memoryview | bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", data, at)[0])
+
+
+class _Gathered:
+    """Columns that fill up packet by packet, to be handed on and used again.
+
+    Args:
+        capacity: events.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.count = capacity, 0
+        self._t = np.empty(capacity, np.int64)
+        self._x, self._y = np.empty(capacity, np.uint16), np.empty(capacity, np.uint16)
+        self._p = np.empty(capacity, np.bool_)
+
+    def add(self, found: NDArray[np.void]) -> int:
+        """As many of the rows as there is room for; how many that were."""
+        n = min(len(found), self.capacity - self.count)
+        s = slice(self.count, self.count + n)
+        self._t[s], self._x[s], self._y[s] = found["t"][:n], found["x"][:n], found["y"][:n]
+        np.not_equal(found["p"][:n], 0, out=self._p[s])  # a damaged file may hold other bytes than 0 and 1
+        self.count += n
+        return n
+
+    @property
+    def full(self) -> bool:
+        """No more room."""
+        return self.count == self.capacity
+
+    @property
+    def span_us(self) -> int:
+        """From the first to the last event."""
+        return int(self._t[self.count - 1]) - int(self._t[0]) if self.count else 0
+
+    def taken(self) -> Columns:
+        """What is in it, valid until more is added; it counts as empty now."""
+        s = slice(0, self.count)
+        self.count = 0
+        return Columns(self._t[s], self._x[s], self._y[s], self._p[s])
