@@ -23,6 +23,7 @@ from recordings.export.ordered import InOrder
 from recordings.export.remote import RemoteWriter
 from recordings.export.writers import Writer
 from recordings.open import open_recording
+from recordings.recording import OpenOptions
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 
@@ -76,27 +77,29 @@ class ExportInput:
 
 
 @contextmanager
-def open_export(text: str, seconds: float | None, exposure_us: int | None) -> Iterator[ExportInput]:
+def open_export(text: str, seconds: float | None, said: OpenOptions) -> Iterator[ExportInput]:
     """As `open_input`, for recordings without frames or without events as well.
 
     Raises:
-        UsageError, RecordingError: see `open_input`.
+        UsageError: also for a rig file where there are no frames; RecordingError: see `open_input`.
     """
     path = Path(text)
     if not path.exists() or path.suffix.lower() == ".toml":
-        with open_input(text, seconds, exposure_us) as source:
+        with open_input(text, seconds, said.exposure_us, rig=said.rig) as source:
             yield _of(source)
         return
-    with open_recording(path, exposure_us=exposure_us) as r:
+    with open_recording(path, exposure_us=said.exposure_us) as r:
         frames = r.info.image_size is not None
         camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
         if not frames:
+            if said.rig is not None:
+                raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
             yield ExportInput(
                 text, None, size, camera, triggers, r.items(), lambda _progress: None,
                 lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
             )  # fmt: skip
             return
-    with open_input(text, seconds, exposure_us) as source:
+    with open_input(text, seconds, said.exposure_us, rig=said.rig) as source:
         yield _of(source, camera, triggers)
 
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import ExposureUs
+from app.cli.options import ExposureUs, RigFile
 
 if TYPE_CHECKING:
     from app.export import ExportRequest, ExportResult
+    from recordings.recording import OpenOptions
 
-EXAMPLE = "Example: halfmirror export cups --to evt3 -o cups.raw --from 1 --until 3"
+EXAMPLE = (
+    "Examples: halfmirror export cups --to evt3 -o cups.raw --from 1 --until 3; "
+    "halfmirror export two.aedat4 --to msrbd -o two --rig rig.toml"
+)
 # Names and what each takes are told before anything heavy is imported.
 EVENT_FORMATS = ("efnet-h5", "highrev", "dsec", "aedat4", "evt3", "hdf5")
 PICTURE_FORMATS = ("png", "mp4")
@@ -47,6 +51,7 @@ def export(
         typer.Option("--restored", help="png, mp4 only: as this network restores them (as they came)."),
     ] = None,
     exposure_us: ExposureUs = None,
+    rig: RigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> int:
     """Write a recording in another format, and read it back to be sure.
@@ -57,6 +62,7 @@ def export(
     """
     from app.export import ExportRequest
     from capture.errors import UsageError
+    from recordings.recording import OpenOptions
 
     if to not in FORMATS:
         raise UsageError(f"--to {to}: the formats are {', '.join(FORMATS)}")
@@ -82,11 +88,12 @@ def export(
         None if until is None else round(until * 1e6), frames, overwrite, zero_us,
     )  # fmt: skip
     seconds = until if until is not None else LONGEST_S if frames is not None else None
+    said = OpenOptions(exposure_us=exposure_us, rig=rig)
     if to == "msrbd":
-        return _msrbd(input_, request, seconds, exposure_us)
+        return _msrbd(input_, request, seconds, said)
     if to in EVENT_FORMATS:
-        return _events(to, input_, request, seconds, exposure_us)
-    return _pictures(to, input_, request, seconds, exposure_us, restored)
+        return _events(to, input_, request, seconds, said)
+    return _pictures(to, input_, request, seconds, said, restored)
 
 
 def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None, int]:
@@ -125,11 +132,11 @@ def _stem(input_: str, name: str | None) -> str:
     return stem
 
 
-def _msrbd(input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None) -> int:
+def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.export import export_msrbd
     from app.offline import open_input
 
-    with open_input(input_, seconds, exposure_us) as source:
+    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source:
         r = export_msrbd(source, request)
         problems = source.problems()
     assert r.grid is not None
@@ -143,14 +150,12 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, exposure_
     return 0
 
 
-def _events(
-    kind: str, input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None
-) -> int:
+def _events(kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import console
     from app.export_formats import export as run
     from app.export_formats import open_export
 
-    with open_export(input_, seconds, exposure_us) as source:
+    with open_export(input_, seconds, said) as source:
         r, notes = run(kind, source, request)
         problems = source.problems()
     if r.frames_in:
@@ -170,7 +175,7 @@ def _events(
 
 
 def _pictures(
-    kind: str, input_: str, request: ExportRequest, seconds: float | None, exposure_us: int | None,
+    kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions,
     restored: str | None,
 ) -> int:  # fmt: skip
     from app.cli import console
@@ -180,7 +185,7 @@ def _pictures(
 
     network = restored or PASSED_THROUGH
     models.check(network)
-    with open_input(input_, seconds, exposure_us) as source:
+    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source:
         result, w = export_pictures(kind, source, request, network, {})
         problems = source.problems()
     o = console.out()

@@ -17,6 +17,7 @@ from capture.simulated.davis_server import IMU_PERIOD_US, DavisServer, example
 from capture.simulated.rig import facts_of
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
+from recordings.recording import OpenOptions
 from recordings.survey import survey
 from sync.rig import Rig
 from tests.capture.simulated_small import small_davis
@@ -62,7 +63,7 @@ def test_they_are_kept_with_the_events_and_exported(tmp_path: Path) -> None:
     assert np.allclose(values, [0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 25.0])
     with open_recording(take) as r:
         assert r.info.start_us - 50_000 < t[0] < t[-1] < r.info.end_us + 50_000
-    with open_export(str(take), None, None) as source:
+    with open_export(str(take), None, OpenOptions()) as source:
         result, _ = export("aedat4", source, ExportRequest(tmp_path / "take.aedat4", "take"))
     assert result.facts.imu == len(t)
     with open_recording(tmp_path / "take.aedat4") as r:

@@ -14,6 +14,7 @@ from capture.errors import UsageError
 from recordings.open import open_recording
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.reading import events_and_frames
 from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
 
 MIRRORED = ((-2.0, 0.0, 127.0), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0))
@@ -62,6 +63,42 @@ def test_deblur_restores_with_it(two: Path, tmp_path: Path, capsys: pytest.Captu
     assert len(list(out.glob("exposure-*.png"))) == 4
 
 
+def test_an_export_lies_as_it_says(two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a mirrored rig the exported events lie on the picture as its map puts them."""
+    out = tmp_path / "out.h5"
+    line = ["export", str(two), "--to", "efnet-h5", "-o", str(out)]
+    assert execute(line) == 2
+    assert "give --rig RIG.toml" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert execute([*line, "--rig", str(rig(tmp_path / "rig.toml"))]) == 0
+    with open_recording(out) as r:
+        got, frames = events_and_frames(r)
+    assert len(frames) == 4
+    first = (frames[0].device_start_ns or 0) // 1000
+    with open_recording(two) as r:
+        given, before = events_and_frames(r)
+    shift = (before[0].device_start_ns or 0) // 1000 - first
+    inside = np.isin(given.t, got.t + shift)
+    x, y = 127.0 - 2.0 * given.x[inside], 2.0 * given.y[inside] + 0.5
+    assert len(got) == inside.sum() > 1000
+    assert np.abs(got.x - x).max() <= 0.5
+    assert np.abs(got.y - y).max() <= 0.5
+
+
+@pytest.mark.parametrize(("to", "frames"), [("msrbd", 4), ("highrev", 4), ("evt3", 0), ("png", 4)])
+def test_every_kind_of_export_takes_it(two: Path, tmp_path: Path, to: str, frames: int) -> None:
+    out = tmp_path / ("out.raw" if to == "evt3" else "out")
+    line = ["export", str(two), "--to", to, "-o", str(out), "--rig", str(rig(tmp_path / "rig.toml"))]
+    assert execute(line) == 0
+    if to == "png":
+        assert len(list(out.glob("*.png"))) == frames
+        return
+    with open_recording(out / "train" if to == "msrbd" else out) as r:
+        events, found = events_and_frames(r)
+    assert len(events) > 1000
+    assert len(found) == frames
+
+
 def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path, tmp_path: Path) -> None:
     settings = {"rig": rig(tmp_path / "rig.toml"), "exposure_us": 5}
     source = resolve(SourceRequest(str(two), two, settings))
@@ -95,7 +132,7 @@ def test_a_rig_without_events(two: Path, tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("verb", ["replay", "deblur"])
+@pytest.mark.parametrize("verb", ["replay", "deblur", "export"])
 def test_refusals_are_one_line(
     two: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +140,7 @@ def test_refusals_are_one_line(
     (tmp_path / "bad.toml").write_text("version = 2\n")
     one = write_aedat4(tmp_path / "one.aedat4", sample_events(2000), sample_frames())
     alone = write_aedat4(tmp_path / "alone.aedat4", frames=sample_frames())
-    more = ["--headless"] if verb == "replay" else ["-n", "none"]
+    more = {"replay": ["--headless"], "deblur": ["-n", "none"], "export": ["--to", "msrbd"]}[verb]
     for source, file, says in (
         (two, tmp_path / "none.toml", "none.toml"),
         (two, tmp_path / "bad.toml", "bad.toml"),
@@ -116,6 +153,16 @@ def test_refusals_are_one_line(
         assert says in " ".join(err.split())
         assert sum(x.startswith("halfmirror:") for x in err.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_events_alone_has_no_use_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = write_aedat4(tmp_path / "alone.aedat4", sample_events(2000))
+    line = ["export", str(alone), "--to", "evt3", "-o", str(tmp_path / "out.raw")]
+    assert execute([*line, "--rig", str(rig(tmp_path / "rig.toml"))]) == 2
+    assert "has no frames on which --rig could place events" in " ".join(capsys.readouterr().err.split())
+    assert execute(line) == 0
 
 
 def test_a_simulated_rig_knows_its_own(tmp_path: Path) -> None:
