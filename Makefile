@@ -56,7 +56,7 @@ soak-kill: $(VENV)/.stamp-dev ## 100 recordings killed at random moments and rep
 soak-mutate: $(VENV)/.stamp-dev ## 300 damaged files of every format
 	$(BIN)/pytest -s -m soak tests/recordings/test_mutated_datasets.py tests/recordings/test_prophesee_damage.py $(ARGS)
 
-soak-record: $(VENV)/.stamp-dev ## half an hour of recording beside live restoring (HALFMIRROR_SOAK_SECONDS)
+soak-record: $(VENV)/.stamp-dev ## half an hour of recording beside live restoring (HALFMIRROR_SOAK_SECONDS, _SEQUENCES)
 	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -s -m soak tests/app/test_soak_record.py $(ARGS)
 
 install: $(VENV)/.stamp-install ## only install
