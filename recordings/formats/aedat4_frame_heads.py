@@ -24,6 +24,12 @@ _READ = 8 + 2 * _HEAD
 _TIME, _START, _END, _LENGTH = 0, 3, 4, 11
 
 
+_U16, _I32, _U32, _I64 = (struct.Struct(f) for f in ("<H", "<i", "<I", "<q"))
+_PACKET = struct.Struct("<ii")
+_VTABLE = 4 + 2 * (_LENGTH + 1)  # bytes of it that matter
+_Layouts = dict[bytes, tuple[int, ...]]
+
+
 class NotSo(Exception):
     """The file is not as this reader knows it; ask the library."""
 
@@ -40,6 +46,7 @@ def frame_heads(path: Path, container: Container) -> Iterator[tuple[int, int] | 
     if not container.finished or container.table is None or container.compression not in (NONE, LZ4, LZ4_HIGH):
         raise NotSo
     frames: int | None = None
+    layouts: _Layouts = {}
     known: dict[int, bool] = {}  # stream → it is one of frames
     with path.open("rb") as f:
         fd, at, n = f.fileno(), container.data_start, 0
@@ -47,7 +54,7 @@ def frame_heads(path: Path, container: Container) -> Iterator[tuple[int, int] | 
             data = os.pread(fd, _READ, at)
             if len(data) < 8:
                 raise NotSo
-            stream, size = struct.unpack_from("<ii", data)
+            stream, size = _PACKET.unpack_from(data)
             if stream < 0 or size < 0:
                 raise NotSo
             if known.get(stream, True):
@@ -57,7 +64,7 @@ def frame_heads(path: Path, container: Container) -> Iterator[tuple[int, int] | 
                     if frames not in (None, stream):
                         raise NotSo
                     frames = stream
-                    yield _times(head)
+                    yield _times(head, layouts)
             at += 8 + size
             n += 1
             if n % 1024 == 0:
@@ -66,27 +73,36 @@ def frame_heads(path: Path, container: Container) -> Iterator[tuple[int, int] | 
         raise NotSo
 
 
-def _times(head: bytes) -> tuple[int, int]:
+def _times(head: bytes, layouts: _Layouts) -> tuple[int, int]:
     try:
-        (root,) = struct.unpack_from("<I", head, 4)
+        (root,) = _U32.unpack_from(head, 4)
         table = 4 + root
-        (back,) = struct.unpack_from("<i", head, table)
+        (back,) = _I32.unpack_from(head, table)
         vtable = table - back
         if vtable < 12:
             raise NotSo
-        (vtable_size,) = struct.unpack_from("<H", head, vtable)
-
-        def field(k: int) -> int:
-            at = 4 + 2 * k
-            offset = struct.unpack_from("<H", head, vtable + at)[0] if at < vtable_size else 0
-            return int(struct.unpack_from("<q", head, table + offset)[0]) if offset else 0
-
-        time, start, end, length = (field(k) for k in (_TIME, _START, _END, _LENGTH))
+        (vtable_size,) = _U16.unpack_from(head, vtable)
+        # The vtable is the same in all frames of a writer: what its fields' places are is found out once.
+        entries = head[vtable : vtable + min(vtable_size, _VTABLE)]
+        places = layouts.get(entries)
+        if places is None:
+            if len(layouts) > 1000:  # damage
+                raise NotSo
+            places = layouts[entries] = tuple(_place(entries, k) for k in (_TIME, _START, _END, _LENGTH))
+        time, start, end, length = (_I64.unpack_from(head, table + p)[0] if p else 0 for p in places)
     except struct.error as e:
         raise NotSo from e
     if start > 0 and end >= start:
         return start, length or end - start
     return time, length
+
+
+def _place(vtable: bytes, k: int) -> int:
+    """Where field `k` lies in a table of this vtable; 0: it has none."""
+    at = 4 + 2 * k
+    if at >= _U16.unpack_from(vtable, 0)[0]:
+        return 0
+    return int(_U16.unpack_from(vtable, at)[0])
 
 
 def unpacked_head(data: bytes, compression: int) -> bytes:
