@@ -105,9 +105,19 @@ def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArra
     if container.compression == NONE:
         yield from map(_rows_or_why, _packed(path, container, end))
     elif container.compression in (LZ4, LZ4_HIGH):
-        yield from _unpacked_ahead(_packed(path, container, end))
+        packets = _packed(path, container, end)
+        if core_is_free():
+            yield from _unpacked_ahead(packets)
+        else:
+            yield from (_rows_or_why(p, packed=True) for p in packets)
     else:
         raise NotSo
+
+
+def core_is_free() -> bool:
+    """A thread beside this process and the one that takes what it reads would find a core."""
+    cores = os.cpu_count() or 1
+    return cores > 1 and os.getloadavg()[0] < cores
 
 
 def _packed(path: Path, container: Container, end: int) -> Iterator[memoryview]:

@@ -234,8 +234,36 @@ def test_a_damaged_packet_costs_itself_and_no_time(tmp_path: Path, where: str) -
     assert np.isin(got.t, events.t).all()
 
 
+def test_a_thread_that_unpacks_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is used where a core is free for it."""
+    path = write_aedat4(
+        tmp_path / "a.aedat4", sample_events(9000), sample_frames(), sample_edges(), compression="LZ4"
+    )
+    data, c = bytearray(path.read_bytes()), read_container(path)
+    packets = packets_of(path)
+    at = packets[40][0] + 11
+    data[at : at + 29] = b"\xff" * 29
+    struct.pack_into("<i", data, packets[80][0] - 4, 1 << 30)
+    path.write_bytes(data)
+    assert c.table is not None
+    found: list[list[list[int] | str]] = []
+    for free in (True, False):
+        monkeypatch.setattr(aedat4_event_packets, "core_is_free", lambda free=free: free)
+        found.append([])
+        with pytest.raises(NotSo):
+            for f in event_columns(path, c, c.table, capacity=500, enough=300, enough_us=50_000):
+                found[-1].append(f if isinstance(f, str) else [*f.t.tolist(), *f.x.tolist(), *f.p.tolist()])
+    assert found[0] == found[1]
+    assert sum(isinstance(f, str) for f in found[0]) == 1
+    assert len(found[0]) > 10
+
+
+@pytest.mark.parametrize("free", [False, True])
 @pytest.mark.parametrize("compression", ["NONE", "LZ4"])
-def test_whatever_is_in_it_reading_ends(tmp_path: Path, compression: str) -> None:
+def test_whatever_is_in_it_reading_ends(
+    tmp_path: Path, compression: str, free: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aedat4_event_packets, "core_is_free", lambda: free)
     path = write_aedat4(
         tmp_path / "a.aedat4", sample_events(2000), sample_frames(), sample_edges(), compression=compression
     )
