@@ -24,6 +24,7 @@ from capture.simulated.rig import SimulatedRig
 from inference import models
 from inference.engine import Engine
 from inference.quality import psnr, ssim
+from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
@@ -38,10 +39,11 @@ def exposures(simulated: SimulatedRig, rig: Rig, seconds: float) -> Iterator[Ali
             continue
         frame: Frame = item
         start, end = simulated.exposure_truth(frame.sequence)
-        joined = Events.concatenate(parts)
-        parts = [joined.between(start, np.iinfo(np.int64).max)]
+        joined, first = Events.concatenate(parts), round(start) - MARGIN_US
+        parts = [joined.between(first, np.iinfo(np.int64).max)]
         exposure = Exposure(round(start), round(end), ExposureSource.TRIGGER, 0.0)
-        yield AlignedExposure(frame, exposure, joined.between(start, end), start, end, rig, frame.sequence)
+        events = joined.between(first, exposure.end_us)
+        yield AlignedExposure(frame, exposure, events, first, exposure.end_us, rig, frame.sequence)
 
 
 def measure(
@@ -65,7 +67,7 @@ def measure(
         blurred = picture_of(a.frame)
         figures.setdefault("blurred", []).append(psnr(blurred, truth))
         figures.setdefault("blurred ssim", []).append(ssim(blurred, truth))
-        figures.setdefault("events", []).append(float(len(a.events)))
+        figures.setdefault("events", []).append(float(len(a.exposure_events())))
         tiles = [blurred]
         for name, engine in engines.items():
             (r,) = engine.push(a, [0.5])

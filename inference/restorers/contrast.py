@@ -89,12 +89,17 @@ def _edge_share(
     return near / every if every > 0 else 0.0
 
 
-def _crop(light: NDArray[np.float32], events: Events) -> tuple[NDArray[np.float32], Events]:
-    """The most active window of bounded size, of the picture and the events."""
-    h, w = light.shape
+def active_box(shape: tuple[int, ...], events: Events) -> tuple[int, int, int, int]:
+    """(y, x, height, width) of the most active window of bounded size.
+
+    Args:
+        shape: (h, w) of the event sensor.
+        events: of one exposure.
+    """
+    h, w = shape[:2]
     shrink = min(1.0, math.sqrt(MAX_PIXELS / (h * w)), math.sqrt(MAX_EVENTS / max(len(events), 1)))
     if shrink >= 1.0:
-        return light, events
+        return 0, 0, h, w
     flat = events.y.astype(np.int32) * w + events.x
     counts = np.bincount(flat, minlength=h * w).reshape(h, w)
     total = cv2.integral(counts.astype(np.float32), sdepth=cv2.CV_64F)
@@ -104,14 +109,20 @@ def _crop(light: NDArray[np.float32], events: Events) -> tuple[NDArray[np.float3
         y0, x0 = divmod(int(np.argmax(inside)), inside.shape[1])
         # The most active window holds more than its share; shrink on until it is cheap enough.
         if inside[y0, x0] <= 1.5 * MAX_EVENTS or (ch <= 8 and cw <= 8):
-            break
+            return y0, x0, ch, cw
         shrink *= 0.8
-    keep = (events.x >= x0) & (events.x < x0 + cw) & (events.y >= y0) & (events.y < y0 + ch)
-    cropped = Events(
-        events.t[keep], (events.x[keep] - x0).astype(np.uint16), (events.y[keep] - y0).astype(np.uint16),
-        events.p[keep], cw, ch,
+
+
+def cut(events: Events, box: tuple[int, int, int, int]) -> Events:
+    """The events inside a window of `active_box`, on its own pixels."""
+    y, x, h, w = box
+    if (h, w) == (events.height, events.width):
+        return events
+    keep = (events.x >= x) & (events.x < x + w) & (events.y >= y) & (events.y < y + h)
+    return Events(
+        events.t[keep], (events.x[keep] - x).astype(np.uint16), (events.y[keep] - y).astype(np.uint16),
+        events.p[keep], w, h,
     )  # fmt: skip
-    return np.ascontiguousarray(light[y0 : y0 + ch, x0 : x0 + cw]), cropped
 
 
 def _edge_map(events: Events, at_us: float, tau_us: float) -> NDArray[np.float32]:
@@ -131,7 +142,10 @@ class Energy:
     """
 
     def __init__(self, light: NDArray[np.float32], events: Events, start_us: int, end_us: int) -> None:
-        self._light, self._events = _crop(light, events.between(start_us, end_us))
+        inside = events.between(start_us, end_us)
+        box = active_box(light.shape, inside)
+        y, x, h, w = box
+        self._light, self._events = np.ascontiguousarray(light[y : y + h, x : x + w]), cut(inside, box)
         self._start, self._end = start_us, end_us
         self._times = [round(start_us + f * (end_us - start_us)) for f in INSTANTS]
         tau = max(1.0, EDGE_TIME * (end_us - start_us))

@@ -1,26 +1,35 @@
-"""A camera's contrast threshold: given, stated by the rig, or learnt from its first exposures and then held.
+"""A camera's contrast thresholds: given, stated by the rig, or learnt from its first exposures and then held.
 
-The search on one exposure is `contrast`'s; here is who may have a say in it, in which order, and for how long.
+Two ways tell of them: the edges of one exposure (`contrast`: one c, split by the balance of events) and two
+exposures in a row (`contrast_pairs`: both thresholds). Each knows how sure it is, and they are weighed by that;
+a pair that tells nothing (all is still, or too long a gap) leaves its later exposure to the first way. Here is
+who may have a say, in which order, and for how long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import UsageError
+from capture.packets import Events
 from inference.representations.double_integral import Contrast
-from inference.restorers.contrast import Sample, combine, search
+from inference.restorers.contrast import AROUND, HIGHEST, LOWEST, Sample, combine, search
+from inference.restorers.contrast_pairs import Neighbours, Seen, compare, compiled, follows
 from inference.tone import to_linear
 from sync.exposure import AlignedExposure
 from sync.geometry import image_to_event_grid
 from sync.rig import Rig
 
 DEFAULT_CONTRAST = 0.2
-LEARN_FROM = 5  # exposures whose searches are combined; then c is held
+LEARN_FROM = 5  # exposures that have a say; then the contrast is held
+SURE_MEAN, SURE_SPLIT = 0.35, 0.25
+"""Standard deviation of ln c and of ln off/on, as found on single exposures or stated by a rig."""
+GUESSED = 1.0  # of either, where nothing is known
 
 CONTRAST_OPTIONS = ("contrast", "contrast_on", "contrast_off")
 """contrast: a number (ON and OFF alike); or "auto" (default): searched, the rig's thresholds being where the
@@ -31,21 +40,25 @@ contrast_on, contrast_off: a number each; both are needed. Whichever of the two 
 class ContrastLearner:
     """The contrast for one rig's event camera.
 
-    The searched contrast comes from the first `LEARN_FROM` exposures with enough events, in order, and is then
-    held; the same exposures in the same order give the same contrast. An exposure in which events were lost has
-    no say, and one that is restored again (held, looked into) none a second time.
+    It comes from the first `LEARN_FROM` new exposures that tell something, in order, and is then held; the same
+    exposures in the same order give the same contrast. An exposure in which events were lost has no say, and
+    one that is restored again (held, looked into) none a second time. Neighbours are two exposures that follow
+    each other in number, in one epoch, without a loss.
     """
 
     def __init__(self, rig: Rig) -> None:
         self._fixed: Contrast | None = None
         self._samples: list[Sample] = []
+        self._pairs: list[Neighbours] = []
         self._seen: set[tuple[int, int]] = set()
+        self._before: Seen | None = None
         self.use_rig(rig)
 
     def use_rig(self, rig: Rig) -> None:
         """What this rig states is where a search starts from now on; what was learnt stays."""
         self._start = stated_contrast(rig)
         self._off_over_on = None if self._start is None else self._start.off / self._start.on
+        self._before = None
 
     def fix(self, contrast: Contrast | None) -> None:
         """Take this contrast whatever is learnt; None: the learnt one again."""
@@ -54,26 +67,29 @@ class ContrastLearner:
     def restart(self) -> None:
         """Forget what was learnt."""
         self._samples.clear()
+        self._pairs.clear()
         self._seen.clear()
+        self._before = None
 
     @property
     def contrast(self) -> Contrast:
         """As known now."""
         if self._fixed is not None:
             return self._fixed
-        if self._samples:
-            return combine(self._samples, self._off_over_on)
-        return self._start or Contrast(DEFAULT_CONTRAST, DEFAULT_CONTRAST)
+        alone = combine(self._samples, self._off_over_on) if self._samples else self._start
+        if self._pairs:
+            return weighed(self._pairs, alone, self._start)
+        return alone or Contrast(DEFAULT_CONTRAST, DEFAULT_CONTRAST)
 
     @property
     def assumed(self) -> bool:
         """Neither given nor found yet."""
-        return self._fixed is None and not self._samples
+        return self._fixed is None and not self.samples
 
     @property
     def samples(self) -> int:
         """Exposures behind the searched contrast so far."""
-        return len(self._samples)
+        return len(self._samples) + len(self._pairs)
 
     def learn(self, a: AlignedExposure, picture: NDArray[np.uint8], rig: Rig) -> None:
         """Let one new exposure have its say, until enough have spoken.
@@ -82,19 +98,65 @@ class ContrastLearner:
             a: the exposure; its events lie on `rig.events`' pixels.
             picture: its frame, (H, W, 3) RGB or (H, W) gray, on `rig.image`'s pixels.
         """
-        if self._fixed is not None or len(self._samples) >= LEARN_FROM or not a.complete:
+        if self._fixed is not None or self.samples >= LEARN_FROM or not a.complete:
             return
         key = (a.frame.epoch, a.ordinal)
-        events = a.exposure_events()
-        if key in self._seen or not len(events):
+        if key in self._seen or not len(a.exposure_events()):
             return
         self._seen.add(key)
         light = light_on_event_grid(picture, rig)
-        sample = search(light, events, a.exposure.start_us, a.exposure.end_us, self._start)
-        if sample is not None:
-            self._samples.append(sample)
-            if len(self._samples) >= LEARN_FROM:
-                self._seen.clear()
+        before, self._before = self._before, Seen(a, light)
+        pair = None
+        if before is not None and follows(before.exposure, a):
+            pair = compare(before, self._before, rig.image.tone, self.contrast)
+        if pair is not None:
+            self._pairs.append(pair)
+        else:
+            sample = search(light, a.events, a.exposure.start_us, a.exposure.end_us, self._start)
+            if sample is not None:
+                self._samples.append(sample)
+        if self.samples >= LEARN_FROM:
+            self._seen.clear()
+            self._before = None
+
+
+def rehearse(light: NDArray[np.float32], events: Events, end_us: int) -> None:
+    """Compile both searches, so that the first live exposures are not slow. Nothing is learnt.
+
+    Args:
+        light: any, (h, w).
+        events: any on its pixels, with times 0…`end_us`.
+        end_us: of the made-up exposure.
+    """
+    search(light, events, 0, end_us)
+    compiled(light, events, end_us)
+
+
+def weighed(pairs: Sequence[Neighbours], alone: Contrast | None, stated: Contrast | None) -> Contrast:
+    """One pair of thresholds out of neighbours and of what is known beside, each by its certainty.
+
+    Args:
+        pairs: at least one.
+        alone: found on single exposures, or stated; None: nothing is known.
+        stated: thresholds that limit the result, as a search on one exposure, to a factor `AROUND`.
+    """
+    known = alone or Contrast(DEFAULT_CONTRAST, DEFAULT_CONTRAST)
+    # In (mean, split) of the logarithms: what single exposures know of the two is of unlike certainty.
+    turn = np.array([[1.0, -0.5], [1.0, 0.5]])
+    sure = np.array([GUESSED, GUESSED] if alone is None else [SURE_MEAN, SURE_SPLIT])
+    information = np.diag(sure**-2.0)
+    right = information @ np.linalg.solve(turn, np.log([known.on, known.off]))
+    for pair in pairs:
+        own = turn.T @ pair.information @ turn
+        information = information + own
+        right = right + own @ np.linalg.solve(turn, np.log([pair.contrast.on, pair.contrast.off]))
+    middle, split = (float(v) for v in np.linalg.solve(information, right))
+    low, high = LOWEST, HIGHEST
+    if stated is not None:
+        about = math.sqrt(stated.on * stated.off)
+        low, high = about / AROUND, about * AROUND
+    middle = min(max(middle, math.log(low)), math.log(high))
+    return Contrast(math.exp(middle - split / 2), math.exp(middle + split / 2))
 
 
 def merged_options(now: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
 from inference.restorers.apply_ratio import apply_ratio, saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
-from inference.restorers.contrast import search
 from inference.restorers.contrast_learner import (
     CONTRAST_OPTIONS,
     ContrastLearner,
     fixed_contrast,
     merged_options,
+    rehearse,
 )
+from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.picture import picture_of
 from inference.restorers.ratio_filter import clean, fill, hot_pixels, refinement
 from inference.tone import Tone
@@ -67,7 +68,9 @@ class EdiRestorer:
 
     def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
         self.needs = Needs(
-            latent=LatentTimes.ANY, note="blurry frame + events; physical model, no weights; any instant"
+            margin_before_us=MARGIN_US,
+            latent=LatentTimes.ANY,
+            note="blurry frame + events; physical model, no weights; any instant",
         )
         self.rig = rig
         self._device = "cpu" if surely_cpu(device) else str(choose_device(device))
@@ -136,7 +139,7 @@ class EdiRestorer:
             rng.integers(0, h, n).astype(np.uint16), rng.random(n) < 0.5, w, h,
         )  # fmt: skip
         light = np.full((h, w), 0.5, np.float32)
-        search(light, events, 0, 1000)
+        rehearse(light, events, 1000)
         hot_pixels(events)
         contrast = self._learner.contrast
         ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1]
@@ -160,7 +163,7 @@ class EdiRestorer:
 
         Flags: "no events: frame passed through", "events lost in the exposure", "saturated x %",
         "events cover x % of the picture", "contrast assumed". Figures: contrast_on, contrast_off,
-        contrast_samples (exposures behind a searched contrast), events.
+        contrast_samples (exposures behind a found contrast), events.
         """
         began = time.perf_counter()
         at = check_latents(latents)
