@@ -185,7 +185,7 @@ def _restored(method: str, items: Sequence[SuiteItem], choice: Choice) -> tuple[
         for flag in (_NUMBER.sub("…", flag) for flag in restored.flags):
             figures.flags[flag] = figures.flags.get(flag, 0) + 1
     if choice.reblur and _any_instant_alone(engine):
-        whole = [i for i, r in zip(items, run, strict=True) if not isinstance(r, Failed)]
+        whole = [i for i, r in zip(items, run, strict=True) if i.latents and not isinstance(r, Failed)]
         _reblur(figures, engine, whole, choice.reblur)
     return given, figures
 
@@ -214,11 +214,14 @@ def _run(engine: Engine, items: Sequence[SuiteItem]) -> list[Attempt]:
 def _best_contrast(engine: Engine, items: Sequence[SuiteItem]) -> float:
     """The threshold of `CONTRASTS` with which EDI gives the sequence the best mean PSNR; it stays set."""
 
+    # With a fixed threshold nothing is carried over: neighbours without a truth need not be restored.
+    known = [item for item in items if item.latents]
+
     def quality(c: float) -> float:
         engine.set({"contrast_on": c, "contrast_off": c})
         values = [
             psnr(picture, item.truth[item.latents.index(f)])
-            for item, restored in zip(items, _run(engine, items), strict=True)
+            for item, restored in zip(known, _run(engine, known), strict=True)
             for f, picture in _at_truth(item, restored).items()
         ]
         return math.fsum(values) / len(values) if values else 0.0

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +77,7 @@ class Suite(Protocol):
         """The items, each sequence as a whole."""
 
     def __len__(self) -> int:
-        """How many, unreadable ones included."""
+        """How many are made at a time (an item, or a whole sequence), unreadable ones included."""
 
 
 @dataclass
@@ -86,11 +86,11 @@ class ListedSuite:
 
     Args:
         name: for tables.
-        makers: make one item each.
+        makers: make one item each, or one sequence's items.
     """
 
     name: str
-    makers: list[Callable[[], SuiteItem]]
+    makers: list[Callable[[], SuiteItem | Sequence[SuiteItem]]]
     skipped: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[SuiteItem]:
@@ -98,11 +98,14 @@ class ListedSuite:
         self.skipped = []
         for make in self.makers:
             try:
-                item = make()
+                made = make()
             except HalfmirrorError as error:
                 self.skipped.append(str(error))
                 continue
-            yield item
+            if isinstance(made, SuiteItem):
+                yield made
+            else:
+                yield from made
 
     def __len__(self) -> int:
         return len(self.makers)

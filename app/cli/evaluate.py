@@ -31,7 +31,7 @@ def evaluate(
         Path, typer.Option("--output", "-o", help="Folder for the tables and pictures.", show_default=False)
     ],
     suite: Annotated[
-        str, typer.Option("--suite", metavar="SUITE", help="synthetic, or a folder of saved items.")
+        str, typer.Option("--suite", metavar="SUITE", help="synthetic (sequences), or a folder of saved items.")
     ] = "synthetic",
     data: Annotated[
         list[str] | None,
@@ -50,7 +50,8 @@ def evaluate(
         int, typer.Option("--devices", min=1, help="Processes (CUDA devices) that share a data set.")
     ] = 1,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the synthetic suite.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the synthetic suite, e.g. exposures=4."),
     ] = None,
     option: Annotated[
         list[str] | None,

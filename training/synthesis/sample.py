@@ -54,6 +54,41 @@ class Sample:
         return [round(float(f) * self.exposure_us) for f in self.instants]
 
 
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The exposures before a sample.
+
+    Attributes:
+        exposures: how many.
+        duty: range of exposure over frame period.
+        coarser: how many times fewer instants are drawn of them.
+    """
+
+    exposures: int = 0
+    duty: tuple[float, float] = (0.6, 0.95)
+    coarser: float = 2.0
+
+
+ALONE = Lead()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Exposures in a row of one scene by one pair of cameras.
+
+    Attributes:
+        frames: of each exposure, blurred; the last is the sample's.
+        begins_us: of each, from the last one's start; all are as long as the last.
+        events: from the first one's start to the last one's end, those of the gaps included.
+        last: the sample.
+    """
+
+    frames: tuple[NDArray[np.uint8], ...]
+    begins_us: tuple[int, ...]
+    events: Events
+    last: Sample
+
+
 def draw_sensor(rng: np.random.Generator, config: SynthesisConfig) -> SensorDraw:
     """An event sensor at random."""
     middle, asymmetry = log_even(rng, config.threshold), log_even(rng, config.asymmetry)
@@ -80,6 +115,18 @@ def make(
     config: SynthesisConfig, load: LoadPhoto, photos: int, seed: int, index: int, device: str = "cpu"
 ) -> Sample:
     """Draw and expose sample `index`."""
+    return make_row(config, ALONE, load, photos, seed, index, device).last
+
+
+def make_row(
+    config: SynthesisConfig, lead: Lead, load: LoadPhoto, photos: int, seed: int, index: int,
+    device: str = "cpu",
+) -> Row:  # fmt: skip
+    """Draw and expose sample `index` with the exposures before it.
+
+    The scene, the cameras and the last exposure's truth are those of the sample alone: its motion is followed
+    back in time. Ranges of motion in `config` are those of the last exposure; the others have about as much.
+    """
     where = torch.device(device)
     rng = generator(seed, index)
     noise = torch.Generator(where).manual_seed(int(rng.integers(2**62)))
@@ -93,30 +140,48 @@ def make(
     side = max(8, round(config.size / scale))
     shift = rng.uniform(-1, 1, 2) * config.shift_px * float(coarser or chance(rng, config.shift_share))
     instants = draw_instants(rng, config)
+    period = 1.0 / even(generator(seed, index, 1), lead.duty)
 
-    du = 1.0 / steps
-    u = np.concatenate([np.arange(-PRE_ROLL, steps + 1) * du, instants])
-    light = scene.draw(u, where)
-    inside = light[PRE_ROLL : PRE_ROLL + steps + 1]
-    # Trapezoids: the first and the last instant are the borders of the exposure.
-    mean = (inside.sum(0) - 0.5 * (inside[0] + inside[-1])) / steps
-    frame = expose(mean, camera, noise)
-    truth = to_8bit(tone(light[PRE_ROLL + steps + 1 :], camera.gamma))
-
-    seen = event_view(light[: PRE_ROLL + steps + 1], side, shift, colour)
-    pixels = EventSensor(sensor, (side, side), noise, where)
-    pixels.begin(seen[0])
-    dt = exposure_us * du
-    for k in range(PRE_ROLL + steps):
-        pixels.step((k - PRE_ROLL) * dt, (k + 1 - PRE_ROLL) * dt, seen[k + 1])
+    pixels: EventSensor | None = None
+    frames, before, truth = [], PRE_ROLL, torch.empty(0)
+    for k in range(-lead.exposures, 1):
+        opens = k * period * exposure_us
+        fine = steps if k == 0 else max(4, round(steps / lead.coarser))
+        gap = 0 if k == 0 else max(1, round(fine * (period - 1)))
+        share, length = 1.0 / fine, period - 1.0
+        # In exposures, from this one's start: the steps of the exposure, then those of the gap behind it.
+        u = np.concatenate(
+            [np.arange(-before, fine + 1) * share, 1 + np.arange(1, gap + 1) / max(gap, 1) * length]
+        )
+        t = opens + np.concatenate(
+            [np.arange(-before, fine + 1) * (exposure_us * share), exposure_us * u[before + fine + 1 :]]
+        )
+        at = k * period + u
+        light = scene.draw(np.concatenate([at, instants]) if k == 0 else at, where)
+        inside = light[before : before + fine + 1]
+        # Trapezoids: the first and the last instant are the borders of the exposure.
+        mean = (inside.sum(0) - 0.5 * (inside[0] + inside[-1])) / fine
+        frames.append(picture_of_planes(expose(mean, camera, noise)))
+        if k == 0:
+            truth = to_8bit(tone(light[len(u) :], camera.gamma))
+        seen = event_view(light[: len(u)], side, shift, colour)
+        if pixels is None:
+            pixels = EventSensor(sensor, (side, side), noise, where)
+            pixels.begin(seen[0])
+        for j in range(len(u) - 1):
+            pixels.step(float(t[j]), float(t[j + 1]), seen[j + 1])
+        before = 0
+    assert pixels is not None
     raw = pixels.events()
     if chance(rng, config.lost_share):
         raw = lose(raw, rng)
-    return Sample(
-        picture_of_planes(frame), _events(raw, side, exposure_us), exposure_us, instants,
-        picture_of_planes(truth),
+    begins = tuple(round(k * period * exposure_us) for k in range(-lead.exposures, 1))
+    events = _events(raw, side, begins[0], exposure_us)
+    last = Sample(
+        frames[-1], events.between(0, exposure_us), exposure_us, instants, picture_of_planes(truth),
         (sensor.on, sensor.off), camera.gamma,
     )  # fmt: skip
+    return Row(tuple(frames), begins, events, last)
 
 
 def event_view(light: Tensor, side: int, shift: NDArray[np.float64], colour: bool) -> Tensor:
@@ -136,9 +201,9 @@ def event_view(light: Tensor, side: int, shift: NDArray[np.float64], colour: boo
     return light[:, 0]
 
 
-def _events(raw: RawEvents, side: int, exposure_us: int) -> Events:
+def _events(raw: RawEvents, side: int, start_us: int, end_us: int) -> Events:
     t, pixel = raw.t.cpu().numpy(), raw.pixel.cpu().numpy()
-    first, last = np.searchsorted(t, [0, exposure_us])
+    first, last = np.searchsorted(t, [start_us, end_us])
     y, x = np.divmod(pixel[first:last], side)
     p = raw.p.cpu().numpy()[first:last]
     return Events(t[first:last], x.astype(np.uint16), y.astype(np.uint16), np.ascontiguousarray(p), side, side)

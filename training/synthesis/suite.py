@@ -1,4 +1,7 @@
-"""The synthetic suite: held-out exposures of four kinds, each a sequence of its own, with their truth.
+"""The synthetic suite: held-out sequences of four kinds; the last exposure of each has its truth.
+
+A sequence is a few exposures in a row of one scene by one pair of cameras, with events all the time. The last
+is measured; those before it are what a restorer has seen of the camera, as it has live.
 
 The photos are the simulated rig's own, which no training sees, or those of a folder. The four kinds take after
 the rig's presets: a DAVIS (one grid, gray), a camera in the hand, traffic before a camera that stands still,
@@ -8,6 +11,7 @@ linear or sRGB, as a rig file can state it, so that the double integral has what
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +21,14 @@ from numpy.typing import NDArray
 
 from capture.errors import UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
+from inference.restorers.contrast_pairs import MARGIN_US
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.geometry import scaled_homography
 from sync.rig import EventEntry, Geometry, ImageEntry, Rig
 from training.suite import ListedSuite, SuiteItem
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
-from training.synthesis.sample import Sample, make
+from training.synthesis.sample import Lead, Row, Sample, make_row
 
 _ALL: dict[str, Any] = {
     "instants": 3, "middle_share": 0.4, "srgb_share": 0.5, "linear_share": 0.5, "still_share": 0.0,
@@ -40,17 +45,25 @@ KINDS: dict[str, dict[str, Any]] = {
         "threshold": [0.2, 0.35],
     },
 }  # fmt: skip
+DUTY = (0.6, 0.95)
+"""Exposure over frame period, drawn for each sequence."""
+COARSER = 2.5
+"""How many times fewer instants are drawn of exposures that are not measured."""
 _SIMULATED = ("astronaut", "camera", "chelsea", "coffee", "hubble", "rocket")
 
 
-def make_suite(count: int = 60, size: int = 256, photos: str = "", seed: int = 0) -> ListedSuite:
-    """The suite. Item i is of kind i mod 4 and a sequence by itself.
+def make_suite(
+    count: int = 60, size: int = 256, photos: str = "", seed: int = 0, exposures: int = 4
+) -> ListedSuite:
+    """The suite. Sequence i is of kind i mod 4.
 
     Args:
-        count: items.
+        count: sequences.
         size: side of the frames; a multiple of 8.
         photos: a folder; "": the simulated rig's own photos.
         seed: of the scenes; training never uses the same ones, whatever its seed.
+        exposures: of each sequence, the measured one included. Scene, truth and frame of the measured one are
+            the same whatever this is, but for noise.
 
     Raises:
         UsageError: no photos, or values out of range.
@@ -59,9 +72,13 @@ def make_suite(count: int = 60, size: int = 256, photos: str = "", seed: int = 0
         raise UsageError(f"count {count}: a suite has at least one item")
     if size < 64 or size > 1024 or size % 8:
         raise UsageError(f"size {size}: give a multiple of 8 from 64 to 1024")
+    if not 1 <= exposures <= 32:
+        raise UsageError(f"exposures {exposures}: a sequence has 1 to 32")
     load, held = _photos(photos)
-    makers = [partial(_item, load, held, i, size, seed) for i in range(count)]
-    return ListedSuite(f"synthetic, {count} items of {size}×{size}, seed {seed}", list(makers))
+    lead = Lead(exposures - 1, DUTY, COARSER)
+    makers = [partial(_sequence, load, held, lead, i, size, seed) for i in range(count)]
+    name = f"synthetic, {count} sequences of {exposures} exposures of {size}×{size}, seed {seed}"
+    return ListedSuite(name, list(makers))
 
 
 def _photos(folder: str) -> tuple[LoadPhoto, int]:
@@ -87,15 +104,44 @@ def _photos(folder: str) -> tuple[LoadPhoto, int]:
     return found.__getitem__, len(found)
 
 
-def _item(load: LoadPhoto, photos: int, index: int, size: int, seed: int) -> SuiteItem:
+def _sequence(
+    load: LoadPhoto, photos: int, lead: Lead, index: int, size: int, seed: int
+) -> tuple[SuiteItem, ...]:
     kind = list(KINDS)[index % len(KINDS)]
     config = SynthesisConfig.model_validate({**_ALL, **KINDS[kind], "size": size})
     # Far from any seed that a person gives: the suite is no part of a training.
-    sample = make(config, load, photos, 0x5EED_0000_0000 + seed, index)
+    row = make_row(config, lead, load, photos, 0x5EED_0000_0000 + seed, index)
     name = f"{kind}-{index:03d}"
-    return SuiteItem(
-        name, name, aligned(sample, name, index), tuple(float(f) for f in sample.instants), sample.truth
+    *before, last = aligned_row(row, name)
+    latents = tuple(float(f) for f in row.last.instants)
+    return (
+        *(SuiteItem(name, f"{name}-before-{k}", a, (), row.last.truth[:0]) for k, a in enumerate(before)),
+        SuiteItem(name, name, last, latents, row.last.truth),
     )
+
+
+def aligned_row(row: Row, name: str) -> list[AlignedExposure]:
+    """A row as the synchroniser would give it, with the events of the gaps (`contrast_pairs.MARGIN_US`).
+
+    Args:
+        row: see `aligned`.
+        name: of the rig.
+    """
+    start = -row.begins_us[0] + 1_000_000
+    e = row.events
+    events = Events(e.t + start, e.x, e.y, e.p, e.width, e.height)
+    last = aligned(row.last, name, len(row.frames) - 1, start)
+    out = []
+    for k, (image, opens) in enumerate(zip(row.frames, row.begins_us, strict=True)):
+        begin, end = start + opens, start + opens + row.last.exposure_us
+        first = max(begin - MARGIN_US, start + row.begins_us[0])
+        frame = replace(
+            last.frame, image=image, sequence=k, device_start_ns=begin * 1000, device_end_ns=end * 1000
+        )
+        exposure = replace(last.exposure, start_us=begin, end_us=end)
+        inside = events.between(first, end)
+        out.append(AlignedExposure(frame, exposure, inside, first, end, last.rig, k))
+    return out
 
 
 def aligned(sample: Sample, name: str, ordinal: int = 0, start_us: int = 1_000_000) -> AlignedExposure:
