@@ -147,6 +147,20 @@ def _as_live(
     yield from out(engine.try_gap())
 
 
+def exposures(facts: SequenceFacts, network: str) -> tuple[Rig, list[AlignedExposure]]:
+    """All exposures of a sequence as a network that runs as it does live is given them.
+
+    Raises:
+        UsageError: the network cannot run here.
+        Damaged: a part of the sequence cannot be read.
+    """
+    reader, cut = facts.reader(), whole_cut(facts.size, 1)
+    rig = _rig(facts, cut)
+    needs = models.create(network, rig, {}, "cpu").needs
+    frames = facts.items if needs.events else range(facts.frames)
+    return rig, [_exposure(reader, facts, frame, rig, cut, needs)[0] for frame in frames]
+
+
 def _picture(planes: F32) -> F32:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
