@@ -30,6 +30,7 @@ from inference import models, networks
 from inference.engine import Engine
 from inference.networks.blocks import channels_last
 from inference.quality import psnr, reblur_residual, ssim
+from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.glint import GlintRestorer
 from inference.restorers.picture import picture_of
 from inference.weights import read_weights
@@ -143,7 +144,7 @@ def aligned(path: Path) -> Iterator[AlignedExposure]:
     with open_recording(path) as recording:
         facts = recording.rig_facts()
         assert facts is not None
-        sync = Synchroniser(Rig.from_facts(path.name, facts))
+        sync = Synchroniser(Rig.from_facts(path.name, facts), margin_before_us=MARGIN_US)
         for item in recording.items():
             if isinstance(item, Frame):
                 sync.push_frame(item)

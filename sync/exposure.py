@@ -82,6 +82,7 @@ class AlignedExposure:
         ready_ns: `time.monotonic_ns` when the exposure left the synchroniser, 0 offline.
         alone: why the frame comes without its events, a few words; "" when nothing is amiss. Only for
             restorers that need no events.
+        margins_only: what was lost lies in the margins; the exposure's own events are all there.
     """
 
     frame: Frame
@@ -94,6 +95,12 @@ class AlignedExposure:
     complete: bool = True
     ready_ns: int = 0
     alone: str = ""
+    margins_only: bool = False
+
+    @property
+    def exposure_complete(self) -> bool:
+        """No event loss is known inside the exposure itself."""
+        return self.complete or self.margins_only
 
     def exposure_events(self) -> Events:
         """The events inside the exposure itself: `start_us <= t < end_us`."""

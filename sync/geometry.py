@@ -53,6 +53,13 @@ def scaled_homography(scale: float, *, mirrored: bool = False, event_width: int 
     return m
 
 
+def event_from_image(rig: Rig) -> F64:
+    """(3, 3) float64, image pixel → event pixel; the third coordinate is positive in mid-picture."""
+    m: F64 = np.linalg.inv(rig.image_from_event).astype(np.float64)
+    centre = np.array([(rig.image.width - 1) / 2, (rig.image.height - 1) / 2, 1.0])
+    return m if float(m[2] @ centre) > 0 else -m
+
+
 def to_image(points: NDArray[np.floating | np.integer], rig: Rig) -> F32:
     """Event pixels (N, 2) → image pixels (N, 2) float32; unchanged where both share one grid."""
     if rig.identity:

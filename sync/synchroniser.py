@@ -315,8 +315,12 @@ class Synchroniser:
         ):
             self._refuse(w, Refusal.EVENT_GAP, f"{gap.cause} from {gap.start_us} to {gap.end_us} µs")
             return True
-        complete = gap is None and outside <= EDGE_SLACK_US
-        self._out.append(AlignedExposure(w.frame, x, events, begin, end, self.rig, w.ordinal, complete))
+        covered = outside <= EDGE_SLACK_US
+        aligned = AlignedExposure(
+            w.frame, x, events, begin, end, self.rig, w.ordinal, complete=gap is None and covered,
+            margins_only=gap is not None and covered and store.gap_in(x.start_us, x.end_us) is None,
+        )  # fmt: skip
+        self._out.append(aligned)
         self.counters.aligned += 1
         self._queue.popleft()
         return True

@@ -1,10 +1,10 @@
-"""glint: Halfmirror's own network, a small residual U-Net on top of the event-based double integral.
+"""glint: Halfmirror's own network, a small residual U-Net that mends what the double integral leaves.
 
-Input is the blurred frame as stored and the EDI stack of an instant (`inference.representations.edi_stack`):
-the double integral's log ratios at four contrasts and the events counted around the instant. The camera's
-contrast is known roughly at best (found from the first exposures, as for EDI), its tone curve by name; the
-network finds from the frame and the events together how far which ratio is to be followed, pixel by pixel, and
-mends what the integral leaves: noise, clipped light, ghosts.
+Input is the blurred frame as stored, EDI's picture of an instant (`inference.restorers.edi_pictures`) and the
+EDI stack of that instant (`inference.representations.edi_stack`): EDI's log ratio and how it turns with the
+contrast, and the events around the instant. The camera's contrast is known about, its tone curve by name; the
+network finds from frame and events together how far the ratio is to be followed, pixel by pixel, and mends what
+the integral leaves: noise, clipped light, ghosts.
 
 Two bodies (full resolution; half resolution, where the frame's 2×2 pixels become channels) and two forms of the
 output can be built; `docs/glint.md` compares them and says which one the shipped weights have.
@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inference.networks.blocks import require_multiple
-from inference.representations.edi_stack import CHANNELS, CONTRASTS
+from inference.representations.edi_stack import CHANNELS, MULTIPLES
 
 Body = Literal["full", "half"]
 Output = Literal["residual", "ratio"]
 
-# A log ratio beyond this is a hot pixel, not light: exp(3) is a factor of 20.
-RATIO_LIMIT = 3.0
+COLOURS = 3
+INPUTS = 2 * COLOURS + CHANNELS
+"""Channels of the frame, EDI's picture and the stack."""
+LOG_LIMIT = 3.0
+"""A change of the logarithm beyond this is a hot pixel, not light: exp(3) is a factor of 20."""
 
 
 class _Block(nn.Module):
@@ -53,7 +56,7 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 
 class Glint(nn.Module):
-    """Blurred frame + EDI stack → sharp picture at the stack's instant.
+    """Blurred frame + EDI's picture + EDI stack → sharp picture at the stack's instant.
 
     Args:
         widths: channels of the three levels; each level halves the one before.
@@ -61,31 +64,35 @@ class Glint(nn.Module):
             two, at the second and the first level on the way up.
         body: "half": the first level lies at half resolution, a pixel's 2×2 neighbourhood in its channels;
             "full": at full resolution.
-        output: "ratio": a weighted sum of the four log ratios and a gain per pixel is multiplied onto
-            the frame, then a residual is added; "residual": a residual on the ratio at contrast 0.2.
+        output: "ratio": EDI's picture is multiplied by a weighted sum of the stack's three log ratios and a
+            gain per pixel, then a residual is added; "residual": a residual alone.
+        stem: side of the first layer's kernel, 1 or 3.
 
     Raises:
-        ValueError: a body or an output that does not exist.
+        ValueError: a body, an output or a stem that does not exist.
     """
 
     def __init__(
         self,
-        widths: tuple[int, int, int] = (32, 64, 128),
-        blocks: tuple[int, int, int, int, int] = (1, 1, 2, 1, 1),
+        widths: tuple[int, int, int] = (32, 64, 96),
+        blocks: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1),
         body: Body = "half",
         output: Output = "ratio",
+        stem: int = 1,
     ) -> None:
         super().__init__()
         if body not in ("full", "half") or output not in ("residual", "ratio"):
             raise ValueError(f"body {body!r}, output {output!r}: give full or half, residual or ratio")
+        if stem not in (1, 3):
+            raise ValueError(f"stem {stem!r}: give 1 or 3")
         self.cell = 2 if body == "half" else 1
         self.multiple = 4 * self.cell
         self.output = output
         area = self.cell**2
         a, b, c = widths
-        # The four log ratios' weights, a gain, and three colours of residual; or the residual alone.
-        self.outputs = len(CONTRASTS) + 1 + 3 if output == "ratio" else 3
-        self.stem = nn.Conv2d((3 + CHANNELS + 1) * area, a, 3, padding=1)
+        # The log ratios' weights, a gain, and three colours of residual; or the residual alone.
+        self.outputs = len(MULTIPLES) + 1 + COLOURS if output == "ratio" else COLOURS
+        self.stem = nn.Conv2d(INPUTS * area, a, stem, padding=stem // 2)
         self.down1 = _blocks(a, blocks[0])
         self.half1 = nn.Conv2d(a, b, 2, stride=2)
         self.down2 = _blocks(b, blocks[1])
@@ -98,39 +105,36 @@ class Glint(nn.Module):
         self.head = nn.Conv2d(a, self.outputs * area, 3, padding=1)
         _zero(self.head)
 
-    def forward(self, frame: Tensor, stack: Tensor, follow: Tensor) -> Tensor:
+    def forward(self, frame: Tensor, edi: Tensor, stack: Tensor) -> Tensor:
         """Sharp pictures.
 
         Args:
             frame: (N, 3, H, W) float32, RGB as stored 0…1; a gray frame three times. H and W are multiples
                 of `multiple`.
+            edi: as `frame`, EDI's picture at the stack's instant.
             stack: (N, `edi_stack.CHANNELS`, H, W) on the frame's pixels.
-            follow: (N, 4) how the log ratios are followed where the network adds nothing (`edi_stack.follow`).
 
         Returns:
-            (N, 3, H, W), about 0…1, not clipped. Before training: the double integral as `follow` says.
+            (N, 3, H, W), about 0…1, not clipped. Before training: `edi`.
 
         Raises:
             ValueError: sides that are not multiples of `multiple`.
         """
         require_multiple(frame, self.multiple, "glint")
-        ratios = stack[:, : len(CONTRASTS)].clamp(-RATIO_LIMIT, RATIO_LIMIT)
-        base = (ratios * follow[:, :, None, None]).sum(1, keepdim=True).clamp(-RATIO_LIMIT, RATIO_LIMIT)
-        x = torch.cat((frame, ratios, stack[:, len(CONTRASTS) :], base), 1)
+        x = torch.cat((frame, edi, stack), 1)
         if self.cell > 1:
             x = F.pixel_unshuffle(x, self.cell)
         y = self.features(x)
         if self.cell > 1:
             y = F.pixel_shuffle(y, self.cell)
-        return self._compose(frame, ratios, base, y)
+        return self._compose(edi, stack, y)
 
     def features(self, x: Tensor) -> Tensor:
         """All between input and composition, at the body's resolution.
 
         Args:
-            x: (N, (3 + `edi_stack.CHANNELS` + 1)·cell², H / cell, W / cell): frame, limited log ratios,
-                counts, the followed log ratio, a pixel's neighbourhood in its channels as `pixel_unshuffle`
-                puts it.
+            x: (N, `INPUTS`·cell², H / cell, W / cell): frame, EDI's picture, stack, a pixel's neighbourhood in
+                its channels as `pixel_unshuffle` puts it.
 
         Returns:
             (N, `outputs`·cell², H / cell, W / cell).
@@ -144,9 +148,9 @@ class Glint(nn.Module):
         out: Tensor = self.head(y)
         return out
 
-    def _compose(self, frame: Tensor, ratios: Tensor, base: Tensor, y: Tensor) -> Tensor:
+    def _compose(self, edi: Tensor, stack: Tensor, y: Tensor) -> Tensor:
         if self.output == "residual":
-            return frame * torch.exp(base) + y
-        n = len(CONTRASTS)
-        log = base + (y[:, :n] * ratios).sum(1, keepdim=True) + y[:, n : n + 1]
-        return frame * torch.exp(log.clamp(-RATIO_LIMIT, RATIO_LIMIT)) + y[:, n + 1 :]
+            return edi + y
+        n = len(MULTIPLES)
+        log = (y[:, :n] * stack[:, :n]).sum(1, keepdim=True) + y[:, n : n + 1]
+        return edi * torch.exp(log.clamp(-LOG_LIMIT, LOG_LIMIT)) + y[:, n + 1 :]

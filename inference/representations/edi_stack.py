@@ -1,17 +1,20 @@
-"""The EDI stack: what glint is fed beside the frame, for one instant of an exposure.
+"""The EDI stack: what glint is fed beside the frame and EDI's picture, for one instant of an exposure.
 
-Channels, on the event sensor's pixels, for the instant f of an exposure from t₀ to t₁:
+With the camera's contrast as far as it is known, c_on for an ON event and c_off for an OFF event, light at t is
+exp(S(t)) of that at the exposure's start, S(t) = c_on·ON − c_off·OFF events until t. Channels, on the event
+sensor's pixels, for the instant f of an exposure from t₀ to t₁:
 
-* 0…3: log ratios of the light at f to its mean over the exposure, by the event-based double integral
-  (`double_integral`) at the contrasts `CONTRASTS`, ON and OFF alike:  c·S(f) − ln((1/T) ∫ exp(c·S(t)) dt),
-  limited to ±`LIMIT`.
-* 4…11: signed counts (ON − OFF) in eight intervals around f, narrow near it, as asinh(n) / 2. Their edges lie
-  at f + `OFFSETS`·T, cut to the exposure; intervals cut away are 0.
-* 12: all events of the exposure, as asinh(n) / 2.
+* 0…2: log ratios of the light at f to its mean over the exposure, by the event-based double integral
+  (`double_integral`), were the contrast m times the known one, for m of `MULTIPLES`:
+  m·S(f) − ln((1/T) ∫ exp(m·S(t)) dt), limited to ±`LIMIT`. The one for m = 1 is EDI's own; the others say how
+  the ratio turns with the contrast.
+* 3…8: change of S in six intervals around f, narrow near it, limited to ±`LIMIT`. Their edges lie at
+  f + `OFFSETS`·T, cut to the exposure; intervals cut away are 0.
+* 9: all events of the exposure, as asinh(n) / 2.
 
-All is relative to f, so the network need not be told the instant, and one network serves them all. Intervals
-follow the conventions of `double_integral`: S(t) includes events at t; events outside [t₀, t₁) are not used.
-asinh keeps single events apart and hot pixels small.
+The first nine are times the `power` of the frame's tone curve, so they are logarithms of stored values. All is
+relative to f, so the network need not be told the instant, and one network serves them all. Intervals follow
+the conventions of `double_integral`: S(t) includes events at t; events outside [t₀, t₁) are not used.
 """
 
 from __future__ import annotations
@@ -21,44 +24,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.representations.double_integral import check_interval
+from inference.representations.double_integral import Contrast, check_interval
 
-CONTRASTS = (0.1, 0.2, 0.3, 0.4)
-OFFSETS = (-1.0, -0.28, -0.125, -0.04, 0.0, 0.04, 0.125, 0.28, 1.0)
+MULTIPLES = (0.6, 1.0, 1.6)
+KNOWN = MULTIPLES.index(1.0)
+"""Channel of the ratio at the contrast as known."""
+OFFSETS = (-1.0, -0.2, -0.06, 0.0, 0.06, 0.2, 1.0)
 BINS = len(OFFSETS) - 1
-CHANNELS = len(CONTRASTS) + BINS + 1
-LIMIT = 6.0
-"""Largest log ratio; exp(6) = 400 is more than 8 bits can show."""
+CHANNELS = len(MULTIPLES) + BINS + 1
+LIMIT = 3.0
+"""Largest log ratio; exp(3) is a factor of 20."""
 
-LOWEST, HIGHEST = 0.04, 0.45
-"""Contrasts that `follow` can stand for; others are taken as the nearest of them."""
-
-STEPS = 96
-"""Sums S beyond ±STEPS count as ±STEPS: at the largest contrast that is exp(38), above any sensor."""
-ASINH_TOP = 1024
-"""Counts beyond count as this many."""
-
-
-def follow(contrast: float, power: float = 1.0) -> NDArray[np.float32]:
-    """(4,) weights with which the stack's log ratios add up to the one at another contrast.
-
-    At a pixel the log ratio is a smooth function of the contrast, 0 at 0. A parabola through the three nearest
-    of 0 and `CONTRASTS` stands for it.
-
-    Args:
-        contrast: wanted, ON and OFF alike, natural log light.
-        power: the frame's values are light to this power (1: linear, 1 / 2.2: about sRGB); their log ratio is
-            that much of the light's.
-    """
-    c = min(max(contrast, LOWEST), HIGHEST)
-    nodes = np.array([0.0, *CONTRASTS])
-    middle = int(np.clip(np.argmin(np.abs(nodes - c)), 1, len(nodes) - 2))
-    out = np.zeros(len(nodes))
-    for k in (middle - 1, middle, middle + 1):
-        others = [j for j in (middle - 1, middle, middle + 1) if j != k]
-        out[k] = np.prod([(c - nodes[j]) / (nodes[k] - nodes[j]) for j in others])
-    weights: NDArray[np.float32] = (power * out[1:]).astype(np.float32)
-    return weights
+MOST = 1024
+"""Events of one polarity in a pixel beyond which the rest count for nothing."""
+REACH = 40.0
+"""Largest exponent of either polarity: exp(40) is above any sensor, and fits float32."""
 
 
 def edges(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int64]:
@@ -71,3 +51,10 @@ def edges(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int
     reach = np.rint(np.array(OFFSETS) * (end_us - start_us)).astype(np.int64)
     out: NDArray[np.int64] = np.clip(times[:, None] + reach[None], start_us, end_us)
     return out
+
+
+def gains(contrast: Contrast) -> NDArray[np.float32]:
+    """(2, MOST + 1, 3) float32: exp(−m·c_off·n), exp(m·c_on·n) for n events and each of `MULTIPLES`."""
+    n = np.arange(MOST + 1, dtype=np.float64)[:, None] * np.array(MULTIPLES)[None]
+    both = [np.exp(-np.minimum(contrast.off * n, REACH)), np.exp(np.minimum(contrast.on * n, REACH))]
+    return np.stack(both).astype(np.float32)

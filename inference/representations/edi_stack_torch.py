@@ -1,7 +1,8 @@
 """The EDI stack with torch, on any device. See `edi_stack`.
 
-Events are sorted by pixel (stable, so each pixel's stay in order of time). Sums are whole numbers and segments
-are summed in order, without a floating-point scatter-add, so a device gives the same result on every run.
+Events are sorted by pixel (stable, so each pixel's stay in order of time). Counts are whole numbers and
+segments are summed in order, without a floating-point scatter-add, so a device gives the same result on every
+run.
 """
 
 from __future__ import annotations
@@ -12,13 +13,26 @@ import torch
 from torch import Tensor
 
 from capture.packets import Events
-from inference.representations.edi_stack import ASINH_TOP, BINS, CHANNELS, CONTRASTS, LIMIT, STEPS, edges
+from inference.representations.double_integral import Contrast
+from inference.representations.edi_stack import (
+    BINS,
+    CHANNELS,
+    LIMIT,
+    MOST,
+    MULTIPLES,
+    OFFSETS,
+    REACH,
+    edges,
+)
+
+_RATIOS = len(MULTIPLES)
 
 
 @torch.no_grad()
 def stacks(
-    events: Events, start_us: int, end_us: int, times_us: Sequence[int], device: str | torch.device = "cpu"
-) -> Tensor:
+    events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast, power: float = 1.0,
+    device: str | torch.device = "cpu",
+) -> Tensor:  # fmt: skip
     """(L, `CHANNELS`, height, width) float32 on the device: as `edi_stack_numba.EdiStack.stacks`.
 
     Raises:
@@ -32,54 +46,63 @@ def stacks(
     # Times relative to the start fit int32 for 35 minutes and halve what goes to the device.
     t = torch.from_numpy((inside.t - start_us).astype("int32"))
     x, y = torch.from_numpy(inside.x.astype("int32")), torch.from_numpy(inside.y.astype("int32"))
-    sign = torch.from_numpy(inside.p.astype("int8")) * 2 - 1
+    on = torch.from_numpy(inside.p.astype("int8"))
     seen = (x < w) & (y < h)
     pixel = y * w + x
     if not bool(seen.all()):
-        t, pixel, sign = t[seen], pixel[seen], sign[seen]
+        t, pixel, on = t[seen], pixel[seen], on[seen]
     upto = torch.searchsorted(t, borders.to(torch.int32), right=True)
-    t, pixel, sign = t.to(where), pixel.to(where).long(), sign.to(where).long()
+    t, pixel, on = t.to(where), pixel.to(where).long(), on.to(where).long()
 
-    count = torch.bincount(pixel, minlength=n)
-    sorted_, order = torch.sort(pixel, stable=True)
-    first = torch.cumsum(count, 0) - count
-    ts, signs = t[order], sign[order]
-    running = torch.cumsum(signs, 0)
-    begin = first[sorted_]
-    sums = running - (running[begin] - signs[begin]) if len(ts) else running
-    logs = _logs(ts, sorted_, sums, count, first, length)
-
-    # S of all pixels at each border: whole numbers, so a scatter-add of them is exact.
+    kind = torch.float32 if where.type == "mps" else torch.float64
+    logs = _logs(t, pixel, on, n, length, contrast, kind)
+    c_on, c_off = torch.tensor([contrast.on, contrast.off], dtype=kind, device=where)
+    # Events of each polarity until each border: whole numbers, so a scatter-add of them is exact.
     out = torch.empty((len(borders), CHANNELS, n), dtype=torch.float32, device=where)
-    asinh = torch.asinh(torch.arange(ASINH_TOP + 1, dtype=torch.float64, device=where)).div_(2).float()
-    contrasts = torch.tensor(CONTRASTS, dtype=torch.float32, device=where)[:, None]
+    multiples = torch.tensor(MULTIPLES, dtype=kind, device=where)[:, None]
+    count = torch.zeros((2, n), dtype=torch.int64, device=where)
+    count[0].index_add_(0, pixel, 1 - on)
+    count[1].index_add_(0, pixel, on)
+    asinh = torch.asinh(count.clamp(max=MOST).sum(0).to(kind)).div_(2).float()
     for k, row in enumerate(upto.tolist()):
-        at = torch.zeros((BINS + 1, n), dtype=torch.int64, device=where)
+        at = torch.zeros((2, BINS + 1, n), dtype=torch.int64, device=where)
         for b in range(BINS + 1):
-            at[b].index_add_(0, pixel[: row[b]], sign[: row[b]])
-        now = at[BINS // 2].clamp(-STEPS, STEPS).float()
-        out[k, : len(CONTRASTS)] = (contrasts * now - logs).clamp_(-LIMIT, LIMIT)
-        change = at[1:] - at[:-1]
-        out[k, len(CONTRASTS) : -1] = asinh[change.abs().clamp(max=ASINH_TOP)] * change.sign()
-        out[k, -1] = asinh[count.clamp(max=ASINH_TOP)]
+            at[0, b].index_add_(0, pixel[: row[b]], 1 - on[: row[b]])
+            at[1, b].index_add_(0, pixel[: row[b]], on[: row[b]])
+        at.clamp_(max=MOST)
+        level = c_on * at[1] - c_off * at[0]
+        now = multiples * level[OFFSETS.index(0.0)] - logs
+        out[k, :_RATIOS] = (power * now).clamp_(-LIMIT, LIMIT).float()
+        out[k, _RATIOS:-1] = (power * (level[1:] - level[:-1])).clamp_(-LIMIT, LIMIT).float()
+        out[k, -1] = asinh
     return out.view(len(borders), CHANNELS, h, w)
 
 
-def _logs(t: Tensor, pixel: Tensor, sums: Tensor, count: Tensor, first: Tensor, length: float) -> Tensor:
-    """(4, pixels): ln((1/T) ∫ exp(c·S) dt); 0 where a pixel has no events."""
-    kind = torch.float32 if t.device.type == "mps" else torch.float64
-    logs = torch.zeros((len(CONTRASTS), len(count)), dtype=torch.float32, device=t.device)
+def _logs(
+    t: Tensor, pixel: Tensor, on: Tensor, n: int, length: float, contrast: Contrast, kind: torch.dtype
+) -> Tensor:
+    """(3, pixels): ln((1/T) ∫ exp(m·S) dt); 0 where a pixel has no events."""
+    logs = torch.zeros((_RATIOS, n), dtype=kind, device=t.device)
     if not len(t):
         return logs
+    count = torch.bincount(pixel, minlength=n)
     hit = count > 0
-    since = t.to(kind)
+    sorted_, order = torch.sort(pixel, stable=True)
+    first = torch.cumsum(count, 0) - count
+    since, ups = t[order].to(kind), on[order]
+    begin = first[sorted_]
+    place = torch.arange(len(t), device=t.device) - begin + 1
+    running = torch.cumsum(ups, 0)
+    more = running - (running[begin] - ups[begin])
+    less = place - more
     # Each event's value holds until the pixel's next event, its last one until the end.
     until = torch.full_like(since, length)
-    until[:-1] = torch.where(pixel[1:] == pixel[:-1], since[1:], until[:-1])
+    until[:-1] = torch.where(sorted_[1:] == sorted_[:-1], since[1:], until[:-1])
     held = until - since
-    clamped = sums.clamp(-STEPS, STEPS).to(kind)
-    for q, c in enumerate(CONTRASTS):
-        pieces = torch.exp(c * clamped) * held
+    for q, m in enumerate(MULTIPLES):
+        rise = (m * contrast.on * more.clamp(max=MOST).to(kind)).clamp(max=REACH)
+        fall = (m * contrast.off * less.clamp(max=MOST).to(kind)).clamp(max=REACH)
+        pieces = torch.exp(rise - fall) * held
         whole = since[first[hit]] + torch.segment_reduce(pieces, "sum", lengths=count[hit], unsafe=True)
-        logs[q, hit] = torch.log(whole / length).float()
+        logs[q, hit] = torch.log(whole / length)
     return logs

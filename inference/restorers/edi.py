@@ -19,7 +19,7 @@ from capture.packets import Events
 from inference.device import choose_device, choose_dtype, surely_cpu
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
-from inference.restorers.apply_ratio import apply_ratio, saturated_share
+from inference.restorers.apply_ratio import saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.contrast_learner import (
     CONTRAST_OPTIONS,
@@ -29,13 +29,11 @@ from inference.restorers.contrast_learner import (
     rehearse,
 )
 from inference.restorers.contrast_pairs import MARGIN_US
+from inference.restorers.edi_pictures import EdiPictures
 from inference.restorers.picture import picture_of
-from inference.restorers.ratio_filter import clean, fill, hot_pixels, refinement
-from inference.tone import Tone
 from sync.exposure import AlignedExposure
-from sync.geometry import inside_events, scaled_homography
+from sync.geometry import inside_events
 from sync.rig import Rig
-from sync.rig_map import straight_table
 
 SATURATED_FLAG = 0.005
 COVER_FLAG = 0.95
@@ -77,9 +75,7 @@ class EdiRestorer:
         self._options: dict[str, Any] = {}
         self._learner = ContrastLearner(rig)
         self._integral: _Integral = double_integral_numba.DoubleIntegral()
-        self._event_from_image: NDArray[np.float64] | None = None
-        self._straight: NDArray[np.float32] | None = None
-        self._covered = self._scale = 1.0
+        self._covered = 1.0
         self._use_rig(rig)
         self.set(dict(options or {}))
 
@@ -140,18 +136,15 @@ class EdiRestorer:
         )  # fmt: skip
         light = np.full((h, w), 0.5, np.float32)
         rehearse(light, events, 1000)
-        hot_pixels(events)
         contrast = self._learner.contrast
-        ratio = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1]
-        ratio = clean(ratio, contrast, self._scale, straight=self._straight)
+        ratios = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1:2]
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
-            grid = self._event_from_image
-            if grid is None and ratio.shape != shape[:2]:
+            if self.rig.identity and ratios.shape[1:] != shape[:2]:
                 continue
             saturated_share(image)
-            apply_ratio(image, ratio, self.rig.image.tone, grid)
+            self._pictures.pictures(image, ratios, events, contrast)
 
     def reset(self) -> None:
         """Nothing is carried from one exposure to the next but the contrast, which belongs to the camera."""
@@ -175,31 +168,22 @@ class EdiRestorer:
             self._learner.fix(fixed_contrast(self._options, a.rig, self.name))
         picture = picture_of(a.frame)
         self._check_sizes(a, picture)
-        tone: Tone = self.rig.image.tone
         times = tuple(a.exposure.time_at(f) for f in at)
         events = a.exposure_events()
         self._learner.learn(a, picture, self.rig)
         contrast = self._learner.contrast
 
         flags: list[str] = []
-        images = np.empty((len(at), *picture.shape), np.uint8)
         if len(events) == 0:
-            images[:] = picture
+            images = np.repeat(picture[None], len(at), axis=0)
             flags.append("no events: frame passed through")
         else:
             ratios = self._integral.ratios(events, a.exposure.start_us, a.exposure.end_us, times, contrast)
-            denoise = self._options.get("denoise", True)
-            hot = hot_pixels(events) if denoise else None
-            any_hot = hot is not None and bool(hot.any())
-            for k in range(len(at)):
-                ratio = ratios[k]
-                if hot is not None and any_hot:
-                    fill(ratio, hot)
-                ratio = clean(ratio, contrast, self._scale, denoise, self._straight)
-                apply_ratio(picture, ratio, tone, self._event_from_image, out=images[k])
+            denoise = bool(self._options.get("denoise", True))
+            images = self._pictures.pictures(picture, ratios, events, contrast, denoise)
             if self._learner.assumed:
                 flags.append("contrast assumed")
-        if not a.complete:
+        if not a.exposure_complete:
             flags.append("events lost in the exposure")
         share = saturated_share(picture)
         if share >= SATURATED_FLAG:
@@ -218,11 +202,7 @@ class EdiRestorer:
 
     def _use_rig(self, rig: Rig) -> None:
         self.rig = rig
-        self._scale = 1.0 if rig.identity else rig.scale
-        finer = refinement(self._scale)
-        fine = scaled_homography(finer)
-        self._straight = straight_table(rig, finer)
-        self._event_from_image = None if rig.identity else fine @ event_from_image(rig)
+        self._pictures = EdiPictures(rig)
         self._covered = 1.0 if rig.identity else float(np.mean(inside_events(rig)))
         self._learner.use_rig(rig)
 
@@ -238,10 +218,3 @@ class EdiRestorer:
                 f"events come from a {a.events.width}×{a.events.height} sensor but the rig states "
                 f"{rig.events.width}×{rig.events.height}; correct the rig file"
             )
-
-
-def event_from_image(rig: Rig) -> NDArray[np.float64]:
-    """(3, 3) float64, image pixel → event pixel; the third coordinate is positive in mid-picture."""
-    m: NDArray[np.float64] = np.linalg.inv(rig.image_from_event).astype(np.float64)
-    centre = np.array([(rig.image.width - 1) / 2, (rig.image.height - 1) / 2, 1.0])
-    return m if float(m[2] @ centre) > 0 else -m

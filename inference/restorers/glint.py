@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,21 +13,23 @@ from torch import Tensor
 from capture.packets import Events
 from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
-from inference.representations.edi_stack import follow
+from inference.representations.double_integral import Contrast
+from inference.representations.edi_stack import KNOWN
 from inference.representations.edi_stack_numba import EdiStack
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_options import ContrastRestorer
-from inference.restorers.edi import event_from_image
+from inference.restorers.contrast_pairs import MARGIN_US
+from inference.restorers.edi_pictures import EdiPictures
 from inference.restorers.glint_cpu import CELL, compose, pack
 from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder
-from inference.restorers.placement import represent
+from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import REFINE
 from inference.restorers.refine import refine, refine_tensor, refined
 from sync.exposure import AlignedExposure
-from sync.geometry import scaled_homography
+from sync.geometry import event_from_image, scaled_homography
 from sync.rig import Rig
 
 SRGB_POWER = 1 / 2.2
@@ -45,8 +45,7 @@ class GlintRestorer(ContrastRestorer):
         events are coarse, and no better than EDI.
 
     contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
-        network begins with the double integral at this contrast and corrects it pixel by pixel; it need not be
-        exact.
+        network begins with EDI's picture at this contrast and corrects it pixel by pixel; it need not be exact.
     """
 
     name = "glint"
@@ -54,12 +53,16 @@ class GlintRestorer(ContrastRestorer):
     multiple = 8
     autocast = ("float16", "bfloat16")
     grids = ("auto", "image", "event")
+    feeds_margins = False
     needs = Needs(
-        latent=LatentTimes.ANY, note="blurry frame + events of its exposure; any instant; no settings"
+        margin_before_us=MARGIN_US,  # for the contrast, which is learnt across the gap between exposures
+        latent=LatentTimes.ANY,
+        note="blurry frame + events of its exposure; any instant; no settings",
     )
 
     def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
         self._stack = EdiStack()
+        self._edi: tuple[Rig, EdiPictures] | None = None
         super().__init__(rig, options, device)
 
     @property
@@ -84,21 +87,22 @@ class GlintRestorer(ContrastRestorer):
         if not (isinstance(net, Glint) and self._plain(net)):
             return super()._network_pictures(window, at, picture)
         a = window[0]
-        span = (a.exposure.start_us, a.exposure.end_us)
+        span, events = (a.exposure.start_us, a.exposure.end_us), a.exposure_events()
         times = [a.exposure.time_at(f) for f in at]
-        stacks = self._stack.stacks(a.exposure_events(), *span, times)
+        contrast = self._contrast(a, picture)
+        stacks = self._stack.stacks(events, *span, times, contrast, self.power)
+        pictures = self._edi_pictures(picture, stacks[:, KNOWN], events, contrast, self.rig)
         m = None if self.rig.identity else event_from_image(self.rig)
         if m is not None and refined(self.rig):
             m = scaled_homography(REFINE) @ m
-        start = self._follow(a, picture)
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
-            packed = pack(picture, refine(stack, self.rig), start, m, self.multiple, self.padding)
+            packed = pack(picture, pictures[k], refine(stack, self.rig), m, self.multiple, self.padding)
             with torch.inference_mode():
                 # Rows of channels are a channels-last tensor as they lie.
                 y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])
                 rows = y[0].permute(1, 2, 0).contiguous().numpy()
-            images[k], lost = compose(picture, packed, rows)
+            images[k], lost = compose(picture, pictures[k], packed, rows)
             bad += lost
         return images, bad > 0
 
@@ -114,27 +118,50 @@ class GlintRestorer(ContrastRestorer):
         image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
         events = work.exposure.exposure_events()
         # The contrast is the camera's, so it is learnt on its own picture, not on one brought elsewhere.
-        own = picture_of(work.exposure.frame)
-        start = torch.from_numpy(self._follow(work.exposure, own)).to(image.device)
+        contrast = self._contrast(work.exposure, picture_of(work.exposure.frame))
+        last = torch.channels_last
         out = []
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
-            stack = represent(events, work.rig, 1, partial(self._stacks, work=work, times=times))
-            stack = pad_to_multiple(stack, self.multiple, self.padding)
-            stack = stack.contiguous(memory_format=torch.channels_last)
-            frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-            out.append(crop(self.net(frames, stack, start.expand(len(times), -1)), height, width))
+            stacks = self._stacks(events, work, times, contrast)
+            logs = stacks[:, KNOWN].numpy(force=True)
+            edi = self._edi_pictures(work.pictures[work.index], logs, events, contrast, work.rig)
+            # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
+            maps = refine_tensor(stacks) if refined(work.rig) else stacks
+            maps = maps if work.rig.identity else sample(maps, work.rig)
+            maps = pad_to_multiple(maps, self.multiple, self.padding).contiguous(memory_format=last)
+            begun = pad_to_multiple(self.tensors(list(edi)), self.multiple, self.padding)
+            frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=last)
+            out.append(crop(self.net(frames, begun.contiguous(memory_format=last), maps), height, width))
         return torch.cat(out)
 
-    def _follow(self, a: AlignedExposure, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How the log ratios are followed to begin with: by the contrast as known, and the rig's tone."""
+    @property
+    def told(self) -> tuple[Contrast, float]:
+        """Contrast and power of the tone curve, as the network is told them now."""
+        return self._learner.contrast, self.power
+
+    @property
+    def power(self) -> float:
+        """Of light, in the values that the network is fed."""
+        return SRGB_POWER if self.rig.image.tone == "srgb" or self.tone == "linear" else 1.0
+
+    def _contrast(self, a: AlignedExposure, picture: NDArray[np.uint8]) -> Contrast:
+        """As known, after this exposure had its say."""
         if not self._rehearsing:
             self._learner.learn(a, picture, self.rig)
         if self._learner.assumed:
             self._note("contrast assumed")
-        found = self._learner.contrast
-        coded = self.rig.image.tone == "srgb" or self.tone == "linear"
-        return follow(math.sqrt(found.on * found.off), SRGB_POWER if coded else 1.0)
+        return self._learner.contrast
+
+    def _edi_pictures(
+        self, picture: NDArray[np.uint8], logs: NDArray[np.float32], events: Events, contrast: Contrast,
+        rig: Rig,
+    ) -> NDArray[np.uint8]:  # fmt: skip
+        """(L, …) EDI's pictures, of its log ratios (L, h, w) as the stacks hold them."""
+        if self._edi is None or (self._edi[0] is not rig and self._edi[0] != rig):
+            self._edi = (rig, EdiPictures(rig))
+        ratios = np.exp(logs / np.float32(self.power))
+        return self._edi[1].pictures(picture, ratios, events, contrast)
 
     def _use_rig(self, rig: Rig) -> None:
         if rig is not self.rig and rig != self.rig:
@@ -143,12 +170,9 @@ class GlintRestorer(ContrastRestorer):
                 self._learner.use_rig(rig)
                 self._changed()
 
-    def _stacks(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
+    def _stacks(self, events: Events, work: Work, times: tuple[int, ...], contrast: Contrast) -> Tensor:
         """(L, CHANNELS, h, w) on the device."""
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
         if self.device.type == "cpu":
-            stacks = torch.from_numpy(self._stack.stacks(events, *span, times))
-        else:
-            stacks = edi_stack_torch.stacks(events, *span, times, self.device)
-        # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
-        return refine_tensor(stacks) if refined(work.rig) else stacks
+            return torch.from_numpy(self._stack.stacks(events, *span, times, contrast, self.power))
+        return edi_stack_torch.stacks(events, *span, times, contrast, self.power, self.device)

@@ -1,9 +1,10 @@
 """glint's way in and out on the CPU: two passes over the picture in place of a dozen.
 
-What goes in: the frame's codes and the EDI stack, sampled at each image pixel through the rig, brought to the
-body's resolution with a pixel's 2×2 neighbours in its channels, channels last, padded by reflection. What
-comes out: `Glint`'s composition (log ratios followed, residual added), rounded to codes. Both do what
-`Glint.forward`, `placement.sample`, `padding` and `pictures.to_pictures` do together, held to them by a test.
+What goes in: the codes of the frame and of EDI's picture, and the EDI stack, sampled at each image pixel
+through the rig, brought to the body's resolution with a pixel's 2×2 neighbours in its channels, channels last,
+padded by reflection. What comes out: `Glint`'s composition (log ratios followed, residual added), rounded to
+codes. Both do what `Glint.forward`, `placement.sample`, `padding` and `pictures.to_pictures` do together; a
+test holds them to it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inference.networks.glint import RATIO_LIMIT
-from inference.representations.edi_stack import CHANNELS, CONTRASTS
+from inference.networks.glint import INPUTS, LOG_LIMIT
+from inference.representations.edi_stack import CHANNELS, MULTIPLES
 from inference.restorers.padding import pad_index, round_up
 from inference.restorers.pictures import LUMINANCE
 
@@ -23,12 +24,11 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
-COLOURS = 3
 CELL = 2
 AREA = CELL * CELL
 _CODES = (np.arange(256, dtype=np.float64) / 255).astype(np.float32)
 _MIX = np.array(LUMINANCE, np.float32)
-_N = len(CONTRASTS)
+_N = len(MULTIPLES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -57,29 +57,27 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _pack(
-    image: U8, stack: F32, follow: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32, limit: float,
+    image: U8, edi: U8, stack: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32,
     rows: I64, columns: I64, out: F32,
 ) -> None:  # fmt: skip
-    """`image` (H, W, C), `stack` (channels, h·w), `out` (H', W', (4 + channels)·4)."""
+    """`image`, `edi` (H, W, C), `stack` (channels, h·w), `out` (H', W', (6 + channels)·4)."""
     width, colours = image.shape[1:]
     channels = stack.shape[0]
     h = stack.shape[1] // w
-    low, high = np.float32(-limit), np.float32(limit)
     at, part = np.empty(width, np.int64), np.empty((2, width), np.float32)
-    line, base = np.empty(width, np.float32), np.empty(width, np.float32)
-    ratios = len(follow)
+    line = np.empty(width, np.float32)
     step_x, step_y = np.int64(1 if w > 1 else 0), np.int64(w if h > 1 else 0)
     for r in range(len(rows)):
         v = rows[r]
         below, dy = r // 2, (r % 2) * 2
         for c in range(3):
-            first = c * 4 + dy
             k = min(c, colours - 1)
+            first, second = c * 4 + dy, (3 + c) * 4 + dy
             for q in range(len(columns)):
                 out[below, q // 2, first + q % 2] = codes[image[v, columns[q], k]]
+                out[below, q // 2, second + q % 2] = codes[edi[v, columns[q], k]]
         if not same:
             _row_at(m, v, w, h, at, part)
-        base[:] = 0.0
         for c in range(channels):
             plane = stack[c]
             if same:
@@ -94,21 +92,14 @@ def _pack(
                     a = plane[i] + fx * (plane[i + step_x] - plane[i])
                     b = plane[i + step_y] + fx * (plane[i + step_y + step_x] - plane[i + step_y])
                     line[u] = a + part[1, u] * (b - a)
-            if c < ratios:
-                for u in range(width):
-                    line[u] = min(max(line[u], low), high)
-                    base[u] += follow[c] * line[u]
-            first = (3 + c) * 4 + dy
+            first = (6 + c) * 4 + dy
             for q in range(len(columns)):
                 out[below, q // 2, first + q % 2] = line[columns[q]]
-        first = (3 + channels) * 4 + dy
-        for q in range(len(columns)):
-            out[below, q // 2, first + q % 2] = min(max(base[columns[q]], low), high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _compose(
-    image: U8, packed: F32, y: F32, channels: int, limit: float, ratios: int, codes: F32, mix: F32, out: U8
+    image: U8, edi: U8, packed: F32, y: F32, limit: float, ratios: int, codes: F32, mix: F32, out: U8
 ) -> int:
     """`y` (H', W', (ratios + 4)·4) → codes; gives the pixels that were not finite and keep the frame's."""
     height, width, colours = image.shape
@@ -119,15 +110,15 @@ def _compose(
         for u in range(width):
             o, p = y[v // 2, u // 2], packed[v // 2, u // 2]
             s = (v % 2) * 2 + u % 2
-            log = p[(3 + channels) * 4 + s] + o[ratios * 4 + s]
+            log = o[ratios * 4 + s]
             for q in range(ratios):
-                log += o[q * 4 + s] * p[(3 + q) * 4 + s]
+                log += o[q * 4 + s] * p[(6 + q) * 4 + s]
             gain = np.float32(math.exp(min(max(log, low), high)))
             if colours == 1:
-                frame = codes[image[v, u, 0]]
+                begin = codes[edi[v, u, 0]]
                 total = zero
                 for c in range(3):
-                    value = frame * gain + o[(ratios + 1 + c) * 4 + s]
+                    value = begin * gain + o[(ratios + 1 + c) * 4 + s]
                     total += mix[c] * min(max(value, zero), one)
                 if not (math.isfinite(log) and math.isfinite(total)):
                     bad += 1
@@ -141,7 +132,7 @@ def _compose(
             bad += not finite
             for c in range(3):
                 if finite:
-                    value = codes[image[v, u, c]] * gain + o[(ratios + 1 + c) * 4 + s]
+                    value = codes[edi[v, u, c]] * gain + o[(ratios + 1 + c) * 4 + s]
                     out[v, u, c] = np.uint8(min(max(value, zero), one) * top + half)
                 else:
                     out[v, u, c] = image[v, u, c]
@@ -149,44 +140,47 @@ def _compose(
 
 
 def pack(
-    picture: U8, stack: F32, follow: F32, event_from_image: NDArray[np.float64] | None, multiple: int,
+    picture: U8, edi: U8, stack: F32, event_from_image: NDArray[np.float64] | None, multiple: int,
     padding: str = "reflect",
 ) -> F32:  # fmt: skip
     """One instant as the body takes it.
 
     Args:
         picture: (H, W, 3) or (H, W) uint8.
+        edi: as `picture`, EDI's.
         stack: (CHANNELS, h, w) float32 on the event pixels.
-        follow: (4,) float32, see `Glint.forward`.
         event_from_image: (3, 3), image pixel → event pixel; None: one grid.
         multiple: of which the padded sides are.
         padding: see `padding.pad_index`.
 
     Returns:
-        (H' / 2, W' / 2, (4 + CHANNELS) · 4) float32, C-contiguous.
+        (H' / 2, W' / 2, `INPUTS` · 4) float32, C-contiguous.
     """
-    image = picture[..., None] if picture.ndim == 2 else picture
-    height, width = image.shape[:2]
+    height, width = picture.shape[:2]
     rows = pad_index(height, round_up(height, multiple), "replicate" if padding == "replicate" else "reflect")
     columns = pad_index(width, round_up(width, multiple), "replicate" if padding == "replicate" else "reflect")
-    out = np.empty((len(rows) // CELL, len(columns) // CELL, (COLOURS + CHANNELS + 1) * AREA), np.float32)
+    out = np.empty((len(rows) // CELL, len(columns) // CELL, INPUTS * AREA), np.float32)
     m = np.eye(3) if event_from_image is None else np.ascontiguousarray(event_from_image, dtype=np.float64)
     _pack(
-        np.ascontiguousarray(image), stack.reshape(CHANNELS, -1), follow, stack.shape[2], m,
-        event_from_image is None, _CODES, RATIO_LIMIT, rows, columns, out,
+        _with_channels(picture), _with_channels(edi), stack.reshape(CHANNELS, -1), stack.shape[2], m,
+        event_from_image is None, _CODES, rows, columns, out,
     )  # fmt: skip
     return out
 
 
-def compose(picture: U8, packed: F32, y: F32) -> tuple[U8, int]:
+def compose(picture: U8, edi: U8, packed: F32, y: F32) -> tuple[U8, int]:
     """The sharp picture, and how many of its pixels were not finite (they keep the frame's).
 
     Args:
-        picture: as at `pack`.
+        picture, edi: as at `pack`.
         packed: what `pack` gave.
         y: (H' / 2, W' / 2, outputs · 4) float32, C-contiguous: what the body gave.
     """
-    image = np.ascontiguousarray(picture[..., None] if picture.ndim == 2 else picture)
+    image = _with_channels(picture)
     out = np.empty_like(image)
-    bad = _compose(image, packed, y, CHANNELS, RATIO_LIMIT, _N, _CODES, _MIX, out)
+    bad = _compose(image, _with_channels(edi), packed, y, LOG_LIMIT, _N, _CODES, _MIX, out)
     return out.reshape(picture.shape), int(bad)
+
+
+def _with_channels(picture: U8) -> U8:
+    return np.ascontiguousarray(picture[..., None] if picture.ndim == 2 else picture)

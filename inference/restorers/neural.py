@@ -87,6 +87,7 @@ class NeuralRestorer(ABC):
             GPU. "float32" in front makes that the default. A CPU runs float32 unless told otherwise.
         grids: "image", and "event" where the network may run on the event sensor's pixels.
         own: names of its own options.
+        feeds_margins: events of the margins reach the network, so that losses there are told.
 
     Options of all (`set`, or at creation): see `neural_options`.
     """
@@ -98,6 +99,7 @@ class NeuralRestorer(ABC):
     autocast: ClassVar[tuple[str, ...]] = ()
     grids: ClassVar[tuple[str, ...]] = ("image",)
     own: ClassVar[tuple[str, ...]] = ()
+    feeds_margins: ClassVar[bool] = True
 
     needs: Needs
 
@@ -413,7 +415,8 @@ class NeuralRestorer(ABC):
     # -- inside
 
     def _event_flags(self, a: AlignedExposure) -> list[str]:
-        flags = [] if a.complete else [LOST_FLAG]
+        whole = a.complete if self.feeds_margins else a.exposure_complete
+        flags = [] if whole else [LOST_FLAG]
         covered = 1.0 if self.rig.identity else float(np.mean(inside_events(self.rig)))
         if covered < COVER_FLAG:
             flags.append(f"events cover {100 * covered:.0f} % of the picture")

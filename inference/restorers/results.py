@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.restorers.change import add_change
-from inference.restorers.edi import event_from_image
 from inference.restorers.pictures import ColourOrder, mix_luminance, to_network, to_pictures
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import resampled
 from inference.tone import Tone
+from sync.geometry import event_from_image
 from sync.rig import Rig
 from sync.rig_map import straight_table
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -301,6 +303,8 @@ def test_lost_events_are_said(panned: Scene) -> None:
     got = r.restore([exposure_of(a.frame.image, a.events, a.rig, *_ends(a), complete=False)], [0.5])
     assert "events lost in the exposure" in got.flags
     assert got.figures["contrast_samples"] == 0  # nor does it teach
+    before = replace(exposure_of(a.frame.image, a.events, a.rig, *_ends(a), complete=False), margins_only=True)
+    assert "events lost in the exposure" not in edi(a).restore([before], [0.5]).flags
 
 
 def test_a_frame_all_black_stays(panned: Scene) -> None:

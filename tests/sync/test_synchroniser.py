@@ -197,6 +197,18 @@ def test_a_gap_in_the_window_is_told() -> None:
     assert [aligned(o).complete for o in y.take()] == [True, False, True]
 
 
+def test_a_loss_in_the_margin_alone_is_told_apart() -> None:
+    y = Synchroniser(small_rig(**SAME), margin_before_us=3_000)
+    y.push_events(events(0, 10_000))
+    y.push_events(events(14_000, 24_000, gap=True))
+    y.push_frame(frame(0, 8_500, 15_000))  # part of it is missing
+    y.push_frame(frame(1, 15_000, 17_000))  # what came before it
+    y.push_frame(frame(2, 19_000, 23_000))
+    out = [aligned(o) for o in y.take()]
+    assert [(a.complete, a.margins_only) for a in out] == [(False, False), (False, True), (True, False)]
+    assert [a.exposure_complete for a in out] == [False, True, True]
+
+
 def test_an_exposure_wholly_in_a_gap_is_refused() -> None:
     y = Synchroniser(small_rig(**SAME))
     y.push_events(events(0, 10_000))

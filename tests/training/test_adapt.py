@@ -17,13 +17,16 @@ from app.cli.program import execute
 from capture.packets import Frame, FrameClock, PixelLayout
 from inference import networks, store
 from inference.networks.glint import Glint
-from inference.representations.edi_stack import follow
+from inference.representations.double_integral import Contrast
+from inference.representations.double_integral_numba import DoubleIntegral
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import EventEntry, ImageEntry, Rig
+from tests.inference.representations.scenes import random_events
 from tests.training.made_sets import SIZE, clip
 from training.adapt import camera, tune
 from training.adapt.camera import NothingToLearn
 from training.adapt.pairs import Collector, Sample, Side, kind_of, restorer_for
+from training.adapt.ratios import CONTRASTS, HIGHEST, LOWEST, follow
 from training.tasks.supervised import decibels
 
 FRAMES, FIRST = 25, 5
@@ -73,6 +76,29 @@ def test_thresholds_and_tone_are_learnt_from_two_frames() -> None:
     assert found.contrast == 0.3
     assert (found.power, found.on, found.off) == pytest.approx((0.6, 0.2, 0.14), rel=0.03)
     assert 0.5 < found.explained < 1
+
+
+@pytest.mark.parametrize("contrast", [0.05, 0.1, 0.14, 0.25, 0.33, 0.4, 0.44])
+@pytest.mark.parametrize("power", [1.0, 0.45])
+def test_other_contrasts_are_followed_between_the_kept_ones(contrast: float, power: float) -> None:
+    rng = np.random.default_rng(0)
+    # A pixel's sums as real ones are: up to some ten thresholds away, not a random walk without end.
+    begin, end = 1_000_000, 1_040_000
+    events = random_events(4, 6_000, (begin, end), width=30, height=20)
+    at = [begin + int(rng.integers(40_000))]
+
+    def log_ratio(c: float) -> np.ndarray[Any, Any]:
+        return np.log(DoubleIntegral().ratios(events, begin, end, at, Contrast(c, c))[0])
+
+    followed = np.tensordot(follow(contrast, power), np.stack([log_ratio(c) for c in CONTRASTS]), 1)
+    assert np.abs(followed - power * log_ratio(contrast)).max() < 0.02
+    assert np.abs(power * log_ratio(contrast)).max() > 0.1
+
+
+def test_contrasts_out_of_reach_are_taken_as_the_nearest() -> None:
+    np.testing.assert_array_equal(follow(2.0), follow(HIGHEST))
+    np.testing.assert_array_equal(follow(1e-6), follow(LOWEST))
+    np.testing.assert_allclose(follow(0.2), [0, 1, 0, 0], atol=1e-6)
 
 
 def test_what_shows_too_little_or_does_not_follow_its_events_is_refused() -> None:
@@ -148,7 +174,9 @@ def test_glint_gains_where_the_camera_was_mistaken_for_another() -> None:
     out = tune.tune(glint(), samples.kind, samples.train, samples.held, found, settings)
     assert out.adapted
     assert out.after < 0.95 * out.before
-    adapted = networks.build("glint")
+    adapted = networks.build(
+        "glint", **store.load("glint", representation="edi-stack", channel_order="rgb")[1].options
+    )
     adapted.load_state_dict(out.entries)
     assert middles(adapted.eval(), mistaken) > middles(glint(), mistaken) + 0.5
 

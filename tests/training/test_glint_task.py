@@ -21,7 +21,7 @@ from training.engine import Request, train
 from training.recipe import Recipe, parse
 from training.recipe import load as load_recipe
 from training.synthesis.making import make_pool
-from training.synthesis.pool import write_about
+from training.synthesis.pool import VERSION, write_about
 from training.tasks.glint import Drawn, GlintTask, Pooled, inputs
 
 SYNTHESIS = {"size": 32, "subframes": [8, 10]}
@@ -65,7 +65,7 @@ def test_drawn_samples_depend_on_the_index_alone(folder: Path) -> None:
     assert isinstance(data, Drawn)
     for i in (5, 0, 5):
         a, b = data[i], again[i]
-        assert all(torch.equal(a[k], b[k]) for k in ("frame", "stack", "truth"))
+        assert all(torch.equal(a[k], b[k]) for k in ("frame", "edi", "stack", "truth"))
         assert a["frame"].shape == a["truth"].shape == (3, 32, 32)
         assert a["stack"].shape == (CHANNELS, 32, 32)
     assert data.fingerprint() == again.fingerprint()
@@ -77,7 +77,7 @@ def test_drawn_samples_depend_on_the_index_alone(folder: Path) -> None:
 
 
 def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
-    """All eight ways bring frame, stack and truth along together: turned back, they are the pool's."""
+    """All eight ways bring everything along together: turned back, it is the pool's."""
     data = Pooled(pool, 3)
     ways, kinds = set(), set()
     for index in range(64):
@@ -87,7 +87,7 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
         turn = int(rng.integers(8))
         ways.add(turn)
         one = data[index]
-        for name in ("frame", "truth", "stack"):
+        for name in ("frame", "truth", "edi", "stack"):
             x = one[name].float()
             x = x.transpose(-1, -2) if turn & 4 else x
             x = x.flip(-2) if turn & 2 else x
@@ -116,7 +116,7 @@ def test_a_short_run_learns(pool: Path, folder: Path, tmp_path: Path) -> None:
     losses = [line["loss"] for line in lines if "loss" in line]
     assert losses[-1] < losses[0]
     last = [line for line in lines if "val/psnr" in line][-1]
-    assert {"val/blurred", "val/edi_best"} <= last.keys()
+    assert {"val/blurred", "val/edi"} <= last.keys()
     assert list((tmp_path / "run" / "previews").glob("*.png"))
 
 
@@ -125,13 +125,31 @@ def test_the_loss_is_zero_for_the_truth_and_has_its_parts(pool: Path) -> None:
     task = GlintTask(recipe())
 
     class Knows(torch.nn.Module):
-        def forward(self, frame: torch.Tensor, stack: torch.Tensor, follow: torch.Tensor) -> torch.Tensor:
-            return inputs(batch)[2]
+        def forward(self, frame: torch.Tensor, edi: torch.Tensor, stack: torch.Tensor) -> torch.Tensor:
+            return inputs(batch)[3]
 
     parts = task.loss(Knows(), batch)
     assert float(parts["loss"]) == pytest.approx(2e-3, rel=1e-3)  # the Charbonnier's ε
     assert float(parts["loss"]) == pytest.approx(float(parts["colour"] + 0.5 * parts["edges"]))
     assert task.validate(Knows(), batch)["psnr"] == pytest.approx(60)
+
+
+def test_the_relative_loss_counts_every_sample_alike(pool: Path) -> None:
+    """A tenth less error in one sample is worth the same, however far off it is; a nearly right one is left."""
+    base = recipe().model_dump(mode="json", exclude_none=True)
+    task = GlintTask(parse({**base, "loss": {"name": "relative", "weights": {"edges": 0.5}}}))
+    batch = torch.utils.data.default_collate([Pooled(pool, 0)[i] for i in range(2)])
+    truth = inputs(batch)[3]
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+
+    def loss(*sizes: float) -> float:
+        off = noise * torch.tensor(sizes).view(-1, 1, 1, 1)
+        return float(task.loss(lambda *_: truth + off, batch)["loss"])  # type: ignore[arg-type]
+
+    assert loss(0.9 * 0.05, 0.2) == pytest.approx(loss(0.05, 0.9 * 0.2), abs=0.01)
+    assert loss(0.9 * 0.05, 0.2) < loss(0.05, 0.2) - 0.08
+    # Below a third of a grey level nothing is to be won.
+    assert loss(0.0, 0.2) == pytest.approx(loss(0.0001, 0.2), abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,7 @@ def test_too_few_photos_to_hold_one_out(tmp_path: Path) -> None:
 
 
 def test_an_empty_pool_is_refused(tmp_path: Path) -> None:
-    write_about(tmp_path, {"version": 1})
+    write_about(tmp_path, {"version": VERSION})
     one = recipe(options={"pool": str(tmp_path)}, validation=0)
     with pytest.raises(UsageError, match="no samples yet"):
         GlintTask(one).datasets(one)

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import HalfmirrorError
-from inference.representations.edi_stack import follow
 from training.adapt.pairs import Sample
+from training.adapt.ratios import follow
 
 CONTRASTS = tuple(round(0.05 * k, 2) for k in range(1, 10))
 DARK, BRIGHT = 0.05, 0.96  # frames' values outside tell nothing of ratios
@@ -56,7 +56,7 @@ class Camera:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """(4,) with which the log ratios at `edi_stack.CONTRASTS` give that of the stored values."""
+        """(4,) with which the log ratios at `ratios.CONTRASTS` give that of the stored values."""
         return follow(self.contrast, self.power)
 
 

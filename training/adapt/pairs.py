@@ -11,6 +11,7 @@ as far as that is right. All of it lies on the grid on which the network runs, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,21 +23,24 @@ from torch import Tensor
 from capture.errors import UsageError
 from capture.packets import Events
 from inference import models
-from inference.representations.edi_stack import CONTRASTS
-from inference.representations.edi_stack_numba import EdiStack
+from inference.representations.double_integral import Contrast
+from inference.representations.double_integral_numba import DoubleIntegral
 from inference.restorers.contrast_learner import LEARN_FROM
+from inference.restorers.glint import GlintRestorer
 from inference.restorers.neural import NeuralRestorer
 from inference.restorers.overhearing import Fed
 from inference.restorers.placement import represent
 from inference.restorers.refine import refine_tensor, refined
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
+from training.adapt.ratios import CONTRASTS
 
 PERIOD, HELD_OUT = 5, 3
 """Of five exposures in a row, three make two pairs to learn from and the other two one to judge by."""
 CROPS = 4
 MOST = 240
 """Samples: one of glint has some 2 MB."""
+_LIMIT = 6.0  # largest log ratio; exp(6) = 400 is more than 8 bits can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,14 @@ class Side:
     Attributes:
         inputs: the network's arguments, batches of one.
         frame: (3, S, S) the blurred picture, 0…1 as stored, in the network's channel order.
-        ratios: (4, S, S) log ratios of the double integral at `edi_stack.CONTRASTS`.
+        ratios: (4, S, S) log ratios of the double integral at `ratios.CONTRASTS`.
+        told: contrast and power of the tone curve that were behind the inputs, where the network is told.
     """
 
     inputs: tuple[Tensor, ...]
     frame: Tensor
     ratios: Tensor
+    told: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +129,7 @@ class Collector:
     train: list[Sample] = field(default_factory=list)
     held: list[Sample] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
-    _stack: EdiStack = field(default_factory=EdiStack)
+    _integral: DoubleIntegral = field(default_factory=DoubleIntegral)
 
     @property
     def full(self) -> bool:
@@ -206,15 +212,21 @@ class Collector:
                 continue
             cell = image.shape[-1] // x.shape[-1]
             inputs.append(_part(x, top // cell, left // cell, size // cell))
-        return Side(tuple(inputs), _part(image[0], top, left, size), _part(ratios, top, left, size))
+        told = None
+        if isinstance(self.restorer, GlintRestorer):
+            contrast, power = self.restorer.told
+            told = math.sqrt(contrast.on * contrast.off), power
+        return Side(tuple(inputs), _part(image[0], top, left, size), _part(ratios, top, left, size), told)
 
     def _ratios(self, e: AlignedExposure, rig: Rig, time_us: int) -> Tensor:
         """(4, H, W) log ratios on the network's grid."""
         span = (e.exposure.start_us, e.exposure.end_us)
 
         def make(events: Events) -> Tensor:
-            stack = self._stack.stacks(events, *span, [time_us])[:, : len(CONTRASTS)]
-            maps = torch.from_numpy(np.ascontiguousarray(stack))
+            alike = [
+                self._integral.ratios(events, *span, [time_us], Contrast(c, c))[0].copy() for c in CONTRASTS
+            ]  # fmt: skip
+            maps = torch.from_numpy(np.log(np.stack(alike)).clip(-_LIMIT, _LIMIT))[None]
             return refine_tensor(maps) if refined(rig) else maps
 
         return represent(e.exposure_events(), rig, 1, make)[0]

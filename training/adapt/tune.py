@@ -22,14 +22,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from inference.networks.glint import Glint
+from inference.representations.edi_stack import KNOWN, MULTIPLES
 from training.adapt.camera import Camera
 from training.adapt.consistency import agreement
 from training.adapt.pairs import Kind, Sample
+from training.adapt.ratios import between
 from training.errors import TrainingError
 
 GAIN = 0.01
 SHIFTS = (0.5, 1.0, 1.5)
 """Shares of the way from the contrast that was fed to the one that was learnt; see `shifted`."""
+_LEAST, _MOST = 0.3, 2.5  # contrasts that the stack's ratios can stand for, as multiples of the one told
 _PATIENCE = 4
 
 
@@ -154,12 +157,16 @@ def judged(network: nn.Module, kind: Kind, samples: Sequence[Sample], camera: Ca
 def shifted(network: Glint, samples: Sequence[Sample], camera: Camera, share: float) -> Glint:
     """glint that follows the learnt camera where it was told another contrast or tone.
 
-    The network adds its own weights to those with which the log ratios are followed; a constant in them is a
-    bias of its last layer. So the correction lies in the weights, and whoever uses them feeds what they always
-    did.
+    The network begins with EDI's picture and weighs the log ratios by which that is changed; a constant in the
+    weights is a bias of its last layer. So the correction lies in the weights, and whoever uses them feeds what
+    they always did.
     """
-    told = torch.stack([x.inputs[2][0] for s in samples for x in (s.before, s.after)]).mean(0)
-    change = share * (torch.from_numpy(camera.weights) - told)
+    told = np.array([x.told for s in samples for x in (s.before, s.after) if x.told is not None])
+    contrast, power = told.mean(0)
+    factor = min(max(camera.contrast / contrast, _LEAST), _MOST)
+    wanted = camera.power / power * between(MULTIPLES, factor)
+    wanted[KNOWN] -= 1
+    change = share * torch.from_numpy(wanted).float()
     out: Any = copy.deepcopy(network)
     area = network.cell**2
     with torch.no_grad():

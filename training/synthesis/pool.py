@@ -1,4 +1,4 @@
-"""A pool of synthetic samples on disk, ready for training: frame, truth and EDI stacks, in shards.
+"""A pool of synthetic samples on disk, ready for training: frame, truth, EDI's pictures and stacks, in shards.
 
 Drawing a sample costs about as much as training on it a few times, so samples are drawn once and used several
 times, turned and mirrored. A shard is one safetensors file of `PER_SHARD` samples (no pickle; read lazily,
@@ -25,9 +25,10 @@ from inference.representations.edi_stack_numba import EdiStack
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
 from training.synthesis.sample import Sample, make
+from training.synthesis.told import fed, told
 
 PER_SHARD = 32
-VERSION = 1
+VERSION = 2
 _ABOUT = "pool.json"
 
 
@@ -51,18 +52,27 @@ def fingerprint(what: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def arrays(sample: Sample, stack: EdiStack) -> dict[str, NDArray[Any]]:
+def arrays(sample: Sample, stack: EdiStack, seed: int, index: int) -> dict[str, NDArray[Any]]:
     """A sample as it is kept.
 
+    Args:
+        sample: number `index` of `seed`.
+        stack: to compute with.
+
     Returns:
-        frame: (C, H, W) uint8; truth: (L, C, H, W) uint8; stack: (L, CHANNELS, h, w) float16 on the event
-        sensor's pixels; facts: (5,) float64: exposure µs, ON and OFF threshold, gamma, events.
+        frame: (C, H, W) uint8; truth, edi: (L, C, H, W) uint8; stack: (L, CHANNELS, h, w) float16 on the event
+        sensor's pixels; facts: (8,) float64: exposure µs, ON and OFF threshold, gamma, events, and what is told
+        of the camera: ON, OFF, 1 for sRGB.
     """
-    stacks = stack.stacks(sample.events, 0, sample.exposure_us, sample.times_us)
-    facts = [sample.exposure_us, *sample.threshold, sample.gamma, len(sample.events)]
+    known = told(sample, seed, index)
+    given = fed(sample, known, stack)
+    facts = [
+        sample.exposure_us, *sample.threshold, sample.gamma, len(sample.events), known.contrast.on,
+        known.contrast.off, known.tone == "srgb",
+    ]  # fmt: skip
     return {
-        "frame": _planes(sample.frame[None])[0], "truth": _planes(sample.truth),
-        "stack": stacks.astype(np.float16), "facts": np.array(facts, np.float64),
+        "frame": _planes(sample.frame[None])[0], "truth": _planes(sample.truth), "edi": _planes(given["edi"]),
+        "stack": given["stack"].astype(np.float16), "facts": np.array(facts, np.float64),
         "instants": sample.instants,
     }  # fmt: skip
 
@@ -80,8 +90,9 @@ def write_shard(
     out: dict[str, NDArray[Any]] = {}
     stack = EdiStack()
     for k in range(PER_SHARD):
-        sample = make(config, load, photos, seed, shard * PER_SHARD + k)
-        out.update({f"{k}.{name}": a for name, a in arrays(sample, stack).items()})
+        index = shard * PER_SHARD + k
+        sample = make(config, load, photos, seed, index)
+        out.update({f"{k}.{name}": a for name, a in arrays(sample, stack, seed, index).items()})
         progress(k + 1)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -156,11 +167,11 @@ class Pool:
         return int(file.get_slice(f"{k}.truth").get_shape()[0])
 
     def read(self, index: int, instant: int) -> dict[str, NDArray[Any]]:
-        """One sample at one instant: frame (C, H, W), truth (C, H, W), stack (CHANNELS, h, w), facts."""
+        """One sample at one instant: frame, truth, edi (C, H, W), stack (CHANNELS, h, w), facts."""
         file, k = self._file(index)
         return {
-            "frame": file.get_tensor(f"{k}.frame"), "truth": file.get_slice(f"{k}.truth")[instant],
-            "stack": file.get_slice(f"{k}.stack")[instant], "facts": file.get_tensor(f"{k}.facts"),
+            "frame": file.get_tensor(f"{k}.frame"), "facts": file.get_tensor(f"{k}.facts"),
+            **{name: file.get_slice(f"{k}.{name}")[instant] for name in ("truth", "edi", "stack")},
         }  # fmt: skip
 
     def _file(self, index: int) -> tuple[Any, int]:

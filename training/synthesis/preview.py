@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import UsageError
-from inference.representations.edi_stack import CONTRASTS
 from training.synthesis.pool import Pool
 
 _ACROSS, _DOWN = 4, 8
@@ -41,12 +40,7 @@ def write_preview(folder: Path, path: Path) -> None:
 
 def _tile(pool: Pool, place: int) -> NDArray[np.uint8]:
     one = pool.read(place, 0)
-    frame, truth = (_colour(one[name]) for name in ("frame", "truth"))
-    _, on, off, gamma, _ = one["facts"]
-    near = int(np.argmin(np.abs(np.array(CONTRASTS) - 0.5 * (on + off))))
-    ratio = np.exp(one["stack"][near].astype(np.float32) / np.float32(gamma or 2.2))
-    ratio = cv2.resize(ratio, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    edi = np.clip(frame * ratio[..., None], 0, 255).astype(np.uint8)
+    frame, edi, truth = (_colour(one[name]) for name in ("frame", "edi", "truth"))
     tile = np.hstack([frame, edi, truth])
     return np.pad(tile, ((2, 2), (2, 2), (0, 0)))
 

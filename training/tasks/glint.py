@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from torch.nn import functional as F
 
 from capture.errors import UsageError
 from inference import networks
-from inference.representations.edi_stack import CONTRASTS, follow
 from inference.restorers.ratio_filter import FINER_FROM
 from inference.restorers.refine import refine_tensor
 from training.synthesis.config import SynthesisConfig
@@ -34,6 +32,7 @@ _HELD_OUT = 13
 SAMPLING = "cubic"
 """How coarse maps come onto the image's pixels; part of the data's fingerprint."""
 _EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadratic
+_LEAST = 1.5e-3  # of the relative loss: a third of a grey level, below which a picture need not be better
 
 
 class GlintOptions(BaseModel):
@@ -50,12 +49,22 @@ class GlintOptions(BaseModel):
     cached_photos: int = Field(default=256, ge=1)
 
 
+LOSSES = ("charbonnier", "relative")
+
+
 class GlintTask:
-    """See `training.task.Task`. Losses: `charbonnier` (weights: `edges`, of the differences of neighbours)."""
+    """See `training.task.Task`. Losses, each with a weight `edges` of the differences of neighbours:
+
+    charbonnier: mean absolute difference, smooth at 0. Pictures that are far off decide.
+    relative: of each sample the logarithm of that and of the mean square, so that a tenth less counts the same
+        for every sample. A picture that is nearly right stays so: under the other one a network learns to spend
+        half a grey level on it wherever that helps those that are far off.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
-        if recipe.loss.name not in ("", "charbonnier"):
-            raise UsageError(f"loss.name {recipe.loss.name!r}: glint is trained with charbonnier")
+        if recipe.loss.name not in ("", *LOSSES):
+            raise UsageError(f"loss.name {recipe.loss.name!r}: glint is trained with {' or '.join(LOSSES)}")
+        self._relative = recipe.loss.name == "relative"
         unknown = sorted(set(recipe.loss.weights) - {"edges"})
         if unknown:
             raise UsageError(f"loss.weights.{unknown[0]}: unknown; known: edges")
@@ -74,33 +83,27 @@ class GlintTask:
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`."""
-        frame, stack, truth = inputs(batch)
-        difference = network(frame, stack, batch["follow"]) - truth
-        colour = charbonnier(difference)
-        across = charbonnier(difference[..., 1:] - difference[..., :-1])
-        along = charbonnier(difference[..., 1:, :] - difference[..., :-1, :])
-        edges = across + along
+        frame, edi, stack, truth = inputs(batch)
+        difference = network(frame, edi, stack) - truth
+        across, along = difference.diff(dim=-1), difference.diff(dim=-2)
+        if self._relative:
+            absolute = each(difference) + self._edges * (each(across) + each(along))
+            square = difference.square().flatten(1).mean(1)
+            logs = (absolute + _LEAST).log(), (square + _LEAST**2).log()
+            return {"loss": logs[0].mean() + 0.5 * logs[1].mean(), "absolute": logs[0].mean()}
+        colour, edges = charbonnier(difference), charbonnier(across) + charbonnier(along)
         return {"loss": colour + self._edges * edges, "colour": colour, "edges": edges}
 
     def validate(self, network: nn.Module, batch: Batch) -> dict[str, float]:
-        """PSNR of the picture, the blurred frame, and the double integral at the best contrast."""
-        frame, stack, truth = inputs(batch)
-        restored = psnr(network(frame, stack, batch["follow"]), truth)
-        blurred = psnr(frame, truth)
-        # For each sample the best of four contrasts and both ends of the tone: a hard measure.
-        powers = [
-            psnr(frame * torch.exp(stack[:, k : k + 1] * power), truth)
-            for k in range(len(CONTRASTS)) for power in (1.0, 1 / 2.2)
-        ]  # fmt: skip
-        edi = torch.stack([blurred, *powers]).amax(0)
-        return {"psnr": float(restored.mean()), "blurred": float(blurred.mean()), "edi_best": float(edi.mean())}
+        """PSNR of the picture, the blurred frame, and EDI's picture with what it is told."""
+        frame, edi, stack, truth = inputs(batch)
+        found = {"psnr": network(frame, edi, stack), "blurred": frame, "edi": edi}
+        return {name: float(psnr(picture, truth).mean()) for name, picture in found.items()}
 
     def preview(self, network: nn.Module, batch: Batch) -> Sequence[NDArray[np.uint8]]:
         """See `Task`."""
-        frame, stack, truth = inputs(batch)
-        start = batch["follow"]
-        edi = frame * torch.exp((stack[:, : len(CONTRASTS)] * start[:, :, None, None]).sum(1, keepdim=True))
-        rows = torch.cat([frame, edi, network(frame, stack, start), truth], dim=3).clamp(0, 1)
+        frame, edi, stack, truth = inputs(batch)
+        rows = torch.cat([frame, edi, network(frame, edi, stack), truth], dim=3).clamp(0, 1)
         codes = (rows * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return [np.ascontiguousarray(c) for c in codes]
 
@@ -153,9 +156,9 @@ class Drawn:
             self._stack = EdiStack()
         # All instants of a sample come one after the other: drawing the scene is the dear part.
         config = self._config.model_copy(update={"instants": 1})
-        drawn = arrays(make(config, self._photos.load, len(self._photos), self._seed, index), self._stack)
-        start = _start(drawn["facts"], self._seed, index)
-        return _tensors(drawn["frame"], drawn["truth"][0], drawn["stack"][0], index % 8, start)
+        sample = make(config, self._photos.load, len(self._photos), self._seed, index)
+        drawn = arrays(sample, self._stack, self._seed, index)
+        return _tensors({**drawn, **{k: drawn[k][0] for k in ("truth", "edi", "stack")}}, index % 8)
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -179,8 +182,7 @@ class Pooled:
         rng = np.random.default_rng([self._seed, index])
         place = self._order.place(index)
         one = self._pool.read(place, int(rng.integers(self._pool.instants(place))))
-        turn = int(rng.integers(8))
-        return _tensors(one["frame"], one["truth"], one["stack"], turn, _start(one["facts"], self._seed, index))
+        return _tensors(one, int(rng.integers(8)))
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -210,33 +212,13 @@ class _Nothing:
         raise IndexError(index)
 
 
-def _start(facts: NDArray[np.float64], seed: int, index: int) -> NDArray[np.float32]:
-    """What a restorer would begin with: about the true contrast and tone, now and then not even that.
-
-    The search on real exposures errs by some 20 %; before it has found anything, 0.2 is assumed. A rig file
-    knows the tone by name only, linear or sRGB, and may be wrong.
-    """
-    rng = np.random.default_rng([seed, index, 7])
-    _, on, off, gamma, _ = facts
-    error, power_error = rng.normal(0, 0.2), rng.normal(0, 0.1)
-    blind, wrong = rng.random() < 0.1, rng.random() < 0.1
-    contrast = 0.2 if blind else math.sqrt(on * off) * math.exp(error)
-    power = float(rng.choice([1.0, 1 / 2.2])) if wrong else 1 / (gamma or 2.2)
-    return follow(contrast, power * math.exp(power_error))
-
-
-def _tensors(
-    frame: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    stack: NDArray[np.float16],
-    turn: int,
-    start: NDArray[np.float32],
-) -> dict[str, Tensor]:
+def _tensors(one: Mapping[str, NDArray[Any]], turn: int) -> dict[str, Tensor]:
     """A sample on the image's pixels with three channels, in one of the eight ways to turn and mirror it.
 
     All channels of the stack are scalars, so they turn as the picture does.
     """
-    maps = torch.from_numpy(np.asarray(stack, np.float32))
+    frame = one["frame"]
+    maps = torch.from_numpy(np.asarray(one["stack"], np.float32))
     if maps.shape[-1] != frame.shape[-1]:
         # As the restorer samples the event grid: refined where it is clearly coarser, then bilinearly, both
         # covering the view edge to edge.
@@ -244,26 +226,27 @@ def _tensors(
         if frame.shape[-1] > FINER_FROM * maps.shape[-1]:
             finer = refine_tensor(finer)
         maps = F.interpolate(finer, frame.shape[-2:], mode="bilinear", align_corners=False)[0]
-    out = []
-    for x in (
-        torch.from_numpy(frame).expand(3, -1, -1),
-        maps.half(),
-        torch.from_numpy(truth).expand(3, -1, -1),
-    ):
+    whole = {k: torch.from_numpy(one[k]).expand(3, -1, -1) for k in ("frame", "edi", "truth")}
+    out = {}
+    for name, x in (*whole.items(), ("stack", maps.half())):
         x = x.flip(-1) if turn & 1 else x
         x = x.flip(-2) if turn & 2 else x
-        out.append((x.transpose(-1, -2) if turn & 4 else x).contiguous())
-    return {"frame": out[0], "stack": out[1], "truth": out[2], "follow": torch.from_numpy(start)}
+        out[name] = (x.transpose(-1, -2) if turn & 4 else x).contiguous()
+    return out
 
 
-def inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Frame, stack and truth as float32, pictures 0…1, channels last in memory."""
-    frame, stack, truth = batch["frame"], batch["stack"], batch["truth"]
+def inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Frame, EDI's picture, stack and truth as float32, pictures 0…1, channels last in memory."""
     last = torch.channels_last
-    return (
-        frame.to(torch.float32, memory_format=last) / 255, stack.to(torch.float32, memory_format=last),
-        truth.to(torch.float32, memory_format=last) / 255,
+    frame, edi, truth = (
+        batch[name].to(torch.float32, memory_format=last) / 255 for name in ("frame", "edi", "truth")
     )  # fmt: skip
+    return frame, edi, batch["stack"].to(torch.float32, memory_format=last), truth
+
+
+def each(difference: Tensor) -> Tensor:
+    """(N,) mean absolute difference of each sample."""
+    return difference.abs().flatten(1).mean(1)
 
 
 def charbonnier(difference: Tensor) -> Tensor:

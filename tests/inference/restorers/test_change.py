@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from inference.restorers.change import add_change
-from inference.restorers.edi import event_from_image
 from inference.restorers.placement import sample
+from sync.geometry import event_from_image
 from sync.rig import Rig
 from tests.inference.moving_scene import rig_for
 from tests.inference.restorers.rigs import picture, splitter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from capture.packets import Events
 from inference import networks
 from inference.engine import Engine
 from inference.networks.glint import Glint
-from inference.representations.edi_stack import CHANNELS, CONTRASTS, follow
+from inference.representations.edi_stack import CHANNELS
+from inference.restorers.edi import EdiRestorer
 from inference.restorers.glint import GlintRestorer
+from inference.restorers.neural import LOST_FLAG
 from inference.restorers.refine import refine, refine_tensor, refined
 from sync.rig import Rig
 from tests.inference.moving_scene import exposure_of, rig_for
@@ -30,10 +33,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def start(count: int, contrast: float = 0.2) -> torch.Tensor:
-    return torch.from_numpy(follow(contrast)).expand(count, -1)
-
-
 def shaken(net: torch.nn.Module) -> torch.nn.Module:
     """With values in the layers that begin at zero, so that something is computed."""
     torch.manual_seed(1)
@@ -44,32 +43,31 @@ def shaken(net: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("body", ["half", "full"])
 @pytest.mark.parametrize("output", ["ratio", "residual"])
-def test_untrained_it_is_the_double_integral(body: str, output: str) -> None:
+def test_untrained_it_is_edi(body: str, output: str) -> None:
     net = networks.build("glint", body=body, output=output).eval()
-    frame = torch.rand(2, 3, 16, 24)
+    frame, edi = torch.rand(2, 2, 3, 16, 24)
     stack = torch.randn(2, CHANNELS, 16, 24) * 0.3
-    base = frame * torch.exp(stack[:, CONTRASTS.index(0.2)][:, None])
-    torch.testing.assert_close(net(frame, stack, start(2)), base)
+    assert torch.equal(net(frame, edi, stack), edi)
 
 
 def test_sides_and_options_that_do_not_exist_are_refused() -> None:
     net = Glint()
     with pytest.raises(ValueError, match="multiples of 8"):
-        net(torch.rand(1, 3, 12, 16), torch.rand(1, CHANNELS, 12, 16), start(1))
+        net(*torch.rand(2, 1, 3, 12, 16), torch.rand(1, CHANNELS, 12, 16))
     with pytest.raises(UsageError, match="full or half"):
         networks.build("glint", body="quarter")
 
 
 def test_gradients_reach_every_value() -> None:
     net = shaken(Glint(widths=(8, 8, 8))).train()
-    out = net(torch.rand(1, 3, 16, 16), torch.randn(1, CHANNELS, 16, 16), start(1))
+    out = net(*torch.rand(2, 1, 3, 16, 16), torch.randn(1, CHANNELS, 16, 16))
     out.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
 
 
 def test_extreme_input_stays_finite() -> None:
     net = shaken(Glint())
-    out = net(torch.ones(1, 3, 16, 16), torch.full((1, CHANNELS, 16, 16), 6.0), start(1))
+    out = net(*torch.ones(2, 1, 3, 16, 16), torch.full((1, CHANNELS, 16, 16), 6.0))
     assert out.isfinite().all()
 
 
@@ -89,6 +87,17 @@ def test_any_size_colour_and_scale(rig: Rig, gray: bool, grid: str) -> None:
     assert r.images.shape == (3, *a.frame.image.shape)
     assert r.network == "glint"
     assert (r.images[0] != r.images[2]).any()
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("rig", [one_grid(33, 21), splitter((24, 18), 3, turn_deg=3.0)])
+def test_untrained_the_restorer_gives_edis_picture(rig: Rig, gray: bool) -> None:
+    one = restorer(rig)
+    one._net = Glint(widths=(8, 8, 8)).eval()
+    a = noise_exposure(rig, gray=gray, n=3000)
+    edi = EdiRestorer(rig).restore([a], [0.2, 1.0]).images
+    assert (edi != a.frame.image).mean() > 0.3
+    np.testing.assert_allclose(one.restore([a], [0.2, 1.0]).images, edi, atol=1)
 
 
 def test_several_instants_are_each_alone() -> None:
@@ -179,6 +188,13 @@ def test_the_short_way_on_a_cpu_is_the_long_one(
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01
     assert np.abs(one.images.astype(int) - a.frame.image).mean() > 1
+
+
+def test_a_loss_before_the_exposure_is_none_of_the_picture() -> None:
+    rig = one_grid(32, 24)
+    lost = noise_exposure(rig, complete=False)
+    assert LOST_FLAG in restorer(rig).restore([lost], [0.5]).flags
+    assert LOST_FLAG not in restorer(rig).restore([replace(lost, margins_only=True)], [0.5]).flags
 
 
 def test_values_that_are_not_finite_keep_the_frame_and_are_flagged() -> None:
