@@ -55,10 +55,10 @@ def _pass(
         row = state[np.uint32(y[i]) * np.uint32(width) + np.uint32(x[i])]
         now = np.float32(t[i] - start)
         dt = now - row[3]
-        a, b = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
-        row[0] += dt * (less[a, 0] * more[b, 0])
-        row[1] += dt * (less[a, 1] * more[b, 1])
-        row[2] += dt * (less[a, 2] * more[b, 2])
+        fell, rose = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
+        row[0] += dt * (less[fell, 0] * more[rose, 0])
+        row[1] += dt * (less[fell, 1] * more[rose, 1])
+        row[2] += dt * (less[fell, 2] * more[rose, 2])
         row[3] = now
         column = np.uint32(4) + np.uint32(p[i])
         row[column] = min(row[column] + np.float32(1.0), most)
@@ -85,10 +85,10 @@ def _finish(
             for q in range(3):
                 logs[q, j] = 0.0
             continue
-        a, b = np.uint32(np.int32(state[j, 4])), np.uint32(np.int32(state[j, 5]))
+        fell, rose = np.uint32(np.int32(state[j, 4])), np.uint32(np.int32(state[j, 5]))
         rest = whole - state[j, 3]
         for q in range(3):
-            logs[q, j] = (state[j, q] + rest * (gain[0, a, q] * gain[1, b, q])) * per
+            logs[q, j] = (state[j, q] + rest * (gain[0, fell, q] * gain[1, rose, q])) * per
     for q in range(3):
         for j in range(n):
             logs[q, j] = math.log(logs[q, j]) if logs[q, j] > 0 else np.float32(0.0)
