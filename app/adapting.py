@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.offline import open_input
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events
+from inference.restorers.contrast_pairs import MARGIN_US
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
@@ -86,7 +87,8 @@ def pairs(source_name: str, seconds: float, take: Take, exposure_us: int | None 
 
 def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events | AlignedExposure]:
     """Events as they come, and exposures behind the events that complete them."""
-    sync = Synchroniser(rig)
+    # As live: a contrast is learnt across the gaps between exposures.
+    sync = Synchroniser(rig, margin_before_us=MARGIN_US)
 
     def settled(out: Sequence[AlignedExposure | RefusedExposure]) -> Iterator[AlignedExposure]:
         for e in out:

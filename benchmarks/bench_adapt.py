@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from capture.packets import EventPacket, Events
 from capture.simulated import presets
 from capture.simulated.rig import SimulatedRig
+from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.neural import NeuralRestorer
 from inference.restorers.pictures import to_network
 from sync.exposure import AlignedExposure
@@ -62,7 +63,7 @@ def recording(name: str, seconds: float) -> tuple[SimulatedRig, list[AlignedExpo
     unknown = rig.events.model_copy(update={"threshold_on": None, "threshold_off": None})
     tone = "srgb" if name == "shifted" else rig.image.tone
     rig = rig.model_copy(update={"events": unknown, "image": rig.image.model_copy(update={"tone": tone})})
-    sync, parts, out = Synchroniser(rig), [], []
+    sync, parts, out = Synchroniser(rig, margin_before_us=MARGIN_US), [], []
     for item in simulated.items(seconds):
         if isinstance(item, EventPacket):
             sync.push_events(item)
