@@ -58,3 +58,8 @@ def gains(contrast: Contrast) -> NDArray[np.float32]:
     n = np.arange(MOST + 1, dtype=np.float64)[:, None] * np.array(MULTIPLES)[None]
     both = [np.exp(-np.minimum(contrast.off * n, REACH)), np.exp(np.minimum(contrast.on * n, REACH))]
     return np.stack(both).astype(np.float32)
+
+
+def light_ratios(logs: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """EDI's ratios of light, out of the channel `KNOWN` of stacks that were made with this power."""
+    return np.asarray(np.exp(logs / np.float32(power)), np.float32)

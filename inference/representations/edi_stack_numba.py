@@ -13,7 +13,6 @@ from capture.packets import Events
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import (
     CHANNELS,
-    KNOWN,
     LIMIT,
     MOST,
     MULTIPLES,
@@ -160,8 +159,3 @@ class EdiStack:
             rows, OFFSETS.index(0.0), LIMIT, self._logs, out,
         )  # fmt: skip
         return out.reshape(len(borders), CHANNELS, events.height, events.width)
-
-
-def known_ratio(stack: F32, power: float) -> F32:
-    """(h, w) EDI's own ratio of light, out of one instant's stack, (`CHANNELS`, h, w)."""
-    return np.asarray(np.exp(stack[KNOWN] / np.float32(power)), np.float32)

@@ -14,7 +14,7 @@ from capture.packets import Events
 from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
-from inference.representations.edi_stack import KNOWN
+from inference.representations.edi_stack import KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_options import ContrastRestorer
@@ -40,7 +40,7 @@ class GlintRestorer(ContrastRestorer):
     """glint for one rig. Options: the shared ones.
 
     grid: "image" (default, or "auto"): the stack of ratios and counts is made on the event pixels, refined
-        (`glint_cpu.refine`) and sampled at each image pixel; "event": the picture is brought onto the event
+        (`refine.refine`) and sampled at each image pixel; "event": the picture is brought onto the event
         pixels, and what the network changed there is brought back. The latter is several times faster where
         events are coarse, and no better than EDI.
 
@@ -160,8 +160,7 @@ class GlintRestorer(ContrastRestorer):
         """(L, …) EDI's pictures, of its log ratios (L, h, w) as the stacks hold them."""
         if self._edi is None or (self._edi[0] is not rig and self._edi[0] != rig):
             self._edi = (rig, EdiPictures(rig))
-        ratios = np.exp(logs / np.float32(self.power))
-        return self._edi[1].pictures(picture, ratios, events, contrast)
+        return self._edi[1].pictures(picture, light_ratios(logs, self.power), events, contrast)
 
     def _use_rig(self, rig: Rig) -> None:
         if rig is not self.rig and rig != self.rig:

@@ -23,12 +23,11 @@ from capture.errors import UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
 from inference.restorers.contrast_pairs import MARGIN_US
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
-from sync.geometry import scaled_homography
-from sync.rig import EventEntry, Geometry, ImageEntry, Rig
 from training.suite import ListedSuite, SuiteItem
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
 from training.synthesis.sample import Lead, Row, Sample, make_row
+from training.synthesis.told import rig_of
 
 _ALL: dict[str, Any] = {
     "instants": 3, "middle_share": 0.4, "srgb_share": 0.5, "linear_share": 0.5, "still_share": 0.0,
@@ -153,20 +152,10 @@ def aligned(sample: Sample, name: str, ordinal: int = 0, start_us: int = 1_000_0
         ordinal: of the exposure.
         start_us: of the exposure on the event clock.
     """
-    height, width = sample.frame.shape[:2]
-    m = scaled_homography(width / sample.events.width)
-    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
-    rig = Rig(
-        name=name,
-        events=EventEntry(
-            camera="synthetic", width=sample.events.width, height=sample.events.height,
-            threshold_on=sample.threshold[0], threshold_off=sample.threshold[1],
-        ),
-        image=ImageEntry(
-            camera="synthetic", width=width, height=height, tone="linear" if sample.gamma == 1.0 else "srgb"
-        ),
-        geometry=Geometry(image_from_event=(rows[0], rows[1], rows[2])),
-    )  # fmt: skip
+    rig = rig_of(sample, "linear" if sample.gamma == 1.0 else "srgb")
+    on, off = sample.threshold
+    sensor = rig.events.model_copy(update={"threshold_on": on, "threshold_off": off})
+    rig = rig.model_copy(update={"name": name, "events": sensor})
     end = start_us + sample.exposure_us
     layout = PixelLayout.RGB if sample.frame.ndim == 3 else PixelLayout.GRAY
     frame = Frame(sample.frame, layout, ordinal, start_us * 1000, end * 1000, FrameClock.EVENT)

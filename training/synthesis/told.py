@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.representations.double_integral import Contrast
-from inference.representations.edi_stack import KNOWN
+from inference.representations.edi_stack import KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
 from inference.restorers.edi_pictures import EdiPictures
 from inference.restorers.glint import SRGB_POWER
@@ -91,6 +91,6 @@ def fed(sample: Sample, known: Told, stack: EdiStack) -> dict[str, NDArray[Any]]
     maps = stack.stacks(
         sample.events, 0, sample.exposure_us, sample.times_us, known.contrast, known.power
     )  # fmt: skip
-    ratios = np.exp(maps[:, KNOWN] / np.float32(known.power))
+    ratios = light_ratios(maps[:, KNOWN], known.power)
     made = EdiPictures(rig_of(sample, known.tone))
     return {"stack": maps, "edi": made.pictures(sample.frame, ratios, sample.events, known.contrast)}
