@@ -75,10 +75,13 @@ class TrainingModule(pl.LightningModule):
         batches = GlobalBatches(
             self.next_index, self.recipe.run.batch, self.trainer.global_rank, self.trainer.world_size
         )
+        cuda = self.device.type == "cuda"
+        if cuda and (keep := getattr(self._held[1], "resident", None)) and (kept := keep(self.device)):
+            return TimedLoader(kept, batches, waiting=self.waiting)
         local = max(1, self.trainer.num_devices)
         return TimedLoader(
             self._held[1], batches, workers=worker_count(self.recipe.data.workers, local),
-            prefetch=self.recipe.data.prefetch, pin=self.device.type == "cuda", waiting=self.waiting,
+            prefetch=self.recipe.data.prefetch, pin=cuda, waiting=self.waiting,
         )  # fmt: skip
 
     def val_dataloader(self) -> TimedLoader:

@@ -31,6 +31,9 @@ class TrainingData(Protocol):
     It is pickled into worker processes, so it opens files there, not in its constructor. A set that makes
     whole batches faster than single samples may also have `__getitems__(indices) -> Batch`; what that gives is
     not collated again.
+
+    A set that may fit into a GPU's memory may have `resident(device) -> TrainingData | None`: the same samples
+    from there, made in the trainer's own process; None where they do not fit.
     """
 
     def __getitem__(self, index: int) -> Batch:

@@ -17,12 +17,13 @@ from inference.restorers.refine import refine
 from tests.inference.restorers.rigs import splitter
 from tests.training.synthesis.scenes import photos
 from tests.training.synthesis.test_pool import order
+from training.data.glint_pool import Pooled
 from training.engine import Request, train
 from training.recipe import Recipe, parse
 from training.recipe import load as load_recipe
 from training.synthesis.making import make_pool
 from training.synthesis.pool import VERSION, write_about
-from training.tasks.glint import Drawn, GlintTask, Pooled, inputs
+from training.tasks.glint import Drawn, GlintTask, inputs
 
 SYNTHESIS = {"size": 32, "subframes": [8, 10]}
 
@@ -83,7 +84,7 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
     for index in range(64):
         rng = np.random.default_rng([3, index])
         place = data._order.place(index)
-        stored = data._pool.read(place, int(rng.integers(data._pool.instants(place))))
+        stored = data.pool.read(place, int(rng.integers(data._pool.instants(place))))
         turn = int(rng.integers(8))
         ways.add(turn)
         one = data[index]
@@ -105,6 +106,20 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
             assert torch.equal(x, expected.expand_as(x))
     assert ways == set(range(8))
     assert True in kinds
+
+
+def test_a_pool_kept_on_a_device_gives_the_same_samples(pool: Path) -> None:
+    data = Pooled(pool, 3)
+    kept = data.resident(torch.device("cpu"))
+    assert kept is not None
+    assert kept.fingerprint() == data.fingerprint()
+    indices = list(range(20, 60))
+    expected = torch.utils.data.default_collate([data[i] for i in indices])
+    batch = kept.__getitems__(indices)
+    assert {n: x.dtype for n, x in batch.items()} == {n: x.dtype for n, x in expected.items()}
+    for name, x in batch.items():
+        torch.testing.assert_close(x, expected[name], rtol=0, atol=0)
+    torch.testing.assert_close(kept[33], {n: x[13] for n, x in batch.items()}, rtol=0, atol=0)
 
 
 def test_a_short_run_learns(pool: Path, folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from training.synthesis.sample import Sample, make
 from training.synthesis.told import fed, told
 
 PER_SHARD = 32
-VERSION = 2
+VERSION = 3
 _ABOUT = "pool.json"
 
 
@@ -173,6 +173,11 @@ class Pool:
             "frame": file.get_tensor(f"{k}.frame"), "facts": file.get_tensor(f"{k}.facts"),
             **{name: file.get_slice(f"{k}.{name}")[instant] for name in ("truth", "edi", "stack")},
         }  # fmt: skip
+
+    def read_all(self, index: int) -> dict[str, NDArray[Any]]:
+        """One sample at all its instants: truth, edi and stack have them in front."""
+        file, k = self._file(index)
+        return {name: file.get_tensor(f"{k}.{name}") for name in ("frame", "truth", "edi", "stack", "facts")}
 
     def _file(self, index: int) -> tuple[Any, int]:
         shard, k = divmod(index, PER_SHARD)

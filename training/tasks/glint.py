@@ -13,15 +13,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from capture.errors import UsageError
 from inference import networks
-from inference.restorers.ratio_filter import FINER_FROM
-from inference.restorers.refine import refine_tensor
+from training.data.glint_pool import SAMPLING, Pooled, tensors
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
-from training.synthesis.pool import VERSION, Pool, arrays, fingerprint
+from training.synthesis.pool import VERSION, arrays
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 13
 """Of so many photos one is validated with, and never trained on."""
-SAMPLING = "cubic"
-"""How coarse maps come onto the image's pixels; part of the data's fingerprint."""
 _EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadratic
 _LEAST = 1.5e-3  # of the relative loss: a third of a grey level, below which a picture need not be better
 
@@ -158,7 +154,7 @@ class Drawn:
         config = self._config.model_copy(update={"instants": 1})
         sample = make(config, self._photos.load, len(self._photos), self._seed, index)
         drawn = arrays(sample, self._stack, self._seed, index)
-        return _tensors({**drawn, **{k: drawn[k][0] for k in ("truth", "edi", "stack")}}, index % 8)
+        return tensors({**drawn, **{k: drawn[k][0] for k in ("truth", "edi", "stack")}}, index % 8)
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -166,27 +162,6 @@ class Drawn:
         return hashlib.sha256(
             f"{VERSION} {SAMPLING} {text} {self._photos.fingerprint()} {self._seed}".encode()
         ).hexdigest()[:16]
-
-
-class Pooled:
-    """Samples of a pool, in a new order each time through, turned and mirrored."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        from training.data.order import Epochs
-
-        self._pool = Pool(folder)
-        self._order = Epochs(len(self._pool), seed)
-        self._seed = seed
-
-    def __getitem__(self, index: int) -> Batch:
-        rng = np.random.default_rng([self._seed, index])
-        place = self._order.place(index)
-        one = self._pool.read(place, int(rng.integers(self._pool.instants(place))))
-        return _tensors(one, int(rng.integers(8)))
-
-    def fingerprint(self) -> str:
-        """See `TrainingData`."""
-        return f"{fingerprint(self._pool.about)}-{len(self._pool)}-{SAMPLING}"
 
 
 class _First:
@@ -210,29 +185,6 @@ class _Nothing:
 
     def __getitem__(self, index: int) -> Batch:
         raise IndexError(index)
-
-
-def _tensors(one: Mapping[str, NDArray[Any]], turn: int) -> dict[str, Tensor]:
-    """A sample on the image's pixels with three channels, in one of the eight ways to turn and mirror it.
-
-    All channels of the stack are scalars, so they turn as the picture does.
-    """
-    frame = one["frame"]
-    maps = torch.from_numpy(np.asarray(one["stack"], np.float32))
-    if maps.shape[-1] != frame.shape[-1]:
-        # As the restorer samples the event grid: refined where it is clearly coarser, then bilinearly, both
-        # covering the view edge to edge.
-        finer = maps[None]
-        if frame.shape[-1] > FINER_FROM * maps.shape[-1]:
-            finer = refine_tensor(finer)
-        maps = F.interpolate(finer, frame.shape[-2:], mode="bilinear", align_corners=False)[0]
-    whole = {k: torch.from_numpy(one[k]).expand(3, -1, -1) for k in ("frame", "edi", "truth")}
-    out = {}
-    for name, x in (*whole.items(), ("stack", maps.half())):
-        x = x.flip(-1) if turn & 1 else x
-        x = x.flip(-2) if turn & 2 else x
-        out[name] = (x.transpose(-1, -2) if turn & 4 else x).contiguous()
-    return out
 
 
 def inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
