@@ -24,6 +24,7 @@ from inference.representations.edi_stack import (
     REACH,
     edges,
 )
+from inference.representations.scatter_torch import to_device
 
 _RATIOS = len(MULTIPLES)
 
@@ -52,7 +53,8 @@ def stacks(
     if not bool(seen.all()):
         t, pixel, on = t[seen], pixel[seen], on[seen]
     upto = torch.searchsorted(t, borders.to(torch.int32), right=True)
-    t, pixel, on = t.to(where), pixel.to(where).long(), on.to(where).long()
+    t, pixel, on = (to_device(x.numpy(), where) for x in (t, pixel, on))
+    pixel, on = pixel.long(), on.long()
 
     kind = torch.float32 if where.type == "mps" else torch.float64
     logs = _logs(t, pixel, on, n, length, contrast, kind)
@@ -76,6 +78,11 @@ def stacks(
         out[k, _RATIOS:-1] = (power * (level[1:] - level[:-1])).clamp_(-LIMIT, LIMIT).float()
         out[k, -1] = asinh
     return out.view(len(borders), CHANNELS, h, w)
+
+
+def event_counts(stack: Tensor) -> Tensor:
+    """(h, w) float32: the events of each pixel, whole numbers, out of a stack's last channel."""
+    return torch.sinh(2 * stack[-1]).round()
 
 
 def _logs(

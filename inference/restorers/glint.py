@@ -16,6 +16,8 @@ from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
+from inference.representations.scatter_torch import to_device
+from inference.restorers import edi_pictures_torch
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.contrast_pairs import MARGIN_US
@@ -24,7 +26,7 @@ from inference.restorers.glint_cpu import CELL, compose, pack
 from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
-from inference.restorers.pictures import ColourOrder
+from inference.restorers.pictures import ColourOrder, of_codes
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import REFINE
 from inference.restorers.refine import refine, refine_tensor, refined
@@ -124,13 +126,12 @@ class GlintRestorer(ContrastRestorer):
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
             stacks = self._stacks(events, work, times, contrast)
-            logs = stacks[:, KNOWN].numpy(force=True)
-            edi = self._edi_pictures(work.pictures[work.index], logs, events, contrast, work.rig)
+            edi = self._edi_tensors(work, stacks, events, contrast)
             # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
             maps = refine_tensor(stacks) if refined(work.rig) else stacks
             maps = maps if work.rig.identity else sample(maps, work.rig)
             maps = pad_to_multiple(maps, self.multiple, self.padding).contiguous(memory_format=last)
-            begun = pad_to_multiple(self.tensors(list(edi)), self.multiple, self.padding)
+            begun = pad_to_multiple(edi, self.multiple, self.padding)
             frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=last)
             out.append(crop(self.net(frames, begun.contiguous(memory_format=last), maps), height, width))
         return torch.cat(out)
@@ -152,6 +153,17 @@ class GlintRestorer(ContrastRestorer):
         if self._learner.assumed:
             self._note("contrast assumed")
         return self._learner.contrast
+
+    def _edi_tensors(self, work: Work, stacks: Tensor, events: Events, contrast: Contrast) -> Tensor:
+        """(L, 3, H, W) EDI's pictures as the network takes them, made on the device where it can."""
+        picture = work.pictures[work.index]
+        if self.device.type == "cpu" or not edi_pictures_torch.serves(work.rig):
+            logs = stacks[:, KNOWN].numpy(force=True)
+            return self.tensors(list(self._edi_pictures(picture, logs, events, contrast, work.rig)))
+        image = to_device(picture, self.device)
+        counts = edi_stack_torch.event_counts(stacks[0])
+        made = edi_pictures_torch.pictures(image, stacks[:, KNOWN] / self.power, counts, contrast, work.rig)
+        return of_codes(made, self.order, self.tone)
 
     def _edi_pictures(
         self, picture: NDArray[np.uint8], logs: NDArray[np.float32], events: Events, contrast: Contrast,

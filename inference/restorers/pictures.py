@@ -61,12 +61,16 @@ def to_network(
         order: of the channels that the network takes.
         tone: "linear" is coded, see the module's text; "srgb" is handed over as it is.
     """
-    codes = to_device(np.stack(pictures), device)
+    return of_codes(to_device(np.stack(pictures), device), order, tone)
+
+
+def of_codes(codes: Tensor, order: ColourOrder, tone: Tone) -> Tensor:
+    """As `to_network`, of pictures (N, H, W[, 3]) uint8 that are on their device already."""
     if codes.ndim == 3:
         codes = codes[..., None].expand(-1, -1, -1, 3)
     elif order == "bgr":
         codes = codes.flip(-1)
-    values = _codes(tone).to(device)[codes.long()] if tone == "linear" else codes.float() / 255
+    values = _codes(tone).to(codes.device)[codes.long()] if tone == "linear" else codes.float() / 255
     return values.permute(0, 3, 1, 2)
 
 

@@ -84,7 +84,7 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
     for index in range(64):
         rng = np.random.default_rng([3, index])
         place = data._order.place(index)
-        stored = data.pool.read(place, int(rng.integers(data._pool.instants(place))))
+        stored = data.pool.read(place, int(rng.integers(data.pool.instants(place))))
         turn = int(rng.integers(8))
         ways.add(turn)
         one = data[index]

@@ -208,3 +208,30 @@ def test_values_that_are_not_finite_keep_the_frame_and_are_flagged() -> None:
         r = one.restore([a], [0.5])
         assert "NaN replaced" in r.flags
         np.testing.assert_array_equal(r.images[0], a.frame.image)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rig", [one_grid(64, 48), splitter((32, 24))])
+def test_a_gpu_gives_what_the_cpu_gives(rig: Rig) -> None:
+    """With the shipped weights; events, EDI's picture and the network all on the device."""
+    exposure = noise_exposure(rig, n=4000)
+    options = {"contrast": 0.2, "dtype": "float32"}
+    here, there = (
+        GlintRestorer(rig, options, device).restore([exposure], (0.0, 0.5)).images.astype(int)
+        for device in ("cpu", "cuda")
+    )
+    assert np.mean(np.abs(here - there) > 2) < 2e-3
+    assert np.abs(here - there).mean() < 0.2
+
+
+@pytest.mark.gpu
+def test_half_precision_on_a_gpu_is_near() -> None:
+    rig = one_grid(64, 48)
+    exposure = noise_exposure(rig, n=4000)
+    here, there = (
+        GlintRestorer(rig, {"contrast": 0.2, "dtype": kind}, "cuda")
+        .restore([exposure], (0.5,))
+        .images.astype(int)
+        for kind in ("float32", "float16")
+    )
+    assert np.abs(here - there).mean() < 0.3
