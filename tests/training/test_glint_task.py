@@ -82,10 +82,8 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
     data = Pooled(pool, 3)
     ways, kinds = set(), set()
     for index in range(64):
-        rng = np.random.default_rng([3, index])
-        place = data._order.place(index)
-        stored = data.pool.read(place, int(rng.integers(data.pool.instants(place))))
-        turn = int(rng.integers(8))
+        place, instant, turn = (int(x[0]) for x in data.chosen([index]))
+        stored = data.pool.read(place, instant)
         ways.add(turn)
         one = data[index]
         for name in ("frame", "truth", "edi", "stack"):

@@ -3,12 +3,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from capture.errors import UsageError
 from training.data.loader import TimedLoader, WaitingTime
-from training.data.order import Epochs, GlobalBatches, generator_seed, share
+from training.data.order import Epochs, GlobalBatches, draws, generator_seed, share
 from training.errors import TrainingError
 
 
@@ -19,6 +20,19 @@ def first(batches: GlobalBatches, n: int) -> list[list[int]]:
 def test_two_processes_see_what_one_with_twice_the_batch_sees() -> None:
     a, b = first(GlobalBatches(8, 2, 0, 2), 3), first(GlobalBatches(8, 2, 1, 2), 3)
     assert [x + y for x, y in zip(a, b, strict=True)] == first(GlobalBatches(8, 4), 3)
+
+
+def test_draws_depend_on_seed_index_and_number_alone_and_are_even() -> None:
+    some = draws(3, range(4000), 1)
+    assert draws(3, [17, 4], 1).tolist() == [some[17], some[4]]
+    assert len(set(some.tolist())) == 4000
+    for other in (draws(4, range(4000), 1), draws(3, range(4000), 2)):
+        assert np.mean((some ^ other) & np.uint64(1)) == pytest.approx(0.5, abs=0.03)
+    for low, high in ((0, 3), (61, 64)):  # lowest and highest bits, in neighbours too
+        eighths = (some >> np.uint64(low)) & np.uint64(7) if low == 0 else some >> np.uint64(low)
+        assert np.bincount(eighths.astype(int), minlength=8) == pytest.approx(500, abs=90), high
+        pairs = eighths[:-1] * np.uint64(8) + eighths[1:]
+        assert np.bincount(pairs.astype(int), minlength=64).min() > 30
 
 
 def test_epochs_visit_each_item_once_in_another_order_each_time() -> None:

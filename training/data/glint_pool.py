@@ -17,7 +17,7 @@ from inference.networks.glint import COLOURS
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.ratio_filter import FINER_FROM
 from inference.restorers.refine import refine_tensor
-from training.data.order import Epochs
+from training.data.order import Epochs, draws
 from training.synthesis.pool import Pool, fingerprint
 
 if TYPE_CHECKING:
@@ -38,14 +38,18 @@ class Pooled:
         self._seed = seed
 
     def __getitem__(self, index: int) -> Batch:
-        place, instant, turn = self.chosen(index)
+        place, instant, turn = (int(x[0]) for x in self.chosen([index]))
         return tensors(self.pool.read(place, instant), turn)
 
-    def chosen(self, index: int) -> tuple[int, int, int]:
-        """Which sample of the pool stands at an index, which of its instants, and how it is turned (0 … 7)."""
-        rng = np.random.default_rng([self._seed, index])
-        place = self._order.place(index)
-        return place, int(rng.integers(self.pool.instants(place))), int(rng.integers(8))
+    def chosen(self, indices: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Which sample of the pool stands at each index, which of its instants, how it is turned (0 … 7)."""
+        places = np.array([self._order.place(i) for i in indices], np.int64)
+        instants = draws(self._seed, indices, 1) % np.uint64(self.pool.instants)
+        return (
+            places,
+            instants.astype(np.int64),
+            (draws(self._seed, indices, 2) >> np.uint64(61)).astype(np.int64),
+        )
 
     def fingerprint(self) -> str:
         """See `TrainingData`."""
@@ -69,10 +73,8 @@ class Resident:
 
     def __init__(self, source: Pooled, device: torch.device) -> None:
         self._source, self._device = source, device
-        pool, side = source.pool, _side(source.pool)
-        counts = [pool.instants(k) for k in range(len(pool))]
-        self._first = np.concatenate(([0], np.cumsum(counts)))
-        total = int(self._first[-1])
+        pool, side, per = source.pool, source.pool.side, source.pool.instants
+        total = len(pool) * per
 
         def empty(n: int, channels: int, dtype: torch.dtype) -> Tensor:
             return torch.empty((n, channels, side, side), dtype=dtype, device=device)
@@ -82,7 +84,7 @@ class Resident:
         self._stack = empty(total, CHANNELS, torch.float16)
         with ThreadPoolExecutor(_READERS) as readers:
             for k, one in enumerate(readers.map(pool.read_all, range(len(pool)))):
-                here = slice(int(self._first[k]), int(self._first[k + 1]))
+                here = slice(k * per, (k + 1) * per)
                 self._frame[k] = torch.from_numpy(one["frame"]).to(device)
                 for name, whole in self._pictures.items():
                     whole[here] = torch.from_numpy(one[name]).to(device)
@@ -92,15 +94,15 @@ class Resident:
     @staticmethod
     def nbytes(pool: Pool) -> int:
         """What a pool takes on a device, about."""
-        return len(pool) * _side(pool) ** 2 * (COLOURS + pool.instants(0) * 2 * (COLOURS + CHANNELS))
+        return len(pool) * pool.side**2 * (COLOURS + pool.instants * 2 * (COLOURS + CHANNELS))
 
     def __getitem__(self, index: int) -> Batch:
         return {name: x[0] for name, x in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """A batch on the device, in the order of the indices."""
-        places, instants, turns = np.array([self._source.chosen(i) for i in indices]).T
-        at = torch.from_numpy(self._first[places] + instants).to(self._device)
+        places, instants, turns = self._source.chosen(indices)
+        at = torch.from_numpy(places * self._source.pool.instants + instants).to(self._device)
         scene, turn = (torch.from_numpy(x).to(self._device) for x in (places, turns))
         batch = {"frame": self._frame[scene], **{n: x[at] for n, x in self._pictures.items()}}
         return {name: turned(x, turn) for name, x in (*batch.items(), ("stack", self._stack[at]))}
@@ -108,10 +110,6 @@ class Resident:
     def fingerprint(self) -> str:
         """See `TrainingData`."""
         return self._source.fingerprint()
-
-
-def _side(pool: Pool) -> int:
-    return int(pool.about["synthesis"]["size"])
 
 
 def tensors(one: Mapping[str, NDArray[Any]], turn: int) -> dict[str, Tensor]:

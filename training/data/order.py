@@ -6,14 +6,33 @@ see in every step what one process with W·B sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def generator_seed(seed: int, *index: int) -> int:
     """64 bits that depend on a seed and on any number of indices, equal on every machine."""
     return int(np.random.SeedSequence([seed, *index]).generate_state(1, np.uint64)[0])
+
+
+def draws(seed: int, indices: Sequence[int], number: int) -> NDArray[np.uint64]:
+    """64 even bits for each index, equal on every machine; far cheaper than a generator for each.
+
+    Args:
+        seed: of the run.
+        indices: global ones.
+        number: which of a sample's draws.
+
+    The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) over the golden-ratio sequence.
+    """
+    key = np.uint64(generator_seed(seed, number))
+    with np.errstate(over="ignore"):
+        x = key + np.asarray(indices, np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
 
 
 class Epochs:

@@ -161,10 +161,15 @@ class Pool:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
 
-    def instants(self, index: int) -> int:
-        """Sharp pictures of a sample."""
-        file, k = self._file(index)
-        return int(file.get_slice(f"{k}.truth").get_shape()[0])
+    @property
+    def instants(self) -> int:
+        """Sharp pictures of each sample."""
+        return int(self.about["synthesis"]["instants"])
+
+    @property
+    def side(self) -> int:
+        """Of a sample, image pixels."""
+        return int(self.about["synthesis"]["size"])
 
     def read(self, index: int, instant: int) -> dict[str, NDArray[Any]]:
         """One sample at one instant: frame, truth, edi (C, H, W), stack (CHANNELS, h, w), facts."""
