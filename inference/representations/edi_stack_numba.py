@@ -1,4 +1,4 @@
-"""The EDI stack on one CPU core, one pass over the events. See `edi_stack`."""
+"""The EDI stack on the CPU, one pass over the events for each band of rows. See `edi_stack`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from capture.packets import Events
+from inference.bands import in_bands
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import (
     CHANNELS,
@@ -33,23 +34,22 @@ _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.f
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _pass(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
-    width: int, height: int, start: int, at: NDArray[np.int64], gain: F32, on: float, off: float,
+    width: int, top: int, bottom: int, start: int, at: NDArray[np.int64], gain: F32, on: float, off: float,
     state: F32, snapshots: F32,
-) -> int:  # fmt: skip
-    """Fill the state of each pixel and S at the ascending times `at`; gives the events outside the sensor."""
-    n = width * height
-    state[:n] = 0.0
+) -> None:  # fmt: skip
+    """Fill the state of each pixel in rows `top` … `bottom` and S at the ascending times `at`."""
+    begin, n = top * width, bottom * width
+    state[begin:n] = 0.0
     most = np.float32(gain.shape[1] - 1)
     up, down = np.float32(on), np.float32(off)
     less, more = gain[0], gain[1]
-    outside, k = 0, 0
+    k = 0
     for i in range(len(t)):
         while k < len(at) and at[k] < t[i]:
-            for j in range(n):
+            for j in range(begin, n):
                 snapshots[k, j] = up * state[j, 5] - down * state[j, 4]
             k += 1
-        if x[i] >= width or y[i] >= height:
-            outside += 1
+        if x[i] >= width or y[i] < top or y[i] >= bottom:
             continue
         row = state[np.uint32(y[i]) * np.uint32(width) + np.uint32(x[i])]
         now = np.float32(t[i] - start)
@@ -62,24 +62,24 @@ def _pass(
         column = np.uint32(4) + np.uint32(p[i])
         row[column] = min(row[column] + np.float32(1.0), most)
     while k < len(at):
-        for j in range(n):
+        for j in range(begin, n):
             snapshots[k, j] = up * state[j, 5] - down * state[j, 4]
         k += 1
-    return outside
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _finish(
     length: float, gain: F32, m: F32, asinh: F32, on: float, off: float, power: float, state: F32,
-    snapshots: F32, rows: NDArray[np.int64], middle: int, limit: float, logs: F32, out: F32,
+    snapshots: F32, rows: NDArray[np.int64], middle: int, limit: float, logs: F32, begin: int, n: int,
+    out: F32,
 ) -> None:  # fmt: skip
-    n = logs.shape[1]
+    """The maps of the pixels `begin` … `n`, out of their state."""
     bins = rows.shape[1] - 1
     scale = np.float32(power)
     low, high = np.float32(-limit), np.float32(limit)
     whole = np.float32(length)
     per = np.float32(1.0 / length)
-    for j in range(n):
+    for j in range(begin, n):
         if state[j, 4] + state[j, 5] == 0:
             for q in range(3):
                 logs[q, j] = 0.0
@@ -89,12 +89,12 @@ def _finish(
         for q in range(3):
             logs[q, j] = (state[j, q] + rest * (gain[0, fell, q] * gain[1, rose, q])) * per
     for q in range(3):
-        for j in range(n):
+        for j in range(begin, n):
             logs[q, j] = math.log(logs[q, j]) if logs[q, j] > 0 else np.float32(0.0)
     for k in range(len(rows)):
         now = snapshots[rows[k, middle]]
         for q in range(3):
-            for j in range(n):
+            for j in range(begin, n):
                 out[k, q, j] = min(max(scale * (m[q] * now[j] - logs[q, j]), low), high)
         for b in range(bins):
             first, last = rows[k, b], rows[k, b + 1]
@@ -102,9 +102,9 @@ def _finish(
                 out[k, 3 + b] = 0.0
                 continue
             before, after = snapshots[first], snapshots[last]
-            for j in range(n):
+            for j in range(begin, n):
                 out[k, 3 + b, j] = min(max(scale * (after[j] - before[j]), low), high)
-        for j in range(n):
+        for j in range(begin, n):
             out[k, 3 + bins, j] = asinh[np.uint32(np.int32(state[j, 4] + state[j, 5]))]
 
 
@@ -149,13 +149,18 @@ class EdiStack:
             self._known, self._gain = contrast, gains(contrast)
         snapshots = np.empty((len(at), n), np.float32)
         on, off = float(contrast.on), float(contrast.off)
-        _pass(
-            inside.t, inside.x, inside.y, inside.p, events.width, events.height, int(start_us), at, self._gain,
-            on, off, self._state, snapshots,
-        )  # fmt: skip
         out = np.empty((len(borders), CHANNELS, n), np.float32)
-        _finish(
-            float(end_us - start_us), self._gain, _M, _ASINH, on, off, float(power), self._state, snapshots,
-            rows, OFFSETS.index(0.0), LIMIT, self._logs, out,
-        )  # fmt: skip
+        w, length = events.width, float(end_us - start_us)
+
+        def band(top: int, bottom: int) -> None:
+            _pass(
+                inside.t, inside.x, inside.y, inside.p, w, top, bottom, int(start_us), at, self._gain, on, off,
+                self._state, snapshots,
+            )  # fmt: skip
+            _finish(
+                length, self._gain, _M, _ASINH, on, off, float(power), self._state, snapshots, rows,
+                OFFSETS.index(0.0), LIMIT, self._logs, top * w, bottom * w, out,
+            )  # fmt: skip
+
+        in_bands(events.height, band)
         return out.reshape(len(borders), CHANNELS, events.height, events.width)

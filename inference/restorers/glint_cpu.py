@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from inference.bands import in_bands
 from inference.networks.glint import INPUTS, LOG_LIMIT
 from inference.representations.edi_stack import CHANNELS, MULTIPLES
 from inference.restorers.padding import pad_index, round_up
@@ -58,16 +59,16 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _pack(
     image: U8, edi: U8, stack: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32,
-    rows: I64, columns: I64, out: F32,
+    rows: I64, columns: I64, begin: int, end: int, out: F32,
 ) -> None:  # fmt: skip
-    """`image`, `edi` (H, W, C), `stack` (channels, h·w), `out` (H', W', (6 + channels)·4)."""
+    """Rows `begin` … `end` of `image`, `edi` (H, W, C) and `stack` (channels, h·w) into `out` (H', W', …·4)."""
     width, colours = image.shape[1:]
     channels = stack.shape[0]
     h = stack.shape[1] // w
     at, part = np.empty(width, np.int64), np.empty((2, width), np.float32)
     line = np.empty(width, np.float32)
     step_x, step_y = np.int64(1 if w > 1 else 0), np.int64(w if h > 1 else 0)
-    for r in range(len(rows)):
+    for r in range(begin, end):
         v = rows[r]
         below, dy = r // 2, (r % 2) * 2
         for c in range(3):
@@ -99,14 +100,16 @@ def _pack(
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _compose(
-    image: U8, edi: U8, packed: F32, y: F32, limit: float, ratios: int, codes: F32, mix: F32, out: U8
-) -> int:
-    """`y` (H', W', (ratios + 4)·4) → codes; gives the pixels that were not finite and keep the frame's."""
-    height, width, colours = image.shape
+    image: U8, edi: U8, packed: F32, y: F32, limit: float, ratios: int, codes: F32, mix: F32, first: int,
+    last: int, out: U8,
+) -> int:  # fmt: skip
+    """`y` (H', W', (ratios + 4)·4) → codes of rows `first` … `last`; gives the pixels that were not finite and
+    keep the frame's."""
+    width, colours = image.shape[1:]
     low, high = np.float32(-limit), np.float32(limit)
     zero, one, top, half = np.float32(0.0), np.float32(1.0), np.float32(255.0), np.float32(0.5)
     bad = 0
-    for v in range(height):
+    for v in range(first, last):
         for u in range(width):
             o, p = y[v // 2, u // 2], packed[v // 2, u // 2]
             s = (v % 2) * 2 + u % 2
@@ -161,10 +164,15 @@ def pack(
     columns = pad_index(width, round_up(width, multiple), "replicate" if padding == "replicate" else "reflect")
     out = np.empty((len(rows) // CELL, len(columns) // CELL, INPUTS * AREA), np.float32)
     m = np.eye(3) if event_from_image is None else np.ascontiguousarray(event_from_image, dtype=np.float64)
-    _pack(
-        _with_channels(picture), _with_channels(edi), stack.reshape(CHANNELS, -1), stack.shape[2], m,
-        event_from_image is None, _CODES, rows, columns, out,
-    )  # fmt: skip
+    image, begun, flat = _with_channels(picture), _with_channels(edi), stack.reshape(CHANNELS, -1)
+
+    def band(first: int, last: int) -> None:
+        _pack(
+            image, begun, flat, stack.shape[2], m, event_from_image is None, _CODES, rows, columns, first, last,
+            out,
+        )  # fmt: skip
+
+    in_bands(len(rows), band, CELL)
     return out
 
 
@@ -176,10 +184,13 @@ def compose(picture: U8, edi: U8, packed: F32, y: F32) -> tuple[U8, int]:
         packed: what `pack` gave.
         y: (H' / 2, W' / 2, outputs · 4) float32, C-contiguous: what the body gave.
     """
-    image = _with_channels(picture)
+    image, begun = _with_channels(picture), _with_channels(edi)
     out = np.empty_like(image)
-    bad = _compose(image, _with_channels(edi), packed, y, LOG_LIMIT, _N, _CODES, _MIX, out)
-    return out.reshape(picture.shape), int(bad)
+
+    def band(first: int, last: int) -> int:
+        return int(_compose(image, begun, packed, y, LOG_LIMIT, _N, _CODES, _MIX, first, last, out))
+
+    return out.reshape(picture.shape), sum(in_bands(len(image), band))
 
 
 def _with_channels(picture: U8) -> U8:
