@@ -123,7 +123,8 @@ class Glint(nn.Module):
         require_multiple(frame, self.multiple, "glint")
         x = torch.cat((frame, edi, stack), 1)
         if self.cell > 1:
-            x = F.pixel_unshuffle(x, self.cell)
+            # On CUDA the channels come first out of it; convolutions want them last.
+            x = F.pixel_unshuffle(x, self.cell).contiguous(memory_format=torch.channels_last)
         y = self.features(x)
         if self.cell > 1:
             y = F.pixel_shuffle(y, self.cell)
