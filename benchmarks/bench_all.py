@@ -1,13 +1,18 @@
 """All networks on one synthetic benchmark, each trained here for the same time: the table of docs/results.md.
 
     python -m benchmarks.bench_all --minutes 20 -o runs/all
+    python -m benchmarks.bench_all --minutes 5 -o runs/all --device cuda --side-by-side
 
 Draws one set of moving scenes in the layouts that the recipes take (same seed, same scenes; the held-out videos
-are of other photos), trains every recipe on it for the same time, one after another, and measures all on the
-held-out videos under the protocol `ours`. What is there is not done again, so a stopped call goes on where it
-was. EDI, glint with its shipped weights and, where its file is given (--ldn FILE), LDN with the published
-weights stand beside. Networks are narrowed where a CPU would not get far with the published width; the table
-says so.
+are of other photos), trains every recipe on it for the same time, one after another or side by side, and
+measures all on the held-out videos under the protocol `ours`. What is there is not done again, so a stopped
+call goes on where it was. EDI, glint with its shipped weights and, where its file is given (--ldn FILE), LDN
+with the published weights stand beside. Networks are narrowed where a CPU, or a few minutes of a GPU, would not
+get far with the published width; the table says so.
+
+--stage does one part alone, for instance training on a machine with a GPU and measuring on one without: bring
+`NAME.done` and of `runs/NAME` the files weights.safetensors, metrics.jsonl and recipe.toml (of s-sdm-ldn those
+in `ldn`) into the folder, draw the held-out videos there (--videos 1 8 does for that), and measure.
 
 Everything runs through the program's own commands with a store of weights of its own, below the folder.
 """
@@ -20,69 +25,13 @@ import os
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SIZE = 96
-SCENES = (
-    "blur_px=[8,20]", "object_px=[8,20]", "noise_8bit=[0.3,2]", "still_share=0", "flat_share=0", "lost_share=0",
-    "highlight_share=0.1", "threshold=[0.12,0.3]", "shift_share=0", "colour_share=1", "srgb_share=1",
-)  # fmt: skip
-COMMON = ("data.workers=1", "schedule.name=cosine", "schedule.warmup_steps=20", "run.log_every=10",
-          "run.previews=2", "data.validation=16", "run.validate_every=200")  # fmt: skip
+from benchmarks.bench_all_entries import ENTRIES, PUBLISHED, SIZE, VIDEOS, How
+from benchmarks.bench_all_train import Failed, Wanted, device_of, done_file, draw, finish, how_of, start, train
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row's training.
-
-    Attributes:
-        recipe: of `halfmirror train`; "": none.
-        data: which layout it takes.
-        settings: of the run.
-        network: that the weights are for.
-        weights: below the run's folder.
-        options: of the network in use.
-    """
-
-    recipe: str
-    data: str
-    settings: tuple[str, ...]
-    network: str
-    weights: str = "weights.safetensors"
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-PUBLISHED = "s-sdm-ldn-published"
-ENTRIES: dict[str, Entry] = {
-    "edi": Entry("", "", (), "edi"),
-    "glint-shipped": Entry("", "", (), "glint"),
-    "glint": Entry("glint", "pool", ("run.batch=6",), "glint"),
-    "efnet": Entry("efnet", "videos", (
-        "network.options={wf=16}", "data.options.crop=64", "optimiser.lr=1e-3",
-    ), "efnet"),
-    "gem": Entry("gem", "pairs", ("data.options.crop=48", "run.batch=2", "run.ema=0.98"), "gem"),
-    "sc-net": Entry("sc-net", "videos", (
-        'network.options={spiking="window",theta_s=1.0,base_channel=16,num_res=2,temporal_attention=false}',
-        "data.options.crop=48", "data.options.clip=2", "data.options.steps=8", "optimiser.lr=2e-3",
-        "run.ema=0.98",
-    ), "sc-net"),
-    "stra": Entry("stra", "videos", (
-        "network.options={base_channel=16,num_res=2}", "data.options.crop=48", "data.options.clip=2",
-        "optimiser.lr=2e-3", "run.ema=0.98",
-    ), "stra"),
-    "cdvd-tsp": Entry("cdvd-tsp", "videos", (
-        "network.options={n_feat=8,n_resblock=1}", 'optimiser.groups=[{prefix="flow_net.",lr=1e-4}]',
-        "data.options.crop=64", "optimiser.lr=1e-3", "run.batch=2", "run.validate_every=60",
-    ), "cdvd-tsp"),
-    "s-sdm-ldn": Entry("s-sdm", "spikes", (
-        "data.options.crop=64", "run.batch=2", "optimiser.lr=1e-3", "ldn.loss.name=ssim-reblur",
-        "ldn.optimiser.lr=2e-3",
-    ), "s-sdm-ldn", "ldn/weights.safetensors"),
-    PUBLISHED: Entry("", "", (), "s-sdm-ldn"),
-}  # fmt: skip
-STAGES = {"bsn": 0.25, "edsr": 0.25, "ldn": 0.5}
+STAGES = ("draw", "train", "measure")
 HEAD = (
     "network",
     "trained",
@@ -94,56 +43,6 @@ HEAD = (
     "ms a picture",
     "memory, MB",
 )
-
-
-def halfmirror(store: Path, *arguments: str, log: Path | None = None) -> None:
-    """One command of the program; what it prints goes into `log`."""
-    environment = {**os.environ, "HALFMIRROR_MODELS": str(store)}
-    command = [sys.executable, "-m", "app.cli.main", *arguments]
-    if log is None:
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        return
-    with log.open("a") as out:
-        subprocess.run(command, env=environment, check=True, stdout=out, stderr=subprocess.STDOUT)
-
-
-def draw(out: Path, photos: str, train: int, test: int, size: int) -> None:
-    """The scenes in every layout; finished files stay."""
-    sets = [part for s in SCENES for part in ("--set", s)]
-    shape = ["--size", str(size), "--seed", "5", "--photos", photos]
-    layouts = {"videos": "efnet-h5", "pairs": "msrbd", "spikes": "spikes"}
-    for name, layout in layouts.items():
-        halfmirror(
-            out / "store", "synthesise", "-o", str(out / name), "--format", layout, "--count",
-            str(train), "--test", str(test), *shape, *sets, log=out / "data.log",
-        )  # fmt: skip
-    halfmirror(
-        out / "store", "synthesise", "-o", str(out / "pool"), "--count", str(32 * train), *shape, *sets,
-        log=out / "data.log",
-    )  # fmt: skip
-
-
-def train(out: Path, name: str, photos: str, minutes: float) -> Path:
-    """Train one entry; gives the weights. A finished run stays, a stopped one goes on."""
-    entry, run, log = ENTRIES[name], out / "runs" / name, out / f"{name}.log"
-    weights = run / entry.weights
-    done = out / f"{name}.done"
-    if done.exists():
-        return weights
-    data = out / entry.data
-    given = ["--photos", photos, "--set", f"data.options.pool={data}"] if entry.data == "pool" else []
-    given += [] if entry.data == "pool" else ["--data", str(data)]
-    stages = STAGES if entry.recipe == "s-sdm" else {}
-    time_of = [f"{s}.run.max_minutes={minutes * share}" for s, share in stages.items()]
-    settings = [part for s in (*COMMON, *entry.settings, *time_of) for part in ("--set", s)]
-    length = [] if stages else ["--max-minutes", str(minutes)]
-    store = out / "stores" / name
-    if run.exists():
-        halfmirror(store, "train", str(run), "--resume", log=log)
-    else:
-        halfmirror(store, "train", entry.recipe, *given, *settings, *length, "-o", str(run), log=log)
-    done.touch()
-    return weights
 
 
 def measure(out: Path, name: str, pictures: int) -> dict[str, Any]:
@@ -195,8 +94,7 @@ def row(out: Path, name: str, values: dict[str, Any], minutes: float) -> list[st
         metrics = (out / "runs" / name / entry.weights).with_name("metrics.jsonl")
         lines = [json.loads(line) for line in metrics.read_text().splitlines()]
         steps = str(max(line["step"] for line in lines))
-        narrow = next((s.partition("=")[2] for s in entry.settings if s.startswith("network.options")), "")
-        trained = f"{minutes:g} min" + (f", {narrow}" if narrow else "")
+        trained = (how_of(out, name) or How("", minutes)).words()
     elif name != "edi":
         trained = "as published" if name == PUBLISHED else "as shipped"
 
@@ -210,46 +108,95 @@ def row(out: Path, name: str, values: dict[str, Any], minutes: float) -> list[st
     ]  # fmt: skip
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20, help="of training, for each")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--photos", default="package:all")
-    parser.add_argument("--only", default="", help="names with commas")
-    parser.add_argument("--videos", type=int, nargs=2, default=(48, 8), help="to train on, held out")
-    parser.add_argument("--size", type=int, default=SIZE)
-    parser.add_argument("--pictures", type=int, default=9, help="that are timed")
-    parser.add_argument("--ldn", type=Path, help="published weights of LDN")
-    parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    out: Path = given.output.resolve()
-    if given.measure:
-        print(json.dumps(measure(out, given.measure, given.pictures)))
-        return 0
-    names = [n for n in given.only.split(",") if n] or [n for n in ENTRIES if n != PUBLISHED or given.ldn]
-    out.mkdir(parents=True, exist_ok=True)
-    count, held_out = given.videos
-    draw(out, given.photos, count, held_out, given.size)
-    rows, blurred = [], None
+def table(out: Path, names: list[str], published: Path | None, pictures: int, minutes: float) -> dict[str, str]:
+    """Measure and print; gives why some could not be measured, by name."""
+    rows: list[list[str]] = []
+    blurred: dict[str, float | None] = {}
+    failed: dict[str, str] = {}
     for name in names:
-        entry, store = ENTRIES[name], out / "stores" / name
-        weights = train(out, name, given.photos, given.minutes) if entry.recipe else None
-        if name == PUBLISHED:
-            weights = given.ldn
-        if weights is not None:
-            halfmirror(store, "models", "add", entry.network, str(weights))
-        command = [sys.executable, "-m", "benchmarks.bench_all", "-o", str(out), "--measure", name]
-        environment = {**os.environ, "HALFMIRROR_MODELS": str(store)}
-        text = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-        values = json.loads(text.splitlines()[-1])
+        try:
+            values = _measured(out, name, published, pictures)
+        except Failed as error:
+            failed[name] = str(error)
+            continue
         blurred = values["blurred"]
-        rows.append(row(out, name, values, given.minutes))
+        rows.append(row(out, name, values, minutes))
         print(" | ".join(rows[-1]), file=sys.stderr)
     for cells in [list(HEAD), ["---"] * len(HEAD), *rows]:
         print("| " + " | ".join(cells) + " |")
     if blurred:
         print("\nblurred: " + ", ".join(f"{k} {v:.3f}" for k, v in blurred.items() if v is not None))
-    return 0
+    return failed
+
+
+def _measured(out: Path, name: str, published: Path | None, pictures: int) -> dict[str, Any]:
+    """What `measure` gives, in a process of its own.
+
+    Raises:
+        Failed: the weights are refused, or measuring failed.
+    """
+    entry, store, log = ENTRIES[name], out / "stores" / name, out / f"{name}.measured.log"
+    weights = out / "runs" / name / entry.weights if entry.recipe else None
+    if name == PUBLISHED:
+        weights = published
+    if weights is not None:
+        finish(start(store, ["models", "add", entry.network, weights], log), log)
+    command = [sys.executable, "-m", "benchmarks.bench_all", "-o", str(out), "--measure", name]
+    command += ["--pictures", str(pictures)]
+    environment = {**os.environ, "HALFMIRROR_MODELS": str(store)}
+    with log.open("ab") as said:
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=said, text=True)
+    if done.returncode:
+        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        raise Failed(f"exit code {done.returncode}: {last} ({log})")
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return values
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=20, help="of training, for each")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--photos", default="package:all")
+    parser.add_argument("--only", default="", help="names with commas")
+    parser.add_argument("--videos", type=int, nargs=2, help="to train on, held out (48 8; on a GPU 96 8)")
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--pictures", type=int, default=9, help="that are timed")
+    parser.add_argument("--ldn", type=Path, help="published weights of LDN")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
+    parser.add_argument("--side-by-side", action="store_true", help="train all at once, on one device")
+    parser.add_argument("--stage", choices=STAGES, help="only that part")
+    parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    out: Path = given.output.resolve()
+    if given.measure:
+        print(json.dumps(measure(out, given.measure, given.pictures)))
+        return 0
+    names = [n for n in given.only.split(",") if n] or [n for n in ENTRIES if n != PUBLISHED or given.ldn]
+    if unknown := [n for n in names if n not in ENTRIES]:
+        parser.error(f"--only {unknown[0]}: known are {', '.join(ENTRIES)}")
+    stages = (given.stage,) if given.stage else STAGES
+    device = device_of(given.device)
+    photos = given.photos if ":" in given.photos else str(Path(given.photos).resolve())
+    videos = tuple(given.videos or VIDEOS[device])
+    wanted = Wanted(out, photos, videos, given.size, given.minutes, device, given.side_by_side)
+    out.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    if "draw" in stages:
+        try:
+            draw(wanted, names, measured=True)
+        except Failed as error:
+            print(f"drawing: {error}", file=sys.stderr)
+            return 1
+    if "train" in stages:
+        failed |= train(wanted, names)
+    if "measure" in stages:
+        ready = [n for n in names if not ENTRIES[n].recipe or done_file(out, n).exists()]
+        failed = {n: "not trained yet" for n in names if n not in ready} | failed
+        failed |= table(out, ready, given.ldn, given.pictures, given.minutes)
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

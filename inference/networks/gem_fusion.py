@@ -20,6 +20,8 @@ from inference.networks.deformable import modulated_deform_conv
 
 # Pixels that one step on a CPU takes, times channels: the four layers then work in the cache.
 _CPU_STEP = 1 << 18
+# As many go into one step elsewhere, of several samples together: a GPU waits for the calls, not for the work.
+_GPU_STEP = 1 << 26
 _SIGNS = (-1, 1)
 
 
@@ -105,17 +107,18 @@ class _Query(nn.Module):
         total = areas[0] + areas[1] + areas[2] + areas[3]
         shares = [area / total for area in reversed(areas)]
 
-        step = max(1, _CPU_STEP // (width * c)) if event.device.type == "cpu" else height
+        step, together = _at_once(height, width * c, event.device)
         out = []
-        for sample, start in product(range(n), range(0, height, step)):
+        for sample, start in product(range(0, n, together), range(0, height, step)):
             part = slice(start, start + step)
-            own = from_image[sample if len(from_image) > 1 else 0]
+            said = from_event[sample : sample + together]
+            own = from_image[sample : sample + together] if len(from_image) > 1 else from_image
             mixed = None
             for (row, column), share in zip(towards, shares, strict=True):
                 at_event = (row.event[part, None] * w + column.event).view(-1)
                 at_image = (row.image[part, None] * width + column.image).view(-1)
-                hidden = from_event[sample].index_select(0, at_event)
-                hidden.add_(own.index_select(0, at_image)).view(-1, width, c).add_(
+                hidden = _rows(said, at_event)
+                hidden.add_(_rows(own, at_image)).view(len(said), -1, width, c).add_(
                     row.relative[part, None, None] * first[:, c]
                 ).add_(column.relative[:, None] * first[:, c + 1])
                 hidden = F.relu_(hidden)
@@ -124,8 +127,23 @@ class _Query(nn.Module):
                 weight = share[part].reshape(-1, 1)
                 mixed = hidden * weight if mixed is None else mixed.addcmul_(hidden, weight)
             assert mixed is not None
-            out.append(F.linear(mixed, *self.imnet.entries("6")))
+            out.append(F.linear(mixed, *self.imnet.entries("6")).view(-1, c))
         return torch.cat(out).view(n, height, width, c).permute(0, 3, 1, 2)
+
+
+def _at_once(height: int, row: int, device: torch.device) -> tuple[int, int]:
+    """Rows and samples of one step, where a row has `row` numbers."""
+    if device.type == "cpu":
+        return max(1, _CPU_STEP // row), 1
+    return height, max(1, _GPU_STEP // (height * row))
+
+
+def _rows(maps: Tensor, at: Tensor) -> Tensor:
+    """Rows `at` of every one of the maps (N, K, C): (N, len(at), C)."""
+    if len(maps) == 1:
+        return maps[0].index_select(0, at)[None]
+    every = torch.arange(0, len(maps) * maps.shape[1], maps.shape[1], device=at.device)[:, None] + at
+    return maps.flatten(0, 1).index_select(0, every.view(-1)).view(len(maps), len(at), -1)
 
 
 class _Align(nn.Module):

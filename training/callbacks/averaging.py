@@ -28,6 +28,14 @@ class MovingAverage(WeightAveraging):
         self.decay = decay
         self._step = 0
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The average lies where the network is going to: at this time it still is on the CPU.
+
+        Left there, every step would bring all weights back from the GPU one by one.
+        """
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
