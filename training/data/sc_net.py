@@ -122,11 +122,10 @@ def windows(span: Span, longest_us: int) -> tuple[Span, Span, Span]:
 
 def _inside(e: Columns, cut: Cut) -> Columns:
     """The events that are seen in a crop, in its own coordinates."""
-    x, y = e.x.astype(np.int64) - cut.left, e.y.astype(np.int64) - cut.top
-    keep = (x >= 0) & (x < cut.width) & (y >= 0) & (y < cut.height)
-    return Columns(
-        e.t[keep], x[keep].astype(np.uint16), y[keep].astype(np.uint16), e.p[keep], cut.width, cut.height
-    )
+    # Unsigned: what lies above or left of the crop comes round to large numbers.
+    x, y = e.x - np.uint16(cut.left), e.y - np.uint16(cut.top)
+    keep = np.flatnonzero((x < cut.width) & (y < cut.height))
+    return Columns(e.t[keep], x[keep], y[keep], e.p[keep], cut.width, cut.height)
 
 
 def _spread(grid: NDArray[np.float32], facts: SequenceFacts) -> NDArray[np.float32]:

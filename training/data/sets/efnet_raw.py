@@ -47,6 +47,7 @@ class RawReader(Unread):
         self._columns = {k: hdf5.array(self._file, f"events/{k}s") for k in "txyp"}
         self._scale = _unit(self._columns["t"])
         self._stamps = [_stored_times(self._file, k) for k in self._keys]
+        self._known: dict[int, int] = {}
 
     @reads
     def blurred(self, index: int) -> U8:
@@ -86,12 +87,15 @@ class RawReader(Unread):
         return t, kept
 
     def _index(self, t_us: int) -> int:
-        """The first event at `t_us` or later, by halving."""
+        """The first event at `t_us` or later, by halving; the ends of exposures are asked for again and again."""
+        if (known := self._known.get(t_us)) is not None:
+            return known
         low, high = 0, len(self._columns["t"])
         while low < high:
             middle = (low + high) // 2
             at = int(times(np.asarray([self._columns["t"][middle]]), self._scale)[0])
             low, high = (middle + 1, high) if at < t_us else (low, middle)
+        self._known[t_us] = low
         return low
 
 
