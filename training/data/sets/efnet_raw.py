@@ -87,7 +87,7 @@ class RawReader(Unread):
         return t, kept
 
     def _index(self, t_us: int) -> int:
-        """The first event at `t_us` or later, by halving; the ends of exposures are asked for again and again."""
+        """The first event at `t_us` or later, by halving. Kept: ends of exposures are asked for again."""
         if (known := self._known.get(t_us)) is not None:
             return known
         low, high = 0, len(self._columns["t"])
