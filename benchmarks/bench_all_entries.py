@@ -14,7 +14,8 @@ COMMON = ("data.workers=1", "schedule.name=cosine", "schedule.warmup_steps=20", 
           "run.previews=2", "data.validation=16", "run.validate_every=200")  # fmt: skip
 # A GPU makes some ten steps a second: validations and lines are further apart. Samples come from as many
 # processes as keep up with that where all train side by side on sixteen cores.
-COMMON_CUDA = ("schedule.warmup_steps=100", "run.log_every=50", "run.validate_every=500")
+COMMON_CUDA = ("schedule.warmup_steps=100", "run.log_every=50", "run.validate_every=500",
+               "run.save_minutes=1.5")  # fmt: skip
 VIDEOS = {"cpu": (48, 8), "cuda": (96, 8)}
 """To train on and held out, where nothing else is asked for: a GPU sees each of them more often."""
 
@@ -65,7 +66,8 @@ class How:
         """For the table: time, device and company, what narrows the network, size of a batch."""
         values = dict(s.split("=", 1) for s in self.settings)
         beside = f" shared by {self.together}" if self.together > 1 else ""
-        parts = [f"{self.minutes:g} min on {self.device}{beside}"]
+        on = f" on {self.device}" if self.device else ""
+        parts = [f"{self.minutes:g} min{on}{beside}"]
         parts += [values[k] for k in ("network.options",) if k in values]
         parts += [f"batch {values[k]}" for k in ("run.batch",) if k in values]
         return ", ".join(parts)
@@ -81,7 +83,9 @@ ENTRIES: dict[str, Entry] = {
     ), "efnet", cuda=("network.options={wf=32}", "run.batch=16", "data.workers=3")),
     "gem": Entry("gem", "pairs", (
         "data.options.crop=48", "run.batch=2", "run.ema=0.98",
-    ), "gem", cuda=("run.batch=8", "run.ema=0.995", "data.workers=2")),
+    ), "gem", cuda=(
+        "run.batch=8", "run.ema=0.995", "optimiser.lr=5e-4", "schedule.warmup_steps=200", "data.workers=2",
+    )),
     "sc-net": Entry("sc-net", "videos", (
         'network.options={spiking="window",theta_s=1.0,base_channel=16,num_res=2,temporal_attention=false}',
         "data.options.crop=48", "data.options.clip=2", "data.options.steps=8", "optimiser.lr=2e-3",

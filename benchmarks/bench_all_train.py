@@ -118,24 +118,26 @@ def train(wanted: Wanted, names: Sequence[str]) -> dict[str, str]:
     One after another, or all at once: then they share the device, and each has its share of the cores.
     """
     due = [n for n in names if ENTRIES[n].recipe and not done_file(wanted.out, n).exists()]
-    together = len(due) if wanted.together else 1
     failed: dict[str, str] = {}
-    if not wanted.together:
-        for name in due:
-            _end(wanted, name, _begin(wanted, name, 0), 1, failed)
-        return failed
-    threads = max(1, (os.cpu_count() or 1) // max(1, together))
-    running = {name: _begin(wanted, name, threads) for name in due}
+    for group in [due] if wanted.together else [[name] for name in due]:
+        _train_at_once(wanted, group, failed)
+    return failed
+
+
+def _train_at_once(wanted: Wanted, names: Sequence[str], failed: dict[str, str]) -> None:
+    threads = max(1, (os.cpu_count() or 1) // len(names)) if len(names) > 1 else 0
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        for name in names:
+            running[name] = _begin(wanted, name, threads)
         for name, process in running.items():
-            _end(wanted, name, process, together, failed)
+            _end(wanted, name, process, len(names), failed)
     except BaseException:
         for process in running.values():
             process.terminate()
         for process in running.values():
             process.wait()
         raise
-    return failed
 
 
 def done_file(out: Path, name: str) -> Path:

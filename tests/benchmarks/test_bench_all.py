@@ -106,3 +106,22 @@ def test_a_run_from_elsewhere_is_measured_and_an_old_one_has_no_note(tmp_path: P
     done_file(tmp_path, "gem").touch()
     assert how_of(tmp_path, "gem") is None
     assert how_of(tmp_path, "efnet") is None
+    assert How("", 20).words() == "20 min"
+
+
+def test_trainings_end_with_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(store: Path, arguments: Any, log: Path, threads: int = 0) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return started[-1]
+
+    def stopped(process: subprocess.Popen[bytes], log: Path) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(bench_all_train, "start", start)
+    monkeypatch.setattr(bench_all_train, "finish", stopped)
+    with pytest.raises(SystemExit):
+        train(wanted(tmp_path), ["gem", "stra"])
+    assert len(started) == 2
+    assert all(p.returncode is not None for p in started)
