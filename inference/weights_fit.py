@@ -19,6 +19,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _ALIKE = 0.5
 _WIDEST = 512
 _LONGEST = 64
+_SEVERAL = {"widths": 3, "blocks": 5}  # options that are so many numbers
 
 
 def fit(
@@ -58,9 +59,12 @@ def fit(
 
 def _sane(stated: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in stated.items():
-        if not isinstance(value, str | bool | int | float) or (
-            type(value) is int and not 0 <= value <= _WIDEST
-        ):
+        if name in _SEVERAL:
+            several = isinstance(value, list | tuple) and len(value) == _SEVERAL[name]
+            sound = several and all(type(v) is int and 0 <= v <= _WIDEST for v in value)
+        else:
+            sound = isinstance(value, str | bool | float) or (type(value) is int and 0 <= value <= _WIDEST)
+        if not sound:
             raise WeightsError(f"its card states the option {name} out of range")
     return dict(stated)
 
@@ -96,8 +100,20 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         out["num_res"] = len(blocks) if 0 < len(blocks) <= _LONGEST else 4
         if network == "sc-net" and _size(shapes, "snn.conv1.weight", 0, 8) == 6:
             out["spiking"] = "window"
-    standard = {"ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4}
+    elif network == "glint":
+        levels = [("stem", 32), ("half1", 64), ("half2", 96)]
+        out["widths"] = tuple(_size(shapes, f"{name}.weight", 0, usual) for name, usual in levels)
+        out["blocks"] = tuple(_blocks(shapes, name) for name in ("down1", "down2", "bottom", "up2", "up1"))
+    standard = {
+        "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, "widths": (32, 64, 96),
+        "blocks": (1, 1, 1, 1, 1),
+    }  # fmt: skip
     return {k: v for k, v in out.items() if standard.get(k) != v}
+
+
+def _blocks(shapes: Shapes, name: str) -> int:
+    """Residual blocks of one of glint's levels."""
+    return min(len({n.split(".")[1] for n in shapes if n.startswith(f"{name}.")}), _LONGEST)
 
 
 def looks_like(shapes: Shapes) -> str:

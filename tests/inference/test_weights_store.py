@@ -150,11 +150,14 @@ def test_an_installed_file_brings_its_card_elsewhere(
         store.add("s-sdm-bsn", file)
 
 
-@pytest.mark.parametrize("options", [{"spike_dim": 10**9}, {"colour": 1}, {"spike_dim": [1]}])
+@pytest.mark.parametrize(
+    "options",
+    [{"spike_dim": 10**9}, {"colour": 1}, {"spike_dim": [1]}, {"widths": [8, 10**9, 8]}, {"blocks": [1]}],
+)
 def test_a_card_with_wild_options_builds_nothing(options: dict[str, object], tmp_path: Path) -> None:
     bad = card(LDN).model_copy(update={"options": options})
     save_file(made.entries(), tmp_path / "a.safetensors", {"halfmirror.card": bad.model_dump_json()})
-    with pytest.raises((WeightsError, UsageError), match=r"out of range|no option colour"):
+    with pytest.raises((WeightsError, UsageError), match=r"out of range|no option"):
         store.add(LDN, tmp_path / "a.safetensors")
 
 
@@ -258,3 +261,15 @@ def test_what_the_program_ships_is_whole(monkeypatch: pytest.MonkeyPatch) -> Non
         assert found.trained_on
         assert "Apache-2.0" in found.licence
         assert store.is_shipped(name)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_glint_of_another_size_is_known_by_its_shapes(named: bool, tmp_path: Path) -> None:
+    sizes = {"widths": (16, 24, 8), "blocks": (0, 2, 1, 0, 1)}
+    entries = networks.build("glint", **sizes).state_dict()
+    stated = {"halfmirror.card": card("glint").model_copy(update={"options": sizes}).model_dump_json()}
+    save_file(entries, tmp_path / "a.safetensors", stated if named else None)
+    store.add("glint", tmp_path / "a.safetensors")
+    loaded, found = store.load("glint", representation="edi-stack", channel_order="rgb")
+    assert {name: tuple(value) for name, value in found.options.items()} == sizes
+    networks.build("glint", **found.options).load_state_dict(loaded, strict=True)
