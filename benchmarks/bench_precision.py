@@ -54,6 +54,7 @@ HEAD = ("network", "weights", "type", "data", "float32, dB", "lost, dB", "rms", 
 # Events as fine as the image, and four times coarser. CDVD-TSP takes none; STRA's time grows with the square.
 PRESETS = {
     "glint": ("davis", "handheld"),
+    "glint-large": ("davis", "handheld"),
     "efnet": ("davis", "handheld"),
     "gem": ("davis", "handheld"),
     "s-sdm-ldn": ("davis", "handheld"),

@@ -62,6 +62,10 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
         ModelChoice("glint", "blurry frame + events", "shipped (ours)"),
         _lazily("glint", "GlintRestorer"),
     ),
+    "glint-large": (
+        ModelChoice("glint-large", "as glint, but wider: for GPUs and offline", "shipped (ours)"),
+        _lazily("glint", "GlintLargeRestorer"),
+    ),
     "none": (
         ModelChoice("none", "blurry frame", "none needed (passes the frame through)", events=False),
         _lazily("passthrough", "PassThrough"),
@@ -92,7 +96,7 @@ _MODELS: dict[str, tuple[ModelChoice, Factory | None]] = {
     ),
 }
 # Those with a card, see `inference.store`.
-_WITH_WEIGHTS = frozenset({"glint", "efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
+_WITH_WEIGHTS = frozenset({"glint", "glint-large", "efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn"})
 
 
 def register(name: str, factory: Factory) -> None:

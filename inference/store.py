@@ -175,7 +175,7 @@ def add(
         WeightsError: the file is refused (see `weights.read_weights`, `weights_fit.fit`), or cannot be written.
     """
     from inference.weights import content_digest, file_digest, read_weights
-    from inference.weights_fit import fit
+    from inference.weights_fit import fit, known_as
 
     base = card(network)
     _check("representation", representation, get_args(Representation))
@@ -190,7 +190,11 @@ def add(
     with _about(file):
         own = card_in(found.metadata)
         if own is not None and own.network != network:
-            raise WeightsError(f"its card says {own.network}: halfmirror models add {own.network} FILE")
+            shapes = {name: tuple(t.shape) for name, t in found.entries.items()}
+            meant = known_as(own.network, shapes)
+            if meant != network:
+                raise WeightsError(f"its card says {own.network}: halfmirror models add {meant} FILE")
+            own = base.model_copy(update={"trained_on": own.trained_on, "origin": own.origin})
         entries, options = fit(network, found.entries, own.options if own else {})
     described, recognised = _describe(base, own, file, digest)
     stated = {"representation": representation, "channel_order": channel_order, "trained_on": trained_on}

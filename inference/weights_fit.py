@@ -19,6 +19,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 _ALIKE = 0.5
 _WIDEST = 512
 _LONGEST = 64
+LARGE = "glint-large"
+"""A size of glint that has a name and weights of its own."""
 _SEVERAL = {"widths": 3, "blocks": 5}  # options that are so many numbers
 
 
@@ -39,6 +41,8 @@ def fit(
     import torch
 
     shapes = {name: tuple(t.shape) for name, t in entries.items()}
+    if known_as(network, shapes) != network:
+        raise WeightsError(f"these are no weights of {network}, but of a larger size; {looks_like(shapes)}")
     options = _sane(stated or {}) | options_of(network, shapes)
     net = networks.build(network, **options)
     own = net.state_dict()
@@ -114,6 +118,11 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
 def _blocks(shapes: Shapes, name: str) -> int:
     """Residual blocks of one of glint's levels."""
     return min(len({n.split(".")[1] for n in shapes if n.startswith(f"{name}.")}), _LONGEST)
+
+
+def known_as(network: str, shapes: Shapes) -> str:
+    """The name of a network in the size of a file: glint of one certain size is glint-large."""
+    return LARGE if network == "glint" and dict(shapes) == _shapes_of(LARGE, ()) else network
 
 
 def looks_like(shapes: Shapes) -> str:

@@ -17,7 +17,10 @@ Recognised = Literal["checksum", "name", ""]
 # What stands beside the picture, or in its place, at a network's input; see `inference.representations`.
 Representation = Literal["scer", "voxel", "eger", "event-counts", "spikes", "none", "edi-stack"]
 
-NAMES = ("glint", "efnet", "gem", "sc-net", "stra", "cdvd-tsp", "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr")
+NAMES = (
+    "glint", "glint-large", "efnet", "gem", "sc-net", "stra", "cdvd-tsp",
+    "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr",
+)  # fmt: skip
 
 
 class _Table(BaseModel):

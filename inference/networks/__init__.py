@@ -21,6 +21,8 @@ _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),
     "s-sdm-edsr": ("s_sdm_edsr", "EDSR", {}),
+    # Before glint: a file of just this size is taken for this one, which has no other.
+    "glint-large": ("glint", "Glint", {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}),
     "glint": ("glint", "Glint", {}),
 }
 

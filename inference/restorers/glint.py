@@ -187,3 +187,10 @@ class GlintRestorer(ContrastRestorer):
         if self.device.type == "cpu":
             return torch.from_numpy(self._stack.stacks(events, *span, times, contrast, self.power))
         return edi_stack_torch.stacks(events, *span, times, contrast, self.power, self.device)
+
+
+class GlintLargeRestorer(GlintRestorer):
+    """glint with twice the channels and more blocks; all else, options too, as with `GlintRestorer`."""
+
+    name = "glint-large"
+    network = "glint-large"

@@ -77,8 +77,17 @@ def test_with_random_weights_every_network_can_be_chosen_and_says_what_it_is(mod
     assert bare["gem"].reason == "needs events, and this source has frames only"
 
 
+def test_glint_large_stands_beside_glint_in_the_chooser(models_folder: Path) -> None:
+    rows = models.choices()
+    at = [c.name for c in rows].index("glint-large")
+    assert rows[at - 1].name == "glint"
+    assert (rows[at].usable, rows[at].any_latent, rows[at].events) == (True, True, True)
+    assert "GPU" in rows[at].takes
+    assert rows[at].weights == rows[at - 1].weights == "shipped (ours)"
+
+
 def test_an_unknown_network_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown network 'edy'.*edi, glint, none"):
+    with pytest.raises(UsageError, match=r"unknown network 'edy'.*edi, glint, glint-large, none"):
         models.create("edy", RIG)
 
 

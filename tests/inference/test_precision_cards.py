@@ -14,6 +14,7 @@ from inference.restorers.neural import NeuralRestorer
 ALLOWED_DB = 0.02  # lost to float32 on the simulated sequences
 RESTORERS = {
     "glint": ("glint", "GlintRestorer"),
+    "glint-large": ("glint", "GlintLargeRestorer"),
     "efnet": ("efnet", "EfnetRestorer"),
     "gem": ("gem", "GemRestorer"),
     "cdvd-tsp": ("cdvd_tsp", "CdvdTspRestorer"),

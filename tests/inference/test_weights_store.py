@@ -254,7 +254,7 @@ def test_what_the_program_ships_is_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.undo()
     monkeypatch.setenv(store.VARIABLE, "/nowhere")
     files = sorted(p.stem for p in store.SHIPPED.glob("*.safetensors"))
-    assert files == ["glint"]
+    assert files == ["glint", "glint-large"]
     assert sum(p.stat().st_size for p in store.SHIPPED.iterdir()) <= 20e6
     for name in files:
         found = store.verify(name)
@@ -273,3 +273,34 @@ def test_glint_of_another_size_is_known_by_its_shapes(named: bool, tmp_path: Pat
     loaded, found = store.load("glint", representation="edi-stack", channel_order="rgb")
     assert {name: tuple(value) for name, value in found.options.items()} == sizes
     networks.build("glint", **found.options).load_state_dict(loaded, strict=True)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("name", "other"), [("glint", "glint-large"), ("glint-large", "glint")])
+def test_the_sizes_of_glint_are_not_taken_for_one_another(
+    name: str, other: str, named: bool, tmp_path: Path, models: Path
+) -> None:
+    entries = networks.build(other).state_dict()
+    file = tmp_path / "a.safetensors"
+    save_file(entries, file, store.metadata_of(card(other)) if named else None)
+    says = "its card says" if named else f"no weights of {name}[,:] .*looks like"
+    with pytest.raises(WeightsError, match=f"{says} {other}: halfmirror models add {other} FILE"):
+        store.add(name, file)
+    assert not models.exists()
+    assert store.add(other, file)[0].network == other
+
+
+def test_a_glint_that_was_trained_in_the_large_size_is_glint_large(tmp_path: Path) -> None:
+    """With `train glint --set network.options…`; its card says glint, and what to do is said once."""
+    sizes = {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}
+    about = card("glint").model_copy(update={"options": sizes, "trained_on": "my photos"})
+    file = tmp_path / "a.safetensors"
+    save_file(networks.build("glint", **sizes).state_dict(), file, store.metadata_of(about))
+    with pytest.raises(WeightsError, match="looks like glint-large: halfmirror models add glint-large FILE"):
+        store.add("glint", file)
+    found, _ = store.add("glint-large", file)
+    assert (found.network, found.trained_on, found.options) == ("glint-large", "my photos", {})
+    assert found.title == card("glint-large").title
+    networks.build("glint-large").load_state_dict(
+        store.load("glint-large", representation="edi-stack", channel_order="rgb")[0], strict=True
+    )

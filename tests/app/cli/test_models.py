@@ -81,6 +81,22 @@ def test_list_add_list_info_verify(checkpoint: Path, capsys: Captured) -> None:
     assert f"{LDN}" in capsys.readouterr().out
 
 
+def test_what_is_shipped_is_listed(monkeypatch: pytest.MonkeyPatch, models: Path, capsys: Captured) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv(store.VARIABLE, str(models))
+    assert main.run(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert main.run(["models", "verify"]) == 0
+    verified = capsys.readouterr().out
+    for name in ("glint", "glint-large"):
+        assert any(line.split()[:2] == [name, "shipped"] for line in listed.splitlines())
+        assert any(line.split()[0] == name and "whole and fits" in line for line in verified.splitlines())
+    assert main.run(["models", "info", "glint-large"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("shipped", "13,504 synthetic exposures", "5 times slower"):
+        assert words in shown
+
+
 def test_info_of_weights_that_are_not_here(capsys: Captured) -> None:
     assert main.run(["models", "info", "efnet"]) == 0
     out = capsys.readouterr().out
@@ -119,7 +135,7 @@ def test_errors_are_one_line_with_a_code(checkpoint: Path, tmp_path: Path, capsy
     for arguments, code, words in (
         (["add", LDN, str(hostile)], 1, "nothing was run"),
         (["add", "efnet", str(checkpoint)], 1, f"looks like {LDN}"),
-        (["add", "squint", str(checkpoint)], 2, "known: glint, efnet, gem"),
+        (["add", "squint", str(checkpoint)], 2, "known: glint, glint-large, efnet, gem"),
         (["add", LDN, str(tmp_path / "no.pth")], 2, "does not exist"),
         (["add", LDN, str(tmp_path)], 2, "is a folder"),
         (["add", LDN, str(checkpoint), "--channel-order", "rbg"], 2, "rbg"),

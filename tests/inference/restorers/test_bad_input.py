@@ -40,7 +40,7 @@ def rig() -> Rig:
 @pytest.fixture(scope="module", params=models.names())
 def restorer(request: pytest.FixtureRequest, rig: Rig) -> Restorer:
     made = models.create(request.param, rig, SMALL, "cpu")
-    if request.param in ("edi", "glint", "s-sdm-ldn"):
+    if request.param in ("edi", "glint", "glint-large", "s-sdm-ldn"):
         made.set({"contrast": 0.2})  # what is learnt from one exposure would show in the next
     made.prepare(W, H)
     return made
