@@ -29,7 +29,7 @@ def train(
         ),
     ],
     network: Annotated[
-        str | None, typer.Option("--network", "-n", help="Of adapt: glint, efnet or gem.")
+        str | None, typer.Option("--network", "-n", help="Of adapt: glint, glint-large, efnet or gem.")
     ] = None,
     output: Annotated[
         Path | None,

@@ -110,14 +110,14 @@ def test_what_shows_too_little_or_does_not_follow_its_events_is_refused() -> Non
         camera.learn([])
 
 
-@pytest.mark.parametrize("network", ["glint", "efnet", "gem"])
+@pytest.mark.parametrize("network", ["glint", "glint-large", "efnet", "gem"])
 def test_the_network_is_fed_as_in_use(network: str) -> None:
     options = {"wf": 8} if network == "efnet" else {}
     a = exposures()[FIRST]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = networks.build(network, **options).eval()
-    restorer = restorer_for(network, RIG, {"contrast": 0.2} if network == "glint" else {})
+    restorer = restorer_for(network, RIG, {"contrast": 0.2} if network.startswith("glint") else {})
     fed = restorer.fed([a], 0.5)
     restorer._net = net
     with torch.inference_mode():
@@ -253,7 +253,7 @@ def run(tmp_path: Path, *words: str) -> int:
     [
         (("--data", SMALL), "takes a network and recordings"),
         (("--network", "glint"), "takes a network and recordings"),
-        (("--network", "s-sdm", "--data", SMALL), "cannot be adapted .*; those that can: glint, efnet, gem"),
+        (("--network", "s-sdm", "--data", SMALL), "cannot be adapted .*: glint, glint-large, efnet, gem"),
         (("--network", "gem", "--data", SMALL), "gem: no weights"),
         (("--network", "glint", "--data", "/nowhere/at/all"), "does not exist"),
         (("--network", "glint", "--data", SMALL, "--set", "step=3"), "--set step"),

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from capture.errors import UsageError
+from inference import networks, store
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.refine import refine
 from tests.inference.restorers.rigs import splitter
@@ -53,10 +54,27 @@ def recipe(**data: object) -> Recipe:
     })  # fmt: skip
 
 
-def test_the_built_in_recipe_is_valid() -> None:
-    found = load_recipe("glint")
-    assert found.task_name == "glint"
-    GlintTask(found)
+@pytest.mark.parametrize("name", ["glint", "glint-large"])
+def test_the_built_in_recipe_is_valid(name: str) -> None:
+    found = load_recipe(name)
+    assert (found.task_name, found.network.name) == ("glint", name)
+    built = GlintTask(found).build_network(found.network.options).state_dict()
+    assert {n: t.shape for n, t in built.items()} == {
+        n: t.shape for n, t in networks.build(name).state_dict().items()
+    }
+
+
+def test_weights_of_a_large_run_are_for_glint_large(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {
+        "data.options.pool": str(pool), "data.photos": "", "data.validation": 0, "data.workers": 0,
+        "run.batch": 1, "run.steps": 1, "run.previews": 0,
+    }  # fmt: skip
+    out = train(Request(load_recipe("glint-large", changes), tmp_path / "run", device="cpu"))
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "store"))
+    found, _ = store.add("glint-large", out.folder / "weights.safetensors")
+    assert "recipe glint-large, 1 steps" in found.trained_on
 
 
 def test_drawn_samples_depend_on_the_index_alone(folder: Path) -> None:
@@ -173,6 +191,7 @@ def test_the_relative_loss_counts_every_sample_alike(pool: Path) -> None:
         ({"data": {"synthesis": {"sise": 1}}}, "sise"),
         ({"data": {"options": {"pond": "x"}}}, "pond"),
         ({"loss": {"name": "l2"}}, "loss.name"),
+        ({"network": {"name": "efnet"}}, "network.name 'efnet': the task glint trains glint or glint-large"),
         ({"loss": {"weights": {"corners": 1.0}}}, "corners"),
     ],
 )

@@ -64,8 +64,10 @@ class Kind:
     multiple: int
 
 
+_GLINT = Kind(0, ((1.0, 0.0), (0.5, 0.5)), lambda y: y, (), 8)
 KINDS: Mapping[str, Kind] = {
-    "glint": Kind(0, ((1.0, 0.0), (0.5, 0.5)), lambda y: y, (), 8),
+    "glint": _GLINT,
+    "glint-large": _GLINT,
     "efnet": Kind(0, ((0.5, 0.5),), lambda y: y[-1], ("last.", "up_path_2."), 4),
     "gem": Kind(1, ((1.0, 0.0), (0.5, 0.5)), lambda y: y[0], ("dec.",), 16),
 }  # fmt: skip

@@ -46,6 +46,7 @@ class GlintOptions(BaseModel):
 
 
 LOSSES = ("charbonnier", "relative")
+NETWORKS = ("glint", "glint-large")
 
 
 class GlintTask:
@@ -58,6 +59,11 @@ class GlintTask:
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        if recipe.network.name not in NETWORKS:
+            raise UsageError(
+                f"network.name {recipe.network.name!r}: the task glint trains {' or '.join(NETWORKS)}"
+            )
+        self._name = recipe.network.name
         if recipe.loss.name not in ("", *LOSSES):
             raise UsageError(f"loss.name {recipe.loss.name!r}: glint is trained with {' or '.join(LOSSES)}")
         self._relative = recipe.loss.name == "relative"
@@ -75,7 +81,7 @@ class GlintTask:
 
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
-        return networks.build("glint", **options)
+        return networks.build(self._name, **options)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`."""
