@@ -1,0 +1,3 @@
+from inference.waiting import wait_briefly
+
+wait_briefly()  # as the program does

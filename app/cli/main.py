@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
     signals.install()
     try:
         from app.cli.program import execute
+        from inference.waiting import wait_briefly
 
+        wait_briefly()
         code = execute(arguments, lambda: signals.received is not None)
     except KeyboardInterrupt:
         return signals.exit_code
