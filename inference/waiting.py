@@ -1,4 +1,4 @@
-"""How the threads of a network wait between its layers. Standard library alone: this runs before torch loads."""
+"""How threads of a network wait between its layers. Standard library alone: this runs before torch loads."""
 
 from __future__ import annotations
 
