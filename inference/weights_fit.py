@@ -110,7 +110,7 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         out["blocks"] = tuple(_blocks(shapes, name) for name in ("down1", "down2", "bottom", "up2", "up1"))
     standard = {
         "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, "widths": (32, 64, 96),
-        "blocks": (1, 1, 1, 1, 1),
+        "blocks": (0, 1, 1, 1, 1),
     }  # fmt: skip
     return {k: v for k, v in out.items() if standard.get(k) != v}
 
