@@ -19,8 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from training.synthesis import event_step
+
+_F32 = NDArray[np.float32]
 MID_GRAY = 0.18
 
 
@@ -83,6 +87,8 @@ class EventSensor:
             self._level = -self._off + where * (self._on + self._off)
             self._level *= 0.95
         self._filtered: Tensor | None = None
+        # On a CPU one compiled pass over the pixels does a step.
+        self._at_once = event_step.empty_steps(n) if device.type == "cpu" else None
         self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def _log(self, light: Tensor) -> Tensor:
@@ -95,6 +101,9 @@ class EventSensor:
     def step(self, t0: float, t1: float, light: Tensor) -> None:
         """On from t0 to t1 (µs), where the light is `light` (h, w)."""
         assert self._filtered is not None
+        if self._at_once is not None:
+            self._step_at_once(t0, t1, light, *self._at_once)
+            return
         d, dt = self.draw, t1 - t0
         flat = light.reshape(-1).clamp(min=0.0)
         target = self._log(light)
@@ -127,6 +136,31 @@ class EventSensor:
         self._noise(t0, dt, flat, level)
         self._ready, self._level = ready, level
 
+    def _step_at_once(
+        self, t0: float, t1: float, light: Tensor, first: _F32, period: _F32, count: NDArray[np.int32]
+    ) -> None:
+        assert self._filtered is not None
+        d, seen, level = self.draw, light.reshape(-1).numpy(), self._level.numpy()
+        hz = 2 * math.pi * 1e-6
+        total = event_step.cross(
+            t0, t1, seen, d.dark_light, hz * d.cutoff_hz, hz * d.cutoff_dark_hz, d.leak_hz * 1e-6,
+            d.refractory_us, self._on.numpy(), self._off.numpy(), self._filtered.numpy(), self._ready.numpy(),
+            level, first, period, count,
+        )  # fmt: skip
+        if total:
+            t, p = np.empty(total, np.float32), np.empty(total, np.bool_)
+            pixel = np.empty(total, np.int64)
+            event_step.emit(first, period, count, t, pixel, p)
+            self._parts.append((torch.from_numpy(t), torch.from_numpy(pixel), torch.from_numpy(p)))
+        if d.shot_hz <= 0 and d.dark_hz <= 0 and d.hot_share <= 0:
+            return
+        drawn, pixel = torch.rand(self._n, generator=self._generator).numpy(), np.empty(self._n, np.int64)
+        m = event_step.noisy(
+            (t1 - t0) * 1e-6, seen, d.dark_light, MID_GRAY, d.shot_hz, d.dark_hz, self._hot.numpy(), drawn,
+            level, pixel,
+        )  # fmt: skip
+        self._add_noise(t0, t1 - t0, torch.from_numpy(pixel[:m]))
+
     def _emit(self, fires: Tensor, count: Tensor, first: Tensor, period: Tensor, up: Tensor) -> None:
         pixel = fires.nonzero().squeeze(1)
         if not len(pixel):
@@ -150,13 +184,16 @@ class EventSensor:
         probability = -torch.expm1(-rate * (dt * 1e-6))
         hit = torch.rand(self._n, generator=self._generator, device=self._device) < probability
         pixel = hit.nonzero().squeeze(1)
-        if not len(pixel):
-            return
+        self._add_noise(t0, dt, pixel)
+        level[pixel] = 0.0
+
+    def _add_noise(self, t0: float, dt: float, pixel: Tensor) -> None:
         m = len(pixel)
+        if not m:
+            return
         t = t0 + dt * torch.rand(m, generator=self._generator, device=self._device)
         p = torch.rand(m, generator=self._generator, device=self._device) < 0.5
         self._parts.append((t, pixel, p))
-        level[pixel] = 0.0
 
     def events(self) -> RawEvents:
         """All events so far, whole µs, sorted by time (stable)."""

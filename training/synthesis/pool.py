@@ -28,7 +28,7 @@ from training.synthesis.sample import Sample, make
 from training.synthesis.told import fed, told
 
 PER_SHARD = 32
-VERSION = 3
+VERSION = 4
 _ABOUT = "pool.json"
 
 

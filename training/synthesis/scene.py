@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,8 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights of linear RGB: what a sensor without colour sees."""
 MARGIN = 32
 _STEP_PX = 0.8  # motion between two drawn instants; about the width of a lens's spot
+
+_F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,19 @@ class Scene:
         return out
 
     def _grid(self, layer: Layer, u: NDArray[np.float64], side: int, device: torch.device) -> Tensor:
+        """(T, size, size, 2): where each image pixel looks, in `grid_sample`'s terms."""
         values = layer.motion.at(u)
+        if device.type != "cpu":
+            return self._grid_there(layer, values, side, device)
+        out = np.empty((len(u), self.size, self.size, 2), np.float32)
+        _looks(
+            homographies(values, self.size).astype(np.float32), values.astype(np.float32), layer.depth,
+            layer.wobble, bool(layer.depth.any()), MARGIN, 2.0 / (side - 1), out,
+        )  # fmt: skip
+        return torch.from_numpy(out)
+
+    def _grid_there(self, layer: Layer, values: NDArray[np.float64], side: int, device: torch.device) -> Tensor:
+        """The same on another device, with `values` of the layer's motion."""
         matrices = torch.from_numpy(homographies(values, self.size)).float().to(device)
         axis = torch.arange(self.size, dtype=torch.float32, device=device)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -154,7 +169,7 @@ class Scene:
         w = m[:, 2, 0] * x + m[:, 2, 1] * y + m[:, 2, 2]
         px = (m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]) / w
         py = (m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]) / w
-        v = torch.from_numpy(values).float().to(device).view(len(u), -1, 1, 1)
+        v = torch.from_numpy(values).float().to(device).view(len(values), -1, 1, 1)
         if layer.depth.any():
             depth = torch.from_numpy(layer.depth).to(device)
             px = px + v[:, 0] * depth
@@ -165,3 +180,46 @@ class Scene:
             py = py + v[:, 6] * wobble[1]
         to_unit = 2.0 / (side - 1)
         return torch.stack([(px + MARGIN) * to_unit - 1, (py + MARGIN) * to_unit - 1], dim=-1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _looks(
+    matrices: _F32,
+    values: _F32,
+    depth: _F32,
+    wobble: _F32,
+    deep: bool,
+    margin: float,
+    to_unit: float,
+    out: _F32,
+) -> None:
+    """Where on a layer each image pixel looks, in `grid_sample`'s terms.
+
+    Args:
+        matrices: (T, 3, 3) of `motion.homographies`.
+        values: (T, 7) of `Motion.at`: shift and wobble are read.
+        depth: (size, size) parallax; `deep`: it is not 0 all over.
+        wobble: (2, size, size).
+        margin: of the layer, px; to_unit: 2 / (its side − 1).
+        out: (T, size, size, 2).
+    """
+    size = out.shape[1]
+    edge, unit, one = np.float32(margin), np.float32(to_unit), np.float32(1.0)
+    for k in range(len(matrices)):
+        m, v = matrices[k], values[k]
+        bends = v[6] != 0
+        for y in range(size):
+            fy = np.float32(y)
+            ax, ay, az = m[0, 1] * fy + m[0, 2], m[1, 1] * fy + m[1, 2], m[2, 1] * fy + m[2, 2]
+            for x in range(size):
+                fx = np.float32(x)
+                w = one / (m[2, 0] * fx + az)
+                px, py = (m[0, 0] * fx + ax) * w, (m[1, 0] * fx + ay) * w
+                if deep:
+                    px += v[0] * depth[y, x]
+                    py += v[1] * depth[y, x]
+                if bends:
+                    px += v[6] * wobble[0, y, x]
+                    py += v[6] * wobble[1, y, x]
+                out[k, y, x, 0] = (px + edge) * unit - one
+                out[k, y, x, 1] = (py + edge) * unit - one

@@ -98,3 +98,39 @@ def test_lost_events_are_gone_from_whole_spells() -> None:
     assert int((gaps > 10).sum()) <= 4
     none = RawEvents(t[:0], t[:0], t[:0].bool())
     assert len(lose(none, np.random.default_rng(1)).t) == 0
+
+
+def test_one_pass_does_what_torch_does() -> None:
+    """Noise, dead times, hot and slow pixels and all: the same events, but for rounding at a border."""
+    draw = changed(
+        sigma=0.1, refractory_us=150.0, leak_hz=3.0, shot_hz=20.0, dark_hz=60.0, hot_share=0.01, hot_hz=500.0,
+        cutoff_hz=800.0, cutoff_dark_hz=60.0, dark_light=0.01, mid_stream=True,
+    )  # fmt: skip
+    y, x = np.mgrid[0:24, 0:32]
+    lights = [
+        np.clip(0.4 + 0.4 * np.sin((x + 3 * k) / 4) + 0.1 * np.cos(y / 3 - k), 0, None) for k in range(12)
+    ]
+    found = []
+    for at_once in (True, False):
+        sensor = EventSensor(draw, (24, 32), torch.Generator().manual_seed(5), CPU)
+        assert sensor._at_once is not None
+        if not at_once:
+            sensor._at_once = None
+        sensor.begin(torch.from_numpy(lights[0]).float())
+        for k in range(1, 12):
+            sensor.step((k - 1) * 2500.0, k * 2500.0, torch.from_numpy(lights[k]).float())
+        found.append((sensor.events(), sensor))
+    (a, one), (b, other) = found
+    assert len(a.t) > 5000
+    assert abs(len(a.t) - len(b.t)) <= 3
+    counts = [torch.bincount(r.pixel * 2 + r.p.long(), minlength=24 * 32 * 2) for r in (a, b)]
+    assert (counts[0] != counts[1]).float().mean() < 0.003
+    same = counts[0] == counts[1]
+    keep = [r.t[same[r.pixel * 2 + r.p.long()]].sort().values for r in (a, b)]
+    assert (keep[0] - keep[1]).abs().max() <= 2
+    assert (one._level - other._level).abs().quantile(0.99) < 1e-3
+
+
+def test_more_events_than_a_pixel_can_tell_of_in_a_step_are_cut() -> None:
+    raw = run(changed(on=1e-4, off=1e-4), [-2.0, 0.0], 100_000)
+    assert len(raw.t) == 4096
