@@ -210,6 +210,14 @@ def into_card(text: str, found: Sequence[Precision]) -> str:
     return head + "\n\n" + tomli_w.dumps({"precision": tables})
 
 
+def rows_in(path: Path) -> list[tuple[str, ...]]:
+    """The rows of a table of this benchmark, of networks that are still measured."""
+    if not path.exists():
+        return []
+    cells = [tuple(c.strip() for c in line.strip("|").split("|")) for line in path.read_text().splitlines()]
+    return [c for c in cells if len(c) == len(HEAD) and c[0] in PRESETS]
+
+
 def main() -> None:
     """Measure, print, and on demand write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -253,6 +261,10 @@ def main() -> None:
     Console(width=180).print(table)
     if args.write:
         path = RESULTS / ("precision_gpu.md" if gpu else "precision.md")
+        measured = {r[0] for r in rows}
+        # What was not measured now stays as it stood; in the order of the networks.
+        rows += [r for r in rows_in(path) if r[0] not in measured]
+        rows.sort(key=lambda r: list(PRESETS).index(r[0]))
         lines = ["# Half precision", "", f"`{command}`", "", about, "", *(__doc__ or "").split("\n\n")[2:3], ""]
         lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
         path.write_text("\n".join([*lines, *("| " + " | ".join(r) + " |" for r in rows), ""]))

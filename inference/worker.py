@@ -51,7 +51,7 @@ class RestoreWorkerSpec:
         live: the source is paced by the world.
         residual: measure the re-blur residual of every exposure.
         streams: how many of the two rings are written to; a source without events writes one.
-        threads: torch's and OpenCV's threads; numba's kernels run on one.
+        threads: of a network; None: most of this machine's cores. OpenCV has one.
     """
 
     rig: Rig
@@ -66,7 +66,16 @@ class RestoreWorkerSpec:
     live: bool = True
     residual: bool = False
     streams: int = 2
-    threads: int = 1
+    threads: int | None = None
+
+
+def most_cores() -> int:
+    """Threads of a live network: all cores but one, which capture and the window share; at least two of two.
+
+    Beyond eight a picture of a live stream is too small to be divided further.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(min(2, cores), cores - 1))
 
 
 def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
@@ -76,8 +85,8 @@ def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
         UsageError: unknown network or option: no use to retry.
     """
     # torch reads it when it is first imported, which EDI never does: importing it takes seconds of a start.
-    os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads))
-    cv2.setNumThreads(spec.threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads or most_cores()))
+    cv2.setNumThreads(1)
     keep_freed_memory()  # before the stage's threads, which else get arenas of their own
     _RestoreWorker(link, spec).run()
 
