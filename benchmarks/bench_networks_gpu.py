@@ -212,7 +212,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--profile", action="store_true", help="where the time goes")
     parser.add_argument("--ways", default=",".join(WAYS), help='of compiling, with commas; "": none')
+    parser.add_argument("--tuned", action="store_true", help="cuDNN tries its kernels for each shape first")
     args = parser.parse_args(arguments)
+    torch.backends.cudnn.benchmark = args.tuned
     device = choose_device(args.device)
     if args.write and (args.small or device.type != "cuda"):
         parser.error("--write is for figures of a GPU at full size")
@@ -230,7 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(" | ".join(rows[-1]), flush=True)
         if args.profile:
             print(profile(row, args.device))
-    command = f"python -m benchmarks.bench_networks_gpu --repeats {args.repeats}"
+    command = f"python -m benchmarks.bench_networks_gpu --repeats {args.repeats}" + " --tuned" * args.tuned
     version = torch.version.cuda or "none"
     about = f"{gpu}; Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {version}"
     if args.small:
