@@ -71,19 +71,27 @@ def evt3(
     i = start
     room, room_edges = len(t) - 12, len(et)
     while i < stop and n <= room and m < room_edges:
-        w = np.int64(heads[i])
+        w = np.int64(heads[np.uint32(i)])
         kind = w >> 12
         if kind == 2:  # one event
             if now < 0 or row < 0:
                 state[UNTIMED] += 1
             else:
-                t[n] = now
-                x[n] = w & 0x7FF
-                y[n] = row
-                p[n] = (w & 0x800) != 0
+                # Indices that are unsigned spare numba's test for negative ones.
+                k = np.uint32(n)
+                t[k], x[k], y[k], p[k] = now, w & 0x7FF, row, (w & 0x800) != 0
                 n += 1
         elif kind == 0:
             row = w & 0x7FF
+            # Most rows are told for the event that follows at once. Taking both words together saves a branch
+            # that is hard to guess: a fifth of the time on noise.
+            if now >= 0 and i + 1 < stop:
+                v = np.int64(heads[np.uint32(i + 1)])
+                if v >> 12 == 2:
+                    k = np.uint32(n)
+                    t[k], x[k], y[k], p[k] = now, v & 0x7FF, row, (v & 0x800) != 0
+                    n += 1
+                    i += 1
         elif kind == 6:
             low = w & 0xFFF
             if high >= 0:
