@@ -57,7 +57,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         AEDAT4, (AEDAT4_MAGIC,), (".aedat4",),
         lambda path, o: cast(Recording, Aedat4Recording(path, deadline_s=o.deadline_s,
-                                                        exposure_us=o.exposure_us)),
+                                                        exposure_us=o.exposure_us,
+                                                        rig_stated=o.rig is not None)),
     ),
     Format(
         "MS-RBD", (b"PK\x03\x04",), (".npz",),

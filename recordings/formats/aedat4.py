@@ -51,12 +51,15 @@ class Aedat4Recording:
         path: the file.
         deadline_s: longest time without progress while reading.
         exposure_us: length of exposures that the file does not give, from the frame's stamp on.
+        rig_stated: how two cameras lie is told elsewhere, so that the file need not.
 
     Raises:
         RecordingError: it cannot be read at all.
     """
 
-    def __init__(self, path: Path, *, deadline_s: float = 10.0, exposure_us: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, deadline_s: float = 10.0, exposure_us: int | None = None, rig_stated: bool = False
+    ) -> None:
         self._path, self._deadline_s, self._exposure_us = path, deadline_s, exposure_us
         self._size = path.stat().st_size
         # Made by a child that needs it (a cut or oddly named file), removed here.
@@ -70,7 +73,7 @@ class Aedat4Recording:
         self._sandbox: Sandbox | None = None
         try:
             description = self._reopen()
-            self.info = _info(path, description)
+            self.info = _info(path, description, rig_stated)
         except BaseException:
             self.close()
             raise
@@ -336,7 +339,7 @@ def _count(report: ReadReport, name: str, n: int) -> None:
         report.ignored[name] = report.ignored.get(name, 0) + n
 
 
-def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
+def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
     """What the child says of the file, checked."""
     start, end = int(d["start_us"]), int(d["end_us"])
     if not -(1 << 62) < start <= end < 1 << 62:
@@ -365,7 +368,7 @@ def _info(path: Path, d: dict[str, Any]) -> RecordingInfo:
     if d["extra_streams"]:
         further = ", ".join(map(str, d["extra_streams"]))
         problems.append(Remark(f"further streams are not read: {further}"))
-    if event_size and image_size and event_size != image_size:
+    if event_size and image_size and event_size != image_size and not rig_stated:
         text = (
             f"events {event_size[0]}×{event_size[1]} and frames {image_size[0]}×{image_size[1]} come from two "
         )

@@ -173,3 +173,8 @@ def test_a_simulated_rig_knows_its_own(tmp_path: Path) -> None:
 def test_reading_alone_needs_no_rig(two: Path) -> None:
     with open_recording(two) as r:
         assert any("a rig file is needed (--rig)" in p for p in r.info.problems)
+
+
+def test_where_one_is_stated_none_is_asked_for(two: Path, tmp_path: Path) -> None:
+    with open_recording(two, rig=rig(tmp_path / "rig.toml")) as r:
+        assert not any("rig" in p for p in r.info.problems)
