@@ -154,7 +154,7 @@ def open_input(
         raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
     from recordings.open import open_recording, require_frames
 
-    with open_recording(path, exposure_us=exposure_us, geometry=geometry) as recording:
+    with open_recording(path, exposure_us=exposure_us, geometry=geometry, rig=rig) as recording:
         info = recording.info
         require_frames(recording)
         its = rig_for(recording, text, rig)

@@ -125,18 +125,19 @@ def open_recording(
     deadline_s: float = 10.0,
     exposure_us: int | None = None,
     geometry: tuple[int, int] | None = None,
+    rig: Path | None = None,
 ) -> Recording:
     """Open a recording.
 
     Args:
         path: the file, or the folder of a format that is one.
-        deadline_s, exposure_us, geometry: see `OpenOptions`.
+        deadline_s, exposure_us, geometry, rig: see `OpenOptions`.
 
     Raises:
         NotARecording: missing, empty, or of no known format.
         RecordingError: of a known format and unreadable.
     """
-    return open_with(Path(path), OpenOptions(deadline_s, exposure_us, geometry))
+    return open_with(Path(path), OpenOptions(deadline_s, exposure_us, geometry, rig))
 
 
 def open_with(path: Path, options: OpenOptions) -> Recording:
