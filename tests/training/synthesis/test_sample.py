@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from capture.errors import UsageError
@@ -12,6 +13,7 @@ from inference.representations.double_integral_numba import DoubleIntegral
 from tests.training.synthesis.scenes import clean, config, photos
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.sample import Sample, make
+from training.synthesis.scene import Scene
 from training.synthesis.settings import synthesis_config
 
 PHOTOS = photos()
@@ -103,3 +105,17 @@ def test_settings_from_words() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match=what):
             synthesis_config(words)
+
+
+def test_places_of_a_layer_are_the_same_in_one_pass_and_with_torch() -> None:
+    """Parallax, wobble, perspective and all; the one is for CPUs, the other for all else."""
+    cpu, u = torch.device("cpu"), np.linspace(-0.1, 1.1, 5)
+    settings, bent, deep = config(wobble_px=9.0, depth=0.5), 0, 0
+    for seed in range(6):
+        scene = Scene(np.random.default_rng(seed), settings, lambda i: PHOTOS[i], len(PHOTOS), True, 20.0)
+        for layer in scene.layers:
+            side, values = layer.light.shape[-1], layer.motion.at(u)
+            bent, deep = bent + bool(layer.motion.sizes[6]), deep + bool(layer.depth.any())
+            found = scene._grid(layer, u, side, cpu)
+            torch.testing.assert_close(found, scene._grid_there(layer, values, side, cpu), atol=2e-5, rtol=0)
+    assert bent > 1 < deep
