@@ -7,15 +7,16 @@ packets do not follow one another to the end. It also never hangs over a damaged
 A packet is a FlatBuffer "EVTS" with its size before it, packed by LZ4 (a frame) or not at all. Field 0 of its
 table is a vector of structures of 16 bytes (iniVation, AEDAT 4.0): time int64 µs, x and y int16, polarity bool,
 three bytes of padding.
+
+No thread unpacks ahead: the process that takes the events works beside this one already, and on two cores a
+thread costs more than it hides.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,8 +43,6 @@ _WINDOW_BYTES = 1 << 20
 # A packet unpacks to no more than this; cameras write some hundred kilobytes.
 PACKET_BYTES = 256 << 20
 _STEP_BYTES = 1 << 20
-# What one task of the thread unpacks, so that small packets do not cost their hand-over; and how many wait.
-_GROUP_BYTES, _AHEAD = 128 << 10, 2
 
 
 class Damaged(Exception):
@@ -105,19 +104,9 @@ def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArra
     if container.compression == NONE:
         yield from map(_rows_or_why, _packed(path, container, end))
     elif container.compression in (LZ4, LZ4_HIGH):
-        packets = _packed(path, container, end)
-        if core_is_free():
-            yield from _unpacked_ahead(packets)
-        else:
-            yield from (_rows_or_why(p, packed=True) for p in packets)
+        yield from (_rows_or_why(p, packed=True) for p in _packed(path, container, end))
     else:
         raise NotSo
-
-
-def core_is_free() -> bool:
-    """A thread beside this process and the one that takes what it reads would find a core."""
-    cores = os.cpu_count() or 1
-    return cores > 1 and os.getloadavg()[0] < cores
 
 
 def _packed(path: Path, container: Container, end: int) -> Iterator[memoryview]:
@@ -146,35 +135,6 @@ def _packed(path: Path, container: Container, end: int) -> Iterator[memoryview]:
             at += 8 + size
     if at != end or events is None:
         raise NotSo
-
-
-def _unpacked_ahead(packets: Iterator[memoryview]) -> Iterator[NDArray[np.void] | str]:
-    """Packets unpacked by a thread while those before them are used: LZ4 needs no lock of Python's."""
-    waiting: deque[Future[list[NDArray[np.void] | str]]] = deque()
-    group: list[bytes] = []
-    size, more = 0, True
-    broke: NotSo | OSError | None = None
-    with ThreadPoolExecutor(1) as thread:
-        while more or waiting:
-            try:
-                packet = next(packets, None) if more else None
-            except (NotSo, OSError) as e:
-                packet, broke = None, e
-            more = packet is not None
-            if packet is not None:
-                group.append(bytes(packet))
-                size += len(packet)
-            if group and (not more or size >= _GROUP_BYTES):
-                waiting.append(thread.submit(_all_unpacked, group))
-                group, size = [], 0
-            if waiting and (not more or len(waiting) > _AHEAD):
-                yield from waiting.popleft().result()
-    if broke is not None:
-        raise broke
-
-
-def _all_unpacked(packets: list[bytes]) -> list[NDArray[np.void] | str]:
-    return [_rows_or_why(p, packed=True) for p in packets]
 
 
 class _Window:

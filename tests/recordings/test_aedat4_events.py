@@ -10,6 +10,8 @@ from pathlib import Path
 import lz4.frame
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capture.packets import EventPacket, Events, Frame
 from recordings.formats import aedat4, aedat4_event_packets
@@ -234,36 +236,41 @@ def test_a_damaged_packet_costs_itself_and_no_time(tmp_path: Path, where: str) -
     assert np.isin(got.t, events.t).all()
 
 
-def test_a_thread_that_unpacks_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is used where a core is free for it."""
-    path = write_aedat4(
-        tmp_path / "a.aedat4", sample_events(9000), sample_frames(), sample_edges(), compression="LZ4"
-    )
-    data, c = bytearray(path.read_bytes()), read_container(path)
-    packets = packets_of(path)
-    at = packets[40][0] + 11
-    data[at : at + 29] = b"\xff" * 29
-    struct.pack_into("<i", data, packets[80][0] - 4, 1 << 30)
-    path.write_bytes(data)
-    assert c.table is not None
-    found: list[list[list[int] | str]] = []
-    for free in (True, False):
-        monkeypatch.setattr(aedat4_event_packets, "core_is_free", lambda free=free: free)
-        found.append([])
-        with pytest.raises(NotSo):
-            for f in event_columns(path, c, c.table, capacity=500, enough=300, enough_us=50_000):
-                found[-1].append(f if isinstance(f, str) else [*f.t.tolist(), *f.x.tolist(), *f.p.tolist()])
-    assert found[0] == found[1]
-    assert sum(isinstance(f, str) for f in found[0]) == 1
-    assert len(found[0]) > 10
-
-
-@pytest.mark.parametrize("free", [False, True])
-@pytest.mark.parametrize("compression", ["NONE", "LZ4"])
-def test_whatever_is_in_it_reading_ends(
-    tmp_path: Path, compression: str, free: bool, monkeypatch: pytest.MonkeyPatch
+@given(
+    capacity=st.integers(1, 400),
+    enough=st.integers(1, 2000),
+    enough_us=st.integers(1, 2_000_000),
+    compression=st.sampled_from(["NONE", "LZ4"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_however_packets_are_joined_the_events_are_the_same(
+    packed: Callable[[str], Path], capacity: int, enough: int, enough_us: int, compression: str
 ) -> None:
-    monkeypatch.setattr(aedat4_event_packets, "core_is_free", lambda: free)
+    path = packed(compression)
+    c = read_container(path)
+    found: list[tuple[np.ndarray, ...]] = []
+    for f in event_columns(path, c, c.table or 0, capacity=capacity, enough=enough, enough_us=enough_us):
+        assert not isinstance(f, str)
+        assert 0 < len(f.t) <= capacity
+        found.append(tuple(column.copy() for column in f))
+    whole = sample_events(1200)
+    for k, name in enumerate("txyp"):
+        assert np.array_equal(np.concatenate([f[k] for f in found]), getattr(whole, name))
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same events in packets of some dozen, packed so or so."""
+    folder = tmp_path_factory.mktemp("packed")
+    paths = {
+        name: write_aedat4(folder / f"{name}.aedat4", sample_events(1200), compression=name, packet_us=10_000)
+        for name in ("NONE", "LZ4")
+    }
+    return paths.__getitem__
+
+
+@pytest.mark.parametrize("compression", ["NONE", "LZ4"])
+def test_whatever_is_in_it_reading_ends(tmp_path: Path, compression: str) -> None:
     path = write_aedat4(
         tmp_path / "a.aedat4", sample_events(2000), sample_frames(), sample_edges(), compression=compression
     )
