@@ -174,7 +174,7 @@ class Sandbox:
             arrays = self._copy(rows, size, slots) if request == number else {}
         except (EOFError, ConnectionError):
             raise self._died() from None
-        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as e:
+        except (ValueError, TypeError, LookupError, ArithmeticError, msgpack.UnpackException) as e:
             self.close()
             raise RecordingError(f"{self._what}: the process that reads it sent nonsense ({e})") from e
         if slots:

@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -229,3 +231,26 @@ def _echo_three(q: Any) -> None:
     s = Sandbox(SERVER, {}, what="x")
     q.put(len(list(s.request("echo", n=3, size=5))))
     s.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "slots"),
+    [
+        ([["a", "|u1", [4], 0]], 4, [10**6]),  # no such place in the arena
+        ([["a", "|u1", [1 << 80], 0]], 4, [0]),  # no number of 64 bits
+        ([["a", "|u1", [8], 0]], 4, [0]),
+        ([["a", "|u1", [4]]], 4, [0]),
+        ([["a", "|u1", [4], 0]], 4, [0, 0]),
+        ([["a", "|u1", [4], 0]], -4, [0]),
+    ],
+)
+def test_a_message_that_cannot_be_is_one_line(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch, rows: list[Any], size: int, slots: list[int]
+) -> None:
+    s = sandbox()
+    message = msgpack.packb([1, "item", {}, rows, size, slots], default=str)
+    monkeypatch.setattr(s, "_wait", lambda: None)
+    monkeypatch.setattr(s, "_connection", SimpleNamespace(recv_bytes=lambda: message, close=lambda: None))
+    with pytest.raises(RecordingError, match="sent nonsense") as e:
+        s._receive(1)
+    assert "\n" not in str(e.value)
