@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from capture.packets import Events
+from inference.bands import LEAST_ROWS
 from inference.representations import double_integral_numba, edi_stack_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import (
@@ -146,3 +147,16 @@ def test_on_a_gpu() -> None:
     torch.testing.assert_close(
         there, edi_stack_torch.stacks(events, START, END, times, UNEVEN), atol=2e-6, rtol=0
     )
+
+
+def test_bands_of_rows_change_nothing() -> None:
+    events = random_events(3, 20_000, (START - 500, END + 500), width=30, height=4 * LEAST_ROWS + 5)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 4):
+        torch.set_num_threads(threads)
+        try:
+            found.append(EdiStack().stacks(events, START, END, [START, START + 15_000, END], UNEVEN))
+        finally:
+            torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+    assert np.any(found[0][:, :, -1] != 0)

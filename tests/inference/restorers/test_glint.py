@@ -13,13 +13,16 @@ import torch
 from capture.errors import UsageError
 from capture.packets import Events
 from inference import networks
+from inference.bands import LEAST_ROWS
 from inference.engine import Engine
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.edi import EdiRestorer
 from inference.restorers.glint import GlintRestorer
+from inference.restorers.glint_cpu import compose, pack
 from inference.restorers.neural import LOST_FLAG
 from inference.restorers.refine import refine, refine_tensor, refined
+from sync.geometry import event_from_image
 from sync.rig import Rig
 from tests.inference.moving_scene import exposure_of, rig_for
 from tests.inference.restorers.rigs import END, SMALL, START, noise_exposure, one_grid, picture, splitter
@@ -108,6 +111,24 @@ def test_several_instants_are_each_alone() -> None:
     for k, f in enumerate(at):
         alone = restorer(rig).restore([a], [f]).images[0]
         assert np.abs(alone.astype(int) - together.images[k]).max() <= 1
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("rig", [one_grid(40, 4 * LEAST_ROWS + 7), splitter((24, 40), 4, turn_deg=2.0)])
+def test_bands_of_rows_change_nothing(rig: Rig, gray: bool) -> None:
+    """In and out; the network itself may sum in another order with more threads, so it has one."""
+    a, height = noise_exposure(rig, gray=gray, n=3000), rig.image.height
+    rng = np.random.default_rng(0)
+    stack = rng.normal(0, 0.3, (CHANNELS, rig.events.height, rig.events.width)).astype(np.float32)
+    m, edi, found = None if rig.identity else event_from_image(rig), a.frame.image[::-1].copy(), []
+    for threads in (1, 4):
+        torch.set_num_threads(threads)
+        packed = pack(a.frame.image, edi, stack, m, 8)
+        rows = packed[..., : Glint().outputs * 4].copy()
+        found.append((packed, *compose(a.frame.image, edi, packed, rows)))
+    assert height >= 4 * LEAST_ROWS
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_odd_streams_of_events_give_pictures() -> None:
