@@ -19,15 +19,14 @@ from inference.restorers.apply_ratio import brightening, overflow
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import (
     DIAMETER,
-    FINER_FROM,
     FINER_IMAGE,
     HOT_LEAST,
     HOT_TIMES,
     LOG_LIMIT,
     ONE_GRID,
-    refinement,
+    REFINE,
 )
-from inference.restorers.refine import refine_tensor
+from inference.restorers.refine import refine_tensor, refined
 from inference.tone import Tone, encode_tables, to_linear
 from sync.rig import Rig
 from sync.rig_map import straight_table
@@ -35,7 +34,7 @@ from sync.rig_map import straight_table
 
 def serves(rig: Rig) -> bool:
     """Whether this rig's pictures can be made here: lenses that bend are left to the CPU."""
-    return straight_table(rig, refinement(_scale(rig))) is None
+    return straight_table(rig, REFINE if refined(rig) else 1) is None
 
 
 def pictures(image: Tensor, logs: Tensor, counts: Tensor, contrast: Contrast, rig: Rig) -> Tensor:
@@ -51,19 +50,14 @@ def pictures(image: Tensor, logs: Tensor, counts: Tensor, contrast: Contrast, ri
     Returns:
         (L, …) as `image`.
     """
-    scale = _scale(rig)
     logs = _filled(logs, hot_pixels(counts)).clamp(-LOG_LIMIT, LOG_LIMIT)
-    steps, sigma = FINER_IMAGE if scale > FINER_FROM else ONE_GRID
+    steps, sigma = FINER_IMAGE if refined(rig) else ONE_GRID
     logs = bilateral(logs, steps * 0.5 * (contrast.on + contrast.off), sigma)
-    if refinement(scale) > 1:
+    if refined(rig):
         logs = refine_tensor(logs[:, None])[:, 0]
     # Beyond the event sensor's view `sample` gives 0, and the ratio is to be 1.
     more = logs.expm1()
     return multiplied(image, (more if rig.identity else sample(more, rig)) + 1, rig.image.tone)
-
-
-def _scale(rig: Rig) -> float:
-    return 1.0 if rig.identity else rig.scale
 
 
 def hot_pixels(counts: Tensor) -> Tensor:
