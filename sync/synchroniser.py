@@ -29,6 +29,8 @@ EDGE_SLACK_US = 1_000
 ACQUIRE_WAIT_US = 600_000
 # More than this share of an exposure outside of the stream is not restored.
 OUTSIDE_SHARE = 0.1
+# Before an answered exposure: margins may be set wider, and a fitted clock moves a little.
+KEPT_BEHIND_US = 500_000
 
 
 @dataclass(slots=True)
@@ -323,6 +325,8 @@ class Synchroniser:
         self._out.append(aligned)
         self.counters.aligned += 1
         self._queue.popleft()
+        # No later frame asks for what came before; live, that is most of what the store would hold.
+        store.release_before(x.start_us - max(self._before, KEPT_BEHIND_US))
         return True
 
     # -- waits and refusals ----------------------------------------------------------------------------------
@@ -376,6 +380,11 @@ class Synchroniser:
         """Host time (`time.monotonic_ns`) of an event time as best known; None without arrival times."""
         clock = self._finder.event_host
         return clock.host_ns_of(event_us) if clock.ready else None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the events that are kept for frames to come."""
+        return self._store.nbytes
 
     @property
     def status(self) -> SyncStatus:

@@ -30,6 +30,7 @@ from app.recorder import RecordRequest
 from app.session import SessionStatus
 from recordings.checking.findings import Grade
 from recordings.checking.verify import verify
+from recordings.recorder.stream_file import QUEUE_BYTES
 from recordings.recorder.take import Limits
 from tests.app.test_live import ONE_SENSOR
 
@@ -43,6 +44,7 @@ SEQUENCE_S = 150.0
 """One recording of a long run: 9 GB."""
 # Buffers grow to their size, kernels are compiled, the disk's queue has seen its first stall.
 SETTLE_SHARE, SETTLE_MOST_S = 0.5, 60.0
+LEVEL_S = 10.0
 
 
 class Memory:
@@ -61,13 +63,26 @@ class Memory:
             self.by_worker.setdefault(name, []).append((at_s, uss))
 
     def growth(self, since_s: float) -> dict[str, float]:
-        """Highest minus first of each, from a time on."""
+        """Of each the highest level minus the first, from a time on.
+
+        A level is the lowest of `LEVEL_S`: what waits while the disk stalls for a second (as much as
+        `recordings.recorder.stream_file` says at most) comes and goes, a leak stays.
+        """
         out = {}
         for name, seen in self.by_worker.items():
-            late = [b for t, b in seen if t >= since_s]
-            if late:
-                out[name] = float(max(late) - late[0])
+            levels: dict[int, int] = {}
+            for t, b in seen:
+                if t >= since_s:
+                    n = int((t - since_s) // LEVEL_S)
+                    levels[n] = min(b, levels.get(n, b))
+            if levels:
+                out[name] = float(max(levels.values()) - levels[min(levels)])
         return out
+
+    def peak(self, since_s: float) -> dict[str, float]:
+        """Of each the highest moment minus the lowest, from a time on."""
+        late = {n: [b for t, b in seen if t >= since_s] for n, seen in self.by_worker.items()}
+        return {n: float(max(b) - min(b)) for n, b in late.items() if b}
 
 
 def adds_up(s: SessionStatus) -> bool:
@@ -133,7 +148,10 @@ def record_beside_live(
         found = verifying.found()
     healths = {f: session.recording.health[f] for f in sorted(session.recording.health)}
     settled = min(SETTLE_MOST_S, SETTLE_SHARE * seconds)
-    growth = {k: f"{v / 1e6:.1f} MB" for k, v in memory.growth(settled).items()}
+    growth, peak = (
+        {k: f"{v / 1e6:.1f} MB" for k, v in figures(settled).items()}
+        for figures in (memory.growth, memory.peak)
+    )
     frames, losses = 0, Counter[str]()
     for h in healths.values():
         frames += h["frames"]
@@ -143,7 +161,8 @@ def record_beside_live(
         f"{sum(h['events'] for h in healths.values()) / 1e6:.1f} M events, "
         f"{sum(h['disk']['bytes'] for h in healths.values()) / 1e6:.0f} MB, {pictures} pictures; "
         f"longest wait for the disk {max(h['disk']['longest_stall_s'] for h in healths.values()):.2f} s; "
-        f"lost: {dict(losses) or 'nothing'}; growth of memory: {growth}; "
+        f"lost: {dict(losses) or 'nothing'}; growth of memory: {growth}, "
+        f"its highest moment above its lowest: {peak}; "
         f"live: {last.items_in} exposures in, {last.items_out} out, "
         f"losses {({k: n for k, n in last.losses.items() if n}) or 'none'}"
     )
@@ -164,6 +183,8 @@ def record_beside_live(
     assert adds_up(last)
     assert last.items_in >= frames > 20 * seconds
     assert all(v < FLAT_BYTES for v in memory.growth(settled).values()), growth
+    bounds = {"recorder": FLAT_BYTES + QUEUE_BYTES}
+    assert all(v < bounds.get(k, 2 * FLAT_BYTES) for k, v in memory.peak(settled).items()), peak
 
 
 def watched(session: LiveSession, memory: Memory, verifying: Verifying, seconds: float, sequences: int) -> int:

@@ -96,6 +96,36 @@ def test_margins_reach_before_and_after_and_can_change() -> None:
         y.set_margins(-1, 0)
 
 
+def test_events_of_answered_frames_are_given_back() -> None:
+    y, held = Synchroniser(small_rig(**SAME)), []
+    for n in range(60):
+        y.push_events(events(50_000 * n, 50_000 * (n + 1)))
+        y.push_frame(frame(n, 50_000 * n + 10_000, 50_000 * n + 40_000))
+        assert isinstance(only(y.take()), AlignedExposure)
+        held.append(y.held_bytes)
+    # Half a second stays, so that a network that wants more before the exposure has it at once.
+    assert max(held) == held[20] == held[-1] <= 1.2 * held[9]
+    y.set_margins(400_000, 0)
+    y.push_events(events(3_000_000, 3_050_000))
+    y.push_frame(frame(60, 3_010_000, 3_040_000))
+    a = only(y.take())
+    assert isinstance(a, AlignedExposure)
+    assert (a.complete, a.window_start_us, len(a.events)) == (True, 2_610_000, 4_300)
+    assert y.counters.events_in == 30_500
+
+
+def test_frames_that_wait_keep_their_events() -> None:
+    y = Synchroniser(small_rig(**SAME), max_wait_us=3_000_000)
+    for n in range(40):
+        y.push_events(events(50_000 * n, 50_000 * (n + 1)))
+    y.push_frame(frame(0, 10_000, 40_000))
+    y.push_frame(frame(1, 1_910_000, 2_040_000))
+    assert len(only(y.take()).events) == 300  # type: ignore[union-attr]
+    y.push_frame(frame(2, 1_960_000, 2_090_000))
+    y.push_events(events(2_000_000, 2_100_000))
+    assert [len(a.events) for a in y.take()] == [1300, 1300]  # type: ignore[union-attr]
+
+
 def test_margins_are_clipped_to_the_stream() -> None:
     y = Synchroniser(small_rig(**SAME), margin_before_us=5_000, margin_after_us=5_000)
     y.push_events(events(1_000, 10_000))
