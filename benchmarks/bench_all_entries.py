@@ -82,33 +82,35 @@ ENTRIES: dict[str, Entry] = {
         "network.options={wf=16}", "data.options.crop=64", "optimiser.lr=1e-3",
     ), "efnet", cuda=("network.options={wf=32}", "run.batch=16", "data.workers=3")),
     "gem": Entry("gem", "pairs", (
-        "data.options.crop=48", "run.batch=2", "run.ema=0.98",
+        "data.options.crop=48", "run.batch=2", "run.ema=0.98", "network.start=input",
     ), "gem", cuda=(
         "run.batch=8", "run.ema=0.995", "optimiser.lr=5e-4", "schedule.warmup_steps=200", "data.workers=2",
     )),
     "sc-net": Entry("sc-net", "videos", (
         'network.options={spiking="window",theta_s=1.0,base_channel=16,num_res=2,temporal_attention=false}',
         "data.options.crop=48", "data.options.clip=2", "data.options.steps=8", "optimiser.lr=2e-3",
-        "run.ema=0.98",
+        "run.ema=0.98", "network.start=input",
     ), "sc-net", cuda=(
         'network.options={spiking="window",theta_s=1.0,base_channel=32,num_res=2,temporal_attention=false}',
         "run.batch=8", "run.ema=0.995", "data.workers=3",
     )),
     "stra": Entry("stra", "videos", (
-        "network.options={base_channel=16,num_res=2}", "data.options.crop=48", "data.options.clip=2",
-        "optimiser.lr=2e-3", "run.ema=0.98",
+        "network.options={theta_s=1.0,base_channel=16,num_res=2}", "data.options.crop=48",
+        "data.options.clip=2", "optimiser.lr=2e-3", "run.ema=0.98", "network.start=input",
     ), "stra", cuda=(
-        "network.options={base_channel=32,num_res=2}", "run.batch=8", "run.ema=0.995", "data.workers=3",
+        "network.options={theta_s=1.0,base_channel=32,num_res=2}", "run.batch=8", "run.ema=0.995",
+        "data.workers=3",
     )),
     "cdvd-tsp": Entry("cdvd-tsp", "videos", (
         "network.options={n_feat=8,n_resblock=1}", 'optimiser.groups=[{prefix="flow_net.",lr=1e-4}]',
         "data.options.crop=64", "optimiser.lr=1e-3", "run.batch=2", "run.validate_every=60",
+        "network.start=input",
     ), "cdvd-tsp", cuda=(
         "network.options={n_feat=16,n_resblock=2}", "run.batch=8", "run.validate_every=250",
     )),
     "s-sdm-ldn": Entry("s-sdm", "spikes", (
         "data.options.crop=64", "run.batch=2", "optimiser.lr=1e-3", "ldn.loss.name=ssim-reblur",
-        "ldn.optimiser.lr=2e-3",
+        "ldn.optimiser.lr=2e-3", "ldn.network.start=input",
     ), "s-sdm-ldn", "ldn/weights.safetensors", cuda=("run.batch=16",)),
     PUBLISHED: Entry("", "", (), "s-sdm-ldn"),
 }  # fmt: skip

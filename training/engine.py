@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
 
 from capture.errors import UsageError
 from training import tasks
@@ -32,6 +33,7 @@ from training.recipe import Recipe
 from training.run import RunFolder
 from training.schedule import Length
 from training.stopping import Interrupted, StopSignals
+from training.task import Task
 from training.weights import initialise
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -94,6 +96,8 @@ def train(request: Request) -> Outcome:
     task = tasks.create(recipe)
     torch.manual_seed(recipe.seed)
     network = task.build_network(recipe.network.options)
+    if recipe.network.start == "input":
+        _start_at_input(task, network, recipe)
     if request.init is not None:
         if request.resume:
             raise UsageError("--init gives a new run its first weights; a resumed one has its own")
@@ -141,6 +145,15 @@ def train(request: Request) -> Outcome:
         return Outcome(
             run.path, conduct.step, conduct.elapsed_s, conduct.progress >= 1, stopped, dict(metrics.newest)
         )
+
+
+def _start_at_input(task: Task, network: nn.Module, recipe: Recipe) -> None:
+    start = getattr(task, "start_at_input", None)
+    if start is None:
+        raise UsageError(
+            f'network.start = "input": {recipe.task_name} has no such first weights; leave it at "published"'
+        )
+    start(network)
 
 
 def _with_minutes(request: Request) -> Recipe:

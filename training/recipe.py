@@ -31,10 +31,16 @@ class _Strict(BaseModel):
 
 
 class NetworkEntry(_Strict):
-    """Which network is trained; `options` are its own and checked by whoever builds it."""
+    """Which network is trained; `options` are its own and checked by whoever builds it.
+
+    Attributes:
+        start: first weights as `published`, or such that it begins by giving its `input` back, see
+            `training.starts`; a file of weights (`--init`) comes after either.
+    """
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    start: Literal["published", "input"] = "published"
 
 
 class DataEntry(_Strict):

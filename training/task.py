@@ -93,6 +93,9 @@ class Task(Protocol):
     #     What the weights take, where it differs from their network's card: representation, channel_order …
     # def data_facts(self) -> Mapping[str, Any]
     #     Of its data, once `datasets` was called: goes into run.json.
+    # def start_at_input(self, network) -> None
+    #     Give a network that was just built first weights with which it gives its input back, see
+    #     `training.starts`; asked for with `network.start = "input"`.
     # def begin(self, network, folder: Path, *, begun: bool, resumed: bool, writes: bool) -> None
     #     Once the network has its first weights and the run's folder is open. `begun`: the weights were given
     #     (`--init`); `resumed`: the run goes on, and the network's own come with its state; `writes`: this

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from inference import networks
 from inference.weights import read_weights
 from inference.weights_limits import WeightsError
+from training import starts
 from training.data.cdvd_tsp import CdvdMaker, CdvdOptions
 from training.losses import cdvd_tsp
 from training.losses.sc_net import pixel_l1
@@ -49,6 +50,10 @@ class CdvdTask(DataFacts):
         if self.options.flow_weights:
             load_flow(network, Path(self.options.flow_weights))
         return network
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.cdvd_tsp(network, flow=not self.options.flow_weights)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`. Parts: mean absolute error of the first stage and of the result."""

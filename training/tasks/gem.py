@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from capture.errors import UsageError
 from inference import cards, networks
+from training import starts
 from training.data.gem_maker import GemMaker, GemOptions, require_one_scale, scale_of
 from training.data.items import Items
 from training.data.sets.facts import TRUTH, SequenceFacts
@@ -82,6 +83,10 @@ class GemTask(DataFacts):
                 "runs/STAGE-1/weights.safetensors, or a published checkpoint"
             )
         self._teacher = teacher.requires_grad_(False).eval()
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.gem(network)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`. Parts: those of `training.losses.gem`, not weighted."""

@@ -19,7 +19,7 @@ from capture.errors import UsageError
 from inference import networks
 from inference.representations.spikes import CENTRE, FIRST, LATENTS
 from inference.representations.spikes_torch import ldn_windows
-from training import lpips
+from training import lpips, starts
 from training.data.s_sdm import LdnOptions, SdmMaker
 from training.losses import s_sdm
 from training.task import Batch, TrainingData, ValidationData
@@ -71,6 +71,10 @@ class LdnTask(SpikeTask):
                 "frames, so that the instant lies in their middle and no window leaves the stream"
             )
         return network
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.ldn(network)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`. Parts: distance to the teacher and re-blur error, without their weights."""

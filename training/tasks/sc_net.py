@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from capture.errors import UsageError
 from inference import cards, networks
 from inference.networks.sc_net import SCNet
+from training import starts
 from training.data.sc_net import ScNetMaker, ScNetOptions
 from training.losses import sc_net
 from training.task import Batch, TrainingData, ValidationData
@@ -56,6 +57,10 @@ class ScNetTask(DataFacts):
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
         return networks.build(self._name, **options)
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.sc_net(network)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`. Parts: pixels, spectrum, and the share of the stage's neurons and steps that fire."""

@@ -1,0 +1,98 @@
+"""First weights with which a network gives its input back, so that training begins at the blurred picture.
+
+With the published first weights GEM, CDVD-TSP and LDN begin by destroying the picture, and the first hundreds
+or thousands of steps only bring it back; SC-Net and STRA begin deaf to the events. Where the published length
+is trained that is no matter; in a short run on a small set it is most of the time. **Ours**, off by default:
+`network.start = "input"` in a recipe. It changes values alone: entries and shapes stay the published ones.
+
+Where there is a way around the network, its last layer begins at zero, as is usual for branches that are
+added to something (T. Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887): its own values
+learn in the first step, all others from the second on.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_FAINT, _OPEN = 1e-3, 0.1
+
+
+@torch.no_grad()
+def gem(network: nn.Module) -> None:
+    """A ratio of about one: softplus(ln(e - 1)) = 1, and the last layer's own values begin small enough.
+
+    Not set to zero as the others' are: tried so, 300 steps closed all its last ReLUs, and for good.
+    """
+    network.get_parameter("dec.conv.bias").fill_(math.log(math.e - 1))
+
+
+@torch.no_grad()
+def ldn(network: nn.Module) -> None:
+    """The last 1×1 convolution takes the picture as it is, and nothing of the 16 features."""
+    weight = network.get_parameter("pred.weight")
+    weight.zero_()
+    weight[:, :3, 0, 0] = torch.eye(3)
+    network.get_parameter("pred.bias").zero_()
+
+
+@torch.no_grad()
+def sc_net(network: nn.Module) -> None:
+    """Nothing is added to the picture, and the fusions' γ is one: events are heard from the first step on."""
+    _zero(network, "feat_extract.5.main.0")
+    for fusion in ("sfb1.0", "sfb2.0"):
+        network.get_parameter(f"{fusion}.gamma").fill_(1.0)
+
+
+@torch.no_grad()
+def cdvd_tsp(network: nn.Module, flow: bool) -> None:
+    """Three of the features carry the middle frame through all stages, nearly undisturbed.
+
+    Args:
+        network: a `CDVDTSP`.
+        flow: let the flow begin at zero, so that neighbours come unmoved; False: it has weights already.
+    """
+    net = network.get_submodule("recons_net")
+    # What enters: previous, centre and following frame of three channels each, and the prior.
+    _carry(net, "inBlock.0.0", first=3)
+    for stage in ("inBlock", "outBlock"):
+        for name, part in net.get_submodule(stage).named_children():
+            if hasattr(part, "conv2"):
+                for value in _values(net, f"{stage}.{name}.conv2"):
+                    value[:3] = 0
+    # Faint, not zero: behind a ReLU nothing that is zero everywhere ever learns.
+    for name, part in net.get_submodule("decoder_first").named_modules():
+        if not isinstance(part, nn.ConvTranspose2d):
+            continue
+        weight, bias = _values(net, f"decoder_first.{name}")
+        weight[:, :3] *= _FAINT
+        bias[:3] = _OPEN  # so that the ReLU is, and stays so for more than a few steps
+    final = [n for n, m in net.get_submodule("outBlock").named_children() if isinstance(m, nn.Conv2d)]
+    _zero(net, f"outBlock.{final[0]}")
+    _carry(net, f"outBlock.{final[0]}", first=0, offset=-_OPEN)
+    if flow:
+        for name, part in network.named_modules():
+            if name.endswith("moduleSix.0") and isinstance(part, nn.Conv2d):
+                _zero(network, name)
+            elif name.endswith("moduleMain") and isinstance(part, nn.Sequential):
+                _zero(network, f"{name}.{len(part) - 1}")
+
+
+def _values(network: nn.Module, conv: str) -> tuple[Tensor, Tensor]:
+    return network.get_parameter(f"{conv}.weight"), network.get_parameter(f"{conv}.bias")
+
+
+def _zero(network: nn.Module, conv: str) -> None:
+    for value in _values(network, conv):
+        value.zero_()
+
+
+def _carry(network: nn.Module, conv: str, first: int, offset: float = 0.0) -> None:
+    """Outputs 0 to 2 of a convolution are its inputs from `first` on, and an offset."""
+    weight, bias = _values(network, conv)
+    middle = weight.shape[-1] // 2
+    weight[:3], bias[:3] = 0, offset
+    for i in range(3):
+        weight[i, first + i, middle, middle] = 1
