@@ -77,6 +77,7 @@ PUBLISHED = "s-sdm-ldn-published"
 ENTRIES: dict[str, Entry] = {
     "edi": Entry("", "", (), "edi"),
     "glint-shipped": Entry("", "", (), "glint"),
+    "glint-large-shipped": Entry("", "", (), "glint-large"),
     "glint": Entry("glint", "pool", ("run.batch=6",), "glint", cuda=("run.batch=32",)),
     "efnet": Entry("efnet", "videos", (
         "network.options={wf=16}", "data.options.crop=64", "optimiser.lr=1e-3",

@@ -31,7 +31,7 @@ from inference.engine import Engine
 from inference.networks.blocks import channels_last
 from inference.quality import psnr, reblur_residual, ssim
 from inference.restorers.contrast_pairs import MARGIN_US
-from inference.restorers.glint import GlintRestorer
+from inference.restorers.glint import GlintLargeRestorer, GlintRestorer
 from inference.restorers.picture import picture_of
 from inference.weights import read_weights
 from recordings.open import open_recording
@@ -47,13 +47,16 @@ class Makes:
     """Makes glint restorers of one file of weights, or of those in use."""
 
     def __init__(self, weights: Path | None) -> None:
-        self._entries = read_weights(weights).entries if weights else None
+        found = read_weights(weights) if weights else None
+        self._entries = found.entries if found else None
+        self._name = (found.metadata or {}).get("halfmirror.network", "glint") if found else "glint"
 
     def __call__(self, rig: Rig, **options: Any) -> GlintRestorer:
         if self._entries is None:
             return GlintRestorer(rig, options, "cpu")
-        made = GlintRestorer(rig, {**options, "random_weights": True}, "cpu")
-        net = networks.build("glint")
+        kind = GlintLargeRestorer if self._name == "glint-large" else GlintRestorer
+        made = kind(rig, {**options, "random_weights": True}, "cpu")
+        net = networks.build(self._name)
         net.load_state_dict(self._entries)
         made._net = channels_last(net.eval().requires_grad_(False))
         return made

@@ -58,7 +58,7 @@ class Row:
         image: the frames' size.
         events: the event sensor's size; the image is a whole number of times as fine.
         count: events of an exposure.
-        goal: pictures a second.
+        goal: pictures a second; None: none was set.
         small: image and event sizes for a run that only checks the code.
         options: of the restorer.
         compile: ways of compiling that it has.
@@ -68,7 +68,7 @@ class Row:
     image: Size
     events: Size
     count: int
-    goal: int
+    goal: int | None
     small: tuple[Size, Size]
     options: dict[str, Any] = field(default_factory=dict)
     compile: tuple[Any, ...] = (False, True, "graphs", "both")
@@ -89,6 +89,8 @@ ROWS = (
     # The contrast is given, as it stands once the search over the first exposures has ended.
     Row("glint", (346, 260), (346, 260), 200_000, 300, ((32, 24), (32, 24)), {"contrast": 0.25}),
     Row("glint", (1152, 768), (288, 192), 100_000, 60, ((64, 64), (16, 16)), {"contrast": 0.25}),
+    Row("glint-large", (346, 260), (346, 260), 200_000, None, ((32, 24), (32, 24)), {"contrast": 0.25}),
+    Row("glint-large", (1152, 768), (288, 192), 100_000, None, ((64, 64), (16, 16)), {"contrast": 0.25}),
     Row("cdvd-tsp", (640, 480), (640, 480), 0, 10, ((32, 24), (32, 24)), {}, (False, True)),
 )  # fmt: skip
 
@@ -189,7 +191,7 @@ def table_row(row: Row, dtype: str, way: Any, f: Figures | str) -> tuple[str, ..
     """As printed; an error in the place of figures."""
     (w, h), (ew, eh) = row.image, row.events
     what = f"{row.name} {w}×{h}" + (f" + {row.count} events on {ew}×{eh}" if row.count else "")
-    mode = (what, f"≥ {row.goal}", dtype, str(way).lower() if way else "no")
+    mode = (what, "–" if row.goal is None else f"≥ {row.goal}", dtype, str(way).lower() if way else "no")
     if isinstance(f, str):
         return (*mode, f, "–", "–", "–", "–")
     ms = 1e3 * np.array(f.seconds)
