@@ -182,21 +182,26 @@ class Sandbox:
         return Reply(str(kind), dict(header), arrays) if request == number else None
 
     def _copy(self, rows: list[Any], size: int, slots: list[int]) -> dict[str, NDArray[Any]]:
-        """The arrays of a message, copied out of the arena into one new buffer."""
+        """The arrays of a message, copied out of the arena."""
         if not rows:
             return {}
         if size > len(slots) * SLOT_BYTES or len(set(slots)) != len(slots):
             raise ValueError("sizes do not fit")
-        buffer = np.empty(size, np.uint8)
-        for i, slot in enumerate(slots):
-            part = buffer[i * SLOT_BYTES : (i + 1) * SLOT_BYTES]
-            part[:] = self._arena[range(SLOTS)[slot], : len(part)]
+        if len(slots) == 1:
+            buffer = self._arena[range(SLOTS)[slots[0]], :size]
+        else:
+            buffer = np.empty(size, np.uint8)
+            for i, slot in enumerate(slots):
+                part = buffer[i * SLOT_BYTES : (i + 1) * SLOT_BYTES]
+                part[:] = self._arena[range(SLOTS)[slot], : len(part)]
         arrays: dict[str, NDArray[Any]] = {}
-        for name, dtype, shape, offset in rows:
+        for name, dtype, shape, offset, stride in rows:
             if dtype not in _DTYPES:
                 raise ValueError(f"type {dtype}")
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[str(name)] = np.frombuffer(buffer, np.dtype(dtype), count, offset).reshape(shape)
+            # Which raises where it is not all in there.
+            a = np.ndarray(shape, dtype, buffer, offset, (stride,) if stride else None)
+            # What lies in the arena still belongs to the child.
+            arrays[str(name)] = a.copy() if stride or len(slots) == 1 else a
         return arrays
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import re
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -39,11 +39,15 @@ class Reply(NamedTuple):
     """One message from a server in the child: a kind, small plain values, and arrays.
 
     `kind` "progress" only resets the parent's deadline.
+
+    `records` are contiguous arrays of one structured type, sent as they lie, one behind the other; their fields
+    are in `arrays` when they arrive, so that who reads them makes the columns and no copy is made for the way.
     """
 
     kind: str
     header: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+    records: Sequence[NDArray[np.void]] = ()
 
 
 class Refused(Exception):
@@ -62,14 +66,27 @@ class _NewRequest(Exception):
     """The parent asks for something else: what is being served stops."""
 
 
-def layout(arrays: dict[str, NDArray[Any]]) -> tuple[list[list[Any]], int]:
-    """Where each array lies in a message's bytes: [name, dtype, shape, offset] rows, and the total size."""
+def layout(
+    arrays: dict[str, NDArray[Any]], records: Sequence[NDArray[np.void]] = ()
+) -> tuple[list[list[Any]], int, int]:
+    """Where each array lies in a message's bytes.
+
+    Returns:
+        [name, dtype, shape, offset, stride] rows (stride of the first axis; 0: contiguous), where the records
+        begin, and the total size.
+    """
     rows: list[list[Any]] = []
     offset = 0
     for name, a in arrays.items():
-        rows.append([name, a.dtype.str, list(a.shape), offset])
+        rows.append([name, a.dtype.str, list(a.shape), offset, 0])
         offset += -(-a.nbytes // ALIGN) * ALIGN
-    return rows, offset
+    begin = offset
+    if records:
+        count, kind = sum(map(len, records)), records[0].dtype
+        for name, (field, at, *_) in (kind.fields or {}).items():
+            rows.append([name, field.str, [count], begin + at, kind.itemsize])
+        offset += -(-count * kind.itemsize // ALIGN) * ALIGN
+    return rows, begin, offset
 
 
 class _Link:
@@ -112,7 +129,7 @@ class _Link:
         self._poll()
         # What is contiguous already is not copied; `ascontiguousarray` also moves what is only not aligned.
         arrays = {k: a if a.flags.c_contiguous else np.ascontiguousarray(a) for k, a in reply.arrays.items()}
-        rows, size = layout(arrays)
+        rows, begin, size = layout(arrays, reply.records)
         need = -(-size // self._slot_bytes)
         if need > self._slots:
             raise Refused(f"one item takes {size / 2**20:.0f} MiB, more than this program handles")
@@ -121,8 +138,11 @@ class _Link:
             if self._waiting is not None:
                 raise _NewRequest
         slots = [self._free.pop() for _ in range(need)]
-        for (_, _, _, offset), a in zip(rows, arrays.values(), strict=True):
+        for (_, _, _, offset, _), a in zip(rows, arrays.values(), strict=False):
             self._put(slots, offset, a.reshape(-1).view(np.uint8))
+        for r in reply.records:
+            self._put(slots, begin, r.view(np.uint8))
+            begin += r.nbytes
         self._connection.send_bytes(
             msgpack.packb([self.request_id, reply.kind, reply.header, rows, size, slots])
         )

@@ -1,4 +1,4 @@
-"""The events of an AEDAT4 file out of its packets, without dv-processing: one copy from the file to columns.
+"""The events of an AEDAT4 file out of its packets, without dv-processing: as they lie, for others to copy once.
 
 dv-processing hands events over as a store, and its columns as copies of copies; of a whole recording that costs
 more than unpacking it. What is not just so is left to the library: ZSTD, two streams of events, files whose
@@ -18,7 +18,6 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import lz4.frame
 import numpy as np
@@ -32,6 +31,7 @@ from recordings.sandbox_child import mark
 
 EVENT = np.dtype(
     {
+        # Negative x and y count as 32768 or more; a damaged file may hold other p than 0 and 1.
         "names": ["t", "x", "y", "p"], "formats": ["<i8", "<u2", "<u2", "u1"], "offsets": [0, 8, 10, 12],
         "itemsize": 16,
     }
@@ -49,21 +49,12 @@ class Damaged(Exception):
     """One packet cannot be read; the text says why."""
 
 
-class Columns(NamedTuple):
-    """Events in order of the file: t int64 µs; x, y uint16 (negative in the file: 32768 or more); p bool."""
-
-    t: NDArray[np.int64]
-    x: NDArray[np.uint16]
-    y: NDArray[np.uint16]
-    p: NDArray[np.bool_]
-
-
-def event_columns(
+def gathered_packets(
     path: Path, container: Container, end: int, *, capacity: int, enough: int, enough_us: int
-) -> Iterator[Columns | str]:
-    """The events of all packets, small ones joined; a line of text where a packet is damaged.
+) -> Iterator[list[NDArray[np.void]] | str]:
+    """The events of all packets, small ones together; a line of text where a packet is damaged.
 
-    Columns are valid until the next ones are asked for.
+    Each list has events in it, in the file's order, and none of its arrays is empty.
 
     Args:
         end: where the packets end.
@@ -83,7 +74,7 @@ def event_columns(
             continue
         while len(found):
             found = found[held.add(found) :]
-            if held.full or held.count >= enough or held.span_us >= enough_us:
+            if held.count >= min(enough, capacity) or held.span_us >= enough_us:
                 yield held.taken()
     if held.count:
         yield held.taken()
@@ -91,8 +82,6 @@ def event_columns(
 
 def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArray[np.void] | str]:
     """The events of each packet as rows of `EVENT`, in the file's order; a line of text where one is damaged.
-
-    Rows are valid until the next packet is asked for.
 
     Args:
         end: where the packets end.
@@ -102,7 +91,7 @@ def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArra
         OSError: it cannot be read, likewise.
     """
     if container.compression == NONE:
-        yield from map(_rows_or_why, _packed(path, container, end))
+        yield from (_rows_or_why(bytes(p)) for p in _packed(path, container, end))
     elif container.compression in (LZ4, LZ4_HIGH):
         yield from (_rows_or_why(p, packed=True) for p in _packed(path, container, end))
     else:
@@ -165,9 +154,12 @@ class _Window:
 
 def _rows_or_why(packet: memoryview | bytes, *, packed: bool = False) -> NDArray[np.void] | str:
     try:
-        return rows(_unpacked(packet) if packed else packet)
+        payload = _unpacked(packet) if packed else packet
+        found = rows(payload)
     except Damaged as e:
         return str(e)
+    # A packet with much beside its events must not be kept for them.
+    return found if 2 * found.nbytes >= len(payload) else found.copy()
 
 
 def _unpacked(packed: memoryview | bytes) -> bytes:
@@ -221,7 +213,7 @@ def _u32(data: memoryview | bytes, at: int) -> int:
 
 
 class _Gathered:
-    """Columns that fill up packet by packet, to be handed on and used again.
+    """Packets that wait until they are enough to be handed on.
 
     Args:
         capacity: events.
@@ -229,31 +221,21 @@ class _Gathered:
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.count = capacity, 0
-        self._t = np.empty(capacity, np.int64)
-        self._x, self._y = np.empty(capacity, np.uint16), np.empty(capacity, np.uint16)
-        self._p = np.empty(capacity, np.bool_)
+        self._parts: list[NDArray[np.void]] = []
 
     def add(self, found: NDArray[np.void]) -> int:
         """As many of the rows as there is room for; how many that were."""
-        n = min(len(found), self.capacity - self.count)
-        s = slice(self.count, self.count + n)
-        self._t[s], self._x[s], self._y[s] = found["t"][:n], found["x"][:n], found["y"][:n]
-        np.not_equal(found["p"][:n], 0, out=self._p[s])  # a damaged file may hold other bytes than 0 and 1
-        self.count += n
-        return n
-
-    @property
-    def full(self) -> bool:
-        """No more room."""
-        return self.count == self.capacity
+        part = found[: self.capacity - self.count]
+        self._parts.append(part)
+        self.count += len(part)
+        return len(part)
 
     @property
     def span_us(self) -> int:
         """From the first to the last event."""
-        return int(self._t[self.count - 1]) - int(self._t[0]) if self.count else 0
+        return int(self._parts[-1]["t"][-1]) - int(self._parts[0]["t"][0]) if self._parts else 0
 
-    def taken(self) -> Columns:
-        """What is in it, valid until more is added; it counts as empty now."""
-        s = slice(0, self.count)
-        self.count = 0
-        return Columns(self._t[s], self._x[s], self._y[s], self._p[s])
+    def taken(self) -> list[NDArray[np.void]]:
+        """What is in it; it is empty now."""
+        parts, self._parts, self.count = self._parts, [], 0
+        return parts

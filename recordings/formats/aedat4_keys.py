@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,14 @@ class Key:
         self._low, self._high = plausible
         self._key = self._low
 
-    def reply(self, t: int, kind: str, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Keyed:
+    def reply(
+        self, t: int, kind: str, header: dict[str, Any], arrays: dict[str, NDArray[Any]],
+        records: Sequence[NDArray[np.void]] = (),
+    ) -> Keyed:  # fmt: skip
         """A message that begins at `t`."""
         if self._low <= t <= self._high:
             self._key = max(self._key, t)
-        return self._key, Reply(kind, {**header, "key": self._key}, arrays)
+        return self._key, Reply(kind, {**header, "key": self._key}, arrays, records)
 
     def damage(self, stream: str, text: str, behind_us: int | None = None) -> Keyed:
         """A packet that could not be read; `behind_us`: the last time that was, None: none, or not known."""

@@ -9,10 +9,11 @@ import heapq
 import itertools
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dv_processing as dv
 import numpy as np
+from numpy.typing import NDArray
 
 from recordings.formats.aedat4_container import (
     Container,
@@ -21,7 +22,7 @@ from recordings.formats.aedat4_container import (
     read_container,
     without_index,
 )
-from recordings.formats.aedat4_event_packets import Columns, event_columns
+from recordings.formats.aedat4_event_packets import gathered_packets
 from recordings.formats.aedat4_frame_heads import NotSo, frame_heads
 from recordings.formats.aedat4_keys import Key, Keyed, Reached
 from recordings.formats.aedat4_library import first_frame, image_of, marked, robust
@@ -47,6 +48,15 @@ _EDGES = {
     dv.TriggerType.EXTERNAL_SIGNAL_RISING_EDGE: True,
     dv.TriggerType.EXTERNAL_SIGNAL_FALLING_EDGE: False,
 }
+
+
+class _Batch(NamedTuple):
+    """Events of one message: their first and last time, and columns or packets."""
+
+    first: int
+    last: int
+    arrays: dict[str, NDArray[Any]]
+    records: list[NDArray[np.void]]
 
 
 class Aedat4Server:
@@ -231,30 +241,31 @@ class Aedat4Server:
     def _event_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)
         last = None
-        for found in self._event_columns(r, start_us):
+        for found in self._event_batches(r, start_us):
             if isinstance(found, str):
                 yield key.damage("events", found, last)
                 continue
-            for a in range(0, len(found.t), EVENTS_PER_MESSAGE):
-                part = {name: column[a : a + EVENTS_PER_MESSAGE] for name, column in found._asdict().items()}
-                last = int(part["t"][-1])
-                yield key.reply(int(part["t"][0]), "events", {"last": last}, part)
+            last = found.last
+            yield key.reply(found.first, "events", {"last": last}, found.arrays, found.records)
         if last is not None:
             yield key.reply(last, "events_ended", {}, {})
 
-    def _event_columns(self, r: Any, start_us: int | None) -> Iterator[Columns | str]:
+    def _event_batches(self, r: Any, start_us: int | None) -> Iterator[_Batch | str]:
         """From the start by our own reader, as far as it understands the file; else by the library."""
         again = 0
         if start_us is None and self._one_of_events and not self._careful:
             reached = Reached(self._plausible)
             try:
-                for own in event_columns(
+                for own in gathered_packets(
                     self._path, self._container, self._packets_end,
                     capacity=EVENTS_PER_MESSAGE, enough=GATHERED_EVENTS, enough_us=GATHERED_US,
                 ):  # fmt: skip
-                    if not isinstance(own, str):
-                        reached.note(own.t)
-                    yield own
+                    if isinstance(own, str):
+                        yield own
+                        continue
+                    for part in own:
+                        reached.note(part["t"])
+                    yield _Batch(int(own[0]["t"][0]), int(own[-1]["t"][-1]), {}, own)
                 return
             except (NotSo, OSError):
                 start_us, again = reached.time_us, reached.given
@@ -265,7 +276,10 @@ class Aedat4Server:
             t, xy, p = e.timestamps(), e.coordinates(), e.polarities()
             n = int(np.count_nonzero(t[:again] == start_us))  # those that our own reader gave
             again = 0
-            yield Columns(t[n:], xy[n:, 0], xy[n:, 1], p[n:])
+            for a in range(n, len(t), EVENTS_PER_MESSAGE):
+                s = slice(a, a + EVENTS_PER_MESSAGE)
+                arrays = {"t": t[s], "x": xy[s, 0], "y": xy[s, 1], "p": p[s]}
+                yield _Batch(int(t[s][0]), int(t[s][-1]), arrays, [])
 
     def _exposure_us(self, f: Any) -> int:
         """Length of a frame's exposure: the file's, else what the person stated; 0 or less: not known."""

@@ -69,6 +69,17 @@ class Naughty:
     def do_big_item(self) -> Iterator[Reply]:
         yield Reply("item", {}, {"a": np.resize(np.arange(251, dtype=np.uint8), 20 << 20), "t": np.arange(9)})
 
+    def do_records(self, parts: int, size: int) -> Iterator[Reply]:
+        """Ten times two plain arrays and a list of records beside them."""
+        kind = np.dtype({"names": ["t", "x"], "formats": ["<i8", "<u2"], "offsets": [0, 10], "itemsize": 16})
+        for n in range(10):
+            records = []
+            for k in range(parts):
+                a = np.zeros(size, kind)
+                a["t"], a["x"] = np.arange(size) + k * size + n, np.arange(size) % 1000 + k
+                records.append(a)
+            yield Reply("item", {}, {"a": np.arange(3) + n, "b": np.arange(5, dtype=np.uint8)}, records)
+
     def do_odd_type(self) -> Iterator[Reply]:
         yield Reply("item", {}, {"a": np.zeros(3, np.complex128)})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from capture.packets import EventPacket, Events, Frame
 from recordings.formats import aedat4, aedat4_event_packets
 from recordings.formats.aedat4_container import read_container
-from recordings.formats.aedat4_event_packets import Damaged, event_columns, rows
+from recordings.formats.aedat4_event_packets import Damaged, gathered_packets, rows
 from recordings.formats.aedat4_frame_heads import NotSo
 from recordings.formats.aedat4_keys import Reached
 from recordings.open import open_recording
@@ -243,19 +244,29 @@ def test_a_damaged_packet_costs_itself_and_no_time(tmp_path: Path, where: str) -
     compression=st.sampled_from(["NONE", "LZ4"]),
 )
 @settings(max_examples=40, deadline=None)
-def test_however_packets_are_joined_the_events_are_the_same(
+def test_however_packets_are_gathered_the_events_are_the_same(
     packed: Callable[[str], Path], capacity: int, enough: int, enough_us: int, compression: str
 ) -> None:
     path = packed(compression)
     c = read_container(path)
-    found: list[tuple[np.ndarray, ...]] = []
-    for f in event_columns(path, c, c.table or 0, capacity=capacity, enough=enough, enough_us=enough_us):
-        assert not isinstance(f, str)
-        assert 0 < len(f.t) <= capacity
-        found.append(tuple(column.copy() for column in f))
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(aedat4_event_packets, "_WINDOW_BYTES", 2048)
+        # Kept, as a message waits for its turn among the other streams': nothing of it may be used again.
+        how = {"capacity": capacity, "enough": enough, "enough_us": enough_us}
+        found = list(gathered_packets(path, c, c.table or 0, **how))
     whole = sample_events(1200)
-    for k, name in enumerate("txyp"):
-        assert np.array_equal(np.concatenate([f[k] for f in found]), getattr(whole, name))
+    parts = [p for f in found if not isinstance(f, str) for p in f]
+    for name in "txy":
+        assert np.array_equal(np.concatenate([p[name] for p in parts]), getattr(whole, name))
+    assert np.array_equal(np.concatenate([p["p"] for p in parts]) != 0, whole.p)
+    for f in found:
+        assert not isinstance(f, str)
+        assert all(len(p) for p in f)
+        assert sum(map(len, f)) <= capacity
+        # Handed on as soon as it is enough.
+        before = sum(map(len, f[:-1]))
+        assert before < enough
+        assert not before or int(f[-2]["t"][-1]) - int(f[0]["t"][0]) < enough_us
 
 
 @pytest.fixture(scope="module")
@@ -280,8 +291,8 @@ def test_whatever_is_in_it_reading_ends(tmp_path: Path, compression: str) -> Non
         data = whole[: c.data_start] + mutated(whole[c.data_start : c.table], seed)
         path.write_bytes(data)
         try:
-            found = list(event_columns(path, c, len(data), capacity=5000, enough=1000, enough_us=50_000))
-            assert sum(len(f.t) for f in found if not isinstance(f, str)) <= 2000
+            found = list(gathered_packets(path, c, len(data), capacity=5000, enough=1000, enough_us=50_000))
+            assert sum(len(p) for f in found if not isinstance(f, str) for p in f) <= 2000
             ends["damaged" if any(isinstance(f, str) for f in found) else "read"] += 1
         except NotSo:
             ends["not so"] += 1
@@ -298,9 +309,29 @@ def test_a_packet_that_unpacks_to_too_much_is_damaged(tmp_path: Path, monkeypatc
     at, size = packets_of(path)[3]
     path.write_bytes(data[: at - 4] + struct.pack("<i", len(bomb)) + bomb + data[at + size : c.table])
     end = path.stat().st_size
-    found = list(event_columns(path, c, end, capacity=5000, enough=1000, enough_us=50_000))
+    found = list(gathered_packets(path, c, end, capacity=5000, enough=1000, enough_us=50_000))
     assert [f for f in found if isinstance(f, str)] == ["it unpacks to more than 4.2 MB"]
-    assert 300 < sum(len(f.t) for f in found if not isinstance(f, str)) < 500
+    assert 300 < sum(len(p) for f in found if not isinstance(f, str) for p in f) < 500
+
+
+def test_of_packets_with_much_beside_their_events_only_those_are_kept(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "a.aedat4", sample_events(500), compression="LZ4")
+    c, data = read_container(path), path.read_bytes()
+    event = struct.pack("<qhhBxxx", 5, 1, 2, 1)
+    head = struct.pack("<II4s", 0, 16, b"EVTS") + b"\0\0" + struct.pack("<HHH", 6, 8, 4)
+    sound = head + struct.pack("<iI", 6, 4) + struct.pack("<I", 1) + event
+    large = lz4.frame.compress(sound + bytes(8 << 20))
+    path.write_bytes(data[: c.data_start] + 30 * (struct.pack("<ii", 0, len(large)) + large))
+    tracemalloc.start()
+    try:
+        found = list(
+            gathered_packets(path, c, path.stat().st_size, capacity=5000, enough=1000, enough_us=50_000)
+        )
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert [len(f) for f in found] == [30]
+    assert np.concatenate(found[0])["t"].tolist() == 30 * [5]
 
 
 def test_a_packet_claims_no_more_than_it_holds() -> None:

@@ -113,6 +113,44 @@ def test_every_failure_is_one_line(sandbox: Any, verb: str, arguments: dict[str,
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize(("parts", "size"), [(1, 1), (3, 1000), (5, 60_000), (2, 300_000)])
+def test_records_arrive_as_columns(sandbox: Any, parts: int, size: int) -> None:
+    """In one slot of the arena and across two or three."""
+    # All of them, as what arrives must not change when its slot is used again.
+    replies = list(sandbox().request("records", parts=parts, size=size))
+    assert len(replies) == 10
+    for n, found in enumerate(replies):
+        assert found.arrays["a"].tolist() == [n, n + 1, n + 2]
+        assert found.arrays["b"].tolist() == [0, 1, 2, 3, 4]
+        t, x = found.arrays["t"], found.arrays["x"]
+        assert np.array_equal(t, np.arange(parts * size) + n)
+        assert np.array_equal(x, np.concatenate([np.arange(size) % 1000 + k for k in range(parts)]))
+        assert (t.dtype, x.dtype) == (np.int64, np.uint16)
+        assert t.flags.c_contiguous
+        assert x.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["t", "<i8", [4], 8, 16],  # ends behind the message
+        ["t", "<i8", [4], -8, 16],
+        ["t", "<i8", [-4], 0, 16],
+        ["t", "<i8", [2, 2], 0, 16],
+        ["t", "<i8", [1 << 62], 0, 16],
+        ["t", "<i8", [2], 0, -16],
+        ["t", "<i8", [9], 0, 0],
+        ["t", "<i8", [2], 0],
+        ["t", "|O", [2], 0, 16],
+    ],
+)
+def test_a_column_that_is_none_is_nonsense(sandbox: Any, row: list[Any]) -> None:
+    s = sandbox()
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        s._copy([row], 56, [3])
+    assert len(s._copy([["t", "<i8", [4], 0, 16]], 56, [3])["t"]) == 4
+
+
 def test_after_a_refusal_it_serves_on(sandbox: Any) -> None:
     s = sandbox()
     with pytest.raises(RecordingError):
