@@ -196,6 +196,7 @@ def test_only_a_gain_beyond_chance_counts() -> None:
     before = np.full(8, 0.1)
     assert tune.clearly_better(before, before - 0.01)
     assert not tune.clearly_better(before, before - 0.0005)  # next to nothing
+    assert not tune.clearly_better(before, 0.974 * before)  # so much came with worse pictures once
     uneven = before - np.array([0.09, -0.05, 0.08, -0.06, 0.07, -0.04, 0.06, -0.05])
     assert uneven.mean() < 0.99 * before.mean()
     assert not tune.clearly_better(before, uneven)
