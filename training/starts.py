@@ -41,7 +41,7 @@ def ldn(network: nn.Module) -> None:
 @torch.no_grad()
 def sc_net(network: nn.Module) -> None:
     """Nothing is added to the picture, and the fusions' γ is one: events are heard from the first step on."""
-    _zero(network, "feat_extract.5.main.0")
+    _zero(network.get_submodule("feat_extract.5.main.0"))
     for fusion in ("sfb1.0", "sfb2.0"):
         network.get_parameter(f"{fusion}.gamma").fill_(1.0)
 
@@ -54,44 +54,44 @@ def cdvd_tsp(network: nn.Module, flow: bool) -> None:
         network: a `CDVDTSP`.
         flow: let the flow begin at zero, so that neighbours come unmoved; False: it has weights already.
     """
-    net = network.get_submodule("recons_net")
+    enter, double, leave = (
+        network.get_submodule(f"recons_net.{n}") for n in ("inBlock", "decoder_first", "outBlock")
+    )
     # What enters: previous, centre and following frame of three channels each, and the prior.
-    _carry(net, "inBlock.0.0", first=3)
-    for stage in ("inBlock", "outBlock"):
-        for name, part in net.get_submodule(stage).named_children():
-            if hasattr(part, "conv2"):
-                for value in _values(net, f"{stage}.{name}.conv2"):
-                    value[:3] = 0
+    _carry(enter.get_submodule("0.0"), first=3)
+    for block in (*enter.children(), *leave.children()):
+        if hasattr(block, "conv2"):
+            for value in _values(block.get_submodule("conv2")):
+                value[:3] = 0
     # Faint, not zero: behind a ReLU nothing that is zero everywhere ever learns.
-    for name, part in net.get_submodule("decoder_first").named_modules():
-        if not isinstance(part, nn.ConvTranspose2d):
-            continue
-        weight, bias = _values(net, f"decoder_first.{name}")
-        weight[:, :3] *= _FAINT
-        bias[:3] = _OPEN  # so that the ReLU is, and stays so for more than a few steps
-    final = [n for n, m in net.get_submodule("outBlock").named_children() if isinstance(m, nn.Conv2d)]
-    _zero(net, f"outBlock.{final[0]}")
-    _carry(net, f"outBlock.{final[0]}", first=0, offset=-_OPEN)
+    for part in double.modules():
+        if isinstance(part, nn.ConvTranspose2d):
+            weight, bias = _values(part)
+            weight[:, :3] *= _FAINT
+            bias[:3] = _OPEN  # so that the ReLU is, and stays so for more than a few steps
+    *_, last = leave.children()
+    _zero(last)
+    _carry(last, first=0, offset=-_OPEN)
     if flow:
         for name, part in network.named_modules():
             if name.endswith("moduleSix.0") and isinstance(part, nn.Conv2d):
-                _zero(network, name)
+                _zero(part)
             elif name.endswith("moduleMain") and isinstance(part, nn.Sequential):
-                _zero(network, f"{name}.{len(part) - 1}")
+                _zero(part[-1])
 
 
-def _values(network: nn.Module, conv: str) -> tuple[Tensor, Tensor]:
-    return network.get_parameter(f"{conv}.weight"), network.get_parameter(f"{conv}.bias")
+def _values(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    return conv.get_parameter("weight"), conv.get_parameter("bias")
 
 
-def _zero(network: nn.Module, conv: str) -> None:
-    for value in _values(network, conv):
+def _zero(conv: nn.Module) -> None:
+    for value in _values(conv):
         value.zero_()
 
 
-def _carry(network: nn.Module, conv: str, first: int, offset: float = 0.0) -> None:
+def _carry(conv: nn.Module, first: int, offset: float = 0.0) -> None:
     """Outputs 0 to 2 of a convolution are its inputs from `first` on, and an offset."""
-    weight, bias = _values(network, conv)
+    weight, bias = _values(conv)
     middle = weight.shape[-1] // 2
     weight[:3], bias[:3] = 0, offset
     for i in range(3):
