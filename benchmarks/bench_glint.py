@@ -26,12 +26,12 @@ from benchmarks.bench_quality import exposures
 from capture.packets import Frame
 from capture.simulated import presets
 from capture.simulated.rig import SimulatedRig
-from inference import models, networks
+from inference import models, networks, store
 from inference.engine import Engine
 from inference.networks.blocks import channels_last
 from inference.quality import psnr, reblur_residual, ssim
 from inference.restorers.contrast_pairs import MARGIN_US
-from inference.restorers.glint import GlintLargeRestorer, GlintRestorer
+from inference.restorers.glint import GlintRestorer
 from inference.restorers.picture import picture_of
 from inference.weights import read_weights
 from recordings.open import open_recording
@@ -49,14 +49,15 @@ class Makes:
     def __init__(self, weights: Path | None) -> None:
         found = read_weights(weights) if weights else None
         self._entries = found.entries if found else None
-        self._name = (found.metadata or {}).get("halfmirror.network", "glint") if found else "glint"
+        card = store.card_in(found.metadata) if found else None
+        self._name, self._options = (card.network, card.options) if card else ("glint", {})
 
     def __call__(self, rig: Rig, **options: Any) -> GlintRestorer:
         if self._entries is None:
             return GlintRestorer(rig, options, "cpu")
-        kind = GlintLargeRestorer if self._name == "glint-large" else GlintRestorer
-        made = kind(rig, {**options, "random_weights": True}, "cpu")
-        net = networks.build(self._name)
+        made = models.create(self._name, rig, {**options, "random_weights": True}, "cpu")
+        assert isinstance(made, GlintRestorer)
+        net = networks.build(self._name, **self._options)
         net.load_state_dict(self._entries)
         made._net = channels_last(net.eval().requires_grad_(False))
         return made
