@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lz4.frame
@@ -91,9 +91,10 @@ def event_packets(path: Path, container: Container, end: int) -> Iterator[NDArra
         OSError: it cannot be read, likewise.
     """
     if container.compression == NONE:
-        yield from (_rows_or_why(bytes(p)) for p in _packed(path, container, end))
+        yield from (_rows_or_why(p, bytes) for p in _packed(path, container, end))
     elif container.compression in (LZ4, LZ4_HIGH):
-        yield from (_rows_or_why(p, packed=True) for p in _packed(path, container, end))
+        unpacked = _Unpacking()
+        yield from (_rows_or_why(p, unpacked) for p in _packed(path, container, end))
     else:
         raise NotSo
 
@@ -152,9 +153,9 @@ class _Window:
         return self._buffer[at - self._at : at - self._at + size]
 
 
-def _rows_or_why(packet: memoryview | bytes, *, packed: bool = False) -> NDArray[np.void] | str:
+def _rows_or_why(packet: memoryview, unpacked: Callable[[memoryview], bytes]) -> NDArray[np.void] | str:
     try:
-        payload = _unpacked(packet) if packed else packet
+        payload = unpacked(packet)
         found = rows(payload)
     except Damaged as e:
         return str(e)
@@ -162,23 +163,38 @@ def _rows_or_why(packet: memoryview | bytes, *, packed: bool = False) -> NDArray
     return found if 2 * found.nbytes >= len(payload) else found.copy()
 
 
-def _unpacked(packed: memoryview | bytes) -> bytes:
-    """An LZ4 frame, within `PACKET_BYTES` whatever it claims."""
-    unpacking = lz4.frame.LZ4FrameDecompressor()
-    parts: list[bytes] = []
-    try:
-        # Part by part: a single large limit is allocated, and so paid for, as a whole.
-        data: memoryview | bytes = packed
-        while not unpacking.eof:
-            parts.append(unpacking.decompress(data, max_length=_STEP_BYTES))
-            data = b""
-            if not parts[-1] and not unpacking.eof:
-                raise Damaged("it is packed by LZ4 and cut off")
-            if len(parts) * _STEP_BYTES > PACKET_BYTES:
-                raise Damaged(f"it unpacks to more than {megabytes(PACKET_BYTES)}")
-    except (RuntimeError, EOFError, ValueError) as e:
-        raise Damaged("what LZ4 packed is damaged") from e
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+class _Unpacking:
+    """Unpacks LZ4 frames, within `PACKET_BYTES` whatever they claim."""
+
+    def __init__(self) -> None:
+        self._context = lz4.frame.create_decompression_context()
+
+    def __call__(self, packed: memoryview) -> bytes:
+        """What the frame holds.
+
+        Raises:
+            Damaged: it is none, or not all there.
+        """
+        parts: list[bytes] = []
+        done, ended = 0, False
+        try:
+            # Part by part: a single large limit is allocated, and so paid for, as a whole.
+            while not ended:
+                part, used, ended = lz4.frame.decompress_chunk(
+                    self._context, packed[done:], max_length=_STEP_BYTES
+                )
+                parts.append(part)
+                done += used
+                if not part and not ended:
+                    raise Damaged("it is packed by LZ4 and cut off")
+                if len(parts) * _STEP_BYTES > PACKET_BYTES:
+                    raise Damaged(f"it unpacks to more than {megabytes(PACKET_BYTES)}")
+        except (RuntimeError, EOFError, ValueError) as e:
+            raise Damaged("what LZ4 packed is damaged") from e
+        finally:
+            if not ended:
+                lz4.frame.reset_decompression_context(self._context)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def rows(payload: memoryview | bytes) -> NDArray[np.void]:
