@@ -3,7 +3,8 @@
 With the published first weights GEM, CDVD-TSP and LDN begin by destroying the picture, and the first hundreds
 or thousands of steps only bring it back; SC-Net and STRA begin deaf to the events. Where the published length
 is trained that is no matter; in a short run on a small set it is most of the time. **Ours**, off by default:
-`network.start = "input"` in a recipe. It changes values alone: entries and shapes stay the published ones.
+`network.start = "input"` in a recipe. BSN begins at the mean of a value's neighbours, EDSR at interpolation. It
+changes values alone: entries and shapes stay the published ones.
 
 Where there is a way around the network, its last layer begins at zero, as is usual for branches that are
 added to something (T. Bachlechner et al., ReZero is All You Need, UAI 2021, arXiv 2003.04887): its own values
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 _FAINT, _OPEN = 1e-3, 0.1
+# Of the two pixels that one becomes, each a quarter of a pixel off: what its neighbours and itself count.
+_BETWEEN = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
 
 
 @torch.no_grad()
@@ -36,6 +39,47 @@ def ldn(network: nn.Module) -> None:
     weight.zero_()
     weight[:, :3, 0, 0] = torch.eye(3)
     network.get_parameter("pred.bias").zero_()
+
+
+@torch.no_grad()
+def bsn(network: nn.Module) -> None:
+    """Each value begins as the mean of its four neighbours, as near as a network can be that is blind to it.
+
+    Each half-plane's first feature is the picture itself, one row off; at the border zeros are neighbours, too.
+    """
+    for k in range(1, 5):
+        weight = network.get_parameter(f"unet.dec1.conv{k}.conv.weight")
+        # The picture is the last of what enters. A blind convolution's last row is the pixel's own.
+        enters = weight.shape[1] - 1 if k == 1 else 0
+        weight[0] = 0
+        weight[0, enters, 2, 1] = 1
+    join, pass_on, leave = (network.get_parameter(f"nin_{n}.weight") for n in "ABC")
+    join[0] = 0
+    join[0, :: join.shape[1] // 4] = 1 / 4
+    pass_on[0] = 0
+    pass_on[0, 0] = 1
+    leave.zero_()
+    leave[:, 0] = 1
+
+
+@torch.no_grad()
+def edsr(network: nn.Module) -> None:
+    """The first features are the picture's channels, and twice twice as large by bilinear interpolation."""
+    head, tail = network.get_submodule("head.0"), network.get_submodule("tail")
+    channels = _values(head)[0].shape[1]
+    _carry(head, first=0, count=channels)
+    _zero(network.get_submodule("body.16"))
+    for doubling in (tail.get_submodule("0.0"), tail.get_submodule("0.2")):
+        weight, bias = _values(doubling)
+        weight[: 4 * channels], bias[: 4 * channels] = 0, 0
+        for c in range(channels):
+            for row in range(2):
+                for column in range(2):
+                    kernel = torch.outer(_BETWEEN[row], _BETWEEN[column])
+                    weight[4 * c + 2 * row + column, c] = kernel
+    last = tail.get_submodule("1")
+    _zero(last)
+    _carry(last, first=0, count=channels)
 
 
 @torch.no_grad()
@@ -89,10 +133,10 @@ def _zero(conv: nn.Module) -> None:
         value.zero_()
 
 
-def _carry(conv: nn.Module, first: int, offset: float = 0.0) -> None:
-    """Outputs 0 to 2 of a convolution are its inputs from `first` on, and an offset."""
+def _carry(conv: nn.Module, first: int, offset: float = 0.0, count: int = 3) -> None:
+    """The first `count` outputs of a convolution are its inputs from `first` on, and an offset."""
     weight, bias = _values(conv)
     middle = weight.shape[-1] // 2
-    weight[:3], bias[:3] = 0, offset
-    for i in range(3):
+    weight[:count], bias[:count] = 0, offset
+    for i in range(count):
         weight[i, first + i, middle, middle] = 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from capture.errors import UsageError
 from inference import networks
@@ -26,6 +27,16 @@ def given(name: str, network: nn.Module) -> tuple[Tensor, Tensor]:
         return network(torch.randint(0, 3, (2, 96, 32, 32)).float(), image)[0], image
     if name == "s-sdm-ldn":
         return network(image, torch.rand(2, 21, 8, 8).round()), image
+    if name == "s-sdm-bsn":
+        noisy = torch.rand(2, 1, 32, 32)
+        around = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])[None, None] / 4
+        return network(noisy), F.conv2d(noisy, around, padding=1)
+    if name == "s-sdm-edsr":
+        average = torch.rand(2, 1, 16, 16)
+        larger = F.interpolate(average, scale_factor=2, mode="bilinear", align_corners=False)
+        larger = F.interpolate(larger, scale_factor=2, mode="bilinear", align_corners=False)
+        # At the border the network sees zeros, the interpolation the border again.
+        return network(average)[..., 4:-4, 4:-4], larger[..., 4:-4, 4:-4]
     if name == "stra":
         picture, feature = network(torch.cat([image, torch.randint(0, 9, (2, 6, 32, 32))], dim=1))
         again, _ = network(torch.cat([image, torch.randint(0, 9, (2, 6, 32, 32))], dim=1), feature)
@@ -36,6 +47,8 @@ def given(name: str, network: nn.Module) -> tuple[Tensor, Tensor]:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "gem": {},
+    "s-sdm-bsn": {},
+    "s-sdm-edsr": {},
     "s-sdm-ldn": {"loss.name": "ssim-reblur"},
     "stra": {"network.options": {"base_channel": 8, "num_res": 2, "theta_s": 1.0}},
     "cdvd-tsp": {"network.options": {"n_feat": 8, "n_resblock": 2}},

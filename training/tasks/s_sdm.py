@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from inference import networks
 from inference.representations.spikes import CENTRE, LATENTS
 from inference.representations.spikes_torch import tfp
+from training import starts
 from training.data.items import Items
 from training.data.s_sdm import Repeated, SdmMaker, SdmOptions, all_with_truth
 from training.data.sets.facts import SPIKES
@@ -56,6 +57,10 @@ class BsnTask(SpikeTask):
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
         return networks.build("s-sdm-bsn", **options)
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.bsn(network)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`: of one of the five instants, all of which a batch goes through."""
@@ -99,6 +104,10 @@ class EdsrTask(SpikeTask):
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
         return networks.build("s-sdm-edsr", **options)
+
+    def start_at_input(self, network: nn.Module) -> None:
+        """See `Task`."""
+        starts.edsr(network)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`."""
