@@ -28,7 +28,7 @@ from training.callbacks.progress import ShownProgress
 from training.callbacks.states import StateFile, States
 from training.errors import TrainingError, why
 from training.files import load_tree, replace_bytes
-from training.module import TrainingModule
+from training.module import TrainingModule, hold_still
 from training.recipe import Recipe
 from training.run import RunFolder
 from training.schedule import Length
@@ -102,6 +102,7 @@ def train(request: Request) -> Outcome:
         if request.resume:
             raise UsageError("--init gives a new run its first weights; a resumed one has its own")
         initialise(network, request.init, recipe.network)
+    hold_still(recipe.optimiser, network)
     training, validation = task.datasets(recipe)
     fingerprint = training.fingerprint()
     conduct = Conduct(recipe, Length.of(recipe.run), run, signals := StopSignals())

@@ -188,6 +188,14 @@ def make_optimiser(entry: OptimiserEntry, parameters: Mapping[str, nn.Parameter]
     return kind(groups, lr=entry.lr, betas=entry.betas, eps=entry.eps, weight_decay=entry.weight_decay)
 
 
+def hold_still(entry: OptimiserEntry, network: nn.Module) -> None:
+    """Parameters whose group has the rate 0 ask for no gradient: what they would be is not computed."""
+    for name, parameter in network.named_parameters():
+        group = next((g for g in entry.groups if name.startswith(g.prefix)), None)
+        if group is not None and group.lr == 0:
+            parameter.requires_grad_(False)
+
+
 def _rates(group: GroupEntry, entry: OptimiserEntry) -> dict[str, float]:
     decay = entry.weight_decay if group.weight_decay is None else group.weight_decay
     return {"lr": group.lr, "initial_lr": group.lr, "weight_decay": decay}

@@ -68,7 +68,10 @@ class DataEntry(_Strict):
 
 
 class GroupEntry(_Strict):
-    """Parameters whose names begin with `prefix` get a learning rate (and weight decay) of their own."""
+    """Parameters whose names begin with `prefix` get a learning rate (and weight decay) of their own.
+
+    With the rate 0 they stay as they are, and what their gradient costs is saved.
+    """
 
     prefix: str
     lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -23,6 +23,7 @@ from tests.training.tiny_task import TinyTask, tiny
 from training.engine import Outcome, Request, train
 from training.errors import NotFinite, TrainingError
 from training.files import load_tree
+from training.module import hold_still
 from training.recipe import Recipe
 from training.run import RunFolder
 
@@ -334,6 +335,15 @@ def test_groups_have_rates_of_their_own(tmp_path: Path) -> None:
     last = load_file(tmp_path / "run/weights.safetensors")
     assert torch.equal(first["second.weight"], last["second.weight"])
     assert not torch.equal(first["first.weight"], last["first.weight"])
+
+
+def test_a_rate_of_zero_costs_no_gradient() -> None:
+    recipe = tiny(optimiser__groups=[{"prefix": "second.w", "lr": 0.0}, {"prefix": "second.", "lr": 1e-3}])
+    network = TinyTask(recipe).build_network({})
+    hold_still(recipe.optimiser, network)
+    still = {n for n, p in network.named_parameters() if not p.requires_grad}
+    assert still == {"second.weight"}
+    assert len(list(network.parameters())) > 1
 
 
 def intervals(folder: Path) -> list[tuple[float, float]]:
