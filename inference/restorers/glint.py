@@ -101,8 +101,8 @@ class GlintRestorer(ContrastRestorer):
         for k, stack in enumerate(stacks):
             packed = pack(picture, pictures[k], refine(stack, self.rig), m, self.multiple, self.padding)
             with torch.inference_mode():
-                # Rows of channels are a channels-last tensor as they lie.
-                y = net.features(torch.from_numpy(packed).permute(2, 0, 1)[None])
+                # Rows of channels lie channels last, if the single picture's stride is the largest.
+                y = net.features(torch.from_numpy(packed)[None].permute(0, 3, 1, 2))
                 rows = y[0].permute(1, 2, 0).contiguous().numpy()
             images[k], lost = compose(picture, pictures[k], packed, rows)
             bad += lost

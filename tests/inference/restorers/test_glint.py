@@ -211,6 +211,17 @@ def test_the_short_way_on_a_cpu_is_the_long_one(
     assert np.abs(one.images.astype(int) - a.frame.image).mean() > 1
 
 
+def test_every_layer_has_its_channels_last() -> None:
+    """A stride of the single picture is enough for the first layers to turn it over, a fifth of the time."""
+    one, found = restorer(one_grid(32, 24), grid="image"), {}
+    for name, part in one.net.named_modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.register_forward_hook(lambda _, __, out, name=name: found.update({name: out.stride(1)}))
+    one.restore([noise_exposure(one_grid(32, 24))], [0.5])
+    assert found
+    assert set(found.values()) == {1}
+
+
 def test_a_loss_before_the_exposure_is_none_of_the_picture() -> None:
     rig = one_grid(32, 24)
     lost = noise_exposure(rig, complete=False)
