@@ -13,7 +13,7 @@ from app.live import make_session
 from app.measure import measure, percentiles
 from app.session import Picture, SessionStatus, WorkerStatus
 from capture.camera import CameraState
-from tests.app.test_live import ONE_SENSOR
+from tests.app.live_watch import ONE_SENSOR
 
 
 def picture(n: int, *, sharp: bool = True, held: bool = False) -> Picture:

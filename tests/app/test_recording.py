@@ -27,7 +27,7 @@ from recordings.recorder.take import Limits
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
-from tests.app.test_live import ONE_SENSOR, TWO_SENSORS
+from tests.app.live_watch import ONE_SENSOR, TWO_SENSORS
 from tests.capture.simulated_small import small, small_davis
 from tests.recordings.own_sample import Item, items_of, rig_of_config, write_own
 

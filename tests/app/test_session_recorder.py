@@ -16,7 +16,7 @@ from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
-from tests.app.test_live import ONE_SENSOR
+from tests.app.live_watch import ONE_SENSOR
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from recordings.checking.findings import Grade
 from recordings.checking.verify import verify
 from recordings.recorder.stream_file import QUEUE_BYTES
 from recordings.recorder.take import Limits
-from tests.app.test_live import ONE_SENSOR
+from tests.app.live_watch import ONE_SENSOR
 
 MINUTES_30 = 1800.0
 FLAT_BYTES = 50e6

@@ -1,0 +1,112 @@
+"""What the live pipeline makes of requests and rig files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.live import make_session
+from capture.camera import CameraState
+from capture.errors import HalfmirrorError, UsageError
+from tests.app.live_watch import Watch
+
+
+@pytest.mark.parametrize(
+    ("source", "network", "error"),
+    [
+        ("simulated:nowhere", "edi", "no preset 'nowhere'"),
+        ("simulated", "magic", "unknown network 'magic'; known: edi, "),
+        ("nikon", "edi", "unknown camera 'nikon'"),
+        ("missing.toml", "edi", "missing.toml does not exist"),
+        (Path("missing.aedat4"), "edi", "missing.aedat4"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_starts(
+    source: str | Path, network: str, error: str
+) -> None:
+    with pytest.raises((UsageError, HalfmirrorError), match=error):
+        make_session(source, network)
+
+
+SETTINGS = (
+    "image_width = 64, image_height = 48, event_width = 64, event_height = 48, loop_s = 0.4, cache = false"
+)
+RIG_FILE = """
+name = "bench"
+[events]
+camera = "simulated:davis"
+width = {width}
+height = 48
+settings = {{ {settings} }}
+[image]
+camera = "{camera}"
+width = 64
+height = 48
+settings = {{ {settings} }}
+[clock]
+relation = "same"
+"""
+
+
+def test_a_rig_file_of_other_cameras_is_said_and_not_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=640, camera="simulated:davis"))
+    session = make_session(path, "edi")
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: any(w.state is CameraState.FAULTED for w in session.status().workers), "a fault")
+        w = watch.worker("restore")
+        assert "events are 64×48, but the rig 'bench' says 640×48" in w.detail
+        assert w.restarts == 0
+    finally:
+        session.stop()
+
+
+def test_a_rig_file_with_its_settings_runs(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis"))
+    session = make_session(path, "edi")
+    session.start()
+    try:
+        assert Watch(session).restored(2)[-1].blurred.shape == (48, 64)
+    finally:
+        session.stop()
+
+
+def test_a_rig_file_of_other_serial_numbers_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
+    path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
+    session = make_session(path, "none")
+    watch = Watch(session)
+    session.start()
+    try:
+        watch.until(
+            lambda: session.status() and any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning"
+        )
+        watch.restored(1)
+    finally:
+        session.stop()
+
+
+def test_a_camera_that_a_rig_file_misspells_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulatd:davis"))
+    with pytest.raises(UsageError, match="unknown camera 'simulatd'"):
+        make_session(path, "edi")
+
+
+def test_a_rig_file_without_an_event_camera(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
+    path.write_text(text.replace('camera = "simulated:davis"', 'camera = "none"', 1))
+    session = make_session(path, "none")
+    session.start()
+    try:
+        watch = Watch(session)
+        assert watch.restored(3)[-1].blurred.shape == (48, 64)
+        assert {w.name for w in session.status().workers} == {"frames", "restore"}
+    finally:
+        session.stop()
