@@ -32,8 +32,9 @@ from sync.geometry import image_to_event_grid
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 from training.adapt import camera, tune
-from training.adapt.pairs import Collector, kind_of, restorer_for
+from training.adapt.pairs import kind_of
 from training.adapt.run import start
+from training.adapt.tones import mended, samples_for
 from training.tasks.supervised import decibels
 
 U8 = NDArray[np.uint8]
@@ -91,12 +92,16 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
     begun, kind = start(network, init), kind_of(network)
     simulated, exposures, events = recording(name, seconds)
     rig = exposures[0].rig
-    restorer = restorer_for(network, rig, begun.options)
-    samples = Collector(restorer, kind)
+    samples = samples_for(network, rig, begun.options, kind)
+    restorer = samples.own.restorer
     for k, between in enumerate(events):
         samples.add(exposures[k], exposures[k + 1], between, k)
-    found = camera.learn(samples.train)
-    out = tune.tune(begun.network, kind, samples.train, samples.held, found, tune.Settings())
+    own = samples.own
+    found = camera.learn(own.train)
+    before = float(tune.judged(begun.network.eval(), kind, own.held, found).mean())
+    told = samples.other if mended(begun.network, samples, found) else None
+    used = told or own
+    out = tune.tune(begun.network, kind, used.train, used.held, found, tune.Settings())
     adapted: nn.Module = start(network, init).network
     adapted.load_state_dict(out.entries)
     adapted.eval()
@@ -104,21 +109,22 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
     instants = (0.5,) if len(kind.instants) == 1 else (0.1, 0.5, 0.9)
     for e in exposures[6::3]:
         for f in instants:
-            fed = restorer.fed([e], f)
+            fed, now_fed = restorer.fed([e], f), used.restorer.fed([e], f)
             truth = truth_of(simulated, restorer, rig, fed.work.rig, e.exposure.time_at(f))
             h, w = truth.shape[-2:]
             with torch.no_grad():
                 shown = {
                     "blurred": fed.inputs[kind.image], "came": kind.picture(begun.network(*fed.inputs)),
-                    "adapted": kind.picture(adapted(*fed.inputs)),
+                    "adapted": kind.picture(adapted(*now_fed.inputs)),
                 }  # fmt: skip
             for key, picture in shown.items():
                 figures[key].append(float(decibels(picture[..., :h, :w], truth)))
     blurred, came, now = (float(np.mean(v)) for v in figures.values())
-    how = "kept as it came" if not out.adapted else str(out.steps) if kind.layers else "told the camera"
+    how = "" if not out.adapted else str(out.steps) if kind.layers else "told the camera"
+    how = ", ".join(filter(None, (f"told {samples.tone}" if told else "", how))) or "kept as it came"
     return [
         network, name, f"{found.contrast:g}, {found.power:.2f}", f"{found.on:.3f}, {found.off:.3f}",
-        f"{out.before:.5f} → {out.after:.5f}", how,
+        f"{before:.5f} → {out.after:.5f}", how,
         f"{blurred:.2f}", f"{came:.2f}", f"{now:.2f}", f"{now - came:+.2f}",
     ]  # fmt: skip
 

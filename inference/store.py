@@ -194,7 +194,8 @@ def add(
             meant = known_as(own.network, shapes)
             if meant != network:
                 raise WeightsError(f"its card says {own.network}: halfmirror models add {meant} FILE")
-            own = base.model_copy(update={"trained_on": own.trained_on, "origin": own.origin})
+            of_file = {k: getattr(own, k) for k in ("trained_on", "camera_tone", "origin")}
+            own = base.model_copy(update=of_file)
         entries, options = fit(network, found.entries, own.options if own else {})
     described, recognised = _describe(base, own, file, digest)
     stated = {"representation": representation, "channel_order": channel_order, "trained_on": trained_on}

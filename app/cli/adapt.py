@@ -37,9 +37,10 @@ def adapt(
     from app.output.atomic import staged_folder
     from app.version import version
     from capture.errors import UsageError
-    from training.adapt.pairs import Collector, kind_of, restorer_for
+    from training.adapt.pairs import kind_of
     from training.adapt.run import RECORD, WEIGHTS, start
     from training.adapt.run import adapt as run
+    from training.adapt.tones import samples_for
     from training.adapt.tune import Settings
 
     if network is None or not data:
@@ -58,7 +59,7 @@ def adapt(
         known = ", ".join((*Settings.model_fields, "seconds", "side", "network.OPTION"))
         raise UsageError(f"--set {first['loc'][0]}: {first['msg']}; known: {known}") from error
     begun = start(network, init)
-    samples = Collector(restorer_for(network, rig_of_all(data), begun.options | options), kind, side)
+    samples = samples_for(network, rig_of_all(data), begun.options | options, kind, side)
     folder = output or Path("runs") / f"adapt-{network}-{time.strftime('%Y%m%d-%H%M%S')}"
     with staged_folder(folder, overwrite=False, ours=lambda path: path.name in (WEIGHTS, RECORD)) as staged:
         for text in data:
@@ -74,6 +75,12 @@ def adapt(
         f"an event changes stored values by {c.on:+.1%} or {-c.off:+.1%} (contrast {c.contrast:g}, power of "
         f"the tone {c.power:.2f}); {c.explained:.0%} of what differs between neighbours is explained"
     )
+    if done.tone:
+        curve = "proportional to light" if done.tone == "linear" else "sRGB"
+        console.say(
+            f"frames are {curve}, which the rig file does not say: the weights note it; for other networks set "
+            f'tone = "{done.tone}" under [image] in the rig file'
+        )
     if done.changed:
         console.say(f"held-out neighbours: disagreement {done.before:.5f} → {done.after:.5f}")
     else:

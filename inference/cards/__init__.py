@@ -119,6 +119,7 @@ class Card(_Table):
         representation: of the events (or spikes) at its input; "none": takes none.
         channel_order: of the picture at its input and output.
         trained_on: training data; "" where several files are published and none is chosen.
+        camera_tone: tone curve of the frames of the rig that they were adapted to; "": what the rig file says.
         licence: of the code and the weights, as far as stated.
         published_at: address; "" where nobody publishes weights.
         published: the files.
@@ -136,6 +137,7 @@ class Card(_Table):
     representation: Representation
     channel_order: ChannelOrder
     trained_on: str = ""
+    camera_tone: Literal["", "linear", "srgb"] = ""
     licence: str
     published_at: str = ""
     published: tuple[Published, ...] = ()

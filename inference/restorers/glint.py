@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from capture.errors import UsageError
 from capture.packets import Events
+from inference import store
 from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
@@ -38,6 +40,14 @@ SRGB_POWER = 1 / 2.2
 """Of light, in the values of an sRGB picture: the curve's power over most of its range."""
 
 
+CAMERA_TONES = ("auto", "srgb", "linear")
+
+
+def toned(rig: Rig, tone: str) -> Rig:
+    """A rig whose frames have another tone curve: "srgb" or "linear"."""
+    return rig.model_copy(update={"image": rig.image.model_copy(update={"tone": tone})})
+
+
 class GlintRestorer(ContrastRestorer):
     """glint for one rig. Options: the shared ones.
 
@@ -45,6 +55,9 @@ class GlintRestorer(ContrastRestorer):
         (`refine.refine`) and sampled at each image pixel; "event": the picture is brought onto the event
         pixels, and what the network changed there is brought back. The latter is several times faster where
         events are coarse, and no better than EDI.
+
+    camera_tone: how the frames' values follow light: "srgb" or "linear"; "auto" (default): as the weights' card
+        says, where they were adapted to a rig whose file was wrong about it, else as the rig says.
 
     contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
         network begins with EDI's picture at this contrast and corrects it pixel by pixel; it need not be exact.
@@ -55,6 +68,7 @@ class GlintRestorer(ContrastRestorer):
     multiple = 8
     autocast = ("float16", "bfloat16")
     grids = ("auto", "image", "event")
+    own = (*ContrastRestorer.own, "camera_tone")
     feeds_margins = False
     needs = Needs(
         margin_before_us=MARGIN_US,  # for the contrast, which is learnt across the gap between exposures
@@ -65,7 +79,20 @@ class GlintRestorer(ContrastRestorer):
     def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
         self._stack = EdiStack()
         self._edi: tuple[Rig, EdiPictures] | None = None
+        self._given = rig
+        self._toned: tuple[Rig, Rig] | None = None
+        self._adapted_to = ""
         super().__init__(rig, options, device)
+        if not self.random_weights:
+            card = store.installed(self.network)
+            self._adapted_to = card.camera_tone if card else ""
+        self._use_rig(rig)
+
+    @property
+    def camera_tone(self) -> str:
+        """By option or card; "": as the rig says."""
+        chosen = str(self.options.get("camera_tone", "auto"))
+        return self._adapted_to if chosen == "auto" else chosen
 
     @property
     def representation(self) -> str:
@@ -152,6 +179,8 @@ class GlintRestorer(ContrastRestorer):
             self._learner.learn(a, picture, self.rig)
         if self._learner.assumed:
             self._note("contrast assumed")
+        if self._toned is not None and self.rig is self._toned[1]:
+            self._note(f"frames taken as {self.rig.image.tone}, the rig says {self._toned[0].image.tone}")
         return self._learner.contrast
 
     def _edi_tensors(self, work: Work, stacks: Tensor, events: Events, contrast: Contrast) -> Tensor:
@@ -174,7 +203,24 @@ class GlintRestorer(ContrastRestorer):
             self._edi = (rig, EdiPictures(rig))
         return self._edi[1].pictures(picture, light_ratios(logs, self.power), events, contrast)
 
+    def _check_own(self, options: Mapping[str, Any]) -> None:
+        super()._check_own(options)
+        if options.get("camera_tone", "auto") not in CAMERA_TONES:
+            raise UsageError(
+                f"{self.name}: camera_tone {options['camera_tone']!r}: choose {', '.join(CAMERA_TONES)}"
+            )
+
+    def set(self, options: dict[str, Any]) -> None:
+        """See `NeuralRestorer.set`."""
+        super().set(options)
+        self._use_rig(self._given)
+
     def _use_rig(self, rig: Rig) -> None:
+        self._given = rig
+        if (tone := self.camera_tone) not in ("", rig.image.tone):
+            if self._toned is None or self._toned[0] is not rig or self._toned[1].image.tone != tone:
+                self._toned = (rig, toned(rig, tone))
+            rig = self._toned[1]
         if rig is not self.rig and rig != self.rig:
             super()._use_rig(rig)
             if not self._rehearsing:

@@ -20,7 +20,8 @@ from inference.weights_fit import fit
 from inference.weights_limits import WeightsError
 from training.adapt import camera, tune
 from training.adapt.camera import Camera, NothingToLearn
-from training.adapt.pairs import Collector, kind_of
+from training.adapt.pairs import kind_of
+from training.adapt.tones import Samples, mended
 from training.files import replace_bytes, save_weights
 from training.run import WEIGHTS_VERSION
 
@@ -45,9 +46,9 @@ class Start:
     @property
     def options(self) -> dict[str, Any]:
         """Of a restorer that feeds these weights what they take."""
-        if self.name != "efnet":
-            return {}
-        return {"representation": self.card.representation, "channel_order": self.card.channel_order}
+        if self.name == "efnet":
+            return {"representation": self.card.representation, "channel_order": self.card.channel_order}
+        return {"camera_tone": self.card.camera_tone} if self.card.camera_tone else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Adapted:
         weights: the file; the network as it came where nothing was gained.
         changed: something was.
         camera: what was learnt of it.
+        tone: tone curve that the network is told from now on; "": as before.
         before, after: disagreement of held-out neighbours.
         samples: learnt from, and judged by.
     """
@@ -65,6 +67,7 @@ class Adapted:
     weights: Path
     changed: bool
     camera: Camera
+    tone: str
     before: float
     after: float
     samples: tuple[int, int]
@@ -103,7 +106,7 @@ def start(name: str, init: Path | None) -> Start:
 
 def adapt(
     begun: Start,
-    samples: Collector,
+    samples: Samples,
     settings: tune.Settings,
     folder: Path,
     about: Mapping[str, Any],
@@ -125,21 +128,28 @@ def adapt(
         NothingToLearn: too little in the recordings.
         TrainingError: the loss is not finite, or the files cannot be written.
     """
-    counts = (len(samples.train), len(samples.held))
+    own = samples.own
+    counts = (len(own.train), len(own.held))
     if min(counts) < _LEAST:
         raise NothingToLearn(
             f"{counts[0]} samples to learn from and {counts[1]} to judge by are too few: give recordings of "
             "20 exposures in a row or more, of something that moves"
         )
-    found = camera.learn(samples.train)
+    found = camera.learn(own.train)
     network = begun.network.to(choose_device(device))
-    out = tune.tune(network, samples.kind, samples.train, samples.held, found, settings, told)
+    before = float(tune.judged(network.eval(), own.kind, own.held, found).mean())
+    tone = samples.tone if mended(network, samples, found) else ""
+    chosen = samples.other if tone and samples.other else own
+    out = tune.tune(network, chosen.kind, chosen.train, chosen.held, found, settings, told)
+    changed = out.adapted or bool(tone)
     names = ", ".join(Path(n).name for n in about.get("recordings", ()))
     trained = begun.card.trained_on
-    if out.adapted:
+    if changed:
         trained = f"{trained}; adapted to {names} (an event: +{found.on:.3f}, −{found.off:.3f} in log value)"
     card = Card.model_validate(
-        begun.card.model_dump() | {"trained_on": trained, "published": (), "evaluation": (), "origin": None}
+        begun.card.model_dump()
+        | {"trained_on": trained, "camera_tone": tone or begun.card.camera_tone}
+        | {"published": (), "evaluation": (), "origin": None}
     )
     save_weights(
         folder / WEIGHTS,
@@ -151,8 +161,9 @@ def adapt(
     )  # fmt: skip
     record = {
         "network": begun.name, **about, "camera": dataclasses.asdict(found), "settings": settings.model_dump(),
-        "samples": {"learnt_from": counts[0], "judged_by": counts[1], "skipped": samples.skipped},
-        "disagreement": {"before": out.before, "after": out.after}, "steps": out.steps, "changed": out.adapted,
+        "samples": {"learnt_from": counts[0], "judged_by": counts[1], "skipped": own.skipped},
+        "disagreement": {"before": before, "after": out.after}, "steps": out.steps, "changed": changed,
+        "camera_tone": card.camera_tone,
     }  # fmt: skip
     replace_bytes(folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-    return Adapted(folder / WEIGHTS, out.adapted, found, out.before, out.after, counts)
+    return Adapted(folder / WEIGHTS, changed, found, tone, before, out.after, counts)
