@@ -18,7 +18,7 @@ from inference.engine import Engine
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.edi import EdiRestorer
-from inference.restorers.glint import GlintRestorer
+from inference.restorers.glint import GlintRestorer, toned
 from inference.restorers.glint_cpu import compose, pack
 from inference.restorers.neural import LOST_FLAG
 from inference.restorers.refine import refine, refine_tensor, refined
@@ -180,6 +180,33 @@ def test_only_what_is_clearly_coarser_is_refined() -> None:
     assert refined(splitter())
     assert not refined(one_grid(32, 32))
     assert not refined(rig_for((40, 36), (48, 43), image_from_event=np.diag([1.2, 1.2, 1.0])))
+
+
+@pytest.mark.parametrize(
+    ("rig", "tone"), [(one_grid(32, 24), "linear"), (splitter((17, 13)), "linear"), (one_grid(32, 24), "srgb")]
+)
+def test_another_tone_curve_is_that_of_another_rig(rig: Rig, tone: str) -> None:
+    a = noise_exposure(rig, n=3000)
+    there = toned(rig, tone)
+    wanted = restorer(there).restore([replace(a, rig=there)], [0.2, 0.7])
+    got = restorer(rig, camera_tone=tone).restore([a], [0.2, 0.7])
+    np.testing.assert_array_equal(got.images, wanted.images)
+    said = [f for f in got.flags if "frames taken as" in f]
+    assert said == (
+        [] if tone == rig.image.tone else [f"frames taken as {tone}, the rig says {rig.image.tone}"]
+    )
+
+
+def test_a_tone_curve_can_be_changed_while_running() -> None:
+    rig = one_grid(32, 24)
+    a, one = noise_exposure(rig, n=3000), restorer(rig)
+    before = one.restore([a], [0.3]).images
+    one.set({"camera_tone": "linear"})
+    assert (one.restore([a], [0.3]).images != before).any()
+    one.set({"camera_tone": "auto"})
+    np.testing.assert_array_equal(one.restore([a], [0.3]).images, before)
+    with pytest.raises(UsageError, match="camera_tone 'log': choose auto, srgb, linear"):
+        one.set({"camera_tone": "log"})
 
 
 def test_an_instant_outside_is_refused() -> None:

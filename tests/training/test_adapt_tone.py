@@ -1,0 +1,88 @@
+"""Adapting finds out which tone curve the frames follow, and the weights say so to whoever runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference import store
+from inference.restorers.glint import GlintRestorer
+from tests.training.test_adapt import RIG, SIZE, collected, exposures
+from training.adapt import tones, tune
+from training.adapt.camera import Camera
+from training.adapt.pairs import kind_of
+from training.adapt.run import adapt, start
+from training.adapt.tones import Samples, mended, samples_for, told_by
+
+
+def camera_of(power: float) -> Camera:
+    return Camera(0.3, power, 0.3 * power, 0.3 * power, 5000, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("power", "tone"), [(1.2, "linear"), (0.9, "linear"), (0.7, ""), (0.65, ""), (0.5, "srgb"), (0.3, "srgb")]
+)
+def test_the_power_tells_the_curve_where_it_is_clear(power: float, tone: str) -> None:
+    assert told_by(camera_of(power)) == tone
+
+
+@pytest.mark.parametrize(
+    ("power", "other", "expected"),
+    [(1.1, 0.09, True), (1.1, 0.11, False), (0.45, 0.09, False), (0.7, 0.09, False)],
+)
+def test_power_and_neighbours_both_have_to_speak_for_it(
+    power: float, other: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = samples_for("glint", RIG, {}, kind_of("glint"), SIZE)
+    assert samples.tone == "linear"  # the rig says sRGB
+    assert samples.other is not None
+    samples.other.held.append(collected("glint", {}, pairs=9).held[0])
+    monkeypatch.setattr(tones, "judged", lambda _n, _k, held, _c: np.array([other if held else 0.1]))
+    assert mended(torch.nn.Identity(), samples, camera_of(power)) == expected
+
+
+def test_both_ways_see_the_same_exposures() -> None:
+    samples = samples_for("glint", RIG, {"contrast": 0.2}, kind_of("glint"), SIZE)
+    for k in range(8):
+        samples.add(exposures()[k], exposures()[k + 1], exposures()[k].exposure_events(), k)
+    assert samples.other is not None
+    for own, other in zip(samples.own.train, samples.other.train, strict=True):
+        assert torch.equal(own.before.frame, other.before.frame)
+        assert torch.equal(own.counts, other.counts)
+        assert not torch.equal(own.before.inputs[2], other.before.inputs[2])
+        assert own.before.told is not None
+        assert other.before.told is not None
+        assert (own.before.told[1], other.before.told[1]) == (pytest.approx(1 / 2.2), 1.0)
+
+
+def test_others_are_not_told_a_curve() -> None:
+    assert samples_for("gem", RIG, {}, kind_of("gem")).other is None
+
+
+def test_the_weights_carry_the_curve_to_the_live_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = collected("glint", {}), collected("glint", {"camera_tone": "linear"})
+    monkeypatch.setattr("training.adapt.run.mended", lambda *_: True)
+    settings = tune.Settings(steps=0)
+    about = {"recordings": ["kitchen"]}
+    done = adapt(start("glint", None), Samples(own, other, "linear"), settings, tmp_path, about, "cpu")
+    assert (done.changed, done.tone) == (True, "linear")
+    assert json.loads((tmp_path / "adapt.json").read_text())["camera_tone"] == "linear"
+
+    assert GlintRestorer(RIG, device="cpu").rig.image.tone == "srgb"
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
+    card, _ = store.add("glint", done.weights)
+    assert card.camera_tone == "linear"
+    live = GlintRestorer(RIG, device="cpu")
+    live.restore([exposures()[3]], [0.5])
+    assert live.told[1] == 1.0
+    # Adapted once more, they are fed as they are live.
+    assert start("glint", None).options == {"camera_tone": "linear"}
+    live.set({"camera_tone": "srgb"})
+    live.restore([exposures()[4]], [0.5])
+    assert live.told[1] == pytest.approx(1 / 2.2)
