@@ -1,6 +1,6 @@
 """Fits a network to samples of one rig, and stops where held-out exposures say so.
 
-glint is told the learnt camera (`shifted`); of the others the last layers are learnt anew, step by step.
+glint is told the learnt camera (`shifted`); of the others the last convolution is learnt anew, step by step.
 
 What is kept is the state that agrees best on the held-out samples; and it is kept only where that agrees
 clearly better than the network as it came: by `GAIN` in the mean, and by twice the standard error of the
