@@ -173,7 +173,7 @@ def test_glint_gains_where_the_camera_was_mistaken_for_another() -> None:
     settings = tune.Settings(steps=10, every=5)
     out = tune.tune(glint(), samples.kind, samples.train, samples.held, found, settings)
     assert out.adapted
-    assert out.after < 0.95 * out.before
+    assert out.after < (1 - tune.GAIN) * out.before
     adapted = networks.build(
         "glint", **store.load("glint", representation="edi-stack", channel_order="rgb")[1].options
     )
@@ -194,9 +194,9 @@ def test_a_network_that_gains_nothing_stays_as_it_came(monkeypatch: pytest.Monke
 
 def test_only_a_gain_beyond_chance_counts() -> None:
     before = np.full(8, 0.1)
-    assert tune.clearly_better(before, before - 0.01)
+    assert tune.clearly_better(before, before - 0.012)
     assert not tune.clearly_better(before, before - 0.0005)  # next to nothing
-    assert not tune.clearly_better(before, 0.974 * before)  # so much came with worse pictures once
+    assert not tune.clearly_better(before, 0.949 * before)  # so much came with worse pictures once
     uneven = before - np.array([0.09, -0.05, 0.08, -0.06, 0.07, -0.04, 0.06, -0.05])
     assert uneven.mean() < 0.99 * before.mean()
     assert not tune.clearly_better(before, uneven)
