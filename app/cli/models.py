@@ -194,6 +194,8 @@ def _facts(shown: Card, published: Card) -> Iterator[tuple[str, str]]:
     yield "options", _options(shown)
     if shown.origin:
         yield "trained on", shown.trained_on
+    if shown.camera_tone:
+        yield "frames", f"taken as {shown.camera_tone}, whatever the rig file says (adapted so)"
     yield "licence", shown.licence
     for e in shown.evaluation:
         yield "should reach", _evaluation(e)

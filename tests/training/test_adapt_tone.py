@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.cli.program import execute
 from inference import store
 from inference.restorers.glint import GlintRestorer
 from tests.training.test_adapt import RIG, SIZE, collected, exposures
@@ -64,7 +65,7 @@ def test_others_are_not_told_a_curve() -> None:
 
 
 def test_the_weights_carry_the_curve_to_the_live_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, other = collected("glint", {}), collected("glint", {"camera_tone": "linear"})
     monkeypatch.setattr("training.adapt.run.mended", lambda *_: True)
@@ -78,6 +79,8 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
     card, _ = store.add("glint", done.weights)
     assert card.camera_tone == "linear"
+    assert execute(["models", "info", "glint"]) == 0
+    assert "taken as linear" in capsys.readouterr().out
     live = GlintRestorer(RIG, device="cpu")
     live.restore([exposures()[3]], [0.5])
     assert live.told[1] == 1.0
