@@ -192,8 +192,8 @@ class _Unpacking:
         except (RuntimeError, EOFError, ValueError) as e:
             raise Damaged("what LZ4 packed is damaged") from e
         finally:
-            if not ended:
-                lz4.frame.reset_decompression_context(self._context)
+            if not ended:  # one that is reset still expects the size that a broken-off frame stated
+                self._context = lz4.frame.create_decompression_context()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
