@@ -103,15 +103,15 @@ ENTRIES: dict[str, Entry] = {
         "data.workers=3",
     )),
     "cdvd-tsp": Entry("cdvd-tsp", "videos", (
-        "network.options={n_feat=8,n_resblock=1}", 'optimiser.groups=[{prefix="flow_net.",lr=1e-4}]',
-        "data.options.crop=64", "optimiser.lr=1e-3", "run.batch=2", "run.validate_every=60",
+        "network.options={n_feat=8,n_resblock=1}", 'optimiser.groups=[{prefix="flow_net.",lr=0}]',
+        "data.options.crop=64", "optimiser.lr=5e-4", "run.batch=2", "run.validate_every=60",
         "network.start=input",
     ), "cdvd-tsp", cuda=(
         "network.options={n_feat=16,n_resblock=2}", "run.batch=8", "run.validate_every=250",
     )),
     "s-sdm-ldn": Entry("s-sdm", "spikes", (
         "data.options.crop=64", "run.batch=2", "optimiser.lr=1e-3", "ldn.loss.name=ssim-reblur",
-        "ldn.optimiser.lr=2e-3", "ldn.network.start=input",
+        "ldn.optimiser.lr=2e-3", "network.start=input",
     ), "s-sdm-ldn", "ldn/weights.safetensors", cuda=("run.batch=16",)),
     PUBLISHED: Entry("", "", (), "s-sdm-ldn"),
 }  # fmt: skip
