@@ -34,7 +34,7 @@ from sync.synchroniser import Synchroniser
 from training.adapt import camera, tune
 from training.adapt.pairs import kind_of
 from training.adapt.run import start
-from training.adapt.tones import mended, samples_for
+from training.adapt.tones import chosen, samples_for
 from training.tasks.supervised import decibels
 
 U8 = NDArray[np.uint8]
@@ -98,9 +98,8 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
         samples.add(exposures[k], exposures[k + 1], between, k)
     own = samples.own
     found = camera.learn(own.train)
-    before = float(tune.judged(begun.network.eval(), kind, own.held, found).mean())
-    told = samples.other if mended(begun.network, samples, found) else None
-    used = told or own
+    choice = chosen(begun.network.eval(), samples, found)
+    used = choice.samples
     out = tune.tune(begun.network, kind, used.train, used.held, found, tune.Settings())
     adapted: nn.Module = start(network, init).network
     adapted.load_state_dict(out.entries)
@@ -121,10 +120,10 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
                 figures[key].append(float(decibels(picture[..., :h, :w], truth)))
     blurred, came, now = (float(np.mean(v)) for v in figures.values())
     how = "" if not out.adapted else str(out.steps) if kind.layers else "told the camera"
-    how = ", ".join(filter(None, (f"told {samples.tone}" if told else "", how))) or "kept as it came"
+    how = ", ".join(filter(None, (f"told {choice.tone}" if choice.tone else "", how))) or "kept as it came"
     return [
         network, name, f"{found.contrast:g}, {found.power:.2f}", f"{found.on:.3f}, {found.off:.3f}",
-        f"{before:.5f} → {out.after:.5f}", how,
+        f"{choice.before:.5f} → {out.after:.5f}", how,
         f"{blurred:.2f}", f"{came:.2f}", f"{now:.2f}", f"{now - came:+.2f}",
     ]  # fmt: skip
 

@@ -17,7 +17,7 @@ from training.adapt import tones, tune
 from training.adapt.camera import Camera
 from training.adapt.pairs import kind_of
 from training.adapt.run import adapt, start
-from training.adapt.tones import Samples, mended, samples_for, told_by
+from training.adapt.tones import Choice, Samples, chosen, samples_for, told_by
 
 
 def camera_of(power: float) -> Camera:
@@ -43,7 +43,9 @@ def test_power_and_neighbours_both_have_to_speak_for_it(
     assert samples.other is not None
     samples.other.held.append(collected("glint", {}, pairs=9).held[0])
     monkeypatch.setattr(tones, "judged", lambda _n, _k, held, _c: np.array([other if held else 0.1]))
-    assert mended(torch.nn.Identity(), samples, camera_of(power)) == expected
+    choice = chosen(torch.nn.Identity(), samples, camera_of(power))
+    assert choice.samples is (samples.other if expected else samples.own)
+    assert (choice.tone, choice.before) == ("linear" if expected else "", 0.1)
 
 
 def test_both_ways_see_the_same_exposures() -> None:
@@ -68,7 +70,8 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, other = collected("glint", {}), collected("glint", {"camera_tone": "linear"})
-    monkeypatch.setattr("training.adapt.run.mended", lambda *_: True)
+    choice = Choice(other, "linear", 0.1)
+    monkeypatch.setattr("training.adapt.run.chosen", lambda *_: choice)
     settings = tune.Settings(steps=0)
     about = {"recordings": ["kitchen"]}
     done = adapt(start("glint", None), Samples(own, other, "linear"), settings, tmp_path, about, "cpu")

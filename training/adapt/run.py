@@ -21,7 +21,7 @@ from inference.weights_limits import WeightsError
 from training.adapt import camera, tune
 from training.adapt.camera import Camera, NothingToLearn
 from training.adapt.pairs import kind_of
-from training.adapt.tones import Samples, mended
+from training.adapt.tones import Samples, chosen
 from training.files import replace_bytes, save_weights
 from training.run import WEIGHTS_VERSION
 
@@ -137,18 +137,17 @@ def adapt(
         )
     found = camera.learn(own.train)
     network = begun.network.to(choose_device(device))
-    before = float(tune.judged(network.eval(), own.kind, own.held, found).mean())
-    tone = samples.tone if mended(network, samples, found) else ""
-    chosen = samples.other if tone and samples.other else own
-    out = tune.tune(network, chosen.kind, chosen.train, chosen.held, found, settings, told)
-    changed = out.adapted or bool(tone)
+    choice = chosen(network.eval(), samples, found)
+    fed = choice.samples
+    out = tune.tune(network, fed.kind, fed.train, fed.held, found, settings, told)
+    changed = out.adapted or bool(choice.tone)
     names = ", ".join(Path(n).name for n in about.get("recordings", ()))
     trained = begun.card.trained_on
     if changed:
         trained = f"{trained}; adapted to {names} (an event: +{found.on:.3f}, −{found.off:.3f} in log value)"
     card = Card.model_validate(
         begun.card.model_dump()
-        | {"trained_on": trained, "camera_tone": tone or begun.card.camera_tone}
+        | {"trained_on": trained, "camera_tone": choice.tone or begun.card.camera_tone}
         | {"published": (), "evaluation": (), "origin": None}
     )
     save_weights(
@@ -162,8 +161,8 @@ def adapt(
     record = {
         "network": begun.name, **about, "camera": dataclasses.asdict(found), "settings": settings.model_dump(),
         "samples": {"learnt_from": counts[0], "judged_by": counts[1], "skipped": own.skipped},
-        "disagreement": {"before": before, "after": out.after}, "steps": out.steps, "changed": changed,
+        "disagreement": {"before": choice.before, "after": out.after}, "steps": out.steps, "changed": changed,
         "camera_tone": card.camera_tone,
     }  # fmt: skip
     replace_bytes(folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-    return Adapted(folder / WEIGHTS, changed, found, tone, before, out.after, counts)
+    return Adapted(folder / WEIGHTS, changed, found, choice.tone, choice.before, out.after, counts)

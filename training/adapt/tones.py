@@ -73,11 +73,27 @@ def told_by(camera: Camera) -> str:
     return "srgb" if camera.power < middle / CLEAR else ""
 
 
-def mended(network: nn.Module, samples: Samples, camera: Camera) -> bool:
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """How the network is fed from now on.
+
+    Attributes:
+        samples: fed so.
+        tone: the curve that it is told anew; "": as before.
+        before: disagreement of the held-out samples as it was fed before.
+    """
+
+    samples: Collector
+    tone: str
+    before: float
+
+
+def chosen(network: nn.Module, samples: Samples, camera: Camera) -> Choice:
     """Whether the network is to be told the other tone curve."""
-    if samples.other is None or told_by(camera) != samples.tone:
-        return False
-    own, other = (
-        judged(network, c.kind, c.held, camera) for c in (samples.own, samples.other)
-    )  # fmt: skip
-    return float(np.mean(other)) < float(np.mean(own))
+    own, other = samples.own, samples.other
+    before = float(np.mean(judged(network, own.kind, own.held, camera)))
+    as_before = Choice(own, "", before)
+    if other is None or told_by(camera) != samples.tone:
+        return as_before
+    now = float(np.mean(judged(network, other.kind, other.held, camera)))
+    return Choice(other, samples.tone, before) if now < before else as_before
