@@ -170,10 +170,10 @@ def make_optimiser(entry: OptimiserEntry, parameters: Mapping[str, nn.Parameter]
     Raises:
         UsageError: a prefix that no parameter has.
     """
-    rest = dict(parameters)
+    rest = [p for name, p in parameters.items() if _group_of(entry, name) is None]
     groups: list[dict[str, Any]] = []
     for group in entry.groups:
-        own = [rest.pop(name) for name in list(rest) if name.startswith(group.prefix)]
+        own = [p for name, p in parameters.items() if _group_of(entry, name) is group]
         if not own:
             raise UsageError(
                 f"optimiser.groups: no parameter's name begins with {group.prefix!r}; "
@@ -181,7 +181,7 @@ def make_optimiser(entry: OptimiserEntry, parameters: Mapping[str, nn.Parameter]
             )
         groups.append({"params": own, **_rates(group, entry)})
     if rest:
-        groups.insert(0, {"params": list(rest.values()), "lr": entry.lr, "initial_lr": entry.lr})
+        groups.insert(0, {"params": rest, "lr": entry.lr, "initial_lr": entry.lr})
     if entry.name == "sgd":
         return torch.optim.SGD(groups, lr=entry.lr, momentum=entry.momentum, weight_decay=entry.weight_decay)
     kind = torch.optim.AdamW if entry.name == "adamw" else torch.optim.Adam
@@ -191,9 +191,14 @@ def make_optimiser(entry: OptimiserEntry, parameters: Mapping[str, nn.Parameter]
 def hold_still(entry: OptimiserEntry, network: nn.Module) -> None:
     """Parameters whose group has the rate 0 ask for no gradient: what they would be is not computed."""
     for name, parameter in network.named_parameters():
-        group = next((g for g in entry.groups if name.startswith(g.prefix)), None)
+        group = _group_of(entry, name)
         if group is not None and group.lr == 0:
             parameter.requires_grad_(False)
+
+
+def _group_of(entry: OptimiserEntry, name: str) -> GroupEntry | None:
+    """The first group whose prefix a parameter's name has."""
+    return next((g for g in entry.groups if name.startswith(g.prefix)), None)
 
 
 def _rates(group: GroupEntry, entry: OptimiserEntry) -> dict[str, float]:

@@ -10,16 +10,13 @@ from capture.packets import Events
 from inference.representations.double_integral import Contrast
 from inference.restorers import edi_pictures_torch
 from inference.restorers.edi_pictures import EdiPictures
+from inference.restorers.glint import toned
 from inference.restorers.ratio_filter import fill, hot_pixels
 from inference.tone import Tone
 from sync.rig import Rig
 from tests.inference.restorers.rigs import noise_events, one_grid, picture, splitter
 
 CONTRAST = Contrast(0.22, 0.3)
-
-
-def with_tone(rig: Rig, tone: Tone) -> Rig:
-    return rig.model_copy(update={"image": rig.image.model_copy(update={"tone": tone})})
 
 
 def some_logs(rig: Rig, count: int = 2) -> np.ndarray:
@@ -51,7 +48,7 @@ def counts_of(events: Events) -> np.ndarray:
 @pytest.mark.parametrize("hot", [[], [(5, 6), (6, 6), (0, 0)]])
 def test_pictures_are_the_cpus(gray: bool, tone: Tone, scale: int, hot: list[tuple[int, int]]) -> None:
     rig = one_grid(40, 32) if scale == 0 else splitter((40, 32), scale, turn_deg=3)
-    rig = with_tone(rig, tone)
+    rig = toned(rig, tone)
     events = with_hot(noise_events(40, 32, 3000), hot)
     image = picture(rig.image.width, rig.image.height, gray=gray)
     image[:4], image[4:8] = 255, 0
