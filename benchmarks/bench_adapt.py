@@ -32,7 +32,7 @@ from sync.geometry import image_to_event_grid
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 from training.adapt import camera, tune
-from training.adapt.pairs import kind_of
+from training.adapt.pairs import Collector, kind_of
 from training.adapt.run import start
 from training.adapt.tones import chosen, samples_for
 from training.tasks.supervised import decibels
@@ -92,11 +92,14 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
     begun, kind = start(network, init), kind_of(network)
     simulated, exposures, events = recording(name, seconds)
     rig = exposures[0].rig
-    samples = samples_for(network, rig, begun.options, kind)
-    restorer = samples.own.restorer
-    for k, between in enumerate(events):
-        samples.add(exposures[k], exposures[k + 1], between, k)
+
+    def collect(collector: Collector) -> None:
+        for k, between in enumerate(events):
+            collector.add(exposures[k], exposures[k + 1], between, k)
+
+    samples = samples_for(network, rig, begun.options, kind, collect)
     own = samples.own
+    restorer = own.restorer
     found = camera.learn(own.train)
     choice = chosen(begun.network.eval(), samples, found)
     used = choice.samples

@@ -11,6 +11,7 @@ from typing import Any
 from app.cli import console
 
 SECONDS = 20.0
+_CURVES = {"linear": "proportional to light", "srgb": "sRGB"}
 
 
 def adapt(
@@ -34,10 +35,11 @@ def adapt(
     from pydantic import ValidationError
 
     from app.adapting import pairs, rig_of_all
+    from app.cli.progress import bar
     from app.output.atomic import staged_folder
     from app.version import version
     from capture.errors import UsageError
-    from training.adapt.pairs import kind_of
+    from training.adapt.pairs import Collector, kind_of
     from training.adapt.run import RECORD, WEIGHTS, start
     from training.adapt.run import adapt as run
     from training.adapt.tones import samples_for
@@ -59,27 +61,40 @@ def adapt(
         known = ", ".join((*Settings.model_fields, "seconds", "side", "network.OPTION"))
         raise UsageError(f"--set {first['loc'][0]}: {first['msg']}; known: {known}") from error
     begun = start(network, init)
-    samples = samples_for(network, rig_of_all(data), begun.options | options, kind, side)
+    rig = rig_of_all(data)
     folder = output or Path("runs") / f"adapt-{network}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with staged_folder(folder, overwrite=False, ours=lambda path: path.name in (WEIGHTS, RECORD)) as staged:
-        for text in data:
-            read = pairs(text, seconds, samples.add)
-            console.say(f"{text}: {read.pairs} pairs of {read.frames} frames")
+    with (
+        staged_folder(folder, overwrite=False, ours=lambda path: path.name in (WEIGHTS, RECORD)) as staged,
+        bar() as show,
+    ):
+        tones: set[str] = set()
+
+        def collect(collector: Collector) -> None:
+            tones.add(tone := collector.restorer.rig.image.tone)
+            if len(tones) > 1:
+                console.say(f"the frames look {_CURVES[tone]}: once more, the network being told so")
+            for text in data:
+                show(f"reading {text}", 0)
+                read = pairs(text, seconds, collector.add)
+                console.say(f"{text}: {read.pairs} pairs of {read.frames} frames")
+
+        def told(step: int, value: float) -> None:
+            console.say(f"step {step}  disagreement {value:.5f}")
+            show("learning", step / settings.steps if settings.steps else 0)
+
+        samples = samples_for(network, rig, begun.options | options, kind, collect, side)
         about = {"recordings": list(data), "command": sys.argv, "program": version(), "options": options}
-        done = run(
-            begun, samples, settings, staged, about, device,
-            lambda step, value: console.say(f"step {step}  disagreement {value:.5f}"),
-        )  # fmt: skip
+        show("judging", 0)
+        done = run(begun, samples, settings, staged, about, device, told)
     c = done.camera
     console.say(
         f"an event changes stored values by {c.on:+.1%} or {-c.off:+.1%} (contrast {c.contrast:g}, power of "
         f"the tone {c.power:.2f}); {c.explained:.0%} of what differs between neighbours is explained"
     )
     if done.tone:
-        curve = "proportional to light" if done.tone == "linear" else "sRGB"
         console.say(
-            f"frames are {curve}, which the rig file does not say: the weights note it; for other networks set "
-            f'tone = "{done.tone}" under [image] in the rig file'
+            f"frames are {_CURVES[done.tone]}, which the rig file does not say: the weights note it; for other "
+            f'networks set tone = "{done.tone}" under [image] in the rig file'
         )
     if done.changed:
         console.say(f"held-out neighbours: disagreement {done.before:.5f} → {done.after:.5f}")

@@ -15,7 +15,7 @@ from inference.restorers.glint import GlintRestorer
 from tests.training.test_adapt import RIG, SIZE, collected, exposures
 from training.adapt import tones, tune
 from training.adapt.camera import Camera
-from training.adapt.pairs import kind_of
+from training.adapt.pairs import Collector, kind_of
 from training.adapt.run import adapt, start
 from training.adapt.tones import Choice, Samples, chosen, samples_for, told_by
 
@@ -38,22 +38,28 @@ def test_the_power_tells_the_curve_where_it_is_clear(power: float, tone: str) ->
 def test_power_and_neighbours_both_have_to_speak_for_it(
     power: float, other: float, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = samples_for("glint", RIG, {}, kind_of("glint"), SIZE)
+    asked: list[Collector] = []
+    samples = samples_for("glint", RIG, {}, kind_of("glint"), asked.append, SIZE)
     assert samples.tone == "linear"  # the rig says sRGB
-    assert samples.other is not None
-    samples.other.held.append(collected("glint", {}, pairs=9).held[0])
-    monkeypatch.setattr(tones, "judged", lambda _n, _k, held, _c: np.array([other if held else 0.1]))
+    monkeypatch.setattr(
+        tones, "judged", lambda _n, _k, held, _c: np.array([0.1 if held is samples.own.held else other])
+    )
     choice = chosen(torch.nn.Identity(), samples, camera_of(power))
-    assert choice.samples is (samples.other if expected else samples.own)
+    assert choice.samples is (asked[-1] if expected else samples.own)
+    assert (choice.samples is samples.own) is not expected
     assert (choice.tone, choice.before) == ("linear" if expected else "", 0.1)
+    # The recordings are read again only where the power asks for it.
+    assert len(asked) == (2 if power > 1 else 1)
 
 
 def test_both_ways_see_the_same_exposures() -> None:
-    samples = samples_for("glint", RIG, {"contrast": 0.2}, kind_of("glint"), SIZE)
-    for k in range(8):
-        samples.add(exposures()[k], exposures()[k + 1], exposures()[k].exposure_events(), k)
-    assert samples.other is not None
-    for own, other in zip(samples.own.train, samples.other.train, strict=True):
+    def collect(collector: Collector) -> None:
+        for k in range(8):
+            collector.add(exposures()[k], exposures()[k + 1], exposures()[k].exposure_events(), k)
+
+    samples = samples_for("glint", RIG, {"contrast": 0.2}, kind_of("glint"), collect, SIZE)
+    assert samples.collect_other is not None
+    for own, other in zip(samples.own.train, samples.collect_other().train, strict=True):
         assert torch.equal(own.before.frame, other.before.frame)
         assert torch.equal(own.counts, other.counts)
         assert not torch.equal(own.before.inputs[2], other.before.inputs[2])
@@ -63,7 +69,7 @@ def test_both_ways_see_the_same_exposures() -> None:
 
 
 def test_others_are_not_told_a_curve() -> None:
-    assert samples_for("gem", RIG, {}, kind_of("gem")).other is None
+    assert samples_for("gem", RIG, {}, kind_of("gem"), lambda _c: None).collect_other is None
 
 
 def test_the_weights_carry_the_curve_to_the_live_program(
@@ -74,7 +80,7 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     monkeypatch.setattr("training.adapt.run.chosen", lambda *_: choice)
     settings = tune.Settings(steps=0)
     about = {"recordings": ["kitchen"]}
-    done = adapt(start("glint", None), Samples(own, other, "linear"), settings, tmp_path, about, "cpu")
+    done = adapt(start("glint", None), Samples(own, lambda: other, "linear"), settings, tmp_path, about, "cpu")
     assert (done.changed, done.tone) == (True, "linear")
     assert json.loads((tmp_path / "adapt.json").read_text())["camera_tone"] == "linear"
 

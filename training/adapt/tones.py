@@ -1,25 +1,25 @@
-"""Whether frames follow light as the rig file says: samples fed both ways, and which the camera fits.
+"""Whether frames follow light as the rig file says: which tone curve the camera fits, and samples fed so.
 
 A rig file that is wrong about the tone curve costs glint a decibel, and no step on its weights gives it back
 as the right word does. How much of a value's logarithm light stands for is learnt from pairs of frames
 (`camera.Camera.power`: about 1 for values proportional to light, about 1 / 2.2 for sRGB), without the network
-and whatever it was told. Where that clearly says the other curve, and the network agrees no worse with its
-neighbours when it is told so, it is told so from then on: its card carries the curve.
+and whatever it was told. Where that clearly says the other curve, the recordings are gone through once more;
+and if the network agrees no worse with its neighbours when it is told so, it is told so from then on: its card
+carries the curve.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from capture.packets import Events
 from inference.restorers.glint import SRGB_POWER, GlintRestorer
-from sync.exposure import AlignedExposure
+from inference.restorers.neural import NeuralRestorer
 from sync.rig import Rig
 from training.adapt.camera import Camera
 from training.adapt.pairs import Collector, Kind, restorer_for
@@ -32,37 +32,53 @@ CLEAR = 1.25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What a network is fed, as it is told the tone curve now, and as if it were told the other one.
+    """What a network is fed.
 
     Attributes:
-        own: as it is told.
-        other: the same exposures the other way; None for networks that are not told.
+        own: as it is told the tone curve now.
+        collect_other: makes the same as if it were told the other one, which takes as long once more; None for
+            networks that are not told.
         tone: of the other way.
     """
 
     own: Collector
-    other: Collector | None = None
+    collect_other: Callable[[], Collector] | None = None
     tone: str = ""
 
-    def add(self, before: AlignedExposure, after: AlignedExposure, events: Events, ordinal: int) -> None:
-        """See `Collector.add`."""
-        self.own.add(before, after, events, ordinal)
-        if self.other is not None:
-            self.other.add(before, after, events, ordinal)
 
+def samples_for(
+    network: str,
+    rig: Rig,
+    options: Mapping[str, Any],
+    kind: Kind,
+    collect: Callable[[Collector], None],
+    side: int = 96,
+) -> Samples:
+    """Samples of one rig.
 
-def samples_for(network: str, rig: Rig, options: Mapping[str, Any], kind: Kind, side: int = 96) -> Samples:
-    """Both ways for one rig.
+    Args:
+        network, options: whose, see `pairs.restorer_for`.
+        rig: as its file says.
+        kind: how the network is called.
+        collect: gives a collector every pair there is (`Collector.add`), in the same order each time.
+        side: of a sample.
 
     Raises:
         UsageError: as `pairs.restorer_for`.
     """
-    own = restorer_for(network, rig, options)
-    if not isinstance(own, GlintRestorer):
-        return Samples(Collector(own, kind, side))
-    tone = "srgb" if own.rig.image.tone == "linear" else "linear"
-    other = restorer_for(network, rig, {**options, "camera_tone": tone})
-    return Samples(Collector(own, kind, side), Collector(other, kind, side), tone)
+
+    def collected(restorer: NeuralRestorer) -> Collector:
+        collector = Collector(restorer, kind, side)
+        collect(collector)
+        return collector
+
+    restorer = restorer_for(network, rig, options)
+    own = collected(restorer)
+    if not isinstance(restorer, GlintRestorer):
+        return Samples(own)
+    tone = "srgb" if restorer.rig.image.tone == "linear" else "linear"
+    told = {**options, "camera_tone": tone}
+    return Samples(own, lambda: collected(restorer_for(network, rig, told)), tone)
 
 
 def told_by(camera: Camera) -> str:
@@ -90,10 +106,11 @@ class Choice:
 
 def chosen(network: nn.Module, samples: Samples, camera: Camera) -> Choice:
     """Whether the network is to be told the other tone curve."""
-    own, other = samples.own, samples.other
+    own = samples.own
     before = float(np.mean(judged(network, own.kind, own.held, camera)))
     as_before = Choice(own, "", before)
-    if other is None or told_by(camera) != samples.tone:
+    if samples.collect_other is None or told_by(camera) != samples.tone:
         return as_before
+    other = samples.collect_other()
     now = float(np.mean(judged(network, other.kind, other.held, camera)))
     return Choice(other, samples.tone, before) if now < before else as_before
