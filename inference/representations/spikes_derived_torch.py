@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
 from inference.representations.double_integral_torch import DoubleIntegral
-from inference.representations.scatter_torch import add, pixel, run_of, to_device, upload
+from inference.representations.pixel_runs_torch import counts_between, on_sensor, place
+from inference.representations.scatter_torch import to_device
 from inference.representations.spikes import SPIKES_PER_FRAME, Origin
 from inference.representations.spikes_derived import (
     ALL,
@@ -41,16 +42,14 @@ def derived_spikes(
     before, within, after = parts(frames, start_us, end_us)
     integral = DoubleIntegral(device)
     times = [start_us, *within.tolist(), end_us]
-    ratios = integral.tensor(events, start_us, end_us, times, contrast).to(integral.dtype)
-    e = upload(events, integral.device)
-    cell, plane = pixel(e, events.width, events.height), events.width * events.height
+    events = on_sensor(events)
+    e = place(events, integral.device)
+    first, last = np.searchsorted(events.t, [start_us, end_us])
+    ratios = integral.of_placed(e[first:last], events.t[first:last], start_us, end_us, times, contrast)
+    ratios = ratios.to(integral.dtype)
 
     def sums(bounds: Index) -> torch.Tensor:
-        n, used = len(bounds) - 1, slice(int(bounds[0]), int(bounds[-1]))
-        out = torch.zeros(2 * n * plane + 1, dtype=torch.float32, device=e.device)
-        channel = 2 * run_of(bounds, e.device) + e.on[used]
-        add(out, torch.where(cell[used] < 0, -1, channel * plane + cell[used]), 1.0)
-        counts = out[:-1].view(n, 2, events.height, events.width).to(integral.dtype)
+        counts = counts_between(e, bounds).to(integral.dtype)
         return counts[:, 1] * contrast.on - counts[:, 0] * contrast.off
 
     def gain(s: torch.Tensor) -> torch.Tensor:
@@ -58,7 +57,7 @@ def derived_spikes(
 
     early = ratios[0] * gain(-sums(before_bounds(events.t, before, start_us)).flip(0).cumsum(0).flip(0))
     late = ratios[-1] * gain(sums(after_bounds(events.t, after, end_us)).cumsum(0))
-    every = torch.cat([early, ratios[1:-1], late])
+    every = torch.cat([early, ratios[1:-1], late]).view(-1, events.height, events.width)
     if isinstance(level, np.ndarray):
         base = np.clip(level.astype(np.float64), 0, 1)
         start = to_device((to_light(base) if tone == "srgb" else base).astype(np.float32), e.device)

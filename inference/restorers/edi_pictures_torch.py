@@ -31,6 +31,15 @@ from inference.tone import Tone, encode_tables, to_linear
 from sync.rig import Rig
 from sync.rig_map import straight_table
 
+_DISC = [
+    (y, x)
+    for y in range(DIAMETER)
+    for x in range(DIAMETER)
+    if 0 < (y - DIAMETER // 2) ** 2 + (x - DIAMETER // 2) ** 2 <= (DIAMETER // 2) ** 2
+]  # fmt: skip
+_AT_ONCE = 1 << 21
+"""Values that are smoothed at once; their neighbours take twelve times as much, a few times over."""
+
 
 def serves(rig: Rig) -> bool:
     """Whether this rig's pictures can be made here: lenses that bend are left to the CPU."""
@@ -88,20 +97,28 @@ def _filled(logs: Tensor, hot: Tensor) -> Tensor:
 
 def bilateral(maps: Tensor, reach: float, sigma: float) -> Tensor:
     """(L, h, w) smoothed within a disc of `DIAMETER`; values some `reach` apart leave each other alone."""
+    return torch.cat(
+        [_bilateral(m, reach, sigma) for m in torch.split(maps, max(1, _AT_ONCE // maps[0].numel()))]
+    )
+
+
+def _bilateral(maps: Tensor, reach: float, sigma: float) -> Tensor:
     radius = DIAMETER // 2
     h, w = maps.shape[-2:]
     around = F.pad(maps[:, None], (radius, radius, radius, radius), mode="replicate")[:, 0]
-    total, weight = maps.clone(), torch.ones_like(maps)
-    for y in range(-radius, radius + 1):
-        for x in range(-radius, radius + 1):
-            if (x == 0 and y == 0) or x * x + y * y > radius * radius:
-                continue
-            near = around[:, radius + y : radius + y + h, radius + x : radius + x + w]
-            far = (x * x + y * y) / (2 * sigma * sigma)
-            share = torch.exp(((near - maps) / reach).square().mul(-0.5) - far)
-            total.addcmul_(share, near)
-            weight += share
-    return total / weight
+    # All neighbours at once: one after the other they are a hundred operations of some microseconds each.
+    near = torch.stack([around[:, y : y + h, x : x + w] for y, x in _DISC])
+    share = (near - maps).mul_(math.sqrt(0.5) / reach).square_().add_(_far(sigma, maps.device)).neg_().exp_()
+    return (maps + (share * near).sum(0)) / (1 + share.sum(0))
+
+
+@cache
+def _far(sigma: float, device: torch.device) -> Tensor:
+    """(neighbours, 1, 1, 1): what distance takes from a neighbour's share, as an exponent."""
+    squares = [(y - DIAMETER // 2) ** 2 + (x - DIAMETER // 2) ** 2 for y, x in _DISC]
+    with torch.inference_mode(False):
+        far = torch.tensor([d / (2 * sigma * sigma) for d in squares], dtype=torch.float32, device=device)
+    return far.view(-1, 1, 1, 1)
 
 
 def multiplied(image: Tensor, ratio: Tensor, tone: Tone) -> Tensor:
