@@ -66,6 +66,21 @@ def to_device(a: NDArray[Any], device: torch.device) -> torch.Tensor:
     return there
 
 
+def to_host(there: torch.Tensor) -> NDArray[Any]:
+    """A copy on the host.
+
+    From CUDA into pinned memory that is kept for the next one: other memory is filled by way of a small pinned
+    buffer, piece by piece, after the kernel has cleared its pages.
+    """
+    if there.device.type != "cuda":
+        return np.asarray(there.contiguous().cpu().numpy())
+    here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+    here.copy_(there.contiguous(), non_blocking=True)
+    torch.cuda.current_stream(there.device).synchronize()
+    # The array keeps the tensor, and so its memory, as long as it lives.
+    return np.asarray(here.numpy())
+
+
 @cache
 def _upload_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference.representations.scatter_torch import to_device
+from inference.representations.scatter_torch import to_device, to_host
 from inference.tone import Tone
 
 ColourOrder = Literal["rgb", "bgr"]
@@ -61,7 +61,8 @@ def to_network(
         order: of the channels that the network takes.
         tone: "linear" is coded, see the module's text; "srgb" is handed over as it is.
     """
-    return of_codes(to_device(np.stack(pictures), device), order, tone)
+    codes = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+    return of_codes(to_device(codes, device), order, tone)
 
 
 def of_codes(codes: Tensor, order: ColourOrder, tone: Tone) -> Tensor:
@@ -89,6 +90,5 @@ def to_pictures(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -
     x = mix_luminance(x)[..., None] if gray else x.permute(0, 2, 3, 1)
     if tone == "linear":
         x = light_from_srgb(x)
-    codes = (x * 255).round_().to(torch.uint8)
-    out: NDArray[np.uint8] = codes.contiguous().cpu().numpy()
+    out: NDArray[np.uint8] = to_host((x * 255).round_().to(torch.uint8))
     return out[..., 0] if gray else out

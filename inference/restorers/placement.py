@@ -82,10 +82,12 @@ def represent(events: Events, rig: Rig, cell: int, make: Callable[[Events], Tens
 
 def sample(maps: Tensor, rig: Rig, cell: int = 1) -> Tensor:
     """Maps on the event grid (…, h, w) at the middle of each cell of the image, bilinearly; 0 where unseen."""
-    grid, seen = _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
-                            (rig.image.width, rig.image.height), cell, maps.device)  # fmt: skip
+    grid, seen, everywhere = _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
+                                        (rig.image.width, rig.image.height), cell, maps.device)  # fmt: skip
     flat = maps.reshape(1, -1, *maps.shape[-2:])
-    out = F.grid_sample(flat, grid[None], mode="bilinear", padding_mode="border", align_corners=False) * seen
+    out = F.grid_sample(flat, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
+    if not everywhere:
+        out = out * seen
     return out.view(*maps.shape[:-2], *out.shape[-2:])
 
 
@@ -100,10 +102,11 @@ def event_view(image: Tensor, rig: Rig) -> Tensor:
     return F.avg_pool2d(sampled, fine)[0, 0] * seen
 
 
-def coverage(rig: Rig, cell: int, device: torch.device) -> Tensor:
-    """(1, h, w) float32: 1 on the cells whose middle the event sensor sees, else 0."""
-    return _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
-                      (rig.image.width, rig.image.height), cell, device)[1]  # fmt: skip
+def coverage(rig: Rig, cell: int, device: torch.device) -> Tensor | None:
+    """(1, h, w) float32: 1 on the cells whose middle the event sensor sees, else 0; None: it sees them all."""
+    _, seen, everywhere = _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
+                                     (rig.image.width, rig.image.height), cell, device)  # fmt: skip
+    return None if everywhere else seen
 
 
 def event_grid_rig(rig: Rig) -> Rig:
@@ -149,8 +152,8 @@ def _cell_of_pixel(m: RigMap, of: tuple[int, int], image: tuple[int, int], cell:
 @lru_cache(maxsize=8)
 def _cell_grid(
     m: RigMap, of: tuple[int, int], image: tuple[int, int], cell: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Where to sample the event grid for each cell, in `grid_sample`'s terms, and which cells are seen."""
+) -> tuple[Tensor, Tensor, bool]:
+    """Where to sample the event grid for each cell, in `grid_sample`'s terms, which cells are seen, all?"""
     width, height = cells(image[0], cell), cells(image[1], cell)
     middle = lattice(width, height) * cell + (cell - 1) / 2
     at = m.to_event(middle).reshape(height, width, 2)
@@ -159,4 +162,5 @@ def _cell_grid(
     seen: NDArray[np.bool_] = np.all((at >= -0.5 - slack) & (at <= limits - 0.5 + slack), axis=2)
     normal = np.where(seen[..., None], (2 * at + 1) / limits - 1, 0).astype(np.float32)
     with torch.inference_mode(False):
-        return torch.from_numpy(normal).to(device), torch.from_numpy(seen[None].astype(np.float32)).to(device)
+        share = torch.from_numpy(seen[None].astype(np.float32)).to(device)
+        return torch.from_numpy(normal).to(device), share, bool(seen.all())

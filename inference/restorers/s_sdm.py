@@ -138,7 +138,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         else:
             seen = coverage(rig, fine, stream.device)
             stream = sample(stream, rig, fine)
-            if not bool(seen.all()):
+            if seen is not None:
                 # Where no event pixel looks, the blurry frame itself is all that is known.
                 rest = pad_to(gray, seen.shape[-2] * fine, seen.shape[-1] * fine, self.padding)
                 stream = stream * seen + F.avg_pool2d(rest[None], fine) * (1 - seen)

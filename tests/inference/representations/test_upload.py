@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.representations.scatter_torch import to_device
+from inference.representations.scatter_torch import to_device, to_host
 
 DEVICES = [
     "cpu",
@@ -37,6 +37,19 @@ def test_any_layout_arrives_whole_and_is_a_copy(kind: Any, device: str) -> None:
     kept = whole.copy()
     whole[...] = ~whole if kind is np.bool_ else whole + 1
     assert (there.cpu().numpy() == kept).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_comes_back_is_whole_and_stays_as_it_was(device: str) -> None:
+    values = torch.arange(6 * 8 * 3, dtype=torch.uint8).view(6, 8, 3)
+    there = values.to(device)
+    for part in (there, there.flip(0), there.permute(2, 0, 1), there[:, ::2], there[:0]):
+        here = to_host(part)
+        assert here.dtype == np.uint8
+        assert (here == part.cpu().numpy()).all()
+    if device == "cuda":
+        kept = [to_host(there + k) for k in range(20)]
+        assert all((here == ((values + k).numpy())).all() for k, here in enumerate(kept))
 
 
 @pytest.mark.gpu

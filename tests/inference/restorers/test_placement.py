@@ -94,10 +94,18 @@ def test_a_scale_between_whole_numbers_is_sampled_without_holes() -> None:
 def test_where_no_event_pixel_looks_there_is_nothing() -> None:
     m = np.array([[1.0, 0, 10], [0, 1, 0], [0, 0, 1]])
     rig = rig_for((20, 16), (40, 16), image_from_event=m)
-    seen = coverage(rig, 1, torch.device("cpu"))[0]
+    covered = coverage(rig, 1, torch.device("cpu"))
+    assert covered is not None
+    seen = covered[0]
     assert seen.any(dim=0).nonzero().ravel().tolist() == list(range(10, 30))
     out = sample(torch.ones(2, 16, 20), rig)
     assert torch.equal(out, seen.expand(2, -1, -1))
+
+
+def test_where_event_pixels_look_everywhere_it_is_said() -> None:
+    rig = rig_for((20, 16), (40, 32), image_from_event=np.array([[2.0, 0, 0.5], [0, 2, 0.5], [0, 0, 1]]))
+    assert coverage(rig, 1, torch.device("cpu")) is None
+    assert torch.allclose(sample(torch.ones(2, 16, 20), rig), torch.ones(2, 32, 40))
 
 
 def test_the_event_grid_is_its_own_image() -> None:
