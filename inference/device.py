@@ -6,6 +6,8 @@ Importing torch takes one to two seconds of a program's start; what can be answe
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,3 +71,20 @@ def choose_dtype(name: str) -> torch.dtype:
         raise UsageError(f"dtype {name!r} is not known; give one of {', '.join(DTYPES)}")
     dtype: torch.dtype = getattr(torch, name)
     return dtype
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Inside, a GPU's float32 convolutions do not round to the ten bits of TF32; all else of cuDNN stays.
+
+    Not `torch.backends.cudnn.flags(allow_tf32=False)`: that sets *every* switch, and what it is not told to a
+    default of its own, which for `enabled` is False. Convolutions then run without cuDNN: several times slower.
+    """
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before

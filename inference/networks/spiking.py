@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.device import without_tf32
+
 # Time steps that one product with the response kernel's band matrix covers.
 _BLOCK = 64
 
@@ -151,7 +153,7 @@ class SpikingStage(nn.Module):
         """(N, C, H, W, T) of counts or spikes gives spikes of the same shape."""
         n, c, h, w, steps = x.shape
         device = x.device.type
-        with torch.autocast(device, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.autocast(device, enabled=False), without_tf32():
             # Time first: a step is then one block of memory, and one batch entry for the convolutions.
             s = x.float().permute(4, 0, 1, 2, 3).reshape(steps, -1)
             for layer, conv in ((self.slayer1, self.conv1), (self.slayer2, self.conv2)):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.device import without_tf32
 from inference.representations.double_integral import Contrast
 from inference.restorers.apply_ratio import brightening, overflow
 from inference.restorers.placement import sample
@@ -74,7 +75,7 @@ def hot_pixels(counts: Tensor) -> Tensor:
     kernel = torch.ones((1, 1, 3, 3), dtype=torch.float32, device=counts.device)
     kernel[0, 0, 1, 1] = 0
     both = torch.stack((counts.float(), torch.ones_like(counts, dtype=torch.float32)))[:, None]
-    with torch.backends.cudnn.flags(allow_tf32=False):  # counts are whole numbers and stay so
+    with without_tf32():  # counts are whole numbers and stay so
         around, n = F.conv2d(both, kernel, padding=1)[:, 0]
     hot: Tensor = (counts >= HOT_LEAST) & (counts * n > HOT_TIMES * torch.maximum(around, n))
     return hot

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from capture.errors import UsageError
+from inference.device import without_tf32
 from inference.half import WideSums
 
 
@@ -43,7 +44,7 @@ def narrowed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if device.type == "cuda":
-            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+            stack.enter_context(without_tf32())
         if dtype != torch.float32:
             stack.enter_context(torch.autocast(device.type, dtype))
             if device.type == "cpu":

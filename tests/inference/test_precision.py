@@ -1,0 +1,60 @@
+"""What is switched while a network runs, and that nothing else is: cuDNN above all stays on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+
+from inference.device import without_tf32
+from inference.restorers.precision import narrowed
+
+cudnn = torch.backends.cudnn
+SWITCHES = ("enabled", "benchmark", "deterministic", "allow_tf32")
+
+
+@pytest.fixture(params=[True, False])
+def tuned(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """cuDNN as it comes, and as a benchmark sets it."""
+    before = cudnn.benchmark
+    cudnn.benchmark = request.param
+    yield request.param
+    cudnn.benchmark = before
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [without_tf32, lambda: narrowed(torch.device("cuda"), torch.float32)],
+    ids=["without_tf32", "narrowed"],
+)
+def test_only_tf32_is_switched_off(inside: Callable[[], AbstractContextManager[None]], tuned: bool) -> None:
+    before = {name: getattr(cudnn, name) for name in SWITCHES}
+    assert before["enabled"]
+    with inside():
+        assert {name: getattr(cudnn, name) for name in SWITCHES} == before | {"allow_tf32": False}
+        assert cudnn.benchmark is tuned
+    assert {name: getattr(cudnn, name) for name in SWITCHES} == before
+
+
+def test_tf32_comes_back_after_an_error() -> None:
+    before = cudnn.allow_tf32
+    with pytest.raises(ValueError, match="in the middle"), without_tf32():
+        raise ValueError("in the middle")
+    assert cudnn.allow_tf32 is before
+
+
+@pytest.mark.gpu
+def test_convolutions_of_a_restorer_are_cudnn_s() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    x = torch.rand(1, 64, 64, 64, device="cuda").contiguous(memory_format=torch.channels_last)
+    net = torch.nn.Conv2d(64, 64, 3, padding=1).cuda().to(memory_format=torch.channels_last)
+    with (
+        torch.inference_mode(),
+        narrowed(torch.device("cuda"), torch.float16),
+        torch.profiler.profile() as seen,
+    ):
+        net(x)
+    assert any("cudnn_convolution" in e.key for e in seen.key_averages())
