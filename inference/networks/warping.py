@@ -65,12 +65,27 @@ def cost_volume(first: Tensor, second: Tensor, reach: int = 4) -> Tensor:
     Returns:
         (N, (2r+1)², H, W).
     """
-    height, width = first.shape[-2:]
-    side = 2 * reach + 1
     padded = F.pad(second, (reach, reach, reach, reach))
+    products = _one_by_one if first.device.type == "cpu" else _row_by_row
+    return products(first, padded, 2 * reach + 1) / first.shape[1]
+
+
+def _one_by_one(first: Tensor, padded: Tensor, side: int) -> Tensor:
+    """(N, side², H, W) sums over the channels; each product stays in a CPU's cache."""
+    height, width = first.shape[-2:]
     products = [
         (first * padded[:, :, dy : dy + height, dx : dx + width]).sum(1)
         for dy in range(side)
         for dx in range(side)
     ]
-    return torch.stack(products, dim=1) / first.shape[1]
+    return torch.stack(products, dim=1)
+
+
+def _row_by_row(first: Tensor, padded: Tensor, side: int) -> Tensor:
+    """The same with a tenth of the operations: a GPU takes less time for one than to be asked for it."""
+    height, width = first.shape[-2:]
+    rows = [
+        (first[:, :, :, None] * padded[:, :, dy : dy + height].unfold(3, width, 1)).sum(1)
+        for dy in range(side)
+    ]  # fmt: skip
+    return torch.stack(rows, dim=1).transpose(2, 3).flatten(1, 2)

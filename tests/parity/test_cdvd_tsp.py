@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.networks import build
+from inference.networks import build, warping
 from inference.networks.cdvd_tsp import CDVDTSP, align, box_mean, sharpness_prior
 from inference.networks.warping import backward_warp, cost_volume, warp_coverage
 from tests.parity.cases import Arrays, Case, assert_close, cases, filled, reads
@@ -171,6 +171,18 @@ def test_gradients_of_the_operations() -> None:
     torch.autograd.gradcheck(lambda x, y: cost_volume(x, y, 2), (a, b))
     flow = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(lambda x, f: backward_warp(x, f, "zeros"), (a, flow))
+
+
+@pytest.mark.parametrize(("n", "c", "h", "w", "side"), [(1, 1, 1, 1, 3), (2, 5, 7, 11, 9), (1, 3, 4, 2, 5)])
+def test_both_orders_of_products_are_one_cost_volume(n: int, c: int, h: int, w: int, side: int) -> None:
+    torch.manual_seed(0)
+    first, padded = torch.randn(n, c, h, w), torch.randn(n, c, h + side - 1, w + side - 1)
+    whole = warping._row_by_row(first, padded, side)
+    assert whole.shape == (n, side * side, h, w)
+    torch.testing.assert_close(whole, warping._one_by_one(first, padded, side), rtol=1e-5, atol=1e-5)
+    wide = [x.double().requires_grad_() for x in (first[..., :2, :2], padded[..., : side + 1, : side + 1])]
+    if h > 1 and w > 1:
+        assert torch.autograd.gradcheck(lambda x, y: warping._row_by_row(x, y, side), wide)
 
 
 def test_coverage_is_a_warped_picture_of_ones() -> None:
