@@ -26,12 +26,14 @@ from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.edi_pictures import EdiPictures
 from inference.restorers.glint_cpu import CELL, compose, pack
 from inference.restorers.neural import Work
+from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder, of_codes
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import REFINE
 from inference.restorers.refine import refine, refine_tensor, refined
+from inference.restorers.self_ensemble import COUNTS, self_ensemble
 from sync.exposure import AlignedExposure
 from sync.geometry import event_from_image, scaled_homography
 from sync.rig import Rig
@@ -59,6 +61,9 @@ class GlintRestorer(ContrastRestorer):
     camera_tone: how the frames' values follow light: "srgb" or "linear"; "auto" (default): as the weights' card
         says, where they were adapted to a rig whose file was wrong about it, else as the rig says.
 
+    self_ensemble: 1 (default), 2, 4, 8: mean over so many turned and mirrored copies, which takes so many times
+        as long; see `self_ensemble`.
+
     contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
         network begins with EDI's picture at this contrast and corrects it pixel by pixel; it need not be exact.
     """
@@ -68,7 +73,7 @@ class GlintRestorer(ContrastRestorer):
     multiple = 8
     autocast = ("float16", "bfloat16")
     grids = ("auto", "image", "event")
-    own = (*ContrastRestorer.own, "camera_tone")
+    own = (*ContrastRestorer.own, "camera_tone", "self_ensemble")
     feeds_margins = False
     needs = Needs(
         margin_before_us=MARGIN_US,  # for the contrast, which is learnt across the gap between exposures
@@ -139,7 +144,7 @@ class GlintRestorer(ContrastRestorer):
         """The picture goes in as stored, in float32, on a CPU, at the image's resolution."""
         return (
             self.device.type == "cpu" and self.dtype == torch.float32 and self.tone == "srgb"
-            and net.cell == CELL and net.output == "ratio" and not self.on_event_grid()
+            and net.cell == CELL and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
         )  # fmt: skip
 
     def _infer(self, work: Work) -> Tensor:
@@ -160,8 +165,13 @@ class GlintRestorer(ContrastRestorer):
             maps = pad_to_multiple(maps, self.multiple, self.padding).contiguous(memory_format=last)
             begun = pad_to_multiple(edi, self.multiple, self.padding)
             frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=last)
-            out.append(crop(self.net(frames, begun.contiguous(memory_format=last), maps), height, width))
+            given = (frames, begun.contiguous(memory_format=last), maps)
+            out.append(crop(self_ensemble(self.net, given, self._copies), height, width))
         return torch.cat(out)
+
+    @property
+    def _copies(self) -> int:
+        return int(self.options.get("self_ensemble", 1))
 
     @property
     def told(self) -> tuple[Contrast, float]:
@@ -209,6 +219,8 @@ class GlintRestorer(ContrastRestorer):
             raise UsageError(
                 f"{self.name}: camera_tone {options['camera_tone']!r}: choose {', '.join(CAMERA_TONES)}"
             )
+
+        one_of(self.name, "self_ensemble", options.get("self_ensemble", 1), COUNTS)
 
     def set(self, options: dict[str, Any]) -> None:
         """See `NeuralRestorer.set`."""
