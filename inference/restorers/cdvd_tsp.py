@@ -18,11 +18,12 @@ from capture.packets import Frame
 from inference.networks.cdvd_tsp import CDVDTSP, Known
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.cdvd_stream import MULTIPLE, TILE_MULTIPLE, TILE_OVERLAP, CdvdStream, Stages
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import NeuralRestorer
 from inference.restorers.neural_options import whole_number
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.tiling import tile_option
+from inference.restorers.work import Work
 from sync.exposure import AlignedExposure
 
 FARTHEST = 100  # ordinals; beyond, a neighbour shows another scene

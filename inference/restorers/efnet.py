@@ -16,12 +16,12 @@ from inference.representations import mask_torch, scer_numba, scer_torch, voxel_
 from inference.representations.coding import Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.neural import Work
 from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
 from inference.restorers.tiled import TiledRestorer
+from inference.restorers.work import Work
 
 # From this many image pixels per event pixel the event grid is the cheaper one by more than its square.
 EVENT_GRID_FROM = 1.5

@@ -13,11 +13,11 @@ from inference.representations import eger_torch
 from inference.representations.eger import Spans
 from inference.representations.eger_numba import Eger
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
 from inference.restorers.tiled import TiledRestorer
+from inference.restorers.work import Work
 
 BINS = 16
 LEVELS = 16  # the coarsest features are this many times smaller than picture and events alike

@@ -25,7 +25,6 @@ from inference.restorers.contrast_options import ContrastRestorer
 from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.edi_pictures import EdiPictures
 from inference.restorers.glint_cpu import CELL, compose, pack
-from inference.restorers.neural import Work
 from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
@@ -34,6 +33,7 @@ from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import REFINE
 from inference.restorers.refine import refine, refine_tensor, refined
 from inference.restorers.self_ensemble import COUNTS, self_ensemble
+from inference.restorers.work import Work
 from sync.exposure import AlignedExposure
 from sync.geometry import event_from_image, scaled_homography
 from sync.rig import Rig

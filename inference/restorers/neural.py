@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -33,6 +33,7 @@ from inference.restorers.placement import event_grid_rig
 from inference.restorers.precision import choose_autocast, narrowed
 from inference.restorers.rehearsal import rehearsal
 from inference.restorers.results import changed_pictures, restored_pictures
+from inference.restorers.work import Work
 from inference.tone import Tone
 from sync.exposure import AlignedExposure
 from sync.geometry import image_to_event_grid, inside_events
@@ -44,35 +45,6 @@ NO_EVENTS_FLAG = "no events: frame passed through"
 LOST_FLAG = "events lost in the exposure"
 NAN_FLAG = "NaN replaced"
 OVERFLOW_FLAG = "half precision overflowed: float32 from here on"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """One restoration as `_infer` gets it.
-
-    Attributes:
-        window: the exposures; `window[index]` is the one to restore. Their events lie on `rig.events`' pixels.
-        index: see `window`.
-        at: the instants wanted, fractions 0…1 of the exposure.
-        pictures: one for each exposure, (H, W, 3) RGB or (H, W) gray uint8, of `rig.image`'s size.
-        rig: geometry between `pictures` and events: the rig's own, or the identity on the event grid.
-    """
-
-    window: Sequence[AlignedExposure]
-    index: int
-    at: tuple[float, ...]
-    pictures: Sequence[NDArray[np.uint8]]
-    rig: Rig
-
-    @property
-    def exposure(self) -> AlignedExposure:
-        """The exposure to restore."""
-        return self.window[self.index]
-
-    @property
-    def times_us(self) -> tuple[int, ...]:
-        """The instants on the event clock."""
-        return tuple(self.exposure.exposure.time_at(f) for f in self.at)
 
 
 class NeuralRestorer(ABC):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from inference.restorers.neural import Work
+    from inference.restorers.work import Work
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,12 +26,12 @@ from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_learner import CONTRAST_OPTIONS
 from inference.restorers.contrast_options import ContrastRestorer
-from inference.restorers.neural import Work
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import SAMPLE_ABOVE, coverage, event_view, sample
 from inference.restorers.ratio_filter import hot_pixels
 from inference.restorers.tiled import TiledRestorer
+from inference.restorers.work import Work
 from inference.tone import Tone
 from sync.geometry import image_to_event_grid
 from sync.rig import Rig

@@ -19,13 +19,14 @@ from capture.packets import Events
 from inference.networks.sc_net import SCNet
 from inference.representations import counts_numba, counts_torch
 from inference.restorers.base import LatentTimes, Needs
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import NeuralRestorer
 from inference.restorers.neural_options import one_of, whole_number
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
 from inference.restorers.placement import represent
 from inference.restorers.recurrence import Recurrence
 from inference.restorers.tiling import run_tiled, tile_option
+from inference.restorers.work import Work
 from sync.exposure import AlignedExposure
 
 PUBLISHED_THETA_T = 1e-4

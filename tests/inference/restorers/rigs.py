@@ -12,9 +12,10 @@ from torch import Tensor
 
 from capture.packets import Events
 from inference.restorers.base import Needs
-from inference.restorers.neural import NeuralRestorer, Work
+from inference.restorers.neural import NeuralRestorer
 from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.pictures import ColourOrder
+from inference.restorers.work import Work
 from sync.exposure import AlignedExposure
 from sync.geometry import scaled_homography
 from sync.rig import Rig

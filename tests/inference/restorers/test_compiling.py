@@ -14,9 +14,9 @@ from capture.errors import UsageError
 from inference.restorers.compiling import KEPT_GRAPHS, Graphed, compiled
 from inference.restorers.efnet import EfnetRestorer
 from inference.restorers.gem import GemRestorer
-from inference.restorers.neural import Work
 from inference.restorers.rehearsal import SIDE
 from inference.restorers.s_sdm import LdnRestorer
+from inference.restorers.work import Work
 from tests.inference.restorers.rigs import SMALL, Stub, noise_exposure, one_grid
 
 
