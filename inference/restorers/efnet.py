@@ -107,7 +107,7 @@ class EfnetRestorer(TiledRestorer):
         """(6, h, w) on the device."""
         mode = Mode(self.options.get("mode", "relative"))
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
-        if self.device.type == "cpu":
+        if self.uses_numba:
             numba_ = scer_numba.scer if self.representation == "scer" else voxel_numba.voxel_grid
             return torch.from_numpy(numba_(events, *span, mode=mode))
         torch_ = scer_torch.scer if self.representation == "scer" else voxel_torch.voxel_grid

@@ -94,7 +94,7 @@ class GemRestorer(TiledRestorer):
         """(L, 96, h, w) on the device."""
         exposure = work.exposure.exposure
         blur = (exposure.start_us, exposure.end_us)
-        if self.device.type == "cpu":
+        if self.uses_numba:
             counter = Eger(events.width, events.height, blur, bins=BINS)
             counter.push(events)
             return torch.from_numpy(counter.results([(t, t) for t in times]))

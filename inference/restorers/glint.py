@@ -143,7 +143,7 @@ class GlintRestorer(ContrastRestorer):
     def _plain(self, net: Glint) -> bool:
         """The picture goes in as stored, in float32, on a CPU, at the image's resolution."""
         return (
-            self.device.type == "cpu" and self.dtype == torch.float32 and self.tone == "srgb"
+            self.uses_numba and self.dtype == torch.float32 and self.tone == "srgb"
             and net.cell == CELL and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
         )  # fmt: skip
 
@@ -196,7 +196,7 @@ class GlintRestorer(ContrastRestorer):
     def _edi_tensors(self, work: Work, stacks: Tensor, events: Events, contrast: Contrast) -> Tensor:
         """(L, 3, H, W) EDI's pictures as the network takes them, made on the device where it can."""
         picture = work.pictures[work.index]
-        if self.device.type == "cpu" or not edi_pictures_torch.serves(work.rig):
+        if self.uses_numba or not edi_pictures_torch.serves(work.rig):
             logs = stacks[:, KNOWN].numpy(force=True)
             return self.tensors(list(self._edi_pictures(picture, logs, events, contrast, work.rig)))
         image = to_device(picture, self.device)
@@ -242,7 +242,7 @@ class GlintRestorer(ContrastRestorer):
     def _stacks(self, events: Events, work: Work, times: tuple[int, ...], contrast: Contrast) -> Tensor:
         """(L, CHANNELS, h, w) on the device."""
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
-        if self.device.type == "cpu":
+        if self.uses_numba:
             return torch.from_numpy(self._stack.stacks(events, *span, times, contrast, self.power))
         return edi_stack_torch.stacks(events, *span, times, contrast, self.power, self.device)
 

@@ -156,6 +156,11 @@ class NeuralRestorer(ABC):
         return f"{name}, {str(self.dtype).removeprefix('torch.')}"
 
     @property
+    def uses_numba(self) -> bool:
+        """Representations are made by numba, on a CPU; else by torch, on the device."""
+        return self.device.type == "cpu"
+
+    @property
     def tone(self) -> Tone:
         """How the frames' values are taken: "srgb": as stored; "linear": they are to be coded."""
         return self.rig.image.tone if self.options.get("tone") == "coded" else "srgb"

@@ -112,7 +112,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
             self._learner.learn(a, work.pictures[work.index], rig)
         contrast = self._learner.contrast
         tone: Tone = "linear" if self.rig.image.tone == "linear" and self.tone == "srgb" else "srgb"
-        if self.device.type == "cpu":
+        if self.uses_numba:
             level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
             light = spikes_derived_numba.intensity(level, events, *span, contrast, frames=frames, tone=tone)
             stream = torch.from_numpy(spikes_derived_numba.derived_spikes(light).frames)

@@ -250,7 +250,7 @@ class ScNetRestorer(NeuralRestorer):
 
     def _counter(self, a: AlignedExposure, first: int, last: int, steps: int) -> Any:
         def count(events: Events) -> Tensor:
-            if self.device.type == "cpu":
+            if self.uses_numba:
                 return torch.from_numpy(counts_numba.event_counts(events, first, last, steps=steps))
             return counts_torch.event_counts(events, first, last, steps=steps, device=self.device)
 
