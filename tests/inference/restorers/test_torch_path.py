@@ -10,6 +10,7 @@ import pytest
 from inference.models import create
 from inference.restorers.neural import NeuralRestorer
 from sync.rig import Rig
+from tests.inference.representations.test_pixel_runs import watched
 from tests.inference.restorers.rigs import noise_exposure, one_grid, splitter
 
 NETWORKS = [
@@ -65,3 +66,15 @@ def test_the_whole_way_by_torch_gives_the_same_picture(
     off = np.abs(by_torch.images.astype(int) - by_numba.images)
     assert off.mean() < 0.5
     assert np.percentile(off, 99) <= 2
+
+
+@pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
+@pytest.mark.parametrize(("network", "options"), [n for n in NETWORKS if n[0] not in ("sc-net", "stra")])
+def test_a_gpu_is_asked_for_little_until_the_network_and_nothing_waits(
+    network: str, options: dict[str, Any], rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NeuralRestorer, "uses_numba", False)
+    one, a = restorer(network, options, rig), noise_exposure(rig, n=4000)
+    seen = watched(lambda: one.fed([a], 0.5))
+    assert not +seen.waits
+    assert 20 < seen.asked < 180
