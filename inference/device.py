@@ -6,6 +6,7 @@ Importing torch takes one to two seconds of a program's start; what can be answe
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,14 @@ def choose_dtype(name: str) -> torch.dtype:
     return dtype
 
 
+class _Switched:
+    """How many are inside `without_tf32`, in all threads: the switch is the process's."""
+
+    lock = threading.Lock()
+    inside = 0
+    before = True
+
+
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Inside, a GPU's float32 convolutions do not round to the ten bits of TF32; all else of cuDNN stays.
@@ -82,9 +91,15 @@ def without_tf32() -> Iterator[None]:
     """
     import torch
 
-    cudnn = torch.backends.cudnn
-    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    with _Switched.lock:
+        if not _Switched.inside:
+            _Switched.before = torch.backends.cudnn.allow_tf32
+            torch.backends.cudnn.allow_tf32 = False
+        _Switched.inside += 1
     try:
         yield
     finally:
-        cudnn.allow_tf32 = before
+        with _Switched.lock:
+            _Switched.inside -= 1
+            if not _Switched.inside:
+                torch.backends.cudnn.allow_tf32 = _Switched.before

@@ -45,6 +45,18 @@ def test_tf32_comes_back_after_an_error() -> None:
     assert cudnn.allow_tf32 is before
 
 
+def test_another_thread_that_leaves_first_takes_nothing_away() -> None:
+    """A network is made ready in one thread while another one runs."""
+    before = cudnn.allow_tf32
+    one, other = without_tf32(), without_tf32()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert cudnn.allow_tf32 is False
+    other.__exit__(None, None, None)
+    assert cudnn.allow_tf32 is before
+
+
 @pytest.mark.gpu
 def test_convolutions_of_a_restorer_are_cudnn_s() -> None:
     if not torch.cuda.is_available():
