@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
 from inference.representations.pixel_runs_torch import Placed, counts_until, on_sensor, pixel_runs, place
-from inference.representations.scatter_torch import to_device
+from inference.representations.scatter_torch import to_device, to_host
 
 
 class DoubleIntegral:
@@ -31,7 +31,7 @@ class DoubleIntegral:
         self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
     ) -> NDArray[np.float32]:
         """Ratio maps: the same as `double_integral_numba.DoubleIntegral.ratios`."""
-        return np.asarray(self.tensor(events, start_us, end_us, times_us, contrast).cpu().numpy())
+        return to_host(self.tensor(events, start_us, end_us, times_us, contrast))
 
     @torch.no_grad()
     def tensor(

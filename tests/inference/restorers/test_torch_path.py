@@ -24,6 +24,8 @@ NETWORKS = [
     ("sc-net", {}),
     ("stra", {}),
 ]
+FED = [n for n in NETWORKS if n[0] not in ("sc-net", "stra")]
+"""Those whose single exposures can be fed without the ones before."""
 RIGS = {"one grid": one_grid(48, 36), "splitter": splitter((32, 24)), "turned": splitter((32, 24), turn_deg=3)}
 AT = (0.5,)
 
@@ -36,7 +38,7 @@ def restorer(network: str, options: dict[str, Any], rig: Rig) -> NeuralRestorer:
 
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
-@pytest.mark.parametrize(("network", "options"), [n for n in NETWORKS if n[0] not in ("sc-net", "stra")])
+@pytest.mark.parametrize(("network", "options"), FED)
 def test_a_network_is_fed_alike_by_torch_and_by_numba(
     network: str, options: dict[str, Any], rig: Rig, gray: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +71,7 @@ def test_the_whole_way_by_torch_gives_the_same_picture(
 
 
 @pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
-@pytest.mark.parametrize(("network", "options"), [n for n in NETWORKS if n[0] not in ("sc-net", "stra")])
+@pytest.mark.parametrize(("network", "options"), FED)
 def test_a_gpu_is_asked_for_little_until_the_network_and_nothing_waits(
     network: str, options: dict[str, Any], rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
