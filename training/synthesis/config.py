@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _ascending(span: tuple[float, float]) -> tuple[float, float]:
-    if not span[0] <= span[1]:
-        raise ValueError(f"a range goes from low to high, not {span[0]}…{span[1]}")
+    if not 0 <= span[0] <= span[1] < math.inf:
+        raise ValueError(f"a range goes from low to high, 0 at least, not {span[0]}…{span[1]}")
+    return span
+
+
+def _above_zero(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] <= 0:
+        raise ValueError(f"both ends are above 0, not {span[0]}…{span[1]}")
     return span
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Positive = Annotated[Range, AfterValidator(_above_zero)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -36,14 +44,18 @@ class SynthesisConfig(BaseModel):
     drawn_share: Share = Field(
         default=0.2, description="backgrounds and objects that are drawn: print, stripes"
     )
-    zoom: Range = Field(default=(0.35, 1.0), description="image pixels per pixel of the photo")
+    zoom: Positive = Field(default=(0.35, 1.0), description="image pixels per pixel of the photo")
     contrast: Range = Field(default=(0.6, 1.3), description="power on the light of a photo")
-    light: Range = Field(default=(0.25, 1.5), description="brightest part of a texture, 1 = white paper; log")
+    light: Positive = Field(
+        default=(0.25, 1.5), description="brightest part of a texture, 1 = white paper; log"
+    )
     flat_share: Share = Field(default=0.12, description="pieces of photos that may show next to nothing")
     highlight_share: Share = Field(default=0.15, description="samples with lights that saturate")
     still_share: Share = Field(default=0.1, description="samples in which nothing moves")
-    blur_px: Range = Field(default=(1.5, 30.0), description="path of the background in an exposure; log")
-    object_px: Range = Field(default=(1.5, 30.0), description="path of an object beside the background's; log")
+    blur_px: Positive = Field(default=(1.5, 30.0), description="path of the background in an exposure; log")
+    object_px: Positive = Field(
+        default=(1.5, 30.0), description="path of an object beside the background's; log"
+    )
     speed_px_ms: float = Field(default=4.0, gt=0, description="fastest that anything moves, px/ms")
     turn_deg: float = Field(default=4.0, ge=0, le=45, description="most rotation in an exposure")
     growth: float = Field(default=0.06, ge=0, le=0.5, description="most change of scale in an exposure")
@@ -58,30 +70,32 @@ class SynthesisConfig(BaseModel):
     scale_share: Share = Field(
         default=0.4, description="samples whose event pixels are coarser than the image's"
     )
-    scale: Range = Field(default=(1.5, 4.4), description="how many times coarser")
+    scale: Positive = Field(default=(1.5, 4.4), description="how many times coarser")
     shift_px: float = Field(default=1.5, ge=0, le=8, description="most misregistration, image pixels")
     shift_share: Share = Field(default=0.4, description="samples of equal resolution that are misregistered")
-    threshold: Range = Field(default=(0.08, 0.5), description="contrast threshold, natural log; log")
-    asymmetry: Range = Field(default=(0.7, 1.4), description="OFF over ON threshold; log")
+    threshold: Positive = Field(default=(0.08, 0.5), description="contrast threshold, natural log; log")
+    asymmetry: Positive = Field(default=(0.7, 1.4), description="OFF over ON threshold; log")
     threshold_sigma: Range = Field(default=(0.0, 0.12), description="relative spread over the pixels")
-    refractory_us: Range = Field(default=(1.0, 300.0), description="dead time after an event; log")
+    refractory_us: Positive = Field(default=(1.0, 300.0), description="dead time after an event; log")
     leak_hz: Range = Field(default=(0.0, 0.5), description="ON events of a pixel at rest, 1/s")
     shot_hz: Range = Field(default=(0.0, 1.0), description="noise events of a pixel at mid gray, 1/s")
     dark_hz: Range = Field(default=(0.0, 15.0), description="the same in full darkness, 1/s")
     hot_share: Range = Field(default=(0.0, 0.001), description="share of hot pixels")
-    hot_hz: Range = Field(default=(50.0, 3000.0), description="events of a hot pixel, 1/s; log")
-    cutoff_hz: Range = Field(default=(300.0, 6000.0), description="bandwidth of a pixel that sees white; log")
-    cutoff_dark_hz: Range = Field(default=(30.0, 300.0), description="bandwidth in full darkness; log")
-    dark_light: Range = Field(default=(0.001, 0.02), description="light that dark current stands for; log")
+    hot_hz: Positive = Field(default=(50.0, 3000.0), description="events of a hot pixel, 1/s; log")
+    cutoff_hz: Positive = Field(
+        default=(300.0, 6000.0), description="bandwidth of a pixel that sees white; log"
+    )
+    cutoff_dark_hz: Positive = Field(default=(30.0, 300.0), description="bandwidth in full darkness; log")
+    dark_light: Positive = Field(default=(0.001, 0.02), description="light that dark current stands for; log")
     lost_share: Share = Field(default=0.08, description="samples in which the read-out loses events")
 
     # Frame sensor
-    exposure_ms: Range = Field(default=(1.0, 120.0), description="exposure; log")
-    noise_8bit: Range = Field(default=(0.1, 6.0), description="noise at mid gray, grey levels of 255; log")
+    exposure_ms: Positive = Field(default=(1.0, 120.0), description="exposure; log")
+    noise_8bit: Positive = Field(default=(0.1, 6.0), description="noise at mid gray, grey levels of 255; log")
     read_share: Range = Field(
         default=(0.1, 0.7), description="part of that noise that does not grow with light"
     )
     column_8bit: Range = Field(default=(0.0, 0.8), description="spread of the columns' offsets, grey levels")
     srgb_share: Share = Field(default=0.3, description="samples with exactly sRGB's tone curve")
     linear_share: Share = Field(default=0.3, description="samples with linear pixel values")
-    gamma: Range = Field(default=(1.1, 2.6), description="1 / power of light of all others")
+    gamma: Positive = Field(default=(1.1, 2.6), description="1 / power of light of all others")

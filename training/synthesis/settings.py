@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,6 +29,15 @@ def synthesis_config(words: Sequence[str], size: int | None = None) -> Synthesis
             raise UsageError(
                 f"--set {word!r}: {value!r} is neither a number nor a range like [2,20]"
             ) from error
+    return config_of(values)
+
+
+def config_of(values: Mapping[str, Any]) -> SynthesisConfig:
+    """These values on top of the defaults.
+
+    Raises:
+        UsageError: unknown key, or a value that does not fit; one line.
+    """
     try:
         return SynthesisConfig.model_validate(values)
     except ValidationError as error:
@@ -37,4 +46,5 @@ def synthesis_config(words: Sequence[str], size: int | None = None) -> Synthesis
         known = (
             f"; known: {', '.join(SynthesisConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
         )
-        raise UsageError(f"synthesis setting {key}: {first['msg']}{known}") from error
+        text = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"synthesis setting {key}: {text}{known}") from error

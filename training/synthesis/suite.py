@@ -27,6 +27,7 @@ from training.suite import ListedSuite, SuiteItem
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
 from training.synthesis.sample import Lead, Row, Sample, make_row
+from training.synthesis.settings import config_of
 from training.synthesis.told import rig_of
 
 _ALL: dict[str, Any] = {
@@ -52,8 +53,9 @@ _SIMULATED = ("astronaut", "camera", "chelsea", "coffee", "hubble", "rocket")
 
 
 def make_suite(
-    count: int = 60, size: int = 256, photos: str = "", seed: int = 0, exposures: int = 4
-) -> ListedSuite:
+    count: int = 60, size: int = 256, photos: str = "", seed: int = 0, exposures: int = 4,
+    changes: dict[str, Any] | None = None,
+) -> ListedSuite:  # fmt: skip
     """The suite. Sequence i is of kind i mod 4.
 
     Args:
@@ -63,6 +65,7 @@ def make_suite(
         seed: of the scenes; training never uses the same ones, whatever its seed.
         exposures: of each sequence, the measured one included. Scene, truth and frame of the measured one are
             the same whatever this is, but for noise.
+        changes: settings of `SynthesisConfig` for all kinds, over their own ones: what if no pixel had a lag?
 
     Raises:
         UsageError: no photos, or values out of range.
@@ -75,8 +78,11 @@ def make_suite(
         raise UsageError(f"exposures {exposures}: a sequence has 1 to 32")
     load, held = _photos(photos)
     lead = Lead(exposures - 1, DUTY, COARSER)
-    makers = [partial(_sequence, load, held, lead, i, size, seed) for i in range(count)]
+    kinds = {k: config_of({**_ALL, **KINDS[k], **(changes or {}), "size": size}) for k in KINDS}
+    makers = [partial(_sequence, load, held, lead, i, kinds, seed) for i in range(count)]
     name = f"synthetic, {count} sequences of {exposures} exposures of {size}×{size}, seed {seed}"
+    if changes:
+        name += f", changed: {', '.join(changes)}"
     return ListedSuite(name, list(makers))
 
 
@@ -104,10 +110,10 @@ def _photos(folder: str) -> tuple[LoadPhoto, int]:
 
 
 def _sequence(
-    load: LoadPhoto, photos: int, lead: Lead, index: int, size: int, seed: int
+    load: LoadPhoto, photos: int, lead: Lead, index: int, kinds: dict[str, SynthesisConfig], seed: int
 ) -> tuple[SuiteItem, ...]:
-    kind = list(KINDS)[index % len(KINDS)]
-    config = SynthesisConfig.model_validate({**_ALL, **KINDS[kind], "size": size})
+    kind = list(kinds)[index % len(kinds)]
+    config = kinds[kind]
     # Far from any seed that a person gives: the suite is no part of a training.
     row = make_row(config, lead, load, photos, 0x5EED_0000_0000 + seed, index)
     name = f"{kind}-{index:03d}"

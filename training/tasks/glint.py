@@ -77,7 +77,8 @@ class GlintTask:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"data.options or data.synthesis, {where}: {first['msg']}") from error
+            text = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"data.options or data.synthesis, {where}: {text}") from error
 
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""

@@ -98,3 +98,21 @@ def test_photos_of_ones_own_and_values_out_of_range(tmp_path: Path) -> None:
     for count, size, exposures in ((0, 64, 4), (4, 65, 4), (4, 2048, 4), (4, 64, 0), (4, 64, 33)):
         with pytest.raises(UsageError):
             make_suite(count, size, exposures=exposures)
+
+
+def test_one_fault_of_a_sensor_is_taken_away_and_all_else_stays() -> None:
+    given, quiet = (
+        list(make_suite(1, 64, exposures=1, changes=c)) for c in (None, {"noise_8bit": [0.01, 0.02]})
+    )
+    assert np.array_equal(given[0].truth, quiet[0].truth)
+    assert np.array_equal(given[0].exposure.events.t, quiet[0].exposure.events.t)
+    assert not np.array_equal(given[0].exposure.frame.image, quiet[0].exposure.frame.image)
+
+
+def test_changes_that_make_no_sense_are_one_line() -> None:
+    with pytest.raises(UsageError, match="setting nois: Extra inputs"):
+        make_suite(1, 64, changes={"nois": 1})
+    with pytest.raises(UsageError, match="setting blur_px: a range"):
+        make_suite(1, 64, changes={"blur_px": [9, 2]})
+    with pytest.raises(UsageError, match="setting noise_8bit: both ends are above 0"):
+        make_suite(1, 64, changes={"noise_8bit": [0, 2]})
