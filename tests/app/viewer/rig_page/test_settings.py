@@ -1,0 +1,88 @@
+"""Settings of the cameras on the rig page: sent, read back, refused at their control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox
+
+from app.viewer.rig_desk import RigDesk
+from capture.camera import CameraRole
+from tests.app.viewer.fake_preview import EVENTS, FRAMES, FakePreview
+from tests.app.viewer.rig_page.conftest import Ticks
+
+
+def cell(desk: RigDesk, role: CameraRole, name: str) -> Any:
+    return (desk.page.events_panel if role is EVENTS else desk.page.frames_panel).cells[name]
+
+
+def test_controls_are_made_of_what_the_camera_can(desk: RigDesk, running: FakePreview) -> None:
+    exposure = cell(desk, FRAMES, "exposure_us")
+    assert exposure.label.whole == "Exposure, µs"
+    assert isinstance(exposure.editor, QDoubleSpinBox)
+    assert exposure.editor.text() == "8000"
+    assert "20 to 66" in exposure.editor.toolTip()
+    assert isinstance(cell(desk, EVENTS, "edges").editor, QComboBox)
+    assert cell(desk, FRAMES, "auto_exposure").value() is False
+    grey = cell(desk, FRAMES, "– Frame rate")
+    assert not grey.editor.isEnabled()
+    assert "flir:9: cannot be set" in grey.toolTip() or "flir:9: cannot be set" in grey.editor.toolTip()
+
+
+def test_a_value_is_sent_and_what_the_camera_made_of_it_is_shown(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    editor = cell(desk, FRAMES, "exposure_us").editor
+    editor.setValue(12_000.6)
+    ticks()
+    assert running.asked[-1] == ("set", (FRAMES, "exposure_us", 12_000.6))
+    assert editor.text() == "12001", "read back"
+    assert desk.setup.changed[FRAMES] == {"exposure_us": 12_001}
+    bias = cell(desk, EVENTS, "bias_diff_on").editor
+    bias.setValue(12)
+    ticks()
+    assert running.asked[-1] == ("set", (EVENTS, "bias_diff_on", 12))
+    assert isinstance(running.asked[-1][1][2], int)
+    choice = cell(desk, EVENTS, "edges").editor
+    choice.activated.emit(1)
+    assert running.asked[-1] == ("set", (EVENTS, "edges", "rising"))
+    cell(desk, FRAMES, "auto_exposure").editor.click()
+    assert running.asked[-1] == ("set", (FRAMES, "auto_exposure", True))
+
+
+def test_out_of_range_is_told_at_the_control_and_not_sent(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    c = cell(desk, FRAMES, "exposure_us")
+    running.asked.clear()
+    c.editor.setValue(5.0)
+    assert not running.asked
+    assert c.error.isVisible()
+    assert "goes from 20 to 66" in c.error.text()
+    assert c.editor.value() == 8000.0
+    c.editor.setValue(9000.0)
+    ticks()
+    assert not c.error.isVisible()
+
+
+def test_what_the_camera_refuses_is_told_at_the_control(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    running.refuse = "flir:9: gain_db cannot be set to 20 (locked)"
+    c = cell(desk, FRAMES, "gain_db")
+    c.editor.setValue(20.0)
+    ticks()
+    assert c.error.text() == "gain_db cannot be set to 20 (locked)"
+    assert c.editor.value() == 3.0, "as it is, not as it was typed"
+    assert desk.setup.changed[FRAMES] == {}
+
+
+def test_a_camera_that_does_not_answer_holds_nothing_up(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    running.silent = True  # its answer never comes: whoever waited for it would not come back
+    cell(desk, FRAMES, "gain_db").editor.setValue(20.0)
+    ticks()
+    desk.stop()
+    ticks()
+    assert desk.preview is None
