@@ -64,6 +64,12 @@ def fake(scene: Scene, clock: Clock) -> FakeSession:
     return FakeSession(scene, clock=clock)
 
 
+@pytest.fixture
+def tape(scene: Scene, clock: Clock) -> FakeSession:
+    """A recording of 2 s."""
+    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
+
+
 MakeWindow = Callable[..., ViewerWindow]
 
 
@@ -90,6 +96,11 @@ def make_window(remembered: Remembered, clock: Clock, tmp_path: Path) -> Iterato
     for window in windows:
         window.close()
         window.deleteLater()
+
+
+@pytest.fixture
+def window(make_window: MakeWindow, fake: FakeSession) -> ViewerWindow:
+    return make_window(fake)
 
 
 def run(window: ViewerWindow, clock: Clock, ticks: int, step_s: float = 1 / 60) -> None:

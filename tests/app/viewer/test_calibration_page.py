@@ -15,8 +15,6 @@ from app.viewer.calibration_run import arguments
 from app.viewer.target_window import TargetWindow
 from app.viewer.window import ViewerWindow
 from calibration.geometry.targets import BlinkingBoard
-from tests.app.viewer.conftest import MakeWindow
-from tests.app.viewer.fake_session import FakeSession
 
 STORY = [
     {"step": "cameras", "what": "opening", "share": 0.0},
@@ -40,11 +38,6 @@ def script(tmp_path: Path, lines: list[dict[str, object]], end: str = "") -> tup
     note = f"open({str(tmp_path / 'args')!r}, 'w').write(repr(sys.argv))"
     path.write_text(f"import sys, time\n{note}\nprint({said!r}, flush=True)\n{end}")
     return (sys.executable, str(path))
-
-
-@pytest.fixture
-def window(make_window: MakeWindow, fake: FakeSession) -> ViewerWindow:
-    return make_window(fake)
 
 
 @pytest.fixture

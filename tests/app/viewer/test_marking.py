@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from app.viewer.window import ViewerWindow
 from recordings.marks import Marks, load, save
 from tests.app.viewer.conftest import Clock, MakeWindow, run
-from tests.app.viewer.fake_session import FakeSession, Scene
+from tests.app.viewer.fake_session import FakeSession
 
 K = Qt.Key
 START_US, PERIOD_US, EXPOSURE_US = 1_000_000, 40_000, 12_400
@@ -22,11 +22,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     (tmp_path / "cups.aedat4").write_bytes(b"x")
     return tmp_path / "cups.aedat4"
-
-
-@pytest.fixture
-def tape(scene: Scene, clock: Clock) -> FakeSession:
-    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
 
 
 @pytest.fixture

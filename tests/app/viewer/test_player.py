@@ -6,12 +6,7 @@ from app.viewer.player import Player
 from app.viewer.showing import SLOW_MOTION_LATENTS, Mode
 from app.viewer.states import label
 from tests.app.viewer.conftest import Clock
-from tests.app.viewer.fake_session import FakeSession, Scene
-
-
-@pytest.fixture
-def tape(scene: Scene, clock: Clock) -> FakeSession:
-    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
+from tests.app.viewer.fake_session import FakeSession
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+"""The window: keys, pictures, held instants, recordings, what is remembered."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,28 +10,15 @@ from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
-from app.session import WorkerStatus
 from app.viewer import dialogs
 from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
-from capture.camera import CameraState
-from capture.errors import CameraError, UsageError
 from tests.app.viewer.conftest import Clock, MakeWindow, run
-from tests.app.viewer.fake_session import FakeSession, Scene
+from tests.app.viewer.fake_session import FakeSession
 
 K = Qt.Key
-
-
-@pytest.fixture
-def window(make_window: MakeWindow, fake: FakeSession) -> ViewerWindow:
-    return make_window(fake)
-
-
-@pytest.fixture
-def tape(scene: Scene, clock: Clock) -> FakeSession:
-    return FakeSession(scene, title="cups.aedat4", recording=True, seconds=2.0, clock=clock)
 
 
 def test_pictures_are_shown_and_closing_stops_the_session(window: ViewerWindow, fake: FakeSession) -> None:
@@ -202,95 +191,6 @@ def test_a_snapshot_is_written_and_its_place_said(
     assert window.picture._banner == ""
 
 
-def test_what_cannot_start_is_said_where_the_picture_would_be(
-    remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession
-) -> None:
-    errors: list[Exception] = [
-        UsageError("no such file: cups.aedat4; check the path"),
-        CameraError("DAVIS346: no camera found\nTraceback (most recent call last):"),
-        KeyError("width"),
-    ]
-
-    def factory(source: str | Path, network: str) -> FakeSession:
-        if errors:
-            raise errors.pop(0)
-        return fake
-
-    window = ViewerWindow(factory, remembered, clock=clock)
-    qtbot.addWidget(window)
-    window._timer.stop()
-    window.show()
-    for text in (
-        "no such file: cups.aedat4; check the path.", "DAVIS346: no camera found.", "KeyError: 'width'.",
-    ):  # fmt: skip
-        window.open_source("cups.aedat4")
-        assert window.pages.currentWidget() is window.empty
-        assert window.empty.sentence.text() == text
-        assert window.empty.action.text() == "Choose another source"
-    window.open_source("simulated")
-    run(window, clock, 5)
-    assert window.pages.currentWidget() is window.picture
-
-
-def test_a_start_that_raises_leaves_no_session(
-    make_window: MakeWindow, fake: FakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def start() -> None:
-        raise CameraError("the camera is used by another program")
-
-    monkeypatch.setattr(fake, "start", start)
-    window = make_window(fake)
-    assert window.empty.sentence.text() == "the camera is used by another program."
-    assert window.player is None
-    assert fake.calls[-1] == ("stop",)
-
-
-def test_starting_faulted_and_late_sources_are_explained(
-    make_window: MakeWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
-) -> None:
-    fake.silent = True
-    running = fake.workers
-    fake.message = "preparing the simulated scene 43 %"
-    window = make_window(fake, ticks=13)
-    text = window.empty.sentence.text
-    assert text() == "Preparing the simulated scene 43 %"
-    fake.message = ""
-    fake.workers = (WorkerStatus("events", CameraState.STARTING, "opening"), *running[1:])
-    run(window, clock, 13)
-    assert text() == "Starting events: opening…"
-    fake.workers = running
-    run(window, clock, 13)
-    assert text() == "Waiting for the first picture…"
-    clock.now += 7
-    run(window, clock, 13)
-    assert text().startswith("No picture has come yet. Events arrive at 15.0 kev/s")
-    fake.workers = (WorkerStatus("source", CameraState.FAULTED, "no such file: cups.aedat4"),)
-    run(window, clock, 13)
-    assert text() == "no such file: cups.aedat4."
-    assert window.empty.action.text() == "Choose another source"
-    fake.workers = running
-    fake.fault("frames", "no Blackfly S found")
-    run(window, clock, 13)
-    assert text() == "Frames stopped with a fault. no Blackfly S found."
-    qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
-    assert fake.calls[-1] == ("restart", {"worker": "frames"})
-
-
-def test_no_events_to_draw_leads_back_to_the_picture(
-    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
-) -> None:
-    fake.with_events = False
-    qtbot.keyClick(window, K.Key_5)
-    run(window, clock, 60)
-    assert window.pages.currentWidget() is window.picture  # a still scene has none for a while
-    run(window, clock, 90)
-    assert window.pages.currentWidget() is window.empty
-    qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
-    run(window, clock, 13)
-    assert window.pages.currentWidget() is window.picture
-    assert window.picture.view is View.WIPE
-
-
 def test_the_map_of_the_residual_by_key_with_its_number(
     window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
 ) -> None:
@@ -330,49 +230,6 @@ def test_the_wish_for_residuals_outlives_the_source(
     run(window, clock, 20)
     assert fake.named("residual") == [("residual", {"on": True})] * 2
     assert window.picture._residual.array is not None
-
-
-def test_flags_refusals_and_messages_are_on_the_picture(
-    window: ViewerWindow, fake: FakeSession, clock: Clock
-) -> None:
-    fake.flags = ("saturated 12 %", "NaN replaced")
-    run(window, clock, 13)
-    assert window.picture._banner == "saturated 12 % · NaN replaced"
-    fake.message = "the event camera is being opened again"
-    run(window, clock, 13)
-    assert window.picture._banner == fake.message
-    fake.refusal = "no trigger edge within 2 ms"
-    run(window, clock, 5)
-    assert window.picture._refusal == fake.refusal
-
-
-def test_random_weights_never_pass_for_a_result(
-    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot
-) -> None:
-    fake.flags = ("random weights: not a result",)
-    run(window, clock, 13)
-    assert window.picture._label == "random weights: not a result"
-    assert "random weights: not a result" in window.picture._banner
-    fake.message = "something else"  # takes the banner's place, not the label's
-    qtbot.keyClick(window, K.Key_Right)
-    run(window, clock, 13)
-    assert window.picture._banner == "something else"
-    assert window.picture._label == "random weights: not a result  0.52"
-
-
-def test_a_session_that_fails_later_does_not_take_the_window_with_it(
-    window: ViewerWindow, fake: FakeSession, clock: Clock, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("the worker is gone")
-
-    monkeypatch.setattr(fake, "poll", broken)
-    run(window, clock, 3)
-    assert window.picture._banner == "the worker is gone."
-    monkeypatch.undo()
-    monkeypatch.setattr(fake, "hold", broken)
-    qtbot.keyClick(window, K.Key_Right)
-    assert window.isVisible()
 
 
 def test_another_source_stops_the_first(
@@ -454,25 +311,6 @@ def test_full_screen_and_escape(window: ViewerWindow, qtbot: QtBot) -> None:
     assert window.isFullScreen()
     qtbot.keyClick(window, K.Key_Escape)
     assert not window.isFullScreen()
-
-
-def test_a_remembered_network_that_cannot_run_gives_way_by_name(
-    remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession
-) -> None:
-    def factory(source: str | Path, network: str) -> FakeSession:
-        if network != "edi":
-            raise UsageError(f"no weights for {network}")
-        return fake
-
-    remembered.network = "efnet"
-    window = ViewerWindow(factory, remembered, clock=clock)
-    qtbot.addWidget(window)
-    window._timer.stop()
-    window.open_source("simulated")
-    run(window, clock, 5)
-    assert window.picture._banner == "efnet cannot run: no weights for efnet. edi runs instead."
-    window.open_source("simulated", "efnet")  # asked for by name, it is refused by name
-    assert window.empty.sentence.text() == "no weights for efnet."
 
 
 def test_the_age_shown_is_the_oldest_since_the_last_reading(
