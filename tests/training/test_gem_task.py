@@ -20,7 +20,7 @@ from inference.restorers.rehearsal import rehearsal
 from inference.weights_limits import WeightsError
 from sync.rig import EventEntry, ImageEntry, Rig
 from tests.training.made_sets import SIZE, clip, write_set
-from tests.training.test_engine import learned, same
+from tests.training.runs import learned, same
 from training import recipe as recipes
 from training import tasks
 from training.data.gem_maker import GemMaker, GemOptions, scale_of

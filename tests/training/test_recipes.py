@@ -16,7 +16,7 @@ from capture.errors import UsageError
 from inference import networks, store
 from inference.weights_limits import WeightsError
 from tests.training.made_sets import write_set, write_spikes
-from tests.training.test_engine import figures, learned, same
+from tests.training.runs import figures, learned, same
 from training import module, tasks
 from training import recipe as recipes
 from training.data.sets import find, probing

@@ -19,7 +19,7 @@ from inference.representations.spikes import CENTRE, LATENTS
 from inference.representations.spikes_torch import ldn_windows, tfp
 from inference.weights_limits import WeightsError
 from tests.training.made_sets import write_set, write_spikes
-from tests.training.test_engine import learned, run, same
+from tests.training.runs import learned, run, same
 from tests.training.test_recipes import small
 from tests.training.tiny_task import TinyTask, write
 from training import chain, lpips, tasks
