@@ -1,0 +1,230 @@
+"""`halfmirror export` in every format but msrbd: read back elsewhere, what was in it and no more."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from app.cli.export import EVENT_FORMATS
+from recordings.export import writers
+from recordings.marks import Marks, save
+from recordings.open import open_recording
+from tests.app.cli.export_formats.exports import EXPOSURES, everything, run, same, spans, target
+from tests.capture.simulated_small import small
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.own_sample import items_of, rig_of_config, write_own
+from tests.recordings.sample import (
+    EXPOSURE_US,
+    FRAMES,
+    HEIGHT,
+    START_US,
+    WIDTH,
+    sample_edges,
+    sample_events,
+    sample_frames,
+)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cameras behind a mirror, trigger edges."""
+    folder = tmp_path_factory.mktemp("in") / "two"
+    config = small(paced=False)
+    write_own(folder, rig_of_config(config), items_of(config, 1.0))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "evt3", "hdf5"])
+def test_streams_come_back_as_they_were(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = target(tmp_path, kind)
+    assert run(davis, kind, out) == 0
+    told = capsys.readouterr()
+    assert "read back and equal: checksum" in told.out
+    events, edges, frames = everything(out)
+    shift = int(sample_events().t[0]) if kind == "evt3" else 0
+    if shift:
+        assert f"counted from {shift} µs" in told.err
+    assert same(events, sample_events(), shift)
+    assert np.array_equal(edges.t + shift, sample_edges().t)
+    assert np.array_equal(edges.rising, sample_edges().rising)
+    if kind == "aedat4":
+        assert spans(frames) == EXPOSURES
+        assert all(
+            np.array_equal(f.image, s.image) for f, s in zip(frames, sample_frames(colour=True), strict=True)
+        )
+    else:
+        assert frames == []
+        assert "no pictures" in told.err
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_efnets_layout_is_what_its_code_reads(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups.h5"
+    assert run(davis, "efnet-h5", out) == 0
+    want = sample_events()
+    with h5py.File(out, "r") as f:
+        assert f.attrs["sensor_resolution"].tolist() == [HEIGHT, WIDTH]
+        assert (f.attrs["num_events"], f.attrs["num_imgs"]) == (len(want), FRAMES)
+        assert f["events/ts"].dtype == np.float64
+        assert f["events/ps"].dtype == np.bool_
+        assert np.array_equal(np.round(f["events/ts"][()] * 1e6), want.t)
+        assert list(f["images"])[:2] == ["image000000000", "image000000001"]
+        for k, (start, end) in enumerate(EXPOSURES):
+            image = f[f"images/image{k:09d}"]
+            assert np.array_equal(image[()], sample_frames(colour=True)[k].image[..., ::-1])  # BGR
+            a = image.attrs
+            assert (a["exposure_start_us"], a["exposure_end_us"]) == (start, end)
+            assert a["timestamp"] == pytest.approx((start + end) / 2e6, abs=1e-6)
+            assert a["event_idx"] == np.searchsorted(want.t, (start + end) // 2)
+    events, _, frames = everything(out)  # by the program's own reader
+    assert same(events, want)
+    assert spans(frames) == EXPOSURES
+
+
+def test_dsecs_layout(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups"
+    assert run(davis, "dsec", out) == 0
+    names = ["events.h5", "export.json", "image_exposure_timestamps_us.txt", "images"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    want = sample_events()
+    with h5py.File(out / "events.h5", "r") as f:
+        t, zero, ms = f["events/t"][()], int(f["t_offset"][()]), f["ms_to_idx"][()]
+        assert t.dtype == np.uint32
+        assert np.array_equal(t + np.int64(zero), want.t)
+        assert np.array_equal(ms, np.searchsorted(t, 1000 * np.arange(len(ms))))
+        assert len(ms) == int(t[-1]) // 1000 + 1
+    events, _, _ = everything(out / "events.h5")
+    assert same(events, want)
+    lines = (out / names[2]).read_text().splitlines()
+    assert lines[0] == "# exposure_start_timestamp_us, exposure_end_timestamp_us"
+    assert [tuple(int(v) for v in line.split(",")) for line in lines[1:]] == EXPOSURES
+    events, _, frames = everything(out)  # pictures and events together, by the program's own reader
+    assert same(events, want)
+    assert spans(frames) == EXPOSURES
+    picture = cv2.imread(str(out / "images" / "000003.png"))
+    assert np.array_equal(picture[..., ::-1], sample_frames(colour=True)[3].image)
+
+
+def test_highrevs_layout(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cups"
+    assert run(davis, "highrev", out, "--name", "SEQ") == 0
+    blur = sorted(p.name for p in (out / "blur").iterdir())
+    assert blur == [f"SEQ_{k + 1:05d}.png" for k in range(FRAMES)]
+    for k, (start, end) in enumerate(EXPOSURES):
+        with np.load(out / "event" / f"SEQ_{k + 1:05d}_00.npz") as a:
+            assert sorted(a) == ["polarity", "timestamp", "x", "y"]
+            want = sample_events().between(start, end)
+            assert a["timestamp"].shape == (len(want), 1)
+            assert np.array_equal(a["timestamp"][:, 0], want.t)
+            assert np.array_equal(a["y"][:, 0], want.x)  # exchanged, as in the published files
+            assert np.array_equal(a["x"][:, 0], want.y)
+        until = EXPOSURES[k + 1][0] if k + 1 < FRAMES else 1 << 62
+        with np.load(out / "event" / f"SEQ_{k + 1:05d}_01.npz") as a:
+            assert np.array_equal(a["timestamp"][:, 0], sample_events().between(end, until).t)
+    # The reader takes an exposure to reach from a frame's first event to the first behind it.
+    events, _, frames = everything(out)
+    assert same(events, sample_events().between(EXPOSURES[0][0], 1 << 62))
+    assert all(
+        0 <= a - c < 2000 and 0 <= b - d < 2000
+        for (a, b), (c, d) in zip(spans(frames), EXPOSURES, strict=True)
+        if not 400_000 < c - START_US < 550_000  # around the pause there is no event near the ends
+    )
+    with (out / "exposures.csv").open() as f:
+        rows = list(csv.reader(f))
+    assert rows[0] == ["file", "exposure_start_us", "exposure_end_us"]
+    assert [(int(a), int(b)) for _, a, b in rows[1:]] == EXPOSURES
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_two_cameras_behind_a_mirror(own: Path, tmp_path: Path, kind: str) -> None:
+    """Frames on a clock of their own get their exposures from the edges, as live."""
+    out = target(tmp_path, kind)
+    assert run(own, kind, out) == 0
+    if kind in ("evt3", "hdf5", "aedat4"):
+        events, edges, _ = everything(out)
+        want, want_edges, _ = everything(own)
+        assert same(events, want)
+        assert np.array_equal(edges.t, want_edges.t)
+    if kind == "efnet-h5":
+        with h5py.File(out, "r") as f:
+            h, w = f.attrs["sensor_resolution"]
+            assert f["images/image000000000"].shape == (h, w, 3)
+            assert (h % 16, w % 16) == (0, 0)
+            xs = f["events/xs"][()]
+            assert xs.max() < w
+            assert len(np.unique(xs)) > 8
+
+
+@pytest.mark.parametrize("kind", EVENT_FORMATS)
+def test_only_what_lies_between_the_times(davis: Path, tmp_path: Path, kind: str) -> None:
+    out = target(tmp_path, kind)
+    assert run(davis, kind, out, "--from", "0.2", "--until", "0.6") == 0
+    start = int(sample_events().t[0])
+    span = sample_events().between(start + 200_000, start + 600_000)
+    inside = [(a, b) for a, b in EXPOSURES if a >= start + 200_000 and b <= start + 600_000]
+    assert len(inside) == 4
+    if kind == "highrev":
+        assert len(list((out / "blur").iterdir())) == 4
+        return
+    path = out / "events.h5" if kind == "dsec" else out
+    events, edges, frames = everything(path)
+    assert same(events, span, int(span.t[0]) if kind == "evt3" else 0)
+    if kind in ("aedat4", "efnet-h5"):
+        assert spans(frames) == inside
+    if kind == "aedat4":
+        t = sample_edges().t
+        assert np.array_equal(edges.t, t[(t >= start + 200_000) & (t < start + 600_000)])
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "png"])
+def test_the_marked_part_is_the_frames_that_were_marked(davis: Path, tmp_path: Path, kind: str) -> None:
+    """Marks count from the start of all streams, which here is not the first event's time."""
+    early = [WrittenFrame(START_US - 30_000, 20_000, sample_frames(colour=True)[0].image)]
+    source = write_aedat4(tmp_path / "m.aedat4", sample_events(), early + sample_frames(colour=True))
+    with open_recording(source) as r:
+        start = r.info.start_us
+    assert start == START_US - 30_000
+    save(source, Marks(EXPOSURES[2][0] - start, EXPOSURES[5][1] - start))
+    out = target(tmp_path, kind)
+    assert run(source, kind, out, "--marked") == 0
+    if kind == "png":
+        assert len(list(out.glob("*.png"))) == 4
+    else:
+        assert spans(everything(out)[2]) == EXPOSURES[2:6]
+
+
+def test_pictures_as_they_came_and_restored(
+    davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(davis, "png", tmp_path / "blurred") == 0
+    assert "10 pictures" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "blurred" / "timestamps.csv").open()))
+    for row, frame in zip(rows, sample_frames(colour=True), strict=True):
+        image = cv2.imread(str(tmp_path / "blurred" / row["file"]))
+        assert np.array_equal(image[..., ::-1], frame.image)
+        assert int(row["time_us"]) == frame.start_us + EXPOSURE_US // 2
+    assert run(davis, "png", tmp_path / "sharp", "--restored", "edi", "--until", "0.5") == 0
+    sharp = list(csv.DictReader((tmp_path / "sharp" / "timestamps.csv").open()))
+    assert [r["file"] for r in sharp] == [r["file"] for r in rows[: len(sharp)]]
+    assert 0 < len(sharp) < FRAMES
+    a, b = (cv2.imread(str(tmp_path / d / sharp[1]["file"])) for d in ("blurred", "sharp"))
+    assert not np.array_equal(a, b)
+    report = json.loads((tmp_path / "sharp" / "export.json").read_text())
+    assert report["network"] == "edi"
+    assert run(davis, "mp4", tmp_path / "v.mp4", "--restored", "edi") == 0
+    assert "read back with the same times" in capsys.readouterr().out
+
+
+def test_pngs_come_back(tmp_path: Path) -> None:
+    for shape in ((5, 7), (5, 7, 3)):
+        image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        writers.write_png(tmp_path / "a.png", image)
+        assert np.array_equal(writers.read_png(tmp_path / "a.png"), image)
