@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.geometry.collect import TimedFrame
-from calibration.simulated import SimulatedTruth, gathered
+from calibration.simulated_truth import SimulatedTruth, gathered
 from capture.packets import Events
 from capture.simulated.event_sensor import EventSensor
 from capture.simulated.loops import WARM_UP_S, exposure_in_loop, frame_loop, instants, scene_of
