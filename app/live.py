@@ -6,15 +6,14 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from app.asking import Asking
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader
 from app.recorder import RecorderWatch, RecordRequest
@@ -112,14 +111,11 @@ class LiveSession:
         self._opening: threading.Thread | None = None
         self._problem = ""
         self._has_events = True  # as far as the source is known yet
-        self._stopped = self._running = False
+        self._stopped = False
         self._guard = threading.Lock()
         self._timeline: Timeline | None = None
-        self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
-        self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
+        self._asking = Asking(self._say)
         self._requests = 0
-        self._wishes: dict[str, dict[str, Any]] = {}  # what a restarted restore worker must be told again
-        self._incarnation = 0
         self._note = ("", 0.0)
         self._figures = Figures()
 
@@ -227,8 +223,8 @@ class LiveSession:
         """See `Session.poll`."""
         if self._reader is None:
             return None
-        if self._early:
-            self._send_early()
+        if self._asking.waits:
+            self._asking.send_early(self._supervisor)
         p = self._reader.poll()
         if p is not None and not p.held and p.residual is None:
             self._figures.shown(p)
@@ -246,7 +242,7 @@ class LiveSession:
         for m in supervisor.poll():
             if m.topic == RESTORE:
                 self._figures.take_report(m.body)
-                self._renew_wishes(int(m.body.get("incarnation", 0)))
+                self._asking.renew(supervisor, RESTORE, int(m.body.get("incarnation", 0)))
             elif self._recorder.watch.hear(supervisor, m):
                 if m.topic == CAMERAS:
                     self._meet(m.body)
@@ -254,10 +250,10 @@ class LiveSession:
                 self._figures.cameras.update(m.body)
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))
-        self._settle_replies()
+        self._asking.settle()
         self._recorder.look_after(supervisor)
         workers = tuple(supervisor.statuses())
-        self._send_early()
+        self._asking.send_early(supervisor)
         for w in workers:
             report = supervisor.report(w.name)
             if report is not None:
@@ -296,14 +292,6 @@ class LiveSession:
     def _say(self, text: str) -> None:
         self._note = (text, time.monotonic() + NOTE_S)
 
-    def _settle_replies(self) -> None:
-        for _ in range(len(self._replies)):
-            verb, future = self._replies.popleft()
-            if not future.done():
-                self._replies.append((verb, future))
-            elif not future.cancelled() and future.exception() is not None:
-                self._say(f"{verb}: {future.exception()}")
-
     def timeline(self) -> Timeline | None:
         """See `Session.timeline`."""
         return self._timeline
@@ -321,7 +309,10 @@ class LiveSession:
     # --- wishes ---------------------------------------------------------------------------------------
 
     def select_network(self, name: str) -> None:
-        """See `Session.select_network`. Where the first network could not run on this source, this one may."""
+        """See `Session.select_network`. Where the first network could not run on this source, this one may.
+
+        A restarted worker is not told again: the network may be what killed it.
+        """
         self._network = name
         if self._problem and not self._stopped:
             self._problem = ""
@@ -331,8 +322,9 @@ class LiveSession:
 
     def set_latents(self, latents: tuple[float, ...]) -> None:
         """See `Session.set_latents`."""
-        self._wishes["latents"] = {"latents": list(latents)}
-        self._ask(RESTORE, "latents", self._wishes["latents"])
+        wish = {"latents": list(latents)}
+        self._asking.keep(RESTORE, "latents", wish)
+        self._ask(RESTORE, "latents", wish)
 
     def hold(self, ordinal: int | None) -> None:
         """See `Session.hold`."""
@@ -355,7 +347,7 @@ class LiveSession:
             self._options.update(arguments)
             self._ask(RESTORE, "set", arguments)
         elif verb == "residual":
-            self._wishes["residual"] = arguments
+            self._asking.keep(RESTORE, "residual", arguments)
             self._ask(RESTORE, "residual", arguments)
         elif verb in _REPLAY_VERBS:
             if verb == "step":
@@ -371,33 +363,7 @@ class LiveSession:
 
     def _ask(self, worker: str, verb: str, arguments: dict[str, Any], *, target: str = "") -> None:
         if not self._stopped:
-            self._early.append((worker, verb, arguments, target))
-            self._send_early()
-
-    def _renew_wishes(self, incarnation: int) -> None:
-        """Tell a restarted worker what is wished; not the network: that one may be what killed it."""
-        if incarnation > self._incarnation:
-            self._incarnation = incarnation
-            for verb, arguments in self._wishes.items():
-                self._ask(RESTORE, verb, arguments)
-
-    def _send_early(self) -> None:
-        """Send what was asked for, in order, once every worker runs for the first time."""
-        if self._supervisor is None:
-            return
-        if not self._running:
-            self._running = all(w.state is CameraState.RUNNING for w in self._supervisor.statuses())
-        while self._running and self._early:
-            self._send(*self._early.popleft())
-
-    def _send(self, worker: str, verb: str, arguments: dict[str, Any], target: str) -> None:
-        assert self._supervisor is not None
-        try:
-            future = self._supervisor.command(worker, verb, arguments, target=target)
-        except HalfmirrorError as e:
-            self._say(one_line(e))
-            return
-        self._replies.append((verb, future))
+            self._asking.ask(self._supervisor, worker, verb, arguments, target)
 
 
 def _timeline_of(recording: Path, options: OpenOptions) -> Timeline:

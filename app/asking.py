@@ -1,0 +1,81 @@
+"""What a session asks of its workers: kept in order until all run, and told again to one that was restarted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from app.supervisor import Supervisor
+from capture.camera import CameraState
+from capture.errors import HalfmirrorError
+from capture.link import one_line
+
+
+class Asking:
+    """The commands of one session. For one thread; nothing blocks.
+
+    Args:
+        say: takes a line about a command that could not be sent, or that its worker refused.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
+        self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+        self._wishes: dict[tuple[str, str], dict[str, Any]] = {}
+        self._incarnation = 0
+        self._running = False
+
+    @property
+    def waits(self) -> bool:
+        """Something was asked for that is not sent yet."""
+        return bool(self._early)
+
+    def ask(
+        self, supervisor: Supervisor | None, worker: str, verb: str, arguments: dict[str, Any], target: str = ""
+    ) -> None:
+        """Have a worker do something, now or as soon as it can be told."""
+        self._early.append((worker, verb, arguments, target))
+        self.send_early(supervisor)
+
+    def keep(self, worker: str, verb: str, arguments: dict[str, Any]) -> None:
+        """A restarted worker must be told this again; the newest of a verb counts."""
+        self._wishes[worker, verb] = arguments
+
+    def renew(self, supervisor: Supervisor, worker: str, incarnation: int) -> None:
+        """Tell a restarted worker what is kept."""
+        if incarnation > self._incarnation:
+            self._incarnation = incarnation
+            for (name, verb), arguments in self._wishes.items():
+                if name == worker:
+                    self.ask(supervisor, worker, verb, arguments)
+
+    def send_early(self, supervisor: Supervisor | None) -> None:
+        """Send what was asked for, in order, once every worker runs for the first time."""
+        if supervisor is None:
+            return
+        if not self._running:
+            self._running = all(w.state is CameraState.RUNNING for w in supervisor.statuses())
+        while self._running and self._early:
+            self._send(supervisor, *self._early.popleft())
+
+    def _send(
+        self, supervisor: Supervisor, worker: str, verb: str, arguments: dict[str, Any], target: str
+    ) -> None:
+        try:
+            future = supervisor.command(worker, verb, arguments, target=target)
+        except HalfmirrorError as e:
+            self._say(one_line(e))
+            return
+        self._replies.append((verb, future))
+
+    def settle(self) -> None:
+        """Say which of the commands that were answered failed."""
+        for _ in range(len(self._replies)):
+            verb, future = self._replies.popleft()
+            if not future.done():
+                self._replies.append((verb, future))
+            elif not future.cancelled() and future.exception() is not None:
+                self._say(f"{verb}: {future.exception()}")
