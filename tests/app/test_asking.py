@@ -1,0 +1,100 @@
+"""What a session asks of its workers, on a supervisor that only notes it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, cast
+
+import pytest
+
+from app.asking import Asking
+from app.session import WorkerStatus
+from app.supervisor import Supervisor
+from capture.camera import CameraState
+from capture.errors import CameraError
+
+
+class Noted:
+    def __init__(self) -> None:
+        self.state = CameraState.STARTING
+        self.asked: list[tuple[str, str, dict[str, Any], str]] = []
+        self.replies: list[Future[dict[str, Any]]] = []
+
+    def statuses(self) -> list[WorkerStatus]:
+        return [WorkerStatus("restore", self.state)]
+
+    def command(
+        self, worker: str, verb: str, arguments: dict[str, Any], *, target: str = ""
+    ) -> Future[dict[str, Any]]:
+        if worker == "nobody":
+            raise CameraError("no worker is called 'nobody'\nat all")
+        self.asked.append((worker, verb, arguments, target))
+        self.replies.append(Future())
+        return self.replies[-1]
+
+
+@pytest.fixture
+def noted() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def asking(said: list[str]) -> Asking:
+    return Asking(said.append)
+
+
+def of(noted: Noted) -> Supervisor:
+    return cast(Supervisor, noted)
+
+
+def test_it_waits_in_order_until_all_run_for_the_first_time(asking: Asking, noted: Noted) -> None:
+    asking.ask(None, "restore", "hold", {"ordinal": 3})
+    asking.ask(of(noted), "events", "set", {"bias": 1}, "events")
+    assert asking.waits
+    assert not noted.asked
+    noted.state = CameraState.RUNNING
+    asking.send_early(of(noted))
+    assert noted.asked == [
+        ("restore", "hold", {"ordinal": 3}, ""), ("events", "set", {"bias": 1}, "events"),
+    ]  # fmt: skip
+    noted.state = CameraState.FAULTED  # one that has gone holds up no other
+    asking.ask(of(noted), "restore", "hold", {"ordinal": None})
+    assert not asking.waits
+    assert len(noted.asked) == 3
+
+
+def test_a_restarted_worker_is_told_once_again_what_is_kept(asking: Asking, noted: Noted) -> None:
+    noted.state = CameraState.RUNNING
+    asking.keep("restore", "latents", {"latents": [0.5]})
+    asking.keep("restore", "latents", {"latents": [0.2]})
+    asking.keep("replay", "loop", {"on": True})
+    asking.ask(of(noted), "restore", "network", {"name": "edi"})
+    noted.asked.clear()
+    for incarnation in (1, 1, 0):
+        asking.renew(of(noted), "restore", incarnation)
+    assert noted.asked == [("restore", "latents", {"latents": [0.2]}, "")]
+    asking.renew(of(noted), "restore", 2)
+    assert len(noted.asked) == 2
+
+
+def test_what_fails_is_said_in_a_line(asking: Asking, noted: Noted, said: list[str]) -> None:
+    noted.state = CameraState.RUNNING
+    asking.ask(of(noted), "nobody", "hold", {})
+    assert len(said) == 1
+    assert "nobody" in said[0]
+    assert "\n" not in said[0]
+    said.clear()
+    for verb in ("pause", "step", "seek"):
+        asking.ask(of(noted), "replay", verb, {})
+    asking.settle()
+    assert said == [], "nothing has been answered"
+    noted.replies[0].set_result({})
+    noted.replies[2].set_exception(CameraError("that is behind the end"))
+    asking.settle()
+    asking.settle()
+    assert said == ["seek: that is behind the end"], "once"
