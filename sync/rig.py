@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from capture.errors import UsageError
 from capture.registry import RigFacts
-from capture.validation import first_error
+from capture.validation import first_error, parse_toml
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
@@ -300,7 +300,7 @@ class Rig(_Strict):
                 version. The message names file, key and what to do.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as e:
             raise UsageError(f"rig file {path} does not exist; give a path or `simulated`") from e
         except (OSError, UnicodeDecodeError) as e:

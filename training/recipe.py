@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from capture.errors import UsageError
-from capture.validation import first_error
+from capture.validation import first_error, parse_toml
 
 FOLDER = Path(__file__).parent / "recipes"
 # They change how fast samples come, never which.
@@ -202,7 +202,7 @@ def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Reci
     """
     path = _path_of(source)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -223,7 +223,7 @@ def override(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UsageError(f"--set {text!r} is no table.key=value, such as run.batch=4")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return key.strip(), parse_toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
 

@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capture.errors import HalfmirrorError
-from capture.validation import first_error
+from capture.validation import first_error, parse_toml
 from sync.rig import Rig
 
 ABOUT, STREAMS, INDEX_FILE, HEALTH = "recording.toml", "streams.hmc", "streams.index", "health.json"
@@ -79,7 +79,7 @@ class About(_Strict):
         path = folder / ABOUT
         try:
             with path.open("rb") as f:
-                data = tomllib.loads(f.read(_LARGEST).decode("utf-8"))
+                data = parse_toml(f.read(_LARGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError) as e:
             raise AboutError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e})") from e
         except tomllib.TOMLDecodeError as e:

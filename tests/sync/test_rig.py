@@ -86,6 +86,8 @@ def test_unwritable_place_is_named(tmp_path: Path) -> None:
         ("residual_px = 0.4", "residual_px = -1", ["geometry.residual_px"]),
         ("threshold_on = 0.2", "threshold_on = 0", ["events.threshold_on"]),
         ("[image]", "[image", ["not valid TOML", "line"]),
+        ("[image]", f"x = {'[' * 9999}\n[image]", ["not valid TOML", "nested too deep"]),
+        ("version = 1", f"version = {'1' * 9999}", ["not valid TOML", "number in it is too long"]),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, old: str, new: str, words: list[str]) -> None:

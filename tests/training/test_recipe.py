@@ -46,6 +46,7 @@ def test_defaults_are_filled_in_and_survive_the_file(tmp_path: Path) -> None:
         (RECIPE.replace('network = { name = "tiny" }', ""), "key 'network' is missing"),
         (RECIPE.replace("0.01", "nan"), "key 'optimiser.lr': Input should be"),
         ("seed =", "is not valid TOML"),
+        (f"seed = {'[' * 9999}", "is not valid TOML: its brackets are nested too deep"),
     ],
 )
 def test_each_fault_is_one_line_with_the_key(text: str, wanted: str, tmp_path: Path) -> None:

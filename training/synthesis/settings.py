@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from capture.errors import UsageError
+from capture.validation import parse_toml
 from training.synthesis.config import SynthesisConfig
 
 
@@ -24,7 +25,7 @@ def synthesis_config(words: Sequence[str], size: int | None = None) -> Synthesis
         if not equals:
             raise UsageError(f"--set {word!r}: give key=value, for example blur_px=[2,20]")
         try:
-            values[key.strip()] = tomllib.loads(f"v = {value}")["v"]
+            values[key.strip()] = parse_toml(f"v = {value}")["v"]
         except tomllib.TOMLDecodeError as error:
             raise UsageError(
                 f"--set {word!r}: {value!r} is neither a number nor a range like [2,20]"
