@@ -5,8 +5,10 @@ Nothing heavy is imported here or at the top of a verb's file (no torch, no Qt, 
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +33,9 @@ from app.cli import (
     train,
 )
 from capture.errors import HalfmirrorError
+
+# What the system has against a path itself, whatever is done with it: every look at it says so.
+_NO_PATH = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
 
 app = typer.Typer(
     name="halfmirror",
@@ -107,12 +112,33 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
                 return console.INTERRUPTED
             if debug:
                 raise
+            if path := _named_path(e, arguments):
+                console.fail(f"{path}: {os.strerror(e.errno)}; give another path")  # type: ignore[attr-defined]
+                return 2
             return unexpected(e, arguments)
         # typer's own usage errors; the message is empty when the help was printed in its place
         if e.format_message():
             verb = getattr(getattr(e, "ctx", None), "command_path", "halfmirror")
             console.fail(f"{e.format_message()} (see {verb} --help)")
         return int(getattr(e, "exit_code", 2))
+
+
+def _named_path(error: Exception, arguments: Sequence[str]) -> str | None:
+    """The path of an `OSError` that holds against a path on the command line, or against one below it.
+
+    `Path.exists()` and its kin raise where a name is too long or a folder may not be looked into; verbs ask
+    them everywhere, so the answer is given here.
+    """
+    if not isinstance(error, OSError) or error.errno not in _NO_PATH or not isinstance(error.filename, str):
+        return None
+    refused = Path(os.path.abspath(error.filename))
+    for word in arguments:
+        for text in {word, word.rpartition("=")[2]} - {""}:
+            named = Path(os.path.abspath(os.path.expanduser(text)))
+            beside = named.stem and refused.name.startswith(named.stem) and refused.parent == named.parent
+            if named in (refused, *refused.parents) or beside:
+                return error.filename
+    return None
 
 
 def unexpected(error: Exception, arguments: list[str]) -> int:

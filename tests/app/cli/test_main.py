@@ -108,6 +108,32 @@ def test_wrong_line_is_2_and_one_line(line: list[str], capsys: pytest.CaptureFix
     assert "--help" in err[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["replay", "NAME"], ["deblur", "NAME", "-o", "x"], ["recordings", "info", "NAME"],
+        ["models", "convert", "NAME.pth"], ["photos", "check", "NAME"], ["bench", "NAME"],
+    ],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_a_wrong_request(
+    line: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main.run([word.replace("NAME", "n" * 300) for word in line]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert "File name too long" in err[0]
+
+
+def test_a_path_that_was_not_given_is_a_fault_of_the_program(
+    broken_doctor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # type: ignore[no-untyped-def]
+) -> None:  # fmt: skip
+    monkeypatch.setattr("platformdirs.user_log_dir", lambda *_a, **_k: str(tmp_path))
+    broken_doctor(PermissionError(13, "Permission denied", "/own/cache"))
+    assert main.run(["doctor"]) == console.UNEXPECTED
+    assert "/own/cache" in capsys.readouterr().err
+
+
 IN_A_VERB = """
 import time, app.cli.doctor as d
 def wait():
