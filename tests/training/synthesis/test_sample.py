@@ -119,3 +119,16 @@ def test_places_of_a_layer_are_the_same_in_one_pass_and_with_torch() -> None:
             found = scene._grid(layer, u, side, cpu)
             torch.testing.assert_close(found, scene._grid_there(layer, values, side, cpu), atol=2e-5, rtol=0)
     assert bent > 1 < deep
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "layers=[2,0]", "layers=[0,1000000]", "subframes=[0,0]", "subframes=[-5,3]", "scale=[1e-9,1]",
+        "exposure_ms=[1,1e300]", "noise_8bit=[1,1e300]", "gamma=[1e6,1e6]", "light=[1,1e300]",
+        "read_share=[0,2]", "speed_px_ms=inf",
+    ],
+)  # fmt: skip
+def test_what_no_sample_can_be_drawn_from_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match=f"setting {word.partition('=')[0]}: "):
+        synthesis_config([word], 64)
