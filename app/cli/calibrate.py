@@ -315,13 +315,13 @@ def show_target(
     from capture.errors import HalfmirrorError
 
     target = parse_board(board, square_mm)
+    blinking = BlinkingBoard(target, phase_ms)
     if output is not None:
         from calibration.geometry.print_target import write_target
 
         write_target(target, output, paper)
         console.out().print(str(output), style="bold", markup=False, soft_wrap=True)
         return 0
-    blinking = BlinkingBoard(target, phase_ms)
     reason = no_window()
     if reason:
         raise HalfmirrorError(f"the target needs a screen ({reason}); write it to a file with -o board.pdf")

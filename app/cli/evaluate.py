@@ -47,7 +47,7 @@ def evaluate(
         ),
     ] = None,
     devices: Annotated[
-        int, typer.Option("--devices", min=1, help="Processes (CUDA devices) that share a data set.")
+        int, typer.Option("--devices", min=1, max=1024, help="Processes (CUDA devices) that share a data set.")
     ] = 1,
     set_: Annotated[
         list[str] | None,

@@ -161,6 +161,8 @@ def convert(
 
     if to != "safetensors":
         raise UsageError(f"--to {to!r} is not known; give safetensors")
+    if file.is_dir():  # its name may be empty, and has no suffix then
+        raise UsageError(f"{file} is a folder; give the file of weights in it")
     target = output or file.with_suffix(".safetensors")
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give the name of a file with -o")

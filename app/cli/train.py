@@ -50,8 +50,8 @@ def train(
         typer.Option("--max-minutes", help="Length of the whole run; the schedule is completed in it."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option("--devices", min=1, help="Processes on each machine.")] = 1,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines (start it on each).")] = 1,
+    devices: Annotated[int, typer.Option("--devices", min=1, max=1024, help="Processes on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=1024, help="Machines (start it on each).")] = 1,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, e.g. run.batch=4."),

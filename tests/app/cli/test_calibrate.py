@@ -183,6 +183,13 @@ def test_the_target_as_a_file(name: str, tmp_path: Path) -> None:
     assert not part_of(out).exists()
 
 
+def test_phases_are_checked_for_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "board.pdf"
+    assert execute(["calibrate", "show-target", "-o", str(out), "--phase-ms", "nan"]) == 2
+    assert "phases of nan ms" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_the_target_needs_a_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,6 +144,7 @@ def test_errors_are_one_line_with_a_code(checkpoint: Path, tmp_path: Path, capsy
         (["convert", str(hostile)], 1, "nothing was run"),
         (["convert", str(checkpoint), "--to", "onnx"], 2, "safetensors"),
         (["convert", str(checkpoint), "-o", str(tmp_path)], 2, "is a folder"),
+        (["convert", ""], 2, "is a folder"),
         (["nonsense"], 2, "nonsense"),
     ):
         assert main.run(["models", *arguments]) == code
