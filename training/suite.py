@@ -10,7 +10,6 @@ import inspect
 import io
 import itertools
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,6 +22,7 @@ from pydantic import ValidationError, validate_call
 
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
+from capture.validation import first_error
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
 from training.files import replace_bytes
@@ -193,13 +193,20 @@ def load_item(path: Path) -> SuiteItem:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return _item(arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, HalfmirrorError) as error:
-        reason = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+    except Exception as error:  # a damaged archive raises errors of many kinds, as do values that do not fit
+        reason = f"key {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        if isinstance(error, ValidationError):
+            reason = f"its rig: {first_error(error, Rig, 'the rig')}"
         raise UsageError(f"suite item {path} cannot be read: {reason}") from error
 
 
 def _item(arrays: Mapping[str, NDArray[Any]]) -> SuiteItem:
     about = json.loads(arrays["about"].tobytes())
+    if not all(isinstance(about[key], str) for key in ("sequence", "name")):
+        raise ValueError("its sequence and its name are not both text")
+    for field_name in _EVENT_FIELDS:
+        if arrays[f"events_{field_name}"].dtype.kind not in "iub":
+            raise ValueError(f"events_{field_name} are no whole numbers")
     if about["version"] != _VERSION:
         raise ValueError(f"it is of version {about['version']}; this program reads version {_VERSION}")
     width, height = about["events_size"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,8 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(data[: len(data) // 2])
     elif how == "empty":
         path.write_bytes(b"")
+    elif how == "archive":  # needs a version of zip that does not exist
+        path.write_bytes(re.sub(rb"(?s)(PK\x01\x02..).", lambda m: m[1] + b"\xbc", data))
     else:
         with np.load(path) as file:
             arrays = dict(file)
@@ -203,6 +206,12 @@ def damage(path: Path, how: str) -> None:
             arrays["events_x"] = arrays["events_x"] + np.uint16(500)
         elif how == "truth":
             arrays["truth"] = arrays["truth"][:, :5]
+        elif how == "sequence":
+            about["sequence"] = ["a"]
+        elif how == "rig":
+            about["rig"]["clock"]["relation"] = "none"
+        elif how == "times":
+            arrays["events_t"] = np.full(len(arrays["events_t"]), np.nan)
         elif how == "objects":
             arrays["image"] = np.array([{"a": 1}], dtype=object)
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -214,7 +223,8 @@ def damage(path: Path, how: str) -> None:
     [
         ("cut off", "cannot be read"), ("empty", "cannot be read"), ("version", "version 99"),
         ("key", "start_us"), ("events", "outside the 96×72 sensor"), ("truth", "truth of 96×5"),
-        ("objects", "allow_pickle"),
+        ("objects", "allow_pickle"), ("archive", "zip"), ("sequence", "not both text"),
+        ("rig", "its rig: key 'clock.relation'"), ("times", "events_t are no whole numbers"),
     ],
 )  # fmt: skip
 def test_a_damaged_item_is_named_left_out_and_counted(how: str, wanted: str, tmp_path: Path) -> None:
