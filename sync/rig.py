@@ -22,6 +22,8 @@ NO_CAMERA = "none"
 """As a camera's name: the rig has the other one only; the missing sensor's size then has no meaning."""
 
 Row = tuple[float, float, float]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -46,9 +48,9 @@ class Lens(_Strict):
     """
 
     model: Literal["brown", "fisheye"] = "brown"
-    focal: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-    centre: tuple[float, float]
-    coefficients: Annotated[tuple[float, ...], Field(max_length=5)] = ()
+    focal: tuple[Length, Length]
+    centre: tuple[Finite, Finite]
+    coefficients: Annotated[tuple[Finite, ...], Field(max_length=5)] = ()
     relative: bool = False
 
     @model_validator(mode="after")
@@ -133,7 +135,9 @@ class Geometry(_Strict):
 
 def _check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> None:
     m = np.array(rows, dtype=np.float64)
-    if not np.isfinite(m).all() or abs(np.linalg.det(m)) < 1e-12:
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinant = np.linalg.det(m)
+    if not np.isfinite(determinant) or abs(determinant) < 1e-12:
         raise ValueError(f"{name} is not an invertible 3×3 matrix of finite numbers")
     if (np.linalg.det(m[:2, :2]) < 0) != mirrored:
         raise ValueError(
@@ -160,7 +164,7 @@ class Clock(_Strict):
     """
 
     relation: Literal["same", "trigger", "host"] = "trigger"
-    delay_us: float = 0.0
+    delay_us: Annotated[float, Field(ge=-10_000_000, le=10_000_000)] = 0.0
     active_high: bool = True
     residual_us: Annotated[float, Field(ge=0)] | None = None
     drift_ppm: float | None = None
