@@ -22,8 +22,11 @@ FOLDER = Path(__file__).parent / "recipes"
 _WITHOUT_EFFECT = {("data", "workers"), ("data", "prefetch")}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# float32 holds them, and what an optimiser makes of them.
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**12)]  # beyond any use, within what indices can hold
 
 
 class _Strict(BaseModel):
@@ -60,7 +63,7 @@ class DataEntry(_Strict):
     kind: Literal["synthetic", "recorded"] = "synthetic"
     photos: str = ""
     recordings: tuple[str, ...] = ()
-    validation: Annotated[int, Field(ge=0)] = 64
+    validation: Annotated[int, Field(ge=0, le=10**6)] = 64
     options: dict[str, Any] = Field(default_factory=dict)
     synthesis: dict[str, Any] = Field(default_factory=dict)
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
@@ -74,18 +77,18 @@ class GroupEntry(_Strict):
     """
 
     prefix: str
-    lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    lr: Weight
+    weight_decay: Weight | None = None
 
 
 class OptimiserEntry(_Strict):
     """The optimiser, with PyTorch's meaning of each value; `momentum` is `sgd`'s, `betas` are the others'."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Positive = 1e-8
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    eps: Rate = 1e-8
+    weight_decay: Weight = 0.0
     momentum: Fraction = 0.0
     groups: tuple[GroupEntry, ...] = ()
 

@@ -45,6 +45,11 @@ def test_defaults_are_filled_in_and_survive_the_file(tmp_path: Path) -> None:
         (RECIPE.replace("steps = 30, ", ""), "nothing ends the run; set steps or max_minutes"),
         (RECIPE.replace('network = { name = "tiny" }', ""), "key 'network' is missing"),
         (RECIPE.replace("0.01", "nan"), "key 'optimiser.lr': Input should be"),
+        (RECIPE.replace("0.01", "1e300"), "key 'optimiser.lr': Input should be"),
+        (
+            RECIPE.replace("validation = 6", "validation = 99999999999999999999"),
+            "key 'data.validation': Input should be",
+        ),
         ("seed =", "is not valid TOML"),
         (f"seed = {'[' * 9999}", "is not valid TOML: its brackets are nested too deep"),
     ],
