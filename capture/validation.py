@@ -46,7 +46,7 @@ def first_error(error: ValidationError, model: type[BaseModel], whole: str = "th
         return f"unknown key '{key}'; {hint}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}': {first['msg']}"
+    return f"key '{key}': {first['msg'].removeprefix('Value error, ')}"
 
 
 def _keys(model: Any, parents: Sequence[str]) -> list[str]:

@@ -18,6 +18,8 @@ from capture.validation import first_error, parse_toml
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
+MAX_SCALE = 64
+"""Most image pixels along an event pixel, and most event pixels along an image pixel."""
 NO_CAMERA = "none"
 """As a camera's name: the rig has the other one only; the missing sensor's size then has no meaning."""
 
@@ -187,6 +189,18 @@ class Rig(_Strict):
     clock: Clock = Field(default_factory=Clock)
     note: str = ""
     report: str = Field(default="", description="id of the calibration report that these values come from")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Rig:
+        with np.errstate(all="ignore"):
+            scale = self.scale
+        # Beyond it no pair of cameras lies, and grids of one camera's view on the other's pixels fit no memory.
+        if self.has_events and self.has_frames and not 1 / MAX_SCALE <= scale <= MAX_SCALE:
+            raise ValueError(
+                f"by geometry.image_from_event an event pixel is {scale:.3g} image pixels wide; "
+                f"a rig has 1/{MAX_SCALE} to {MAX_SCALE}: calibrate it"
+            )
+        return self
 
     @property
     def has_events(self) -> bool:

@@ -126,6 +126,6 @@ def configure(driver: str, rest: str, settings: Mapping[str, Any]) -> GenicamCon
     try:
         return GenicamConfig.model_validate({**settings, "driver": driver, "target": target})
     except ValidationError as e:
-        text = first_error(e, GenicamConfig, "settings").replace("Value error, ", "")
+        text = first_error(e, GenicamConfig, "settings")
         text = text.removeprefix("key 'settings': ")
         raise UsageError(f"{driver}:{target}: {text}") from e

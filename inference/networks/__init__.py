@@ -54,6 +54,8 @@ def build(name: str, **options: Any) -> nn.Module:
         raise UsageError(f"{name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
     try:
         net: nn.Module = make(**options, **fixed)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} cannot be built: {error}") from error
+    except (TypeError, ValueError, LookupError, RuntimeError, MemoryError) as error:
+        # PyTorch says RuntimeError of negative sizes and of those that no memory holds, in several lines.
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{name} cannot be built: {first}") from error
     return net

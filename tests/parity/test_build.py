@@ -108,6 +108,10 @@ def test_unknown_names_and_options_are_refused_in_words() -> None:
         build("gem", bins=16)
     with pytest.raises(UsageError, match="efnet cannot be built: in_chn is 1"):
         build("efnet", in_chn=1)
+    for name, option, value in (("efnet", "wf", -1), ("glint", "blocks", []), ("gem", "out_channel", 10**30)):
+        with pytest.raises(UsageError, match=f"{name} cannot be built: ") as e:
+            build(name, **{option: value})
+        assert "\n" not in str(e.value)
     with pytest.raises(UsageError, match="stra has no option spiking"):
         build("stra", spiking="clip")
 

@@ -84,6 +84,12 @@ def test_unwritable_place_is_named(tmp_path: Path) -> None:
         ("[0.0, 3.3, 2.0]", "[0.0, nan, 2.0]", ["geometry", "finite"]),
         ("[0.0, 3.3, 2.0]", "[0.0, 3.3]", ["geometry.image_from_event"]),
         ("[[-3.3, 0.0, 1145.0], [0.0, 3.3,", "[[-1e300, 0.0, 0.0], [0.0, 1e300,", ["geometry", "invertible"]),
+        (
+            "[[-3.3, 0.0, 1145.0], [0.0, 3.3,",
+            "[[-1e9, 0.0, 0.0], [0.0, 1e9,",
+            ["event pixel is 1e+09", "calibrate"],
+        ),
+        ("[0.0, 0.0, 1.0]]", "[1.0, 0.0, -172.5]]", ["geometry", "calibrate"]),
         ("residual_px = 0.4", "residual_px = -1", ["geometry.residual_px"]),
         ("delay_us = 12.5", "delay_us = nan", ["clock.delay_us"]),
         ("delay_us = 12.5", "delay_us = 1e300", ["clock.delay_us"]),
