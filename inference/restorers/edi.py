@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from capture.errors import UsageError
 from capture.packets import Events
-from inference.device import choose_device, choose_dtype, surely_cpu
+from inference.device import DTYPES, choose_device, choose_dtype, surely_cpu
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
 from inference.restorers.apply_ratio import saturated_share
@@ -54,7 +54,7 @@ class EdiRestorer:
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
             `inference.restorers.ratio_filter`; False: they stay.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
-        dtype: of the torch implementation, "float64" (default; float32 on mps) or "float32".
+        dtype: of the torch implementation, "auto" (float64; float32 on mps), "float64" or "float32".
 
     The same exposures in the same order give the same contrast and the same pictures. It is a property of the
     camera, so `reset` (gap, seek) keeps it; `set({"contrast": "auto"})` starts anew. A searched contrast
@@ -110,6 +110,9 @@ class EdiRestorer:
         which = options.get("implementation", "auto")
         if which not in ("auto", "numba", "torch"):
             raise UsageError(f"edi: implementation {which!r}: give auto, numba or torch")
+        name = options.get("dtype")
+        if name not in (None, "auto", *DTYPES):
+            raise UsageError(f"edi: dtype {name!r}: give auto or one of {', '.join(DTYPES)}")
         if which == "numba" and self._device != "cpu":
             raise UsageError(f"edi: the numba implementation runs on the CPU, not on {self._device}")
         if which == "numba" or (which == "auto" and self._device == "cpu"):
@@ -117,9 +120,8 @@ class EdiRestorer:
         # Imported only here: numba serves the CPU, and torch takes seconds of a start.
         from inference.representations import double_integral_torch
 
-        name = options.get("dtype")
-        dtype = None if name is None else choose_dtype(str(name))
-        if dtype is not None and str(name) not in ("float64", "float32"):
+        dtype = None if name in (None, "auto") else choose_dtype(str(name))
+        if dtype is not None and name not in ("float64", "float32"):
             raise UsageError(f"edi: dtype {name!r}: give float64 or float32")
         return double_integral_torch.DoubleIntegral(self._device, dtype)
 

@@ -112,6 +112,8 @@ def test_torch_gives_the_same_picture(panned: Scene) -> None:
     a = restore(panned.exposure, contrast=0.2)
     b = restore(panned.exposure, contrast=0.2, implementation="torch")
     c = restore(panned.exposure, contrast=0.2, implementation="torch", dtype="float32")
+    d = restore(panned.exposure, contrast=0.2, implementation="torch", dtype="auto")
+    assert np.array_equal(b.images, d.images)
     assert np.abs(a.images.astype(int) - b.images).max() <= 1
     assert np.abs(a.images.astype(int) - c.images).max() <= 1
 
@@ -196,6 +198,8 @@ def test_options_while_running(panned: Scene) -> None:
         ({"denoise": "yes"}, "true or false"),
         ({"implementation": "cuda"}, "numba or torch"),
         ({"implementation": "torch", "dtype": "int8"}, "float32"),
+        ({"dtype": "int8"}, "edi: dtype 'int8'"),
+        ({"dtype": float("nan")}, "edi: dtype nan"),
         ({"implementation": "torch", "dtype": "float16"}, "float32"),
     ],
 )
