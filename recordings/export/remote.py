@@ -109,6 +109,8 @@ class RemoteWriter:
 
 def _serve(pipe: Connection, make: Callable[..., Writer], arguments: tuple[Any, ...]) -> None:
     """The child. Leaves without Python's farewell, which threads and half-closed files of libraries dislike."""
+    # On a full disk HDF5 and dv-processing print pages of their own; what went wrong is said through the pipe.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         writer = make(*arguments)
         while (what := pipe.recv())[0] != "finish":

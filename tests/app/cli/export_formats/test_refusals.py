@@ -158,14 +158,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("kind", [*EVENT_FORMATS, *PICTURE_FORMATS])
 def test_a_full_disk_leaves_nothing(
-    davis: Path, small_disk: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    davis: Path, small_disk: Path, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if kind in PICTURE_FORMATS:  # they pack well
         (small_disk / "full").write_bytes(b"x" * 60_000)
     else:
         (small_disk / "full").write_bytes(b"x" * 30_000)
     assert run(davis, kind, target(small_disk, kind)) == 1
-    assert "disk full while writing" in capsys.readouterr().err
+    said = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert len(said) == 1, said
+    assert "disk full while writing" in said[0]
     assert [p.name for p in small_disk.iterdir()] == ["full"]
 
 
