@@ -139,6 +139,14 @@ def train(request: Request) -> Outcome:
                 f"a step does not fit into the device's memory: set run.batch lower than {recipe.run.batch} "
                 '(and run.accumulate higher), or run.precision = "bf16"'
             ) from error
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+            if not recipe.network.options or conduct.step:
+                raise
+            # It was built with them, which is all that can be said before a sample has gone through.
+            raise UsageError(
+                f"{recipe.network.name} does not run with network.options {dict(recipe.network.options)}: "
+                f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+            ) from error
         except OSError as error:
             raise TrainingError(
                 f"the run in {run.path} ended: {why(error)}; mend that, then --resume"

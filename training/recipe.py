@@ -185,7 +185,8 @@ class Recipe(_Strict):
 
     def dumps(self) -> str:
         """TOML with every value, also the defaults; what is None is left out."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        # As Python's values: JSON has no word for a NaN, which an option may be.
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
 def built_in() -> tuple[str, ...]:

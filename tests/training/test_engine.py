@@ -78,6 +78,14 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch(tmp_path: Path) -> None:
     assert load_tree(tmp_path / "run/state.pt")["global_step"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_a_network_that_does_not_run_with_its_options_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tiny does not run with network\.options \{'width': 0\}: ") as e:
+        run(tiny(network__options={"width": 0}), tmp_path / "run")
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_sample_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"^sample 9 cannot be made: no photo is left$"):
         run(tiny(data__options={"fails_at": 9}), tmp_path / "run")

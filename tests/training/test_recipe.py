@@ -25,6 +25,11 @@ def test_defaults_are_filled_in_and_survive_the_file(tmp_path: Path) -> None:
     assert "save_minutes = 5.0" in first.dumps()
 
 
+def test_an_option_that_is_not_finite_is_kept(tmp_path: Path) -> None:
+    text = RECIPE.replace('name = "tiny"', 'name = "tiny", options = { slope = nan }')
+    assert "slope = nan" in recipes.load(write(tmp_path, text)).dumps()
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
