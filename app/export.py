@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from app.output.report import write_json
 from app.version import version
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket
+from capture.validation import parse_json
 from inference.restorers.picture import picture_of
 from recordings.export.content import Facts
 from recordings.export.grid import SharedGrid, shared_grid
@@ -191,7 +191,7 @@ def _is_ours(folder: Path) -> bool:
     if any(f.suffix != ".npz" or f.is_dir() for sub in (*SPLITS, PLAIN) for f in (folder / sub).glob("*")):
         return False
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("program") == "halfmirror"

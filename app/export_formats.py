@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from app.output.report import write_json
 from app.version import version
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
+from capture.validation import parse_json
 from inference.restorers.picture import picture_of
 from recordings.export.content import Content, Facts, compare, read_back
 from recordings.export.grid import SharedGrid, shared_grid
@@ -271,7 +271,7 @@ def _is_ours(folder: Path, kind: str) -> bool:
     if {e.name for e in folder.iterdir()} != names | {REPORT}:
         return False
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and (report.get("program"), report.get("format")) == ("halfmirror", kind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import write_json
 from app.version import version
 from capture.packets import EventPacket, Frame
+from capture.validation import parse_json
 from inference.models import create
 from recordings.export.writers import read_png
 from recordings.recording import RecordingError
@@ -189,7 +189,7 @@ def _report(kind: str, source: OfflineInput, r: OfflineResult, w: Pictures, netw
 def _is_ours(folder: Path) -> bool:
     """An earlier export of pictures and nothing else."""
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
         with (folder / TIMESTAMPS).open(encoding="utf-8", newline="") as f:
             named = {row["file"] for row in csv.DictReader(f)}
     except (OSError, ValueError, KeyError):

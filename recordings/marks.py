@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capture.errors import HalfmirrorError, UsageError
+from capture.validation import parse_json
 from recordings.formats.own_about import ABOUT
 
 VERSION = 1
@@ -56,7 +57,7 @@ def load(recording: Path) -> Marks:
         try:
             if place.stat().st_size > _LARGEST:
                 continue
-            content = json.loads(place.read_text(encoding="utf-8"))
+            content = parse_json(place.read_text(encoding="utf-8"))
             values = [content[k] for k in ("in_us", "out_us")]
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.errors import UsageError
+from capture.validation import parse_json
 from training import recipe as recipes
 from training import tasks
 from training.engine import Outcome, Request, train
@@ -122,7 +123,7 @@ def _asked(request: ChainRequest) -> tuple[str, dict[str, Any], Path | None]:
         raise UsageError("--init gives a new run its first weights; a resumed one has its own")
     path = request.folder / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         name, given, init = found["chain"], dict(found["overrides"]), found["init"]
     except FileNotFoundError as error:
         raise UsageError(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError
+from capture.validation import parse_json
 from inference import cards, store
 from training import recipe as recipes
 from training.errors import TrainingError, why
@@ -129,7 +130,7 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; empty when it cannot be read."""
         try:
-            found = json.loads(self.record.read_text(encoding="utf-8"))
+            found = parse_json(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -149,7 +150,7 @@ class RunFolder:
         kept = []
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):  # the last line may be cut off
-                if json.loads(line)["step"] <= step:
+                if parse_json(line)["step"] <= step:
                     kept.append(line)
         replace_bytes(self.metrics, "".join(f"{line}\n" for line in kept).encode())
 

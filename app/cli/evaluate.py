@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
+from capture.validation import parse_json
 
 if TYPE_CHECKING:
     from training.evaluation import Distance, Draw
@@ -204,7 +204,7 @@ def _is_ours(folder: Path) -> bool:
     if {entry.name for entry in folder.iterdir()} - {_TABLE, _REPORT, _PICTURES}:
         return False
     try:
-        report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+        report = parse_json((folder / _REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and "methods" in report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import write_json
 from app.output.spread import residual_report
 from app.version import version
+from capture.validation import parse_json
 
 REPORT = "report.json"
 _OURS = re.compile(r"exposure-\d{6,}-\d\.\d{4}\.png|timestamps\.csv|report\.json")
@@ -126,7 +126,7 @@ def _is_ours(folder: Path) -> bool:
     if not all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()):
         return False
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("program") == "halfmirror"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Frame
+from capture.validation import parse_json
 from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import HEALTH, STREAMS
 from recordings.formats.own_chunks import HEADER, Damaged
@@ -77,7 +77,7 @@ def _chunk(fd: int, at: int) -> tuple[chunks.Head, bytes] | None:
 
 def _ended(folder: Path) -> bool:
     try:
-        state = json.loads((folder / HEALTH).read_text(encoding="utf-8"))["state"]
+        state = parse_json((folder / HEALTH).read_text(encoding="utf-8"))["state"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return bool(state != "recording")

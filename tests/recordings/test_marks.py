@@ -62,7 +62,7 @@ def test_where_nothing_can_be_written_they_go_to_the_users_folder(
         "", "[]", "{", '{"version": 1}', '{"version": 9, "in_us": 1, "out_us": 2}',
         '{"version": 1, "in_us": "1", "out_us": 2}', '{"version": 1, "in_us": true, "out_us": 2}',
         '{"version": 1, "in_us": 5, "out_us": 2}', '{"version": 1, "in_us": -5, "out_us": 2}',
-        json.dumps({"version": 1, "in_us": 1, "out_us": 2, "x": "y" * 70_000}),
+        "[" * 50_000, json.dumps({"version": 1, "in_us": 1, "out_us": 2, "x": "y" * 70_000}),
     ],
 )  # fmt: skip
 def test_garbage_is_no_mark(recording: Path, content: str) -> None:

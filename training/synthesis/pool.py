@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from capture.errors import UsageError
+from capture.validation import parse_json
 from inference.representations.edi_stack_numba import EdiStack
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
@@ -118,7 +119,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if json.loads(path.read_text(encoding="utf-8")) != what:
+            if _about(path) != what:
                 raise UsageError(
                     f"{folder} holds a pool of other photos, seed or settings; choose another folder"
                 )
@@ -128,6 +129,16 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
         os.replace(part, path)
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); remove the folder, or choose another one") from error
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """Raises `OSError`, and `ValueError` where it is no table."""
+    found = parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no table")
+    return found
 
 
 class Pool:
@@ -143,13 +154,19 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.about: dict[str, Any] = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            self.about = _about(folder / _ABOUT)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{folder} is no pool of samples; make one: halfmirror synthesise -o DIR"
             ) from error
         if self.about.get("version") != VERSION:
             raise UsageError(f"{folder} was made by another version; make it anew: halfmirror synthesise")
+        try:
+            self._size, self._instants = (int(self.about["synthesis"][k]) for k in ("size", "instants"))
+        except (ValueError, LookupError, TypeError) as error:
+            raise UsageError(
+                f"{folder / _ABOUT} is damaged; make the pool anew: halfmirror synthesise"
+            ) from error
         self.shards = sorted(folder.glob("shard-*.safetensors"))
         if not self.shards:
             raise UsageError(f"{folder} holds no samples yet; make some: halfmirror synthesise -o {folder}")
@@ -164,12 +181,12 @@ class Pool:
     @property
     def instants(self) -> int:
         """Sharp pictures of each sample."""
-        return int(self.about["synthesis"]["instants"])
+        return self._instants
 
     @property
     def side(self) -> int:
         """Of a sample, image pixels."""
-        return int(self.about["synthesis"]["size"])
+        return self._size
 
     def read(self, index: int, instant: int) -> dict[str, NDArray[Any]]:
         """One sample at one instant: frame, truth, edi (C, H, W), stack (CHANNELS, h, w), facts."""
@@ -187,7 +204,12 @@ class Pool:
     def _file(self, index: int) -> tuple[Any, int]:
         shard, k = divmod(index, PER_SHARD)
         if shard not in self._open:
-            self._open[shard] = safe_open(self.shards[shard], framework="numpy")
+            try:
+                self._open[shard] = safe_open(self.shards[shard], framework="numpy")
+            except (OSError, SafetensorError) as error:
+                raise UsageError(
+                    f"{self.shards[shard]} is damaged ({error}); remove it: halfmirror synthesise makes it anew"
+                ) from error
         return self._open[shard], k
 
 

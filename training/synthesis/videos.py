@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.errors import UsageError
+from capture.validation import parse_json
 from training.files import replace_bytes
 from training.synthesis import spikes
 from training.synthesis.clip import ClipPlan, make_clip
@@ -91,7 +92,7 @@ def _claim(order: VideoOrder) -> None:
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if json.loads(path.read_text(encoding="utf-8")) != what:
+            if parse_json(path.read_text(encoding="utf-8")) != what:
                 raise UsageError(
                     f"{order.folder} holds videos of other photos, seed or settings; give another folder"
                 )

@@ -78,6 +78,28 @@ def test_what_is_no_pool_or_another_is_refused(tmp_path: Path) -> None:
         pool.Pool(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "[" * 99_999])
+def test_a_pool_whose_description_is_damaged_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pool.json").write_text(text)
+    with pytest.raises(UsageError, match="no pool"):
+        pool.Pool(tmp_path)
+    with pytest.raises(UsageError, match=r"pool\.json is damaged"):
+        make_pool(order(tmp_path))
+    assert (tmp_path / "pool.json").read_text() == text
+
+
+def test_a_damaged_file_of_samples_is_named(tmp_path: Path) -> None:
+    what = pool.about(SETTINGS, 0, "made")
+    pool.write_about(tmp_path, what)
+    shard = tmp_path / "shard-000000.safetensors"
+    shard.write_bytes(b"\x08")
+    with pytest.raises(UsageError, match=r"shard-000000\.safetensors is damaged"):
+        pool.Pool(tmp_path).read_all(0)
+    (tmp_path / "pool.json").write_text(f'{{"version": {what["version"]}}}')
+    with pytest.raises(UsageError, match=r"pool\.json is damaged"):
+        pool.Pool(tmp_path)
+
+
 def test_a_photo_that_fails_leaves_no_part(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read any more"):
         make_pool(order(tmp_path / "p", photos=Made(broken=True)))
