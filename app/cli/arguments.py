@@ -139,6 +139,16 @@ def restorer_options(
     return options
 
 
+def refuse_input(output: Path, source: str) -> None:
+    """Hold the input safe from `--overwrite`: what is written of it holds less than it does.
+
+    Raises:
+        UsageError: OUT is the input itself, by whatever name.
+    """
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise UsageError(f"-o {output} is the input itself; give another name")
+
+
 def recording_path(path: Path) -> Path:
     """The path of a recording that at least exists.
 

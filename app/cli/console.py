@@ -55,7 +55,8 @@ def write_crash_log(error: BaseException, arguments: list[str]) -> Path | None:
         path = folder / f"halfmirror-{stamp}-{os.getpid()}.log"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(head + text, encoding="utf-8")
+            # Names that are no UTF-8 come in as surrogates.
+            path.write_text(head + text, encoding="utf-8", errors="backslashreplace")
         except OSError:
             continue
         return path

@@ -60,6 +60,7 @@ def export(
     the cameras' streams. All of these hold what the cameras gave. png, mp4: pictures, restored ones with
     --restored NETWORK. What is written appears only when it is whole and reads back equal.
     """
+    from app.cli.arguments import refuse_input
     from app.export import ExportRequest
     from capture.errors import UsageError
     from recordings.recording import OpenOptions
@@ -79,6 +80,7 @@ def export(
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
     if frames is not None and not 1 <= frames <= 1_000_000:
         raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
+    refuse_input(output, input_)
     zero_us: int | None = None
     if marked:
         from_, until, zero_us = _marks(input_, from_, until)

@@ -74,8 +74,9 @@ def main() -> None:
     """Console entry point."""
     code = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed from the start: `>&-`
+                stream.flush()
     except BrokenPipeError:
         code = code or _quiet_pipe()
     if code == 128 + signal.SIGINT:

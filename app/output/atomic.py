@@ -55,6 +55,8 @@ def staged_file(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if final.is_dir():
         raise UsageError(f"{final} is a folder; give the name of a file with -o")
+    if final.exists() and not final.is_file():  # a device or a pipe: its name would be taken from it
+        raise UsageError(f"{final} is no ordinary file; give another name with -o")
     _refuse_existing(final, overwrite)
     part = part_of(final)
     with writing(final):

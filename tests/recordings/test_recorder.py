@@ -340,6 +340,9 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, rig: Rig) -> Non
         Take(Path("/proc/nowhere/r"), about_of(rig), Limits())
     with pytest.raises(DiskError, match="the disk cannot be written to"):
         measure(Path("/proc"))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DiskError, match="Not a directory"):
+        measure(tmp_path / "file")
     if os.geteuid() == 0:
         print("root may write anywhere: the refusal by permission is tried on /proc only")
         return

@@ -87,6 +87,13 @@ def test_log_goes_elsewhere_when_its_folder_cannot_be_made(
     log.unlink()
 
 
+def test_a_log_takes_names_that_are_no_utf_8(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("platformdirs.user_log_dir", lambda *_a, **_k: str(tmp_path))
+    log = console.write_crash_log(ValueError("x"), ["replay", "\udcff"])
+    assert log is not None
+    assert "replay \\udcff" in log.read_text()
+
+
 def test_debug_shows_the_traceback(broken_doctor) -> None:  # type: ignore[no-untyped-def]
     broken_doctor(ZeroDivisionError("seven"))
     with pytest.raises(ZeroDivisionError):
@@ -185,6 +192,12 @@ def test_closed_pipe_is_quiet() -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] in ("0", "1")
+
+
+def test_no_stdout_at_all_is_quiet() -> None:
+    line = f"{sys.executable} -m app.cli.main --version >&-"
+    done = subprocess.run(["bash", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == ""
 
 
 def test_stdout_that_is_closed_from_the_start_is_quiet() -> None:

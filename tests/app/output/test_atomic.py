@@ -157,3 +157,11 @@ def test_full_disk_is_one_sentence(number: int, tmp_path: Path) -> None:
     assert "\n" not in str(e.value)
     with pytest.raises(OutputError, match=r"cannot write .*Permission denied"), writing(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_pipe_or_a_device_keeps_its_name(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is no ordinary file"), staged_file(pipe, overwrite=True):
+        pass
+    assert pipe.is_fifo()

@@ -188,3 +188,16 @@ def test_a_clock_that_begins_anew_is_told(
     assert run(davis, "evt3", tmp_path / "o.raw") == 1
     assert "its time begins anew" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "msrbd"])
+def test_the_input_is_not_overwritten(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.aedat4"
+    own.write_bytes(davis.read_bytes())
+    (tmp_path / "other").symlink_to(own)
+    for out in (own, tmp_path / "other"):
+        assert run(own, kind, out, "--overwrite") == 2
+        assert "is the input itself" in capsys.readouterr().err
+    assert own.read_bytes() == davis.read_bytes()
