@@ -184,7 +184,10 @@ class RunFolder:
         )  # fmt: skip
 
     def _write(self, facts: Mapping[str, Any]) -> None:
-        replace_bytes(self.record, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        replace_bytes(
+            self.record,
+            (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
+        )
 
     def _hold(self) -> None:
         """One trainer a folder; the lock goes with the process."""

@@ -104,8 +104,10 @@ def evaluate(
         result.notes += missing
         table = report.markdown(result, about)
         with writing(output):
-            (folder / _TABLE).write_text(table, encoding="utf-8")
-            (folder / _REPORT).write_text(report.as_json(result, about), encoding="utf-8")
+            (folder / _TABLE).write_text(table, encoding="utf-8", errors="backslashreplace")
+            (folder / _REPORT).write_text(
+                report.as_json(result, about), encoding="utf-8", errors="backslashreplace"
+            )
     console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
     return 0
 
@@ -134,8 +136,10 @@ def _after_protocol(
             console.say(f"skipped: {line}")
         table = report.markdown(result, about)
         with writing(output):
-            (folder / _TABLE).write_text(table, encoding="utf-8")
-            (folder / _REPORT).write_text(report.as_json(result, about), encoding="utf-8")
+            (folder / _TABLE).write_text(table, encoding="utf-8", errors="backslashreplace")
+            (folder / _REPORT).write_text(
+                report.as_json(result, about), encoding="utf-8", errors="backslashreplace"
+            )
             (folder / _PICTURES).mkdir(exist_ok=True)
             for sequence in result.sequences:
                 for name, png in sequence.pictures.items():

@@ -21,7 +21,8 @@ def write_json(path: Path, report: Any, *, overwrite: bool = True) -> None:
     """
     text = json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with staged_file(path, overwrite=overwrite) as part, writing(path):
-        part.write_text(text, encoding="utf-8")
+        # A name that is no UTF-8 comes as surrogates; escaped so, JSON reads them as it writes them.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:

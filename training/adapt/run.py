@@ -164,5 +164,8 @@ def adapt(
         "disagreement": {"before": choice.before, "after": out.after}, "steps": out.steps, "changed": changed,
         "camera_tone": card.camera_tone,
     }  # fmt: skip
-    replace_bytes(folder / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    replace_bytes(
+        folder / RECORD,
+        (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
+    )
     return Adapted(folder / WEIGHTS, changed, found, choice.tone, choice.before, out.after, counts)

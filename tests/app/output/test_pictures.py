@@ -167,3 +167,8 @@ def test_json_is_plain(tmp_path: Path) -> None:
     }
     with pytest.raises(TypeError, match="object"):
         plain(object())
+
+
+def test_a_report_takes_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    write_json(tmp_path / "r.json", {"output": "a\udcff"})
+    assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == {"output": "a\udcff"}
