@@ -69,6 +69,7 @@ def rig(
     """
     from app.cli.arguments import positive_seconds, recording_path
     from app.cli.run_session import no_window
+    from app.output.atomic import require_place
     from capture.errors import UsageError
 
     positive_seconds(seconds)
@@ -81,6 +82,7 @@ def rig(
     _check_source(source)
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
+    require_place(output)
     if not headless and not recordings and not progress_json and not no_window():
         from app.viewer.main import run_viewer
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,19 @@ def writing(path: Path) -> Iterator[None]:
 def part_of(final: Path) -> Path:
     """The name under which `final` is written until it is whole."""
     return final.with_name(final.name + ".part")
+
+
+def require_place(final: Path) -> None:
+    """Try whether files can be written beside `final`, before minutes of work are done for it. Leaves nothing.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    with writing(final):
+        folder = final.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager

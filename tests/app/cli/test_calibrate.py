@@ -106,6 +106,17 @@ def test_wrong_requests_are_refused_at_once(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert execute(["calibrate", "rig", "--headless", "-o", str(tmp_path / "file" / "new" / "rig.toml")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "cannot write" in told
+    assert "recorded" not in told
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_recording_of_one_sensor_has_nothing_to_calibrate(tmp_path: Path) -> None:
     path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
     out = tmp_path / "rig.toml"

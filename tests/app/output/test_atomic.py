@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.output.atomic import OutputError, part_of, staged_file, staged_folder, writing
+from app.output.atomic import OutputError, part_of, require_place, staged_file, staged_folder, writing
 from capture.errors import UsageError
 
 
@@ -165,3 +165,13 @@ def test_a_pipe_or_a_device_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no ordinary file"), staged_file(pipe, overwrite=True):
         pass
     assert pipe.is_fifo()
+
+
+def test_a_place_is_tried_and_nothing_stays(tmp_path: Path) -> None:
+    require_place(tmp_path / "new" / "deeper" / "a.txt")
+    assert names(tmp_path) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        require_place(tmp_path / "file" / "a.txt")
+    with pytest.raises(OutputError, match="cannot write"):
+        require_place(Path("/proc/none/a.txt"))
