@@ -60,8 +60,8 @@ class RecordRequest:
         """Refuse what would fail later.
 
         Raises:
-            UsageError: the folder is there already and not empty; sequences without an end; a pre-roll out of
-                range or as long as the whole.
+            UsageError: the folder is there already and not empty, or its name is no UTF-8; sequences without an
+                end; a pre-roll out of range or as long as the whole.
             DiskError: nothing can be written there.
         """
         if self.sequences > 1 and self.limits.frames is None and self.limits.seconds is None:
@@ -73,6 +73,8 @@ class RecordRequest:
                 f"a recording of {self.limits.seconds:g} s cannot begin {self.preroll_s:g} s before its start; "
                 "the pre-roll is part of it"
             )
+        if not _is_text(str(self.folder)):
+            raise UsageError(f"the name {str(self.folder)!a} is no UTF-8; give another name with -o")
         for folder in dict.fromkeys((self.folder, *self.folders)):
             try:
                 there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -80,6 +82,15 @@ class RecordRequest:
                 raise disk.DiskError(f"{folder}: {e.strerror or e}; choose another place with -o") from e
             if there:
                 raise UsageError(f"{folder} exists already; give another name with -o")
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written into files and messages; the bytes of other names come as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_cameras(source: Source, request: RecordRequest) -> None:

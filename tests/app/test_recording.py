@@ -184,6 +184,8 @@ def test_what_cannot_be_recorded_is_refused_before_anything_starts(tmp_path: Pat
         recorded(tmp_path, Limits(frames=1))
     with pytest.raises(UsageError, match="need --frames or --seconds"):
         RecordRequest(tmp_path / "n", sequences=2).check()
+    with pytest.raises(UsageError, match="is no UTF-8; give another name with -o"):
+        RecordRequest(tmp_path / "caf\udce9").check()
 
 
 def test_a_recorder_that_cannot_write_is_told_in_one_line(tmp_path: Path) -> None:
