@@ -35,7 +35,10 @@ def pretended_gpu() -> torch.device:
         return torch.device(_NAME, 0)
     except RuntimeError:
         _setup_privateuseone_for_python_backend(_NAME)
-        getattr(torch, _NAME).get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]
+        module = getattr(torch, _NAME)
+        module.get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]
+        # Whatever else runs in this process (random states are kept of all devices) need not know of it.
+        module.is_available, module.device_count = lambda: False, lambda: 0
         return torch.device(_NAME, 0)
 
 

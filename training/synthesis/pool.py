@@ -161,15 +161,15 @@ class Pool:
             ) from error
         if self.about.get("version") != VERSION:
             raise UsageError(f"{folder} was made by another version; make it anew: halfmirror synthesise")
+        self.shards = sorted(folder.glob("shard-*.safetensors"))
+        if not self.shards:
+            raise UsageError(f"{folder} holds no samples yet; make some: halfmirror synthesise -o {folder}")
         try:
             self._size, self._instants = (int(self.about["synthesis"][k]) for k in ("size", "instants"))
         except (ValueError, LookupError, TypeError) as error:
             raise UsageError(
                 f"{folder / _ABOUT} is damaged; make the pool anew: halfmirror synthesise"
             ) from error
-        self.shards = sorted(folder.glob("shard-*.safetensors"))
-        if not self.shards:
-            raise UsageError(f"{folder} holds no samples yet; make some: halfmirror synthesise -o {folder}")
         self._open: dict[int, Any] = {}
 
     def __len__(self) -> int:
