@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -29,12 +30,24 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         kept = "; the one written before stays as it is" if path.exists() else ""
         raise TrainingError(
             f"cannot write {path} ({why(error)}, {free_megabytes(path)} MB free there){kept}: "
             "free some space, then go on with --resume"
         ) from error
+
+
+def replace_with(path: Path, buffer: io.BytesIO) -> None:
+    """`replace_bytes` with what is in a buffer, without a copy.
+
+    Raises:
+        TrainingError: see `replace_bytes`.
+    """
+    # Released here: an error's traceback would hold the view, and a buffer cannot be closed while one is open.
+    with buffer.getbuffer() as view:
+        replace_bytes(path, view)
 
 
 def save_tree(path: Path, tree: Any) -> None:
@@ -48,7 +61,7 @@ def save_tree(path: Path, tree: Any) -> None:
     # In memory first: PyTorch's own writer has no words for a full disk.
     buffer = io.BytesIO()
     torch.save(tree, buffer)
-    replace_bytes(path, buffer.getbuffer())
+    replace_with(path, buffer)
 
 
 def load_tree(path: Path, map_location: Any = "cpu") -> Any:

@@ -25,7 +25,7 @@ from capture.packets import Events, Frame, FrameClock, PixelLayout
 from capture.validation import first_error
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
-from training.files import replace_bytes
+from training.files import replace_with
 
 SYNTHETIC = "training.synthesis.suite:make_suite"
 _VERSION = 1
@@ -180,7 +180,7 @@ def save_item(path: Path, item: SuiteItem) -> None:
     events = {f"events_{n}": getattr(a.events, n) for n in _EVENT_FIELDS}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=text, image=frame.image, truth=item.truth, **events)
-    replace_bytes(path, buffer.getbuffer())
+    replace_with(path, buffer)
 
 
 def load_item(path: Path) -> SuiteItem:

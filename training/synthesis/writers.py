@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from capture.packets import Events
 from inference.representations import mask_numba, scer_numba
 from inference.representations.coding import Mode
-from training.files import replace_bytes
+from training.files import replace_bytes, replace_with
 from training.synthesis.clip import Clip
 
 Writer = Callable[[Path, str, Clip], None]
@@ -148,13 +148,13 @@ def _h5(path: Path, fill: Callable[[Any], None]) -> None:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", track_order=False, libver="earliest") as file:
         fill(file)
-    replace_bytes(path, buffer.getbuffer())
+    replace_with(path, buffer)
 
 
 def _npz(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    replace_bytes(path, buffer.getbuffer())
+    replace_with(path, buffer)
 
 
 def _png(path: Path, picture: NDArray[np.uint8]) -> None:
