@@ -11,9 +11,9 @@ from app.offline import Item, OfflineInput
 from app.output.atomic import staged_folder, writing
 from app.output.report import write_json
 from app.version import version
+from capture.documents import parse_json
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket
-from capture.validation import parse_json
 from inference.restorers.picture import picture_of
 from recordings.export.content import Facts
 from recordings.export.grid import SharedGrid, shared_grid

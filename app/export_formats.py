@@ -13,9 +13,9 @@ from app.offline import Item, OfflineInput, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import write_json
 from app.version import version
+from capture.documents import parse_json
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
-from capture.validation import parse_json
 from inference.restorers.picture import picture_of
 from recordings.export.content import Content, Facts, compare, read_back
 from recordings.export.grid import SharedGrid, shared_grid

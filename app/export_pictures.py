@@ -21,8 +21,8 @@ from app.output.mp4 import Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import write_json
 from app.version import version
+from capture.documents import parse_json
 from capture.packets import EventPacket, Frame
-from capture.validation import parse_json
 from inference.models import create
 from recordings.export.writers import read_png
 from recordings.recording import RecordingError

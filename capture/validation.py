@@ -1,43 +1,12 @@
-"""What is wrong with a file or a message, in one line for a person: as TOML, as JSON, as pydantic found it."""
+"""What pydantic found wrong with a file or a message, in one line for a person."""
 
 from __future__ import annotations
 
 import difflib
-import json
-import tomllib
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """The values of a TOML document.
-
-    Raises:
-        tomllib.TOMLDecodeError: it is none; also where Python's reader gives up in ways of its own, on brackets
-            nested too deep and on whole numbers of thousands of digits.
-    """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
-    except RecursionError as error:
-        raise tomllib.TOMLDecodeError("its brackets are nested too deep") from error
-    except ValueError as error:
-        raise tomllib.TOMLDecodeError("a number in it is too long") from error
-
-
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON document.
-
-    Raises:
-        ValueError: it is none, or its brackets are nested too deep for Python's reader.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("its brackets are nested too deep") from error
 
 
 def first_error(error: ValidationError, model: type[BaseModel], whole: str = "the file") -> str:

@@ -13,8 +13,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from capture.documents import parse_json
 from capture.errors import HalfmirrorError, UsageError
-from capture.validation import parse_json
 from recordings.formats.own_about import ABOUT
 
 VERSION = 1

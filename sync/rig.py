@@ -12,9 +12,10 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from capture.documents import parse_toml
 from capture.errors import UsageError
 from capture.registry import RigFacts
-from capture.validation import first_error, parse_toml
+from capture.validation import first_error
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""

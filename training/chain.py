@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capture.documents import parse_json
 from capture.errors import UsageError
-from capture.validation import parse_json
 from training import recipe as recipes
 from training import tasks
 from training.engine import Outcome, Request, train

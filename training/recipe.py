@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from capture.documents import parse_toml
 from capture.errors import UsageError
-from capture.validation import first_error, parse_toml
+from capture.validation import first_error
 
 FOLDER = Path(__file__).parent / "recipes"
 # They change how fast samples come, never which.

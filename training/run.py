@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capture.documents import parse_json
 from capture.errors import UsageError
-from capture.validation import parse_json
 from inference import cards, store
 from training import recipe as recipes
 from training.errors import TrainingError, why

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
-from capture.validation import parse_json
+from capture.documents import parse_json
 
 if TYPE_CHECKING:
     from training.evaluation import Distance, Draw

@@ -22,7 +22,7 @@ from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import write_json
 from app.output.spread import residual_report
 from app.version import version
-from capture.validation import parse_json
+from capture.documents import parse_json
 
 REPORT = "report.json"
 _OURS = re.compile(r"exposure-\d{6,}-\d\.\d{4}\.png|timestamps\.csv|report\.json")

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from capture.documents import parse_toml
 from capture.errors import HalfmirrorError
-from capture.validation import first_error, parse_toml
+from capture.validation import first_error
 from sync.rig import Rig
 
 ABOUT, STREAMS, INDEX_FILE, HEALTH = "recording.toml", "streams.hmc", "streams.index", "health.json"

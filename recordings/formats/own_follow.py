@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from capture.documents import parse_json
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Frame
-from capture.validation import parse_json
 from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import HEALTH, STREAMS
 from recordings.formats.own_chunks import HEADER, Damaged

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from capture.documents import parse_json
 from capture.errors import UsageError
-from capture.validation import parse_json
 from inference.representations.edi_stack_numba import EdiStack
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from capture.documents import parse_toml
 from capture.errors import UsageError
-from capture.validation import parse_toml
 from training.synthesis.config import SynthesisConfig
 
 

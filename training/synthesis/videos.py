@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.documents import parse_json
 from capture.errors import UsageError
-from capture.validation import parse_json
 from training.files import replace_bytes
 from training.synthesis import spikes
 from training.synthesis.clip import ClipPlan, make_clip
