@@ -9,9 +9,8 @@ from typing import Any
 
 from app.offline import Item, OfflineInput
 from app.output.atomic import staged_folder, writing
-from app.output.report import write_json
+from app.output.report import read_json, write_json
 from app.version import version
-from capture.documents import parse_json
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket
 from inference.restorers.picture import picture_of
@@ -190,8 +189,4 @@ def _is_ours(folder: Path) -> bool:
         return False
     if any(f.suffix != ".npz" or f.is_dir() for sub in (*SPLITS, PLAIN) for f in (folder / sub).glob("*")):
         return False
-    try:
-        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and report.get("program") == "halfmirror"
+    return bool(read_json(folder / REPORT).get("program") == "halfmirror")

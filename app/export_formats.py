@@ -11,9 +11,8 @@ from typing import Any
 from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures
 from app.offline import Item, OfflineInput, open_input
 from app.output.atomic import staged_file, staged_folder, writing
-from app.output.report import write_json
+from app.output.report import read_json, write_json
 from app.version import version
-from capture.documents import parse_json
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from inference.restorers.picture import picture_of
@@ -270,8 +269,5 @@ def _is_ours(folder: Path, kind: str) -> bool:
              "highrev": {"blur", "event", "exposures.csv"}}[kind]  # fmt: skip
     if {e.name for e in folder.iterdir()} != names | {REPORT}:
         return False
-    try:
-        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and (report.get("program"), report.get("format")) == ("halfmirror", kind)
+    report = read_json(folder / REPORT)
+    return (report.get("program"), report.get("format")) == ("halfmirror", kind)

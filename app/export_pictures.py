@@ -19,9 +19,8 @@ from app.offline import NothingRestored, OfflineInput, OfflineResult, deblur
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.mp4 import Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
-from app.output.report import write_json
+from app.output.report import read_json, write_json
 from app.version import version
-from capture.documents import parse_json
 from capture.packets import EventPacket, Frame
 from inference.models import create
 from recordings.export.writers import read_png
@@ -188,11 +187,11 @@ def _report(kind: str, source: OfflineInput, r: OfflineResult, w: Pictures, netw
 
 def _is_ours(folder: Path) -> bool:
     """An earlier export of pictures and nothing else."""
+    report = read_json(folder / REPORT)
     try:
-        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
         with (folder / TIMESTAMPS).open(encoding="utf-8", newline="") as f:
             named = {row["file"] for row in csv.DictReader(f)}
     except (OSError, ValueError, KeyError):
         return False
-    ours = isinstance(report, dict) and (report.get("program"), report.get("format")) == ("halfmirror", "png")
+    ours = (report.get("program"), report.get("format")) == ("halfmirror", "png")
     return ours and {e.name for e in folder.iterdir()} == named | {REPORT, TIMESTAMPS}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
-from capture.documents import parse_json
 
 if TYPE_CHECKING:
     from training.evaluation import Distance, Draw
@@ -104,10 +103,7 @@ def evaluate(
         result.notes += missing
         table = report.markdown(result, about)
         with writing(output):
-            (folder / _TABLE).write_text(table, encoding="utf-8", errors="backslashreplace")
-            (folder / _REPORT).write_text(
-                report.as_json(result, about), encoding="utf-8", errors="backslashreplace"
-            )
+            _write(folder, table, report.as_json(result, about))
     console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
     return 0
 
@@ -136,10 +132,7 @@ def _after_protocol(
             console.say(f"skipped: {line}")
         table = report.markdown(result, about)
         with writing(output):
-            (folder / _TABLE).write_text(table, encoding="utf-8", errors="backslashreplace")
-            (folder / _REPORT).write_text(
-                report.as_json(result, about), encoding="utf-8", errors="backslashreplace"
-            )
+            _write(folder, table, report.as_json(result, about))
             (folder / _PICTURES).mkdir(exist_ok=True)
             for sequence in result.sequences:
                 for name, png in sequence.pictures.items():
@@ -203,12 +196,16 @@ def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:80] or "item"
 
 
+def _write(folder: Path, table: str, document: str) -> None:
+    """Both reports. Names that are no UTF-8 come as surrogates, and are escaped."""
+    for name, text in ((_TABLE, table), (_REPORT, document)):
+        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def _is_ours(folder: Path) -> bool:
     """An earlier evaluation and nothing else."""
+    from app.output.report import read_json
+
     if {entry.name for entry in folder.iterdir()} - {_TABLE, _REPORT, _PICTURES}:
         return False
-    try:
-        report = parse_json((folder / _REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and "methods" in report
+    return "methods" in read_json(folder / _REPORT)

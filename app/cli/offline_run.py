@@ -19,10 +19,9 @@ from app.offline import OfflineInput, OfflineResult, deblur, open_input
 from app.output.atomic import staged_file, staged_folder
 from app.output.mp4 import Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
-from app.output.report import write_json
+from app.output.report import read_json, write_json
 from app.output.spread import residual_report
 from app.version import version
-from capture.documents import parse_json
 
 REPORT = "report.json"
 _OURS = re.compile(r"exposure-\d{6,}-\d\.\d{4}\.png|timestamps\.csv|report\.json")
@@ -125,11 +124,7 @@ def _is_ours(folder: Path) -> bool:
     """An earlier output of `deblur` and nothing else."""
     if not all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()):
         return False
-    try:
-        report = parse_json((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and report.get("program") == "halfmirror"
+    return bool(read_json(folder / REPORT).get("program") == "halfmirror")
 
 
 def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Target) -> dict[str, Any]:

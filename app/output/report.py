@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.output.atomic import staged_file, writing
+from capture.documents import parse_json
 
 
 def write_json(path: Path, report: Any, *, overwrite: bool = True) -> None:
@@ -23,6 +24,15 @@ def write_json(path: Path, report: Any, *, overwrite: bool = True) -> None:
     with staged_file(path, overwrite=overwrite) as part, writing(path):
         # A name that is no UTF-8 comes as surrogates; escaped so, JSON reads them as it writes them.
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; empty where there is nothing of the kind, whatever is there instead."""
+    try:
+        report = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def plain(value: Any) -> Any:
