@@ -25,7 +25,7 @@ class Asking:
         self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
         self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
         self._wishes: dict[tuple[str, str], dict[str, Any]] = {}
-        self._incarnation = 0
+        self._incarnations: dict[str, int] = {}
         self._running = False
 
     @property
@@ -46,8 +46,8 @@ class Asking:
 
     def renew(self, supervisor: Supervisor, worker: str, incarnation: int) -> None:
         """Tell a restarted worker what is kept."""
-        if incarnation > self._incarnation:
-            self._incarnation = incarnation
+        if incarnation > self._incarnations.get(worker, 0):
+            self._incarnations[worker] = incarnation
             for (name, verb), arguments in self._wishes.items():
                 if name == worker:
                     self.ask(supervisor, worker, verb, arguments)

@@ -80,6 +80,8 @@ def test_a_restarted_worker_is_told_once_again_what_is_kept(asking: Asking, note
     assert noted.asked == [("restore", "latents", {"latents": [0.2]}, "")]
     asking.renew(of(noted), "restore", 2)
     assert len(noted.asked) == 2
+    asking.renew(of(noted), "replay", 1)
+    assert noted.asked[2:] == [("replay", "loop", {"on": True}, "")], "each worker's restarts are its own"
 
 
 def test_what_fails_is_said_in_a_line(asking: Asking, noted: Noted, said: list[str]) -> None:
