@@ -191,7 +191,7 @@ def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) ->
 def simulated(name: str, wanted: Wanted, share: Share = lambda what, part: None) -> Material:
     """A blinking board held before the simulated rig, then its scene; nothing of the truth is used but to
     compare."""
-    from calibration.simulated import SimulatedTruth
+    from calibration.simulated_truth import SimulatedTruth
     from capture.registry import open_driver
     from capture.simulated.presets import SimulatedConfig
     from capture.simulated.rig import SimulatedRig

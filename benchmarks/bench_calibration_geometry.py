@@ -20,8 +20,9 @@ from calibration.geometry.result import GeometryResult
 from calibration.geometry.scene import solve_scene
 from calibration.geometry.solve import solve
 from calibration.geometry.targets import Board
-from calibration.simulated import SimulatedTruth, board_shots, random_truth
+from calibration.simulated import board_shots
 from calibration.simulated_scene import SceneTake, scene_config, scene_take
+from calibration.simulated_truth import SimulatedTruth, random_truth
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.simulated.loops import image_view, scene_of
 from capture.simulated.rgb_sensor import FrameSensor

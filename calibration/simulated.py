@@ -17,17 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.geometry.targets import Board
-from calibration.simulated_truth import SimulatedTruth, gathered, random_truth, rows
+from calibration.simulated_truth import SimulatedTruth, gathered, rows
 from capture.packets import Events
 from capture.simulated.event_sensor import EventSensor, RawEvents
 from capture.simulated.rgb_sensor import Developer
 from sync.lens import apply, common_field, distort, undistort
 from sync.rig import Lens
-
-__all__ = [
-    "BoardRenderer", "BoardShot", "Kind", "Pose", "SimulatedTruth", "board_shots", "gathered", "pose",
-    "random_poses", "random_truth", "rows", "undistorted_samples",
-]  # fmt: skip
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]

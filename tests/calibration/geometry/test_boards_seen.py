@@ -11,7 +11,8 @@ from calibration.geometry.collect import TimedFrame, blinking_views, charuco_vie
 from calibration.geometry.solve import solve
 from calibration.geometry.targets import Board
 from calibration.geometry.views import BadView, Source
-from calibration.simulated import BoardShot, SimulatedTruth, board_shots, random_poses, random_truth
+from calibration.simulated import BoardShot, board_shots, random_poses
+from calibration.simulated_truth import SimulatedTruth, random_truth
 from capture.packets import Events
 from sync.lens import common_field
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration.geometry.crop import rectified
-from calibration.simulated import SimulatedTruth, random_truth
+from calibration.simulated_truth import SimulatedTruth, random_truth
 from capture.errors import UsageError
 from capture.packets import Events
 from capture.simulated.presets import configure

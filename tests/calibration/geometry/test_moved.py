@@ -8,7 +8,8 @@ from calibration.geometry.collect import TimedFrame
 from calibration.geometry.moved import moved_views, rebuilt_picture
 from calibration.geometry.targets import Board
 from calibration.geometry.views import Source
-from calibration.simulated import board_shots, random_poses, random_truth
+from calibration.simulated import board_shots, random_poses
+from calibration.simulated_truth import random_truth
 from capture.packets import Events
 
 BOARD = Board()

@@ -10,8 +10,8 @@ import pytest
 
 from calibration.geometry.change import changes, told_change
 from calibration.geometry.scene import check_scene, solve_scene
-from calibration.simulated import SimulatedTruth
 from calibration.simulated_scene import SceneTake, scene_take
+from calibration.simulated_truth import SimulatedTruth
 from capture.packets import Events
 from capture.simulated.presets import configure
 from inference.representations.double_integral import Contrast
