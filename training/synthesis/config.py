@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-
-def _ascending(span: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= span[0] <= span[1] < math.inf:
-        raise ValueError(f"a range goes from low to high, 0 at least, not {span[0]}…{span[1]}")
-    return span
 
 
 def _above_zero(span: tuple[float, float]) -> tuple[float, float]:
@@ -33,7 +26,7 @@ def _within(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Range = tuple[float, float]
 Positive = Annotated[Range, AfterValidator(_above_zero)]
 Rate = Annotated[Range, _within(0, 1e6)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
