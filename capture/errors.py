@@ -33,3 +33,8 @@ class CameraLost(CameraError):
 
 class StaleError(CameraError):
     """Nothing as new as asked for has arrived."""
+
+
+def first_line(error: BaseException) -> str:
+    """First line of what a library says of an error, which may be pages; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

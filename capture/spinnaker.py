@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole, Capabilities, Control, Progress
-from capture.errors import CameraError, CameraLost, UsageError
+from capture.errors import CameraError, CameraLost, UsageError, first_line
 from capture.genicam.sequence import GIGE_IDS, FrameCounter
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.registry import FramesOnlyDriver
@@ -145,7 +145,7 @@ class SpinnakerCamera(CameraBase[Frame]):
         except CameraError:
             raise
         except Exception as e:  # the library's own errors, several lines long
-            raise CameraError(f"{self.info.name}: {_line(e)}") from e
+            raise CameraError(f"{self.info.name}: {first_line(e)}") from e
 
     def _find(self, cameras: Any) -> Any:
         deadline = time.monotonic() + FIND_S
@@ -158,7 +158,7 @@ class SpinnakerCamera(CameraBase[Frame]):
                     return found.create_camera_by_index(0)
                 except Exception as e:
                     raise CameraError(
-                        f"{self.info.name}: no camera of this serial number; there are others ({_line(e)})"
+                        f"{self.info.name}: no camera of this serial number; there are others ({first_line(e)})"
                     ) from e
             if time.monotonic() > deadline:
                 raise CameraError(f"{self.info.name}: no camera was found; is it plugged in?")
@@ -219,7 +219,7 @@ class SpinnakerCamera(CameraBase[Frame]):
         except Exception as e:
             if TIMED_OUT in str(e):  # rotpy promises None; with the library's 2.6 it is this error
                 return None
-            raise CameraLost(f"{self.info.name}: {_line(e)}") from e
+            raise CameraLost(f"{self.info.name}: {first_line(e)}") from e
         if image is None:
             return None
         try:
@@ -327,10 +327,6 @@ def _try(work: Callable[[], Any]) -> Any:
         return work()
     except Exception:
         return None
-
-
-def _line(e: BaseException) -> str:
-    return (str(e).strip().splitlines() or [type(e).__name__])[0]
 
 
 class SpinnakerDriver(FramesOnlyDriver):

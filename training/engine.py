@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from capture.errors import UsageError
+from capture.errors import UsageError, first_line
 from training import tasks
 from training.callbacks.averaging import MovingAverage
 from training.callbacks.conduct import Conduct
@@ -145,7 +145,7 @@ def train(request: Request) -> Outcome:
             # It was built with them, which is all that can be said before a sample has gone through.
             raise UsageError(
                 f"{recipe.network.name} does not run with network.options {dict(recipe.network.options)}: "
-                f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+                f"{first_line(error)}"
             ) from error
         except OSError as error:
             raise TrainingError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -48,6 +49,16 @@ def replace_with(path: Path, buffer: io.BytesIO) -> None:
     # Released here: an error's traceback would hold the view, and a buffer cannot be closed while one is open.
     with buffer.getbuffer() as view:
         replace_bytes(path, view)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """`replace_bytes` with a value as indented UTF-8 JSON; names that are no UTF-8 are escaped.
+
+    Raises:
+        TrainingError: see `replace_bytes`.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    replace_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def save_tree(path: Path, tree: Any) -> None:

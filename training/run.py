@@ -21,7 +21,7 @@ from capture.errors import UsageError
 from inference import cards, store
 from training import recipe as recipes
 from training.errors import TrainingError, why
-from training.files import replace_bytes, save_weights
+from training.files import replace_bytes, replace_json, save_weights
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -184,10 +184,7 @@ class RunFolder:
         )  # fmt: skip
 
     def _write(self, facts: Mapping[str, Any]) -> None:
-        replace_bytes(
-            self.record,
-            (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
-        )
+        replace_json(self.record, facts)
 
     def _hold(self) -> None:
         """One trainer a folder; the lock goes with the process."""

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from capture.errors import UsageError
+from capture.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +56,5 @@ def build(name: str, **options: Any) -> nn.Module:
         net: nn.Module = make(**options, **fixed)
     except (TypeError, ValueError, LookupError, RuntimeError, MemoryError) as error:
         # PyTorch says RuntimeError of negative sizes and of those that no memory holds, in several lines.
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{name} cannot be built: {first}") from error
+        raise UsageError(f"{name} cannot be built: {first_line(error)}") from error
     return net

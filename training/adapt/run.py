@@ -22,7 +22,7 @@ from training.adapt import camera, tune
 from training.adapt.camera import Camera, NothingToLearn
 from training.adapt.pairs import kind_of
 from training.adapt.tones import Samples, chosen
-from training.files import replace_bytes, save_weights
+from training.files import replace_json, save_weights
 from training.run import WEIGHTS_VERSION
 
 WEIGHTS, RECORD = "weights.safetensors", "adapt.json"
@@ -164,8 +164,5 @@ def adapt(
         "disagreement": {"before": choice.before, "after": out.after}, "steps": out.steps, "changed": changed,
         "camera_tone": card.camera_tone,
     }  # fmt: skip
-    replace_bytes(
-        folder / RECORD,
-        (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
-    )
+    replace_json(folder / RECORD, record)
     return Adapted(folder / WEIGHTS, changed, found, choice.tone, choice.before, out.after, counts)
