@@ -81,9 +81,16 @@ class RunFolder:
         """Begin a new run; the folder must be new or empty.
 
         Raises:
-            UsageError: there is something in it.
+            UsageError: there is something in it, or the recipe names what TOML cannot.
             TrainingError: it cannot be written to.
         """
+        try:
+            text = recipe.dumps().encode()
+        except UnicodeEncodeError as error:
+            line = error.object[: error.end].splitlines()[-1]
+            raise UsageError(
+                f"a recipe holds UTF-8 only, not what begins with {line!a}; rename that"
+            ) from error
         if self.path.is_dir() and any(self.path.iterdir()):
             go_on = f"; go on with: halfmirror train {self.path} --resume" if self.state.exists() else ""
             raise UsageError(f"{self.path} exists already and is not empty: give another folder with -o{go_on}")
@@ -94,7 +101,7 @@ class RunFolder:
                 f"cannot make {self.path}: {why(error)}; give another folder with -o"
             ) from error
         self._hold()
-        replace_bytes(self.recipe, recipe.dumps().encode())
+        replace_bytes(self.recipe, text)
         self._write({**_surroundings(), "seed": recipe.seed, **facts, "sessions": []})
 
     def reopen(self, recipe: Recipe, fingerprint: str, command: Sequence[str] = ()) -> None:

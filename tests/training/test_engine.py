@@ -198,6 +198,12 @@ def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         run(tiny(), tmp_path / "run")
 
 
+def test_a_name_that_no_recipe_can_hold_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds UTF-8 only, not what begins with"):
+        run(tiny(name="caf\udce9"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_carry_their_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "store"))
     recipe = tiny(network={"name": "stra", "options": {"num_res": 1, "base_channel": 8}}, name="small")
