@@ -9,7 +9,7 @@ sensor. Number types: float32 (without TF32), bfloat16, float16; compile: no, `t
 both. The warm-up before the first exposure (loading, compiling, recording) stands beside it. Weights are
 random: the time does not depend on them.
 
---profile prints the operations of each row's first mode that take the device most time.
+--profile prints which operations take the device and the host most time, in half precision.
 """
 
 from __future__ import annotations
@@ -146,45 +146,69 @@ class Figures:
     peak: int
 
 
-def measure(row: Row, dtype: str, way: Any, device: str, repeats: int) -> Figures:
-    """Restore one exposure after the other through the engine, as a live stream is."""
-    rig = rig_of(row.image, row.events)
-    where = choose_device(device)
-    options = {**row.options, "random_weights": True, "dtype": dtype, "compile": way}
-    restorer = models.create(row.name, rig, options, device)
-    assert isinstance(restorer, NeuralRestorer)
-    engine = Engine(restorer)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
-    began = time.perf_counter()
-    engine.prepare(*row.image)
-    warm_up = time.perf_counter() - began
-    few = [exposure_of(rig, k, row.count) for k in range(FRAMES)]
-    seconds: list[float] = []
-    lag = restorer.needs.frames_after
-    for k in range(repeats + 1 + 2 * lag):  # a stream's first windows are not like the others
+class Stream:
+    """A row's exposures, one after the other, through the engine, as a live stream is."""
+
+    def __init__(self, row: Row, dtype: str, way: Any, device: str) -> None:
+        self.rig = rig_of(row.image, row.events)
+        options = {**row.options, "random_weights": True, "dtype": dtype, "compile": way}
+        restorer = models.create(row.name, self.rig, options, device)
+        assert isinstance(restorer, NeuralRestorer)
+        self.engine, self.lag = Engine(restorer), restorer.needs.frames_after
+        began = time.perf_counter()
+        self.engine.prepare(*row.image)
+        self.warm_up = time.perf_counter() - began
+        self.few = [exposure_of(self.rig, k, row.count) for k in range(FRAMES)]
+        self.next = 0
+        for _ in range(1 + 2 * self.lag):  # a stream's first windows are not like the others
+            self.push()
+
+    def push(self) -> float:
+        """Seconds that the next exposure takes, until its pictures are on the host."""
         # The frames come round again; to the engine each is a new exposure of the stream.
-        a = few[k % len(few)]
+        k, a = self.next, self.few[self.next % len(self.few)]
+        self.next += 1
         shifted = AlignedExposure(
             Frame(a.frame.image, PixelLayout.RGB, k, None, None, FrameClock.EVENT),
-            a.exposure, a.events, a.window_start_us, a.window_end_us, rig, k,
+            a.exposure, a.events, a.window_start_us, a.window_end_us, self.rig, k,
         )  # fmt: skip
         began = time.perf_counter()
-        restored = engine.push(shifted, (0.5,))
-        if restored and k > 2 * lag:
-            seconds.append(time.perf_counter() - began)
+        restored = self.engine.push(shifted, (0.5,))
+        assert restored or k < 2 * self.lag
+        return time.perf_counter() - began
+
+
+def measure(row: Row, dtype: str, way: Any, device: str, repeats: int) -> Figures:
+    """Restore so many exposures and time each."""
+    where = choose_device(device)
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+    stream = Stream(row, dtype, way, device)
+    seconds = [stream.push() for _ in range(repeats)]
     peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    return Figures(seconds, warm_up, peak)
+    return Figures(seconds, stream.warm_up, peak)
 
 
-def profile(row: Row, device: str) -> str:
-    """Where the device's time goes, as a table."""
+def profile(row: Row, way: Any, device: str, pictures: int = 10) -> str:
+    """Where the time of a picture goes, on the device and on the host, as two tables."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as watch
 
+    stream = Stream(row, DTYPES[-1], way, device)
     with watch(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-        measure(row, DTYPES[-1], False, device, 5)
-    return str(seen.key_averages().table(sort_by="self_device_time_total", row_limit=25))
+        for _ in range(pictures):
+            stream.push()
+    found = seen.key_averages()
+    kernels = [e for e in found if e.self_device_time_total > 0]
+    head = (
+        f"{row.name} {row.image[0]}×{row.image[1]} {DTYPES[-1]} compile {way}, each of {pictures} pictures: "
+        f"{sum(e.self_device_time_total for e in kernels) / pictures / 1e3:.2f} ms of the device"
+    )
+    tables = [
+        found.table(sort_by=by, row_limit=20, max_name_column_width=90)
+        for by in ("self_device_time_total", "self_cpu_time_total")
+    ]
+    return "\n".join([head, *map(str, tables)])
 
 
 def table_row(row: Row, dtype: str, way: Any, f: Figures | str) -> tuple[str, ...]:
@@ -232,8 +256,9 @@ def main(arguments: list[str] | None = None) -> None:
                 found = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}"
             rows.append(table_row(row, dtype, way, found))
             print(" | ".join(rows[-1]), flush=True)
-        if args.profile:
-            print(profile(row, args.device))
+        for way in row.compile if args.profile else ():
+            if way is False or (device.type == "cuda" and str(way).lower() in args.ways.split(",")):
+                print(profile(row, way, args.device))
     command = f"python -m benchmarks.bench_networks_gpu --repeats {args.repeats}" + " --tuned" * args.tuned
     version = torch.version.cuda or "none"
     about = f"{gpu}; Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {version}"
