@@ -99,6 +99,11 @@ def inside_events(rig: Rig) -> NDArray[np.bool_]:
     return _inside(RigMap.of(rig), _size(rig.image), _size(rig.events), True)
 
 
+def covered_share(rig: Rig) -> float:
+    """Share of the image's pixels whose centre the event sensor sees, 0…1. Cached per geometry."""
+    return 1.0 if rig.identity else _covered_share(RigMap.of(rig), _size(rig.image), _size(rig.events))
+
+
 def inside_image(rig: Rig) -> NDArray[np.bool_]:
     """(H, W) bool, read-only: event pixels whose centre the frame camera sees. Cached per geometry."""
     return _inside(RigMap.of(rig), _size(rig.events), _size(rig.image), False)
@@ -210,6 +215,11 @@ def _inside(m: RigMap, size: tuple[int, int], of: tuple[int, int], to_event: boo
     inside &= (y >= -0.5 - slack) & (y <= of[1] - 0.5 + slack)
     inside.flags.writeable = False
     return inside
+
+
+@lru_cache(maxsize=8)
+def _covered_share(m: RigMap, size: tuple[int, int], of: tuple[int, int]) -> float:
+    return float(np.mean(_inside(m, size, of, True)))
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ to the values, only a GPU shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ _NAME = "pretended"
 _CPU = torch.device("cpu")
 # Between devices on purpose.
 _MOVES = {"aten::_to_copy", "aten::to", "aten::copy_"}
+_WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
 # Indices may lie on the CPU: they are taken along.
 _INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 
@@ -67,6 +69,9 @@ class There(Tensor):
 class PretendedGpu(TorchDispatchMode):
     """Inside, tensors can be made on the device and brought to it."""
 
+    recording = False
+    """While a graph is recorded: nothing may come from the host, nothing may be asked back."""
+
     def __enter__(self) -> Any:
         # `torch.tensor(…, device=…)` is then seen as a tensor on the CPU and its way to the device.
         self._before = torch._C._only_lift_cpu_tensors()
@@ -79,7 +84,41 @@ class PretendedGpu(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every operation comes here."""
+        if self.recording:
+            _check_recorded(func, args, kwargs or {})
         return _computed(func, args, kwargs or {})
+
+    def capture(self, run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        """As `inference.restorers.compiling.on_cuda`."""
+        run()  # what is made once and kept is made here
+
+        def again() -> Tensor:
+            self.recording = True
+            try:
+                return run()
+            finally:
+                self.recording = False
+
+        result = again()
+
+        def replay() -> None:
+            with torch.inference_mode():
+                result.copy_(again())
+
+        return result, replay
+
+
+def _check_recorded(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    name = func._schema.name
+    assert name not in ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal"), (
+        f"{name} waits for the device"
+    )
+    if name in _MOVES:
+        to = kwargs.get("device")
+        there = isinstance(args[0], There)
+        other = isinstance(args[1], There) if name == "aten::copy_" else to is None or to.type == _NAME
+        both_here = not there and (not other or to is None)
+        assert both_here or (there and other), f"{name} between host and device"
 
 
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

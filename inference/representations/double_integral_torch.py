@@ -10,8 +10,34 @@ from numpy.typing import NDArray
 
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
-from inference.representations.pixel_runs_torch import Placed, counts_until, on_sensor, pixel_runs, place
-from inference.representations.scatter_torch import to_device, to_host
+from inference.representations.pixel_runs_torch import (
+    Number,
+    Placed,
+    Thresholds,
+    counts_until,
+    pixel_runs,
+    place,
+)
+from inference.representations.scatter_torch import some, to_device, to_host
+
+
+def bounds_of(
+    t: NDArray[np.int64], start_us: int, end_us: int, times_us: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Where events begin and end that tell of instants.
+
+    Args:
+        t: (N,) times of events, ascending, within the exposure or not.
+        start_us, end_us: the exposure.
+        times_us: (L,) instants within it, ascending.
+
+    Returns:
+        (L + 2,) indices: of the exposure's first event, of the first one after each instant, and of the first
+        one after the exposure.
+    """
+    first, last = np.searchsorted(t, [start_us, end_us])
+    upto = np.searchsorted(t, times_us, side="right").clip(first, last)
+    return np.asarray([first, *upto, last], np.int64)
 
 
 class DoubleIntegral:
@@ -38,36 +64,40 @@ class DoubleIntegral:
         self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
     ) -> torch.Tensor:
         """As `ratios`, left on the device."""
-        inside = on_sensor(events.between(start_us, end_us))
-        there = place(inside, self.device)
-        out = self.of_placed(there, inside.t, start_us, end_us, times_us, contrast)
-        return out.view(-1, events.height, events.width)
+        times = check_interval(start_us, end_us, times_us)
+        inside = some(events.between(start_us, end_us))
+        order = np.argsort(times, kind="stable")
+        out = self.of_placed(
+            place(inside, self.device),
+            to_device((inside.t - start_us).astype(np.int32), self.device),
+            to_device(bounds_of(inside.t, start_us, end_us, times[order]), self.device),
+            float(end_us - start_us),
+            contrast,
+        ).view(-1, events.height, events.width)
+        return out if (order[1:] > order[:-1]).all() else out[to_device(np.argsort(order), self.device)]
 
     @torch.no_grad()
     def of_placed(
-        self, events: Placed, t: NDArray[np.int64], start_us: int, end_us: int, times_us: Sequence[int],
-        contrast: Contrast,
-    ) -> torch.Tensor:  # fmt: skip
-        """As `tensor`, (L, pixels), of events within the exposure that are on the device already.
+        self, events: Placed, since: torch.Tensor, bounds: torch.Tensor, length: Number, contrast: Thresholds
+    ) -> torch.Tensor:
+        """As `tensor`, (L, pixels), of events that are on the device already.
 
         Args:
-            events: of the exposure.
-            t: (N,) their times, on the host.
-            start_us, end_us, times_us, contrast: as at `tensor`.
+            events: at least one; which are the exposure's is told by `bounds`.
+            since: (N,) int32 µs since the exposure's start, on the device.
+            bounds: (L + 2,) int64, see `bounds_of`, on the device.
+            length: of the exposure in µs.
+            contrast: of the event sensor.
         """
-        times, length = check_interval(start_us, end_us, times_us), float(end_us - start_us)
-        integral = torch.full((), length, dtype=self.dtype, device=self.device)
-        if len(events):
-            runs = pixel_runs(events, t - start_us, length, self.dtype)
-            integral = runs.integral(self._gain(runs.more, runs.less, contrast), length)
-        order = np.argsort(times, kind="stable")
-        out = torch.empty((len(times), events.pixels), dtype=torch.float32, device=self.device)
+        runs = pixel_runs(events, since, bounds[0], bounds[-1], length, self.dtype)
+        integral = runs.integral(self._gain(runs.more, runs.less, contrast), length)
+        out = torch.empty((len(bounds) - 2, events.pixels), dtype=torch.float32, device=self.device)
         done = 0
-        for counts in counts_until(events, np.searchsorted(t, times[order], side="right")):
+        for counts in counts_until(events, bounds[:-1]):
             part = out[done : (done := done + len(counts))]
             part[...] = self._gain(counts[:, 1], counts[:, 0], contrast) * length / integral
-        return out if (order[1:] > order[:-1]).all() else out[to_device(np.argsort(order), self.device)]
+        return out
 
-    def _gain(self, n_on: torch.Tensor, n_off: torch.Tensor, contrast: Contrast) -> torch.Tensor:
+    def _gain(self, n_on: torch.Tensor, n_off: torch.Tensor, contrast: Thresholds) -> torch.Tensor:
         s = n_on.to(self.dtype) * contrast.on - n_off.to(self.dtype) * contrast.off
         return torch.exp(s.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT))

@@ -22,10 +22,36 @@ from inference.representations.edi_stack import (
     REACH,
     edges,
 )
-from inference.representations.pixel_runs_torch import Placed, counts_until, on_sensor, pixel_runs, place
+from inference.representations.pixel_runs_torch import (
+    Number,
+    Placed,
+    Thresholds,
+    counts_until,
+    pixel_runs,
+    place,
+)
+from inference.representations.scatter_torch import some, to_device
 
 _RATIOS = len(MULTIPLES)
 _NOW = OFFSETS.index(0.0)
+
+
+def bounds_of(t: NDArray[np.int64], start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int64]:
+    """(L, BINS + 3) indices of events: for each instant the exposure's first, those after the intervals' edges,
+    and the first one after the exposure.
+
+    Args:
+        t: (N,) times of events, ascending, within the exposure or not.
+        start_us, end_us, times_us: as at `stacks`.
+
+    Raises:
+        ValueError: an instant outside the exposure, or an exposure without length.
+    """
+    borders = edges(start_us, end_us, times_us)
+    first, last = np.searchsorted(t, [start_us, end_us])
+    upto = np.searchsorted(t, borders, side="right").clip(first, last)
+    ends = np.broadcast_to([[first, last]], (len(borders), 2))
+    return np.concatenate([ends[:, :1], upto, ends[:, 1:]], axis=1).astype(np.int64)
 
 
 @torch.no_grad()
@@ -39,23 +65,39 @@ def stacks(
         ValueError: an instant outside the exposure, or an exposure without length.
     """
     where = torch.device(device)
-    borders = edges(start_us, end_us, times_us)
-    inside = on_sensor(events.between(start_us, end_us))
-    upto = np.searchsorted(inside.t, borders, side="right")
+    inside = some(events.between(start_us, end_us))
+    bounds = bounds_of(inside.t, start_us, end_us, times_us)
+    since = to_device((inside.t - start_us).astype(np.int32), where)
     e, length = place(inside, where), float(end_us - start_us)
-    kind = torch.float32 if where.type == "mps" else torch.float64
-    logs = _logs(e, inside.t - start_us, length, contrast, kind)
-    out = torch.empty((len(borders), CHANNELS, e.pixels), dtype=torch.float32, device=where)
-    for k, row in enumerate(upto):
-        # One border more: all events.
-        until = torch.cat(list(counts_until(e, np.append(row, len(e))))).clamp_(max=MOST)
+    out = of_placed(e, since, to_device(bounds, where), length, contrast, power)
+    return out.view(len(bounds), CHANNELS, events.height, events.width)
+
+
+@torch.no_grad()
+def of_placed(
+    e: Placed, since: Tensor, bounds: Tensor, length: Number, contrast: Thresholds, power: float = 1.0
+) -> Tensor:
+    """As `stacks`, (L, `CHANNELS`, pixels), of events that are on the device already.
+
+    Args:
+        e: at least one; which are the exposure's is told by `bounds`.
+        since: (N,) int32 µs since the exposure's start, on the device.
+        bounds: see `bounds_of`, on the device.
+        length: of the exposure in µs.
+        contrast, power: as at `stacks`.
+    """
+    kind = torch.float32 if e.device.type == "mps" else torch.float64
+    logs = _logs(e, since, bounds[0], length, contrast, kind)
+    out = torch.empty((len(bounds), CHANNELS, e.pixels), dtype=torch.float32, device=e.device)
+    for k, row in enumerate(bounds):
+        until = torch.cat(list(counts_until(e, row))).clamp_(max=MOST)
         out[k, -1] = torch.asinh(until[-1].sum(0).to(kind)).div_(2)
         off, on = until[: BINS + 1].to(kind).unbind(1)
         level = contrast.on * on - contrast.off * off
-        out[k, :_RATIOS] = _multiples(where, kind)[:, None] * level[_NOW] - logs
+        out[k, :_RATIOS] = _multiples(e.device, kind)[:, None] * level[_NOW] - logs
         out[k, _RATIOS:-1] = level[1:] - level[:-1]
     out[:, :-1].mul_(power).clamp_(-LIMIT, LIMIT)
-    return out.view(len(borders), CHANNELS, events.height, events.width)
+    return out
 
 
 def event_counts(stack: Tensor) -> Tensor:
@@ -63,11 +105,11 @@ def event_counts(stack: Tensor) -> Tensor:
     return torch.sinh(2 * stack[-1]).round()
 
 
-def _logs(e: Placed, since: NDArray[np.int64], length: float, contrast: Contrast, kind: torch.dtype) -> Tensor:
-    """(3, pixels): ln((1/T) ∫ exp(m·S) dt); 0 where a pixel has no events."""
-    if not len(e):
-        return torch.zeros((_RATIOS, e.pixels), dtype=kind, device=e.device)
-    runs = pixel_runs(e, since, length, kind)
+def _logs(
+    e: Placed, since: Tensor, row: Tensor, length: Number, contrast: Thresholds, kind: torch.dtype
+) -> Tensor:
+    """(3, pixels): ln((1/T) ∫ exp(m·S) dt); 0 where a pixel has no events. `row` is one of the bounds."""
+    runs = pixel_runs(e, since, row[0], row[-1], length, kind)
     more, less = (n.clamp(max=MOST).to(kind) for n in (runs.more, runs.less))
     multiples = _multiples(e.device, kind)
     rise, fall = (

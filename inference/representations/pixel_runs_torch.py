@@ -1,8 +1,10 @@
 """Events of an exposure by pixel, with torch: what happened until an instant, and integrals over time.
 
-What a device is asked to do here does not depend on what the events are like, so nothing waits for an answer
-from it, and all instants are served together: with a few hundred thousand events an operation on a GPU takes
-less time than to ask for it.
+What a device is asked to do here depends on nothing but how many events there are: where runs of them begin and
+end is told by numbers on the device. So nothing waits for an answer from it, all instants are served together
+(with a few hundred thousand events an operation on a GPU takes less time than to ask for it), and what was
+asked once can be recorded and replayed for other events. Of those only the ones between bounds count: a list
+may be longer than what it is to tell.
 
 Counts are whole numbers and each pixel's run is summed in order, without a floating-point scatter-add, so a
 device gives the same result on every run.
@@ -12,17 +14,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from capture.packets import Events
-from inference.representations.scatter_torch import Index, run_of, to_device, upload
+from inference.representations.scatter_torch import Uploaded, pixel, run_in, upload
 
 _TOGETHER = 24
 """Instants that are counted at once, with some hundred bytes a pixel; LDN asks for 23."""
+
+Number = float | Tensor
+"""On the host, or one value on the device."""
+
+
+class Thresholds(Protocol):
+    """A `Contrast`, or one whose two values lie on the device."""
+
+    @property
+    def on(self) -> Number:
+        """Log-intensity step of one ON event."""
+
+    @property
+    def off(self) -> Number:
+        """Log-intensity step of one OFF event."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdsThere:
+    """Contrast thresholds on a device, of no axis each. See `Thresholds`."""
+
+    on: Tensor
+    off: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +54,15 @@ class Placed:
     """Events on a device, in order of time.
 
     Attributes:
-        pixel: (N,) int64, row by row.
+        pixel: (N,) int64, row by row; any for those that do not count.
         on: (N,) int64, 1 = brighter, 0 = darker.
+        seen: (N,) bool, those that count.
         pixels: of the sensor.
     """
 
     pixel: Tensor
     on: Tensor
+    seen: Tensor
     pixels: int
 
     @property
@@ -47,70 +73,76 @@ class Placed:
     def __len__(self) -> int:
         return len(self.pixel)
 
-    def __getitem__(self, part: slice) -> Placed:
-        """Some of them, in order."""
-        return Placed(self.pixel[part], self.on[part], self.pixels)
+    def without(self, pixels: Tensor) -> Placed:
+        """Events of some pixels, (pixels,) bool, no longer count."""
+        return Placed(self.pixel, self.on, self.seen & ~pixels[self.pixel], self.pixels)
 
 
-def on_sensor(events: Events) -> Events:
-    """Those that have a pixel."""
-    if not len(events) or (events.x.max() < events.width and events.y.max() < events.height):
-        return events
-    seen = (events.x < events.width) & (events.y < events.height)
-    t, x, y, p = events.t[seen], events.x[seen], events.y[seen], events.p[seen]
-    return Events(t, x, y, p, events.width, events.height)
-
-
-def place(events: Events, device: torch.device) -> Placed:
-    """Bring events to a device, which all have a pixel (`on_sensor`)."""
+def place(events: Events | Uploaded, device: torch.device) -> Placed:
+    """Bring events to a device."""
     e = upload(events, device)
-    return Placed(e.y.long() * events.width + e.x, e.on.long(), events.width * events.height)
+    width, height = e.source.width, e.source.height
+    return placed(pixel(e, width, height), e.on, width * height)
 
 
-def counts_between(e: Placed, bounds: Index) -> Tensor:
+def placed(cell: Tensor, on: Tensor, pixels: int) -> Placed:
+    """Events on the device.
+
+    Args:
+        cell: (N,) int64 pixel, −1 for those that have none.
+        on: (N,) 1 = brighter, 0 = darker.
+        pixels: of the sensor.
+    """
+    return Placed(cell.clamp(min=0), on.long(), cell >= 0, pixels)
+
+
+def counts_between(e: Placed, bounds: Tensor) -> Tensor:
     """Events of each pixel in runs of indices, from bounds[r] to bounds[r + 1].
 
     Args:
         e: the events.
-        bounds: (R + 1,) not decreasing, on the host.
+        bounds: (R + 1,) int64, not decreasing, on the device.
 
     Returns:
         (R, 2, pixels) int32 of OFF and ON.
     """
-    part, runs = e[int(bounds[0]) : int(bounds[-1])], len(bounds) - 1
-    cell = (run_of(bounds, e.device) * 2 + part.on) * e.pixels + part.pixel
+    runs = len(bounds) - 1
     out = torch.zeros(runs * 2 * e.pixels, dtype=torch.int32, device=e.device)
-    out.index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
+    if runs:
+        run, inside = run_in(bounds, len(e))
+        cell = (run.clamp_(0, runs - 1) * 2 + e.on) * e.pixels + e.pixel
+        # Those that do not count add nothing to cells here and there: in one spare cell they would queue.
+        out.index_add_(0, cell, (inside & e.seen).int())
     return out.view(runs, 2, e.pixels)
 
 
-def counts_until(e: Placed, upto: Index) -> Iterator[Tensor]:
-    """Events of each pixel among the first so many, for one number after another.
+def counts_until(e: Placed, bounds: Tensor) -> Iterator[Tensor]:
+    """Events of each pixel from the first bound to one bound after the other.
 
     Args:
         e: the events.
-        upto: (L,) how many, not decreasing.
+        bounds: (L + 1,) int64, not decreasing, on the device.
 
     Yields:
         (K, 2, pixels) int32 of OFF and ON, the K of all together being L.
     """
-    before, done = torch.zeros((2, e.pixels), dtype=torch.int32, device=e.device), 0
-    for first in range(0, len(upto), _TOGETHER):
-        ends = upto[first : first + _TOGETHER]
-        more = counts_between(e, np.concatenate(([done], ends)))
-        out = before + more.cumsum(0, dtype=torch.int32)
+    before: Tensor | None = None
+    for first in range(0, len(bounds) - 1, _TOGETHER):
+        more = counts_between(e, bounds[first : first + _TOGETHER + 1])
+        out = more.cumsum(0, dtype=torch.int32)
+        out = out if before is None else before + out
         yield out
-        before, done = out[-1], int(ends[-1])
+        before = out[-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelRuns:
-    """Events in order of their pixels, each pixel's in order of time.
+    """Events in order of their pixels, each pixel's in order of time; at the end those that do not count.
 
     Attributes:
         more, less: (N,) int64, ON and OFF events of the pixel until each event and with it.
         held: (N,) time until the pixel's next event or the exposure's end.
-        count: (pixels,) int64 events.
+        count: (pixels + 1,) int64 events; the last number is of those that do not count.
         wait: (pixels,) time until the first event; of a pixel without one it means nothing.
     """
 
@@ -120,7 +152,7 @@ class PixelRuns:
     count: Tensor
     wait: Tensor
 
-    def integral(self, values: Tensor, otherwise: float) -> Tensor:
+    def integral(self, values: Tensor, otherwise: Number) -> Tensor:
         """Time integrals over the exposure of what is 1 until a pixel's first event.
 
         Args:
@@ -133,30 +165,36 @@ class PixelRuns:
         shape = (-1,) + (1,) * (values.ndim - 1)
         pieces = values * self.held.view(shape)
         # lengths are right by their making; checking them would wait for the device
-        after = torch.segment_reduce(pieces, "sum", lengths=self.count, unsafe=True)
-        return torch.where(self.count.view(shape) > 0, self.wait.view(shape) + after, otherwise)
+        after = torch.segment_reduce(pieces, "sum", lengths=self.count, unsafe=True)[:-1]
+        return torch.where(self.count[:-1].view(shape) > 0, self.wait.view(shape) + after, otherwise)
 
 
-def pixel_runs(e: Placed, since: NDArray[np.int64], length: float, kind: torch.dtype) -> PixelRuns:
-    """The events by pixel; there is at least one.
+def pixel_runs(
+    e: Placed, since: Tensor, first: Tensor, last: Tensor, length: Number, kind: torch.dtype
+) -> PixelRuns:
+    """The events of an exposure by pixel.
 
     Args:
-        e: the events.
-        since: (N,) µs since the exposure's start, on the host.
+        e: events, at least one.
+        since: (N,) int32 µs since the exposure's start.
+        first, last: those from index `first` to before `last` are the exposure's; no axis, on the device.
         length: of the exposure in µs.
         kind: of the times.
     """
-    # As int32 they are good for 35 minutes, and half as much goes to the device.
-    t = to_device(since.astype(np.int32), e.device)
-    count = torch.zeros(e.pixels, dtype=torch.int64, device=e.device)
-    count.index_add_(0, e.pixel, torch.ones_like(e.pixel))
-    pixel, order = torch.sort(e.pixel, stable=True)
-    after, ups = t[order].to(kind), e.on[order]
-    first = torch.cumsum(count, 0) - count
-    begin = first[pixel]
+    index = torch.arange(len(e), device=e.device)
+    own = e.seen & (index >= first) & (index < last)
+    count = torch.zeros(e.pixels, dtype=torch.int64, device=e.device).index_add_(0, e.pixel, own.long())
+    count = torch.cat([count, len(e) - count.sum(0, keepdim=True)])
+    # As int32, half as many bits are to be sorted.
+    ordered, order = torch.sort(torch.where(own, e.pixel, e.pixels).int(), stable=True)
+    at = ordered.long()
+    after, ups = since[order].to(kind), e.on[order]
+    begins = torch.cumsum(count, 0) - count
+    begin = begins[at]
     running = torch.cumsum(ups, 0)
     more = running - (running[begin] - ups[begin])
-    less = torch.arange(1, len(e) + 1, device=e.device) - begin - more
-    until = torch.full_like(after, length)
-    until[:-1] = torch.where(pixel[1:] == pixel[:-1], after[1:], until[:-1])
-    return PixelRuns(more, less, until - after, count, after[first.clamp(max=len(e) - 1)])
+    less = index + 1 - begin - more
+    until = torch.empty_like(after)
+    until[:-1] = torch.where(ordered[1:] == ordered[:-1], after[1:], length)
+    until[-1:] = length
+    return PixelRuns(more, less, until - after, count, after[begins[:-1].clamp(max=len(e) - 1)])

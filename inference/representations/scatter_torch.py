@@ -102,9 +102,22 @@ def upload(events: Events | Columns | Uploaded, device: str | torch.device = "cp
     return Uploaded(source, x, y, on)
 
 
+def some(events: Events) -> Events:
+    """The events, or where there is none one that lies beside the sensor: a device is given at least one."""
+    if len(events):
+        return events
+    zero, off = np.zeros(1, np.int64), np.zeros(1, np.bool_)
+    x, y = (np.array([n], np.uint16) for n in (events.width, events.height))
+    return Events(zero, x, y, off, events.width, events.height)
+
+
 def pixel(e: Uploaded, width: int, height: int, *, left: int = 0, top: int = 0) -> torch.Tensor:
     """(N,) int64 index into a (height, width) map, `-1` for events outside of it."""
-    x, y = e.x - left, e.y - top
+    return pixel_of(e.x - left if left else e.x, e.y - top if top else e.y, width, height)
+
+
+def pixel_of(x: torch.Tensor, y: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """As `pixel`, of columns and rows (N,) int32."""
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return torch.where(inside, y.long() * width + x.long(), -1)
 
@@ -114,6 +127,23 @@ def run_of(bounds: Index, device: torch.device) -> torch.Tensor:
     lengths = torch.from_numpy(np.diff(bounds)).to(device)
     runs = torch.arange(len(bounds) - 1, device=device)
     return torch.repeat_interleave(runs, lengths, output_size=int(bounds[-1] - bounds[0]))
+
+
+def run_in(bounds: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each of `count` indices the run in which it lies, and whether it lies in one.
+
+    As `run_of`, from bounds that only the device knows: what is asked of it depends on nothing but sizes.
+
+    Args:
+        bounds: (R + 1,) int64, not decreasing.
+        count: of indices.
+
+    Returns:
+        (count,) int64 from −1 (before the first run) to R (behind the last one), and (count,) bool.
+    """
+    index = torch.arange(count, device=bounds.device)
+    run = torch.searchsorted(bounds, index, right=True) - 1
+    return run, (run >= 0) & (run < len(bounds) - 1)
 
 
 def add(out: torch.Tensor, cell: torch.Tensor, value: torch.Tensor | float) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from capture.packets import Events
 from inference.representations.coding import Columns, Mode
-from inference.representations.scatter_torch import Uploaded, add, pixel, run_of, upload
+from inference.representations.scatter_torch import Uploaded, pixel, run_in, to_device, upload
 from inference.representations.scer import Bounds, bounds, check_bins
 
 
@@ -18,16 +18,32 @@ def from_bounds(
     """As `scer_numba.from_bounds`, on the device."""
     check_bins(len(at) - 1)
     e = upload(events, device)
-    bins, height, width = len(at) - 1, e.source.height, e.source.width
+    height, width = e.source.height, e.source.width
+    told = to_device(at, e.device)
+    return of_placed(pixel(e, width, height), e.on, told, (height, width), zero_middle=zero_middle)
+
+
+@torch.no_grad()
+def of_placed(
+    cell: torch.Tensor, on: torch.Tensor, at: torch.Tensor, size: tuple[int, int], *, zero_middle: bool = False
+) -> torch.Tensor:
+    """As `from_bounds`, of events that are on the device already.
+
+    Args:
+        cell: (N,) int64 index into a map of this size, −1 for events outside of it.
+        on: (N,) 1 = brighter, 0 = darker.
+        at: (bins + 1,) int64, on the device.
+        size: height and width.
+    """
+    (height, width), bins = size, len(at) - 1
     plane, half = height * width, bins // 2
-    used = slice(int(at[0]), int(at[-1]))
-    parts = torch.zeros(bins * plane + 1, dtype=torch.float32, device=e.device)
-    cell = pixel(e, width, height)[used]
-    run = run_of(at, e.device)
-    # The first half is negated here already: 1 − 2p there, 2p − 1 behind.
-    sign = (2 * e.on[used] - 1) * torch.where(run < half, -1, 1)
-    add(parts, torch.where(cell < 0, -1, run * plane + cell), sign)
-    maps = parts[:-1].view(bins, height, width)
+    run, inside = run_in(at, len(cell))
+    parts = torch.zeros(bins * plane, dtype=torch.float32, device=cell.device)
+    # The first half is negated here already: 1 − 2p there, 2p − 1 behind. What does not count is a zero, at
+    # pixels here and there: in one spare cell they would queue.
+    sign = (2 * on.int() - 1) * torch.where(run < half, -1, 1) * (inside & (cell >= 0))
+    parts.scatter_add_(0, run.clamp(0, bins - 1) * plane + cell.clamp(min=0), sign.float())
+    maps = parts.view(bins, height, width)
     # Cumulative sums of whole numbers: exact in float32 up to 2²⁴ in any order.
     before = maps[:half].flip(0).cumsum(0).flip(0)
     after = maps[half:].cumsum(0)

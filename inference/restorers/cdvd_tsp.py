@@ -85,7 +85,7 @@ class CdvdTspRestorer(NeuralRestorer):
     def _check_own(self, options: Mapping[str, Any]) -> None:
         whole_number(self.name, "reach", options.get("reach", 1), 1, FARTHEST)
         tile_option(options.get("tile"), self.name, TILE_MULTIPLE, TILE_OVERLAP)
-        if (mode := options.get("compile", False)) not in (False, True):
+        if (mode := options.get("compile", "auto")) not in ("auto", False, True):
             raise UsageError(
                 f"{self.name}: compile {mode}: a stream runs parts of the network, which have no graphs; "
                 "give true or false"
@@ -129,7 +129,7 @@ class CdvdTspRestorer(NeuralRestorer):
             self._load()
             net = self._net
             assert isinstance(net, CDVDTSP)
-            stages: Stages = _Compiled(net) if self.options.get("compile", False) else net
+            stages: Stages = _Compiled(net) if self.compile else net
             tile = tile_option(self.options.get("tile"), self.name, TILE_MULTIPLE, TILE_OVERLAP)
             self._stream = CdvdStream(stages, tile)
         return self._stream

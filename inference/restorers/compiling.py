@@ -67,8 +67,14 @@ class Graphed:
         return _copied(result)
 
 
-def on_cuda(run: Run) -> tuple[Any, Callable[[], None]]:
-    """Record a run on the current CUDA device. Other threads may go on using the device meanwhile."""
+def on_cuda(run: Run, pool: Any = None) -> tuple[Any, Callable[[], None]]:
+    """Record a run on the current CUDA device. Other threads may go on using the device meanwhile.
+
+    Args:
+        run: gives tensors.
+        pool: of memory, as `torch.cuda.graph_pool_handle` gives it; recordings that share one must be replayed
+            one after the other, each one's result being taken before the next.
+    """
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):  # what a first run allocates and chooses must not be recorded
@@ -76,7 +82,7 @@ def on_cuda(run: Run) -> tuple[Any, Callable[[], None]]:
             run()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = run()
     return result, graph.replay
 

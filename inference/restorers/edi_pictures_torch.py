@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inference.device import without_tf32
-from inference.representations.double_integral import Contrast
+from inference.representations.pixel_runs_torch import Number, Thresholds
 from inference.restorers.apply_ratio import brightening, overflow
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import (
@@ -47,7 +47,7 @@ def serves(rig: Rig) -> bool:
     return straight_table(rig, REFINE if refined(rig) else 1) is None
 
 
-def pictures(image: Tensor, logs: Tensor, counts: Tensor, contrast: Contrast, rig: Rig) -> Tensor:
+def pictures(image: Tensor, logs: Tensor, counts: Tensor, contrast: Thresholds, rig: Rig) -> Tensor:
     """EDI's pictures at the instants of the ratios.
 
     Args:
@@ -96,14 +96,14 @@ def _filled(logs: Tensor, hot: Tensor) -> Tensor:
     return torch.where(hot, torch.where(good[0] > 0, median, 1.0).log(), logs)
 
 
-def bilateral(maps: Tensor, reach: float, sigma: float) -> Tensor:
+def bilateral(maps: Tensor, reach: Number, sigma: float) -> Tensor:
     """(L, h, w) smoothed within a disc of `DIAMETER`; values some `reach` apart leave each other alone."""
     return torch.cat(
         [_bilateral(m, reach, sigma) for m in torch.split(maps, max(1, _AT_ONCE // maps[0].numel()))]
     )
 
 
-def _bilateral(maps: Tensor, reach: float, sigma: float) -> Tensor:
+def _bilateral(maps: Tensor, reach: Number, sigma: float) -> Tensor:
     radius = DIAMETER // 2
     h, w = maps.shape[-2:]
     around = F.pad(maps[:, None], (radius, radius, radius, radius), mode="replicate")[:, 0]

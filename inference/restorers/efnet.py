@@ -13,18 +13,21 @@ from torch import Tensor
 
 from capture.packets import Events
 from inference.representations import mask_torch, scer_numba, scer_torch, voxel_numba, voxel_torch
-from inference.representations.coding import Mode
+from inference.representations.coding import Columns, Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
+from inference.representations.scer import bounds
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
-from inference.restorers.pictures import ColourOrder
-from inference.restorers.placement import represent
+from inference.restorers.pictures import ColourOrder, of_codes
+from inference.restorers.placement import represent, represent_there
+from inference.restorers.recording import Asked, Given, cells_of, events_of
 from inference.restorers.tiled import TiledRestorer
 from inference.restorers.work import Work
 
 # From this many image pixels per event pixel the event grid is the cheaper one by more than its square.
 EVENT_GRID_FROM = 1.5
+BINS = 6
 
 
 class EfnetRestorer(TiledRestorer):
@@ -91,9 +94,33 @@ class EfnetRestorer(TiledRestorer):
                 one_of(self.name, option, options[option], choices)
 
     def _infer(self, work: Work) -> Tensor:
-        image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
-        height, width = work.pictures[work.index].shape[:2]
+        if not self.uses_numba and not self.on_event_grid():
+            found = self._on_device(work)
+            if found is not None:
+                return found
         counts = represent(work.exposure.exposure_events(), work.rig, 1, lambda e: self._counts(e, work))
+        return self._through(self.tensors([work.pictures[work.index]]), counts)
+
+    def _ask(self, work: Work) -> Asked | None:
+        if self.representation != "scer" or self.options.get("normalise") == "percentile":
+            return None
+        exposure, events = work.exposure.exposure, work.exposure.exposure_events()
+        at = bounds(Columns.of(events), exposure.start_us, exposure.end_us, BINS, self._mode)
+        fixed = {"bounds": at, "picture": work.pictures[work.index]}
+        return Asked(events_of(events, exposure.start_us), fixed)
+
+    def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
+        pixel = cells_of(given, self.rig.events.width, self.rig.events.height)
+        counts = represent_there(
+            pixel, self.rig, 1,
+            lambda cell, size: scer_torch.of_placed(cell, given["on"], given["bounds"], size),
+        )  # fmt: skip
+        return self._through(of_codes(given["picture"][None], self.order, self.tone), counts)
+
+    def _through(self, exact: Tensor, counts: Tensor) -> Tensor:
+        """The network on a picture (1, 3, H, W) and counts (6, H, W)."""
+        height, width = exact.shape[-2:]
+        image = pad_to_multiple(exact, self.multiple, self.padding)
         masks: list[Tensor] = []
         if self.representation == "scer" and self.options.get("mask", True):
             mask = (mask_torch.event_mask(counts) != 0).to(image.dtype)
@@ -105,13 +132,17 @@ class EfnetRestorer(TiledRestorer):
 
     def _counts(self, events: Events, work: Work) -> Tensor:
         """(6, h, w) on the device."""
-        mode = Mode(self.options.get("mode", "relative"))
+        mode = self._mode
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
         if self.uses_numba:
             numba_ = scer_numba.scer if self.representation == "scer" else voxel_numba.voxel_grid
             return torch.from_numpy(numba_(events, *span, mode=mode))
         torch_ = scer_torch.scer if self.representation == "scer" else voxel_torch.voxel_grid
         return torch_(events, *span, mode=mode, device=self.device)
+
+    @property
+    def _mode(self) -> Mode:
+        return Mode(self.options.get("mode", "relative"))
 
     def _normal(self, counts: Tensor) -> Tensor:
         if self.representation == "voxel":

@@ -5,17 +5,21 @@ X. Zhang et al., ICCV 2023; the module is `inference.networks.gem`.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from capture.packets import Events
 from inference.representations import eger_torch
-from inference.representations.eger import Spans
+from inference.representations.eger import Spans, runs
 from inference.representations.eger_numba import Eger
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.padding import crop, pad_to, pad_to_multiple
-from inference.restorers.pictures import ColourOrder
-from inference.restorers.placement import represent
+from inference.restorers.pictures import ColourOrder, of_codes
+from inference.restorers.placement import represent, represent_there
+from inference.restorers.recording import Asked, Given, cells_of, events_of
 from inference.restorers.tiled import TiledRestorer
 from inference.restorers.work import Work
 
@@ -70,32 +74,51 @@ class GemRestorer(TiledRestorer):
         return LEVELS * self.cell
 
     def _infer(self, work: Work) -> Tensor:
-        height, width = work.pictures[work.index].shape[:2]
-        # Both sides a multiple of 16 on both grids: then the levels halve evenly and stay aligned.
-        image = self.tensors([work.pictures[work.index]])
-        image = pad_to_multiple(image, self.tile_multiple, self.padding)
-        net = self.net
-        rows, columns = image.shape[-2] // self.cell, image.shape[-1] // self.cell
-        events = work.exposure.exposure_events()
+        if not self.uses_numba:
+            found = self._on_device(work)
+            assert found is not None
+            return found
         out = []
+        events = work.exposure.exposure_events()
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
-            counts = self._counts(events, work, times)
-            counts = pad_to(counts, rows, columns, self.padding).contiguous(memory_format=torch.channels_last)
-            latent = self.tiled(lambda image, counts: net(counts, image)[0], [image, counts], [1, self.cell])
-            out.append(crop(latent, height, width))
+            counts = represent(events, work.rig, self.cell, lambda e, t=times: self._eger(e, work, t))  # type: ignore[misc]
+            out.append(self._through(self.tensors([work.pictures[work.index]]), counts))
         return torch.cat(out)
 
-    def _counts(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
-        """(L, 96, h, w) on cells of the image."""
-        return represent(events, work.rig, self.cell, lambda e: self._eger(e, work, times))
+    def _through(self, exact: Tensor, counts: Tensor) -> Tensor:
+        """The network on a picture (1, 3, H, W) and counts (L, 96, h, w) on its cells."""
+        height, width = exact.shape[-2:]
+        # Both sides a multiple of 16 on both grids: then the levels halve evenly and stay aligned.
+        image = pad_to_multiple(exact, self.tile_multiple, self.padding)
+        net = self.net
+        rows, columns = image.shape[-2] // self.cell, image.shape[-1] // self.cell
+        counts = pad_to(counts, rows, columns, self.padding).contiguous(memory_format=torch.channels_last)
+        latent = self.tiled(lambda image, counts: net(counts, image)[0], [image, counts], [1, self.cell])
+        return crop(latent, height, width)
 
     def _eger(self, events: Events, work: Work, times: tuple[int, ...]) -> Tensor:
-        """(L, 96, h, w) on the device."""
+        """(L, 96, h, w) on the CPU."""
         exposure = work.exposure.exposure
+        counter = Eger(events.width, events.height, (exposure.start_us, exposure.end_us), bins=BINS)
+        counter.push(events)
+        return torch.from_numpy(counter.results([(t, t) for t in times]))
+
+    def _ask(self, work: Work) -> Asked:
+        exposure, events = work.exposure.exposure, work.exposure.exposure_events()
         blur = (exposure.start_us, exposure.end_us)
-        if self.uses_numba:
-            counter = Eger(events.width, events.height, blur, bins=BINS)
-            counter.push(events)
-            return torch.from_numpy(counter.results([(t, t) for t in times]))
-        return eger_torch.egers(events, [Spans(blur, (t, t), BINS) for t in times], device=self.device)
+        told = [eger_torch.bounds_of(runs(events.t, Spans(blur, (t, t), BINS))) for t in work.times_us]
+        fixed = {"bounds": np.stack(told), "picture": work.pictures[work.index]}
+        return Asked(events_of(events, exposure.start_us), fixed)
+
+    def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
+        pixel = cells_of(given, self.rig.events.width, self.rig.events.height)
+        exact = of_codes(given["picture"][None], self.order, self.tone)
+        out = []
+        for bounds in torch.split(given["bounds"], self.batch):
+            counts = represent_there(
+                pixel, self.rig, self.cell,
+                lambda cell, size, b=bounds: eger_torch.of_placed(cell, given["on"], b, size),  # type: ignore[misc]
+            )  # fmt: skip
+            out.append(self._through(exact, counts))
+        return torch.cat(out)

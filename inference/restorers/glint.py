@@ -18,7 +18,8 @@ from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
-from inference.representations.scatter_torch import to_device
+from inference.representations.pixel_runs_torch import Thresholds, ThresholdsThere, placed
+from inference.representations.scatter_torch import some, to_device
 from inference.restorers import edi_pictures_torch
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_options import ContrastRestorer
@@ -31,6 +32,8 @@ from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder, of_codes
 from inference.restorers.placement import sample
 from inference.restorers.ratio_filter import REFINE
+from inference.restorers.recorded import RecordedRestorer
+from inference.restorers.recording import Asked, Given, cells_of, events_of
 from inference.restorers.refine import refine, refine_tensor, refined
 from inference.restorers.self_ensemble import COUNTS, self_ensemble
 from inference.restorers.work import Work
@@ -50,7 +53,7 @@ def toned(rig: Rig, tone: str) -> Rig:
     return rig.model_copy(update={"image": rig.image.model_copy(update={"tone": tone})})
 
 
-class GlintRestorer(ContrastRestorer):
+class GlintRestorer(RecordedRestorer, ContrastRestorer):
     """glint for one rig. Options: the shared ones.
 
     grid: "image" (default, or "auto"): the stack of ratios and counts is made on the event pixels, refined
@@ -148,25 +151,58 @@ class GlintRestorer(ContrastRestorer):
         )  # fmt: skip
 
     def _infer(self, work: Work) -> Tensor:
-        height, width = work.pictures[work.index].shape[:2]
-        image = pad_to_multiple(self.tensors([work.pictures[work.index]]), self.multiple, self.padding)
+        if not self.uses_numba:
+            found = self._on_device(work)
+            if found is not None:
+                return found
+        exact = self.tensors([work.pictures[work.index]])
         events = work.exposure.exposure_events()
         # The contrast is the camera's, so it is learnt on its own picture, not on one brought elsewhere.
         contrast = self._contrast(work.exposure, picture_of(work.exposure.frame))
-        last = torch.channels_last
         out = []
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
             stacks = self._stacks(events, work, times, contrast)
             edi = self._edi_tensors(work, stacks, events, contrast)
-            # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
-            maps = refine_tensor(stacks) if refined(work.rig) else stacks
-            maps = maps if work.rig.identity else sample(maps, work.rig)
-            maps = pad_to_multiple(maps, self.multiple, self.padding).contiguous(memory_format=last)
-            begun = pad_to_multiple(edi, self.multiple, self.padding)
-            frames = image.expand(len(times), -1, -1, -1).contiguous(memory_format=last)
-            given = (frames, begun.contiguous(memory_format=last), maps)
-            out.append(crop(self_ensemble(self.net, given, self._copies), height, width))
+            out.append(self._through(exact, edi, stacks, work.rig))
+        return torch.cat(out)
+
+    def _through(self, exact: Tensor, edi: Tensor, stacks: Tensor, rig: Rig) -> Tensor:
+        """The network on a picture (1, 3, H, W), EDI's pictures (L, 3, H, W) and stacks (L, …) of events."""
+        height, width = exact.shape[-2:]
+        last = torch.channels_last
+        image = pad_to_multiple(exact, self.multiple, self.padding)
+        # Sampling goes by shares of the width and the height, so a finer map needs nothing else.
+        maps = refine_tensor(stacks) if refined(rig) else stacks
+        maps = maps if rig.identity else sample(maps, rig)
+        maps = pad_to_multiple(maps, self.multiple, self.padding).contiguous(memory_format=last)
+        begun = pad_to_multiple(edi, self.multiple, self.padding)
+        frames = image.expand(len(stacks), -1, -1, -1).contiguous(memory_format=last)
+        given = (frames, begun.contiguous(memory_format=last), maps)
+        return crop(self_ensemble(self.net, given, self._copies), height, width)
+
+    def _ask(self, work: Work) -> Asked | None:
+        if self.on_event_grid() or not edi_pictures_torch.serves(self.rig):
+            return None
+        a, events = work.exposure, some(work.exposure.exposure_events())
+        start, end = a.exposure.start_us, a.exposure.end_us
+        contrast = self._contrast(a, picture_of(a.frame))
+        bounds = edi_stack_torch.bounds_of(events.t, start, end, work.times_us)
+        numbers = np.array([end - start, contrast.on, contrast.off], np.float64)
+        fixed = {"bounds": bounds, "numbers": numbers, "picture": work.pictures[work.index]}
+        return Asked(events_of(events, start), fixed)
+
+    def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
+        width, height = self.rig.events.width, self.rig.events.height
+        e = placed(cells_of(given, width, height), given["on"], width * height)
+        length, on, off = given["numbers"].unbind()
+        contrast, picture = ThresholdsThere(on, off), given["picture"]
+        exact, out = of_codes(picture[None], self.order, self.tone), []
+        for bounds in torch.split(given["bounds"], self.batch):
+            stacks = edi_stack_torch.of_placed(e, given["since"], bounds, length, contrast, self.power)
+            stacks = stacks.view(len(bounds), -1, height, width)
+            made = self._edi_there(picture, stacks, contrast)
+            out.append(self._through(exact, of_codes(made, self.order, self.tone), stacks, self.rig))
         return torch.cat(out)
 
     @property
@@ -199,10 +235,16 @@ class GlintRestorer(ContrastRestorer):
         if self.uses_numba or not edi_pictures_torch.serves(work.rig):
             logs = stacks[:, KNOWN].numpy(force=True)
             return self.tensors(list(self._edi_pictures(picture, logs, events, contrast, work.rig)))
-        image = to_device(picture, self.device)
-        counts = edi_stack_torch.event_counts(stacks[0])
-        made = edi_pictures_torch.pictures(image, stacks[:, KNOWN] / self.power, counts, contrast, work.rig)
+        made = self._edi_there(to_device(picture, self.device), stacks, contrast, work.rig)
         return of_codes(made, self.order, self.tone)
+
+    def _edi_there(
+        self, picture: Tensor, stacks: Tensor, contrast: Thresholds, rig: Rig | None = None
+    ) -> Tensor:
+        """(L, …) as the picture: EDI's pictures, made on the device."""
+        counts = edi_stack_torch.event_counts(stacks[0])
+        logs = stacks[:, KNOWN] / self.power
+        return edi_pictures_torch.pictures(picture, logs, counts, contrast, rig or self.rig)
 
     def _edi_pictures(
         self, picture: NDArray[np.uint8], logs: NDArray[np.float32], events: Events, contrast: Contrast,

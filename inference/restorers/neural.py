@@ -36,7 +36,7 @@ from inference.restorers.results import changed_pictures, restored_pictures
 from inference.restorers.work import Work
 from inference.tone import Tone
 from sync.exposure import AlignedExposure
-from sync.geometry import image_to_event_grid, inside_events
+from sync.geometry import covered_share, image_to_event_grid
 from sync.rig import Rig
 
 COVER_FLAG = 0.95
@@ -149,6 +149,12 @@ class NeuralRestorer(ABC):
         return choose_autocast(self.name, self.options.get("dtype", "auto"), self.autocast, self.device)
 
     @property
+    def compile(self) -> Any:
+        """How the network itself is compiled: False, True, "graphs" or "both"."""
+        chosen = self.options.get("compile", "auto")
+        return False if chosen == "auto" else chosen
+
+    @property
     def runs_on(self) -> str:
         """Device and number type, for people."""
         kind = self.device.type
@@ -182,7 +188,7 @@ class NeuralRestorer(ABC):
             raise UsageError(f"{self.name}: compile {merged['compile']}: only a CUDA device has graphs")
         if "dtype" in options:
             self._overflowed = False
-        if merged.get("compile") != self.options.get("compile"):
+        if merged.get("compile", "auto") != self.options.get("compile", "auto"):
             self._run = None
         self.options = merged
         self._changed()
@@ -198,7 +204,7 @@ class NeuralRestorer(ABC):
         self._check_sizes(width, height)
         self._load()
         # What is compiled or recorded is so for one size; and a GPU's kernels are chosen by it.
-        whole = self.device.type == "cuda" or self.options.get("compile", False)
+        whole = self.device.type == "cuda" or self.compile
         size = (width, height) if whole else None
         kept = self.rig
         self._rehearsing = True
@@ -222,7 +228,7 @@ class NeuralRestorer(ABC):
         self._load()
         if self._run is None:
             assert self._net is not None
-            self._run = compiled(self._net, self.options.get("compile", False))
+            self._run = compiled(self._net, self.compile)
         return self._run
 
     def _load(self) -> None:
@@ -394,7 +400,7 @@ class NeuralRestorer(ABC):
     def _event_flags(self, a: AlignedExposure) -> list[str]:
         whole = a.complete if self.feeds_margins else a.exposure_complete
         flags = [] if whole else [LOST_FLAG]
-        covered = 1.0 if self.rig.identity else float(np.mean(inside_events(self.rig)))
+        covered = covered_share(self.rig)
         if covered < COVER_FLAG:
             flags.append(f"events cover {100 * covered:.0f} % of the picture")
         return flags

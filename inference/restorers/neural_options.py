@@ -4,8 +4,9 @@ dtype: "auto" (default), "float32", "float16", "bfloat16": the number type of th
     the CPU, and on a GPU the type of which the network's card says that it costs next to nothing. The others
     run on the CPU too, slower than float32 and as a GPU would compute them: to see what they cost. Measured
     differences are in the cards (`halfmirror models info NAME`).
-compile: False (default), True (`torch.compile`), "graphs" (CUDA graphs, on a GPU), "both". The first picture of
-    a size waits for it; `prepare` makes it.
+compile: "auto" (default), False, True (`torch.compile`), "graphs" (CUDA graphs, on a GPU), "both". The first
+    picture of a size waits for it; `prepare` makes it. "auto" is, on an NVIDIA GPU, one graph for the whole way
+    from events to picture where the network has one (`recorded`), else and elsewhere False.
 padding: "reflect" (default) or "replicate": how a picture goes on where its size does not fit.
 tone: "stored" (default): pictures go in with the values they have. "coded": those of a camera that is linear
     are gamma-coded for the network and decoded again. Most networks were trained on coded pictures; yet on
@@ -27,7 +28,7 @@ SHARED = ("dtype", "compile", "padding", "tone", "batch", "random_weights")
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "dtype": ("auto", "float32", "float16", "bfloat16"),
-    "compile": (False, True, "graphs", "both"),
+    "compile": ("auto", False, True, "graphs", "both"),
     "padding": ("reflect", "replicate"),
     "tone": ("coded", "stored"),
     "random_weights": (False, True),

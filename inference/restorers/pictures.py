@@ -37,11 +37,11 @@ def light_from_srgb(value: Tensor) -> Tensor:
 
 
 @cache
-def _codes(tone: Tone) -> Tensor:
+def _codes(tone: Tone, device: torch.device) -> Tensor:
     """(256,) float32: what a network is given for each 8-bit code of a camera of this tone."""
     with torch.inference_mode(False):
         value = torch.arange(256, dtype=torch.float64) / 255
-        return (srgb_from_light(value) if tone == "linear" else value).float()
+        return (srgb_from_light(value) if tone == "linear" else value).float().to(device)
 
 
 def mix_luminance(values: Tensor) -> Tensor:
@@ -71,11 +71,16 @@ def of_codes(codes: Tensor, order: ColourOrder, tone: Tone) -> Tensor:
         codes = codes[..., None].expand(-1, -1, -1, 3)
     elif order == "bgr":
         codes = codes.flip(-1)
-    values = _codes(tone).to(codes.device)[codes.long()] if tone == "linear" else codes.float() / 255
+    values = _codes(tone, codes.device)[codes.long()] if tone == "linear" else codes.float() / 255
     return values.permute(0, 3, 1, 2)
 
 
 def to_pictures(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -> NDArray[np.uint8]:
+    """`codes_of`, on the host."""
+    return to_host(codes_of(values, order, tone, gray=gray))
+
+
+def codes_of(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -> Tensor:
     """(N, H, W, 3) RGB or (N, H, W) uint8 from a network's (N, 3, H, W): clipped, decoded, rounded to nearest.
 
     Args:
@@ -87,8 +92,7 @@ def to_pictures(values: Tensor, order: ColourOrder, tone: Tone, *, gray: bool) -
     x = values.float().nan_to_num(nan=0.0).clamp(0, 1)
     if order == "bgr":
         x = x.flip(1)
-    x = mix_luminance(x)[..., None] if gray else x.permute(0, 2, 3, 1)
+    x = mix_luminance(x) if gray else x.permute(0, 2, 3, 1)
     if tone == "linear":
         x = light_from_srgb(x)
-    out: NDArray[np.uint8] = to_host((x * 255).round_().to(torch.uint8))
-    return out[..., 0] if gray else out
+    return (x * 255).round_().to(torch.uint8)

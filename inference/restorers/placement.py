@@ -80,6 +80,27 @@ def represent(events: Events, rig: Rig, cell: int, make: Callable[[Events], Tens
     return sample(make(events), rig, cell)
 
 
+def represent_there(
+    pixel: Tensor, rig: Rig, cell: int, make: Callable[[Tensor, tuple[int, int]], Tensor]
+) -> Tensor:
+    """As `represent`, of events that are on a device already.
+
+    Args:
+        pixel: (N,) int64 of the event sensor, row by row, −1 for events beside it.
+        rig, cell: as there.
+        make: (…, h, w) float32 from (N,) cells, −1 for events outside, of a map of (h, w).
+    """
+    own = (rig.events.height, rig.events.width)
+    if rig.identity and cell == 1:
+        return make(pixel, own)
+    if rig.scale <= SAMPLE_ABOVE * cell:
+        width, height = cells(rig.image.width, cell), cells(rig.image.height, cell)
+        table = _cell_table(RigMap.of(rig), (rig.events.width, rig.events.height),
+                            (rig.image.width, rig.image.height), cell, pixel.device)  # fmt: skip
+        return make(torch.where(pixel < 0, -1, table[pixel.clamp(min=0)]), (height, width))
+    return sample(make(pixel, own), rig, cell)
+
+
 def sample(maps: Tensor, rig: Rig, cell: int = 1) -> Tensor:
     """Maps on the event grid (…, h, w) at the middle of each cell of the image, bilinearly; 0 where unseen."""
     grid, seen, everywhere = _cell_grid(RigMap.of(rig), (rig.events.width, rig.events.height),
@@ -147,6 +168,14 @@ def _cell_of_pixel(m: RigMap, of: tuple[int, int], image: tuple[int, int], cell:
     flat = np.where(inside, index[..., 1] * cells(image[0], cell) + index[..., 0], -1)
     flat.flags.writeable = False
     return flat
+
+
+@lru_cache(maxsize=8)
+def _cell_table(
+    m: RigMap, of: tuple[int, int], image: tuple[int, int], cell: int, device: torch.device
+) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(_cell_of_pixel(m, of, image, cell), device=device).flatten()
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def restored_pictures(values: Tensor, picture: U8, order: ColourOrder, tone: Ton
     Returns:
         (L, H, W[, 3]), and whether anything was not finite.
     """
-    return _pictures(values, to_network([picture], values.device, order, tone), picture, order, tone)
+    return _pictures(values, lambda: to_network([picture], values.device, order, tone), picture, order, tone)
 
 
 def changed_pictures(
@@ -53,7 +55,7 @@ def changed_pictures(
     before = to_network([coarse], values.device, order, tone)
     if values.device.type != "cpu" or tone != "srgb":
         blurred = to_network([picture], values.device, order, tone)
-        return _pictures(blurred + sample(values - before, rig), blurred, picture, order, tone)
+        return _pictures(blurred + sample(values - before, rig), lambda: blurred, picture, order, tone)
     # In one pass over the full picture. Only for pictures that went in as stored: then the change is one of
     # their own codes.
     finite = torch.isfinite(values).all(dim=1, keepdim=True)
@@ -76,9 +78,11 @@ def _straightened(change: NDArray[np.float32], table: NDArray[np.float32]) -> ND
     return np.stack([resampled(change[..., c], table) for c in range(change.shape[2])], axis=2)
 
 
-def _pictures(values: Tensor, blurred: Tensor, picture: U8, order: ColourOrder, tone: Tone) -> tuple[U8, bool]:
+def _pictures(
+    values: Tensor, blurred: Callable[[], Tensor], picture: U8, order: ColourOrder, tone: Tone
+) -> tuple[U8, bool]:
     finite = torch.isfinite(values).all(dim=1, keepdim=True)
     bad = not bool(finite.all())
     if bad:
-        values = torch.where(finite, values, blurred)
+        values = torch.where(finite, values, blurred())
     return to_pictures(values, order, tone, gray=picture.ndim == 2), bad

@@ -13,6 +13,9 @@ On `davis` the true light in place of derived spikes gives the same, so it is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,15 +24,20 @@ from torch.nn import functional as F
 
 from capture.packets import Events
 from inference.representations import spikes_derived_numba, spikes_derived_torch
-from inference.representations.spikes import RADIUS, frame_of
+from inference.representations.double_integral import Contrast
+from inference.representations.pixel_runs_torch import ThresholdsThere, counts_between, placed
+from inference.representations.scatter_torch import some
+from inference.representations.spikes import RADIUS, SPIKES_PER_FRAME, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_learner import CONTRAST_OPTIONS
 from inference.restorers.contrast_options import ContrastRestorer
+from inference.restorers.edi_pictures_torch import hot_pixels as hot_pixels_there
 from inference.restorers.padding import crop, pad_to, pad_to_multiple, round_up
-from inference.restorers.pictures import ColourOrder
+from inference.restorers.pictures import ColourOrder, of_codes
 from inference.restorers.placement import SAMPLE_ABOVE, coverage, event_view, sample
 from inference.restorers.ratio_filter import hot_pixels
+from inference.restorers.recording import Asked, Given, cells_of, events_of
 from inference.restorers.tiled import TiledRestorer
 from inference.restorers.work import Work
 from inference.tone import Tone
@@ -81,15 +89,19 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         return "bgr"
 
     def _infer(self, work: Work) -> Tensor:
-        picture = work.pictures[work.index]
-        height, width = picture.shape[:2]
-        exact = self.tensors([picture])
+        if not self.uses_numba:
+            found = self._on_device(work)
+            assert found is not None
+            return found
+        exact = self.tensors([work.pictures[work.index]])
+        return self._through(exact, self._spikes(work, exact), [frame_of(f) for f in work.at])
+
+    def _through(self, exact: Tensor, spikes: Tensor, at: Sequence[int]) -> Tensor:
+        """The network on a picture (1, 3, H, W) and the spikes around some ticks."""
+        height, width = exact.shape[-2:]
         image = pad_to_multiple(exact, CELL, self.padding)
         net = self.net
-        at = [frame_of(f) for f in work.at]
-        frames = sorted({i + k for i in at for k in range(-RADIUS, RADIUS + 1)})
-        spikes = self._spikes(work, exact, frames)
-        row = {frame: k for k, frame in enumerate(frames)}
+        row = {frame: k for k, frame in enumerate(_around(at))}
         out = []
         for first in range(0, len(at), self.batch):
             part = at[first : first + self.batch]
@@ -101,32 +113,67 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
 
     # -- spikes
 
-    def _spikes(self, work: Work, image: Tensor, frames: list[int]) -> Tensor:
+    def _spikes(self, work: Work, image: Tensor) -> Tensor:
         """(T, h, w) on the padded picture's cells: what a spike camera would be expected to send."""
-        rig, a = work.rig, work.exposure
-        span = (a.exposure.start_us, a.exposure.end_us)
+        rig, a, gray = work.rig, work.exposure, _gray(image)
         events = _without_hot_pixels(a.events, a.exposure_events())
-        b, g, r = GRAY
-        gray = (b * image[0, 0] + g * image[0, 1] + r * image[0, 2]).float()
+        contrast, frames = self._contrast(work), _frames(work.at)
+        level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
+        light = spikes_derived_numba.intensity(
+            level,
+            events,
+            a.exposure.start_us,
+            a.exposure.end_us,
+            contrast,
+            frames=frames,
+            tone=self._spike_tone,
+        )
+        stream = torch.from_numpy(spikes_derived_numba.derived_spikes(light).frames)
+        return self._on_cells(stream, gray, rig)
+
+    def _ask(self, work: Work) -> Asked:
+        a = work.exposure
+        start, end = a.exposure.start_us, a.exposure.end_us
+        contrast, events = self._contrast(work), some(a.events)
+        told = spikes_derived_torch.bounds_around(events.t, start, end, _frames(work.at))
+        fixed: dict[str, Any] = dict(zip(("before", "within", "after"), told, strict=True))
+        fixed["numbers"] = np.array([end - start, contrast.on, contrast.off], np.float64)
+        fixed["picture"] = work.pictures[work.index]
+        ticks_ = [frame_of(f) for f in work.at]
+        # Which ticks they are, the bounds tell; the work goes by where they lie to each other.
+        return Asked(events_of(events, start), fixed, tuple(i - min(ticks_) for i in ticks_))
+
+    def _answer(self, given: Given, about: tuple[int, ...]) -> Tensor:
+        rig, width, height = self.rig, self.rig.events.width, self.rig.events.height
+        exact = of_codes(given["picture"][None], self.order, self.tone)
+        gray, within = _gray(exact), given["within"]
+        length, on, off = given["numbers"].unbind()
+        e = placed(cells_of(given, width, height), given["on"], width * height)
+        counts = counts_between(e, torch.stack([within[0], within[-1]])).sum((0, 1), dtype=torch.int32)
+        e = e.without(hot_pixels_there(counts.view(height, width)).flatten())
+        light = spikes_derived_torch.light_of(event_view(gray, rig), self._spike_tone)
+        bounds = (given["before"], within, given["after"])
+        stream = spikes_derived_torch.of_placed(
+            e, given["since"], bounds, length, ThresholdsThere(on, off), light, self._spike_tone
+        ).float()
+        return self._through(exact, self._on_cells(stream * SPIKES_PER_FRAME, gray, rig), about)
+
+    @property
+    def _spike_tone(self) -> Tone:
+        return "linear" if self.rig.image.tone == "linear" and self.tone == "srgb" else "srgb"
+
+    def _contrast(self, work: Work) -> Contrast:
+        """As known, after this exposure had its say; with all notes on what the spikes are made of."""
+        a = work.exposure
         if not self._rehearsing:
-            self._learner.learn(a, work.pictures[work.index], rig)
-        contrast = self._learner.contrast
-        tone: Tone = "linear" if self.rig.image.tone == "linear" and self.tone == "srgb" else "srgb"
-        if self.uses_numba:
-            level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
-            light = spikes_derived_numba.intensity(level, events, *span, contrast, frames=frames, tone=tone)
-            stream = torch.from_numpy(spikes_derived_numba.derived_spikes(light).frames)
-        else:
-            stream = spikes_derived_torch.derived_spikes(
-                event_view(gray, rig), events, *span, contrast, frames=frames, tone=tone, device=self.device
-            ).frames[0]
+            self._learner.learn(a, work.pictures[work.index], work.rig)
         self._note(DERIVED_FLAG)
         if self._learner.assumed:
             self._note("contrast assumed")
-        times = ticks(*span)[frames]
+        times = ticks(a.exposure.start_us, a.exposure.end_us)[_frames(work.at)]
         if times[0] < a.window_start_us or times[-1] >= a.window_end_us:
             self._note(MARGIN_FLAG)
-        return self._on_cells(stream, gray, rig)
+        return self._learner.contrast
 
     def _on_cells(self, stream: Tensor, gray: Tensor, rig: Rig) -> Tensor:
         """From the event sensor's pixels to cells of 4×4 image pixels, on the padded picture."""
@@ -144,6 +191,21 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
                 stream = stream * seen + F.avg_pool2d(rest[None], fine) * (1 - seen)
         rows, columns = round_up(height, CELL) // fine, round_up(width, CELL) // fine
         return F.avg_pool2d(pad_to(stream, rows, columns, self.padding), CELL // fine)
+
+
+def _frames(instants: tuple[float, ...]) -> list[int]:
+    """The spike frames that the instants are seen through, ascending."""
+    return _around([frame_of(f) for f in instants])
+
+
+def _around(at: Sequence[int]) -> list[int]:
+    return sorted({i + k for i in at for k in range(-RADIUS, RADIUS + 1)})
+
+
+def _gray(image: Tensor) -> Tensor:
+    """(H, W) float32 of (1, 3, H, W) in the order B, G, R."""
+    b, g, r = GRAY
+    return (b * image[0, 0] + g * image[0, 1] + r * image[0, 2]).float()
 
 
 def _without_hot_pixels(events: Events, inside: Events) -> Events:

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from inference.restorers.neural import NeuralRestorer
+from inference.restorers.recorded import RecordedRestorer
 from inference.restorers.tiling import Tiles
 
 
-class TiledRestorer(NeuralRestorer):
+class TiledRestorer(RecordedRestorer):
     """A network as a restorer, on whole pictures or in tiles. See `inference.restorers.tiling`.
 
     Class attributes of a subclass:
@@ -42,6 +42,10 @@ class TiledRestorer(NeuralRestorer):
             short = "memory short: " if self.options.get("tile", "auto") == "auto" else ""
             self._note(f"{short}restored in tiles of {side} pixels")
         return out
+
+    def _whole(self) -> bool:
+        """See `RecordedRestorer`."""
+        return self._tiles.side is None
 
     def _check_own(self, options: Mapping[str, Any]) -> None:
         super()._check_own(options)

@@ -19,7 +19,7 @@ from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_torch import DoubleIntegral
 from inference.representations.edi_stack import KNOWN
 from inference.representations.eger import Spans
-from inference.representations.pixel_runs_torch import counts_between, counts_until, on_sensor, place
+from inference.representations.pixel_runs_torch import counts_between, counts_until, place
 from inference.restorers import edi_pictures_torch
 from sync.rig import EventEntry, ImageEntry, Rig
 from tests.inference.representations.scenes import START, random_events
@@ -38,8 +38,8 @@ def scene(seed: int, count: int = 600) -> Events:
 def test_counts_are_those_that_are_counted(marks: list[int], seed: int) -> None:
     events, bounds = scene(seed), np.sort(np.array(marks))
     placed = place(events, CPU)
-    until = torch.cat(list(counts_until(placed, bounds)))
-    between = counts_between(placed, bounds)
+    until = torch.cat(list(counts_until(placed, torch.tensor([0, *bounds]))))
+    between = counts_between(placed, torch.from_numpy(bounds))
     assert (len(until), len(between)) == (len(bounds), len(bounds) - 1)
     pixel = events.y.astype(int) * 12 + events.x
     for k, n in enumerate(bounds):
@@ -52,9 +52,9 @@ def test_counts_are_those_that_are_counted(marks: list[int], seed: int) -> None:
 def test_events_beside_the_sensor_have_no_pixel() -> None:
     e = scene(3, 50)
     beside = Events(e.t, np.where(e.t % 5 == 0, 12, e.x).astype(np.uint16), e.y, e.p, 12, 9)
-    kept = on_sensor(beside)
-    assert len(kept) == int((beside.x < 12).sum()) < len(beside)
-    assert on_sensor(e) is e
+    placed = place(beside, CPU)
+    assert placed.seen.sum() == int((beside.x < 12).sum()) < len(beside)
+    assert counts_between(placed, torch.tensor([0, 50])).sum() == (beside.x < 12).sum()
 
 
 class Watched(TorchDispatchMode):

@@ -1,0 +1,120 @@
+"""Restorers whose whole work on a GPU can be recorded as a graph, from the events to the 8-bit picture."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.restorers.compiling import compiled
+from inference.restorers.neural import NeuralRestorer
+from inference.restorers.pictures import codes_of
+from inference.restorers.precision import narrowed
+from inference.restorers.recording import Asked, Given, Recorder, packed, sent
+from inference.restorers.work import Work
+from sync.exposure import AlignedExposure
+from sync.rig import Rig
+
+
+class RecordedRestorer(NeuralRestorer):
+    """A network as a restorer that can tell apart what the host does with an exposure and what the device does.
+
+    On a CUDA device all that the device does is recorded and replayed, unless the option "compile" says False
+    or True. What depends on the picture beyond that is done as ever: tiles, the event grid, float32 after an
+    overflow, a watcher.
+    """
+
+    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+        self._recorder: Recorder | None = None
+        super().__init__(rig, options, device)
+
+    @abstractmethod
+    def _ask(self, work: Work) -> Asked | None:
+        """The host's part: what the device is to be given. None: this work cannot be told apart."""
+
+    @abstractmethod
+    def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
+        """The device's part: as `_infer`, from what was asked. Must not wait for the device.
+
+        Args:
+            given: the arrays of `Asked` by name; behind the events there may lie others that do not count.
+            about: of `Asked`.
+        """
+
+    def _on_device(self, work: Work) -> Tensor | None:
+        """Both parts one after the other, unrecorded."""
+        asked = self._ask(work)
+        return None if asked is None else self._answer(sent(asked, self.device), asked.about)
+
+    def _network_pictures(
+        self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """See `NeuralRestorer`; replayed where it can be."""
+        found = self._replayed(window, at, picture) if self._records() else None
+        # What is not finite is worth a second look, which is slower.
+        return super()._network_pictures(window, at, picture) if found is None else (found, False)
+
+    def _records(self) -> bool:
+        return (
+            self.device.type == "cuda" and self.options.get("compile", "auto") in ("auto", "graphs", "both")
+            and not self.on_event_grid() and not self._overflowed and self._watcher is None
+            and (self._recorder is None or self._recorder.able) and self._whole()
+        )  # fmt: skip
+
+    def _whole(self) -> bool:
+        """Pictures are restored whole, not in tiles."""
+        return True
+
+    def _replayed(
+        self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]
+    ) -> NDArray[np.uint8] | None:
+        asked = self._ask(self._work(window, at, picture))
+        if asked is None:
+            return None
+        net = self.net  # loaded before anything is recorded
+        gray, about = picture.ndim == 2, asked.about
+
+        def work(given: Given) -> Tensor:
+            # A graph within a graph cannot be recorded.
+            kept, self._run = self._run, self._bare()
+            try:
+                with torch.inference_mode(), narrowed(self.device, self.dtype):
+                    values = self._answer(given, about).float()
+            finally:
+                self._run = kept
+            with torch.inference_mode():
+                return packed(codes_of(values, self.order, self.tone, gray=gray), values.isfinite().all())
+
+        assert net is not None
+        if self._recorder is None:
+            self._recorder = self._new_recorder()
+        flat = self._recorder(asked, work)
+        if flat is None or not flat[-1] or not self._whole():
+            return None
+        return flat[:-1].reshape(len(at), *picture.shape)
+
+    def _new_recorder(self) -> Recorder:
+        return Recorder(self.device)
+
+    def _bare(self) -> Any:
+        """The network without graphs of its own."""
+        assert self._net is not None
+        return compiled(self._net, self.compile == "both")
+
+    def _changed(self) -> None:
+        super()._changed()
+        self._forget()
+
+    def _use_rig(self, rig: Rig) -> None:
+        if rig is not self.rig and rig != self.rig:
+            self._forget()
+        super()._use_rig(rig)
+
+    def _forget(self) -> None:
+        if self._recorder is not None:
+            self._recorder.forget()

@@ -1,0 +1,193 @@
+"""A restorer's whole work on a device as one CUDA graph: from an exposure's events and frame to 8-bit pictures.
+
+A GPU does in microseconds what it takes the host ten times as long to ask for. A graph is asked for once; but
+it repeats what was recorded with the same sizes, at the same addresses. So what an exposure brings is copied
+into memory of its own, its events into the front of a longer list, and where they begin and end is told by
+numbers beside them (`inference.representations.pixel_runs_torch`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from capture.packets import Events
+from inference.representations.scatter_torch import pixel_of, to_device, to_host
+from inference.restorers.compiling import Capture, on_cuda
+
+log = logging.getLogger(__name__)
+
+LEAST_EVENTS = 1 << 16
+GROWTH = 4
+"""Lists of events have room for `LEAST_EVENTS`, or `GROWTH` times as many, and so on."""
+KEPT = 4
+"""Recordings that are kept: one for each length of list, kind of frame and choice of instants."""
+_ALIGN = 256
+
+Given = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What one exposure brings to the device.
+
+    Attributes:
+        events: (N,) arrays by name, N at least 1. Of the list that the work gets, what lies behind them is
+            undefined.
+        fixed: arrays by name, of the same shapes for every exposure of a kind.
+        about: all else on which the work depends.
+    """
+
+    events: Mapping[str, NDArray[Any]]
+    fixed: Mapping[str, Any]
+    about: tuple[Any, ...] = ()
+
+
+def events_of(events: Events, start_us: int) -> dict[str, NDArray[Any]]:
+    """Columns of events as `Asked.events`: pixels, polarity, µs since the exposure's start (int32)."""
+    since = np.subtract(events.t, start_us, dtype=np.int32, casting="unsafe")
+    # Not every device has uint16 and bool from the host; the bits travel.
+    return {
+        "x": events.x.view(np.int16), "y": events.y.view(np.int16), "on": events.p.view(np.uint8),
+        "since": since,
+    }  # fmt: skip
+
+
+def cells_of(given: Given, width: int, height: int) -> Tensor:
+    """(N,) int64 the pixel of each event of `events_of` on the sensor, row by row; −1 beside it."""
+    x, y = (given[name].to(torch.int32) & 0xFFFF for name in ("x", "y"))
+    return pixel_of(x, y, width, height)
+
+
+def sent(asked: Asked, device: torch.device) -> dict[str, Tensor]:
+    """Everything on the device, as long as it is: for work that is not recorded."""
+    return {name: to_device(a, device) for name, a in (*asked.events.items(), *asked.fixed.items())}
+
+
+def packed(pictures: Tensor, good: Tensor) -> Tensor:
+    """Pictures (uint8) and one truth value as one flat tensor, so that one copy brings both to the host."""
+    return torch.cat([pictures.flatten(), good.to(torch.uint8).view(1)])
+
+
+class Recorder:
+    """Records work for each kind of exposure, and replays it.
+
+    Args:
+        device: a CUDA device.
+        capture: see `compiling.on_cuda`; None: that, all recordings sharing their memory.
+    """
+
+    def __init__(self, device: torch.device, capture: Capture | None = None) -> None:
+        self._device = device
+        # Results are taken to the host before anything else is replayed.
+        self._capture = capture or partial(on_cuda, pool=torch.cuda.graph_pool_handle())
+        self._known: OrderedDict[Any, _Recording] = OrderedDict()
+        self._able = True
+
+    @property
+    def able(self) -> bool:
+        """False after work could not be recorded."""
+        return self._able
+
+    @property
+    def kinds(self) -> int:
+        """Recordings that are kept now."""
+        return len(self._known)
+
+    def forget(self) -> None:
+        """The work will not be the same any more."""
+        self._known.clear()
+
+    def __call__(self, asked: Asked, work: Callable[[Given], Tensor]) -> NDArray[np.uint8] | None:
+        """What the work gives for this exposure; None: it cannot be recorded.
+
+        Args:
+            asked: the exposure.
+            work: of the tensors by name; must depend on nothing else but `asked.about`, must not wait for the
+                device, and gives (M,) uint8.
+        """
+        n = len(next(iter(asked.events.values())))
+        shapes = tuple((name, a.shape, a.dtype.str) for name, a in asked.fixed.items())
+        kind = (_room(n), shapes, asked.about)
+        if kind not in self._known:
+            recording = self._record(asked, work)
+            if recording is None:
+                return None
+            self._known[kind] = recording
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(kind)
+        staged, result, replay = self._known[kind]
+        with _on(self._device):
+            staged.send(asked)
+            replay()
+            found: NDArray[np.uint8] = to_host(result)
+        return found
+
+    def _record(self, asked: Asked, work: Callable[[Given], Tensor]) -> _Recording | None:
+        staged = _Staged(asked, self._device)
+        staged.send(asked)
+        try:
+            with _on(self._device):
+                return (staged, *self._capture(lambda: work(staged.tensors)))
+        except (
+            RuntimeError
+        ) as e:  # of memory too: what is done step by step takes less, and can be done in tiles
+            log.warning("a restoration could not be recorded as a graph: %s", str(e).splitlines()[0])
+            self._able = False
+            return None
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+_Recording = tuple["_Staged", Tensor, Callable[[], None]]
+
+
+class _Staged:
+    """Memory for what exposures of one kind bring, on the host and on the device: one copy brings all."""
+
+    def __init__(self, asked: Asked, device: torch.device) -> None:
+        room = _room(len(next(iter(asked.events.values()))))
+        sizes = {name: (a.dtype, (room,)) for name, a in asked.events.items()}
+        sizes |= {name: (a.dtype, a.shape) for name, a in asked.fixed.items()}
+        places, total = {}, 0
+        for name, (dtype, shape) in sizes.items():
+            places[name] = total
+            total += -(-dtype.itemsize * int(np.prod(shape)) // _ALIGN) * _ALIGN
+        self._here = torch.zeros(total, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._there = torch.zeros(total, dtype=torch.uint8, device=device)
+        bytes_ = self._here.numpy()
+        self._views: dict[str, NDArray[Any]] = {}
+        self.tensors: dict[str, Tensor] = {}
+        for name, (dtype, shape) in sizes.items():
+            part = slice(places[name], places[name] + dtype.itemsize * int(np.prod(shape)))
+            self._views[name] = bytes_[part].view(dtype).reshape(shape)
+            kind = torch.from_numpy(np.empty(0, dtype)).dtype
+            self.tensors[name] = self._there[part].view(kind).view(shape)
+
+    def send(self, asked: Asked) -> None:
+        """Bring an exposure of this kind to the device. The one before must have been dealt with."""
+        for name, a in asked.events.items():
+            self._views[name][: len(a)] = a
+        for name, a in asked.fixed.items():
+            self._views[name][...] = a
+        self._there.copy_(self._here, non_blocking=True)
+
+
+def _room(events: int) -> int:
+    room = LEAST_EVENTS
+    while room < events:
+        room *= GROWTH
+    return room
