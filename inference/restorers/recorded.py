@@ -76,12 +76,13 @@ class RecordedRestorer(NeuralRestorer):
         asked = self._ask(self._work(window, at, picture))
         if asked is None:
             return None
-        net = self.net  # loaded before anything is recorded
-        gray, about = picture.ndim == 2, asked.about
+        self._load()
+        net, gray, about = self._net, picture.ndim == 2, asked.about
+        assert net is not None
 
-        def work(given: Given) -> Tensor:
+        def work(given: Given, run: Any) -> Tensor:
             # A graph within a graph cannot be recorded.
-            kept, self._run = self._run, self._bare()
+            kept, self._run = self._run, run
             try:
                 with torch.inference_mode(), narrowed(self.device, self.dtype):
                     values = self._answer(given, about).float()
@@ -90,21 +91,19 @@ class RecordedRestorer(NeuralRestorer):
             with torch.inference_mode():
                 return packed(codes_of(values, self.order, self.tone, gray=gray), values.isfinite().all())
 
-        assert net is not None
         if self._recorder is None:
             self._recorder = self._new_recorder()
-        flat = self._recorder(asked, work)
+        flat = self._recorder(
+            asked,
+            lambda given: work(given, compiled(net, self.compile == "both")),
+            lambda given: work(given, net),
+        )
         if flat is None or not flat[-1] or not self._whole():
             return None
         return flat[:-1].reshape(len(at), *picture.shape)
 
     def _new_recorder(self) -> Recorder:
         return Recorder(self.device)
-
-    def _bare(self) -> Any:
-        """The network without graphs of its own."""
-        assert self._net is not None
-        return compiled(self._net, self.compile == "both")
 
     def _changed(self) -> None:
         super()._changed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from capture.packets import Events
 from inference.representations.scatter_torch import pixel_of, to_device, to_host
@@ -108,38 +110,46 @@ class Recorder:
         """The work will not be the same any more."""
         self._known.clear()
 
-    def __call__(self, asked: Asked, work: Callable[[Given], Tensor]) -> NDArray[np.uint8] | None:
+    def __call__(
+        self, asked: Asked, work: Callable[[Given], Tensor], plain: Callable[[Given], Tensor] | None = None
+    ) -> NDArray[np.uint8] | None:
         """What the work gives for this exposure; None: it cannot be recorded.
 
         Args:
             asked: the exposure.
             work: of the tensors by name; must depend on nothing else but `asked.about`, must not wait for the
                 device, and gives (M,) uint8.
+            plain: the same, not compiled; None: `work` is not.
         """
         n = len(next(iter(asked.events.values())))
         shapes = tuple((name, a.shape, a.dtype.str) for name, a in asked.fixed.items())
         kind = (_room(n), shapes, asked.about)
         if kind not in self._known:
-            recording = self._record(asked, work)
+            recording = self._record(asked, work, plain or work)
             if recording is None:
                 return None
             self._known[kind] = recording
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
         self._known.move_to_end(kind)
-        staged, result, replay = self._known[kind]
+        staged, result, replay, _ = self._known[kind]
         with _on(self._device):
             staged.send(asked)
             replay()
             found: NDArray[np.uint8] = to_host(result)
         return found
 
-    def _record(self, asked: Asked, work: Callable[[Given], Tensor]) -> _Recording | None:
+    def _record(
+        self, asked: Asked, work: Callable[[Given], Tensor], plain: Callable[[Given], Tensor]
+    ) -> _Recording | None:
         staged = _Staged(asked, self._device)
         staged.send(asked)
         try:
             with _on(self._device):
-                return (staged, *self._capture(lambda: work(staged.tensors)))
+                plain(staged.tensors)  # makes the tables that are kept
+                with _Used() as used:
+                    plain(staged.tensors)
+                return (*(staged, *self._capture(lambda: work(staged.tensors))), used.tensors)
         except (
             RuntimeError
         ) as e:  # of memory too: what is done step by step takes less, and can be done in tiles
@@ -152,7 +162,38 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-_Recording = tuple["_Staged", Tensor, Callable[[], None]]
+class _Used(TorchDispatchMode):
+    """Keeps the tensors that are used inside and were there before: a recording knows their addresses only."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._made: set[int] = set()
+        self._kept: dict[int, Tensor] = {}
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Weights, tables, what was given."""
+        return list(self._kept.values())
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Every operation comes here."""
+        for x in tree_leaves((args, kwargs)):
+            if isinstance(x, Tensor) and (its := _storage(x)) not in self._made:
+                self._kept.setdefault(its, x)
+        out = func(*args, **(kwargs or {}))
+        self._made.update(_storage(x) for x in tree_leaves(out) if isinstance(x, Tensor))
+        self._made.difference_update(self._kept)
+        return out
+
+
+def _storage(x: Tensor) -> int:
+    return int(x.untyped_storage()._cdata)
+
+
+# What comes in, what comes out, how it is done again, and what must live as long.
+_Recording = tuple["_Staged", Tensor, Callable[[], None], list[Tensor]]
 
 
 class _Staged:
