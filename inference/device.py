@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,32 +74,59 @@ def choose_dtype(name: str) -> torch.dtype:
     return dtype
 
 
-class _Switched:
-    """How many are inside `without_tf32`, in all threads: the switch is the process's."""
+class _Switch:
+    """One of cuDNN's switches, which are the process's, as those want it that are inside, in any thread.
 
-    lock = threading.Lock()
-    inside = 0
-    before = True
+    Args:
+        name: in `torch.backends.cudnn`.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._wants: list[bool] = []
+        self._before = False
+
+    @contextmanager
+    def at(self, value: bool) -> Iterator[None]:
+        """Inside, the switch is at `value`; where wishes differ, off."""
+        import torch
+
+        with self._lock:
+            if not self._wants:
+                self._before = getattr(torch.backends.cudnn, self._name)
+            self._wants.append(value)
+            setattr(torch.backends.cudnn, self._name, all(self._wants))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wants.remove(value)
+                setattr(torch.backends.cudnn, self._name, all(self._wants) if self._wants else self._before)
 
 
-@contextmanager
-def without_tf32() -> Iterator[None]:
+_TF32, _TRIES = _Switch("allow_tf32"), _Switch("benchmark")
+
+
+def without_tf32() -> AbstractContextManager[None]:
     """Inside, a GPU's float32 convolutions do not round to the ten bits of TF32; all else of cuDNN stays.
 
     Not `torch.backends.cudnn.flags(allow_tf32=False)`: that sets *every* switch, and what it is not told to a
     default of its own, which for `enabled` is False. Convolutions then run without cuDNN: several times slower.
     """
+    return _TF32.at(False)
+
+
+def trying_kernels() -> AbstractContextManager[None]:
+    """Inside, cuDNN tries its kernels on the first convolution of a kind, some seconds for a network, and takes
+    the fastest. What it takes unasked can be several times as slow (float32, kernels of 5×5)."""
+    return _TRIES.at(True)
+
+
+def no_new_trials() -> AbstractContextManager[None]:
+    """Inside, cuDNN does not begin to try kernels where it does not now, whatever another thread wants: a graph
+    that is recorded could not bear it. Where it does, run what is recorded inside, once, before."""
     import torch
 
-    with _Switched.lock:
-        if not _Switched.inside:
-            _Switched.before = torch.backends.cudnn.allow_tf32
-            torch.backends.cudnn.allow_tf32 = False
-        _Switched.inside += 1
-    try:
-        yield
-    finally:
-        with _Switched.lock:
-            _Switched.inside -= 1
-            if not _Switched.inside:
-                torch.backends.cudnn.allow_tf32 = _Switched.before
+    return _TRIES.at(torch.backends.cudnn.benchmark)

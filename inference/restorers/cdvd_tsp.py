@@ -58,6 +58,7 @@ class CdvdTspRestorer(NeuralRestorer):
     # Not bfloat16: it changed the picture by 0.9 grey levels rms, 0.16 dB at 35 dB (results/precision.md).
     autocast = ("float16",)
     own = ("reach", "tile")
+    tuned = True  # its float32 flow would else run by way of Fourier transforms, at half the speed on an H200
     needs = Needs(
         frames_before=2, frames_after=2, events=False, latent=LatentTimes.FIXED, fixed_latents=(0.5,),
         stateful=True, note="5 blurry frames, no events; lags two frames; the middle of the exposure only",

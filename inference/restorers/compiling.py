@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.device import no_new_trials
+
 KEPT_GRAPHS = 4
 """Kinds of input whose graphs are kept; each holds the memory of one run."""
 WARM_RUNS = 3
@@ -75,15 +77,16 @@ def on_cuda(run: Run, pool: Any = None) -> tuple[Any, Callable[[], None]]:
         pool: of memory, as `torch.cuda.graph_pool_handle` gives it; recordings that share one must be replayed
             one after the other, each one's result being taken before the next.
     """
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # what a first run allocates and chooses must not be recorded
-        for _ in range(WARM_RUNS):
-            run()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        result = run()
+    with no_new_trials():
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # what a first run allocates and chooses must not be recorded
+            for _ in range(WARM_RUNS):
+                run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            result = run()
     return result, graph.replay
 
 

@@ -60,6 +60,7 @@ class NeuralRestorer(ABC):
         grids: "image", and "event" where the network may run on the event sensor's pixels.
         own: names of its own options.
         feeds_margins: events of the margins reach the network, so that losses there are told.
+        tuned: on a GPU cuDNN tries its kernels first (`inference.device.trying_kernels`).
 
     Options of all (`set`, or at creation): see `neural_options`.
     """
@@ -72,6 +73,7 @@ class NeuralRestorer(ABC):
     grids: ClassVar[tuple[str, ...]] = ("image",)
     own: ClassVar[tuple[str, ...]] = ()
     feeds_margins: ClassVar[bool] = True
+    tuned: ClassVar[bool] = False
 
     needs: Needs
 
@@ -363,7 +365,7 @@ class NeuralRestorer(ABC):
         """`_infer` in the number type of the options, as float32; where half precision fails, in float32."""
         with torch.inference_mode():
             if self.dtype != torch.float32:
-                with narrowed(self.device, self.dtype):
+                with narrowed(self.device, self.dtype, self.tuned):
                     values = self._infer(work).float()
                 if bool(torch.isfinite(values).all()):
                     return values
@@ -373,7 +375,7 @@ class NeuralRestorer(ABC):
                 self._overflowed = True
             if self._overflowed:
                 self._note(OVERFLOW_FLAG)
-            with narrowed(self.device, torch.float32):
+            with narrowed(self.device, torch.float32, self.tuned):
                 return self._infer(work).float()
 
     # -- for subclasses

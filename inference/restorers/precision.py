@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from capture.errors import UsageError
-from inference.device import without_tf32
+from inference.device import trying_kernels, without_tf32
 from inference.half import WideSums
 
 
@@ -36,15 +36,17 @@ def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch
 
 
 @contextmanager
-def narrowed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def narrowed(device: torch.device, dtype: torch.dtype, tuned: bool = False) -> Iterator[None]:
     """Inside, networks run in this type on this device: autocast, and on a CPU `inference.half`'s sums.
 
     float32 is float32 on a GPU too, here and in the parts that keep it under autocast: its convolutions would
-    otherwise round to the ten bits of TF32.
+    otherwise round to the ten bits of TF32. `tuned`: cuDNN tries its kernels there (`trying_kernels`).
     """
     with ExitStack() as stack:
         if device.type == "cuda":
             stack.enter_context(without_tf32())
+            if tuned:
+                stack.enter_context(trying_kernels())
         if dtype != torch.float32:
             stack.enter_context(torch.autocast(device.type, dtype))
             if device.type == "cpu":

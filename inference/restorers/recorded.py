@@ -84,7 +84,7 @@ class RecordedRestorer(NeuralRestorer):
             # A graph within a graph cannot be recorded.
             kept, self._run = self._run, run
             try:
-                with torch.inference_mode(), narrowed(self.device, self.dtype):
+                with torch.inference_mode(), narrowed(self.device, self.dtype, self.tuned):
                     values = self._answer(given, about).float()
             finally:
                 self._run = kept

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 
-from inference.device import without_tf32
+from inference.device import no_new_trials, trying_kernels, without_tf32
 from inference.restorers.precision import narrowed
 
 cudnn = torch.backends.cudnn
@@ -55,6 +55,28 @@ def test_another_thread_that_leaves_first_takes_nothing_away() -> None:
     assert cudnn.allow_tf32 is False
     other.__exit__(None, None, None)
     assert cudnn.allow_tf32 is before
+
+
+def test_kernels_are_not_tried_all_of_a_sudden(tuned: bool) -> None:
+    with trying_kernels():
+        assert cudnn.benchmark
+        with no_new_trials():
+            assert cudnn.benchmark
+    with no_new_trials():
+        assert cudnn.benchmark is tuned
+        with trying_kernels():  # another thread
+            assert cudnn.benchmark is tuned
+    assert cudnn.benchmark is tuned
+
+
+def test_a_network_that_wants_it_is_tuned() -> None:
+    before = cudnn.benchmark
+    with narrowed(torch.device("cuda"), torch.float32, True):
+        assert cudnn.benchmark
+    with narrowed(torch.device("cuda"), torch.float32, False):
+        assert cudnn.benchmark is before
+    with narrowed(torch.device("cpu"), torch.float32, True):
+        assert cudnn.benchmark is before
 
 
 @pytest.mark.gpu
