@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.networks import kernels
+
 # Samples (numbers) that one step on a CPU gathers: they stay in the second-level cache until they are used.
 _CPU_STEP = 1 << 19
 
@@ -32,6 +34,10 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     Returns:
         (N, D, H, W), channels-last in memory.
     """
+    if _in_one_pass(x, offset, mask, weight, bias):
+        from inference.networks.kernels.deform import deform_conv
+
+        return deform_conv(x, offset, mask, weight, bias)
     if _on_one_core(x, offset, mask, weight):
         return _with_numba(x, offset, mask, weight, bias)
     n, c, height, width = x.shape
@@ -74,6 +80,17 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
         samples = F.embedding_bag(corners, table, mode="sum", per_sample_weights=shares.view(-1, 4))
         out.append(torch.addmm(bias, samples.view(-1, taps * c), matrix))
     return torch.cat(out).view(n, height, width, d).permute(0, 3, 1, 2)
+
+
+def _in_one_pass(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Float32 on a GPU for which there is a kernel."""
+    given = (x, offset, mask, weight, bias)
+    return (
+        all(t.dtype == torch.float32 for t in given)
+        and all(n in kernels.WIDTHS for n in weight.shape[:2])
+        and kernels.fits(x)
+        and kernels.serve(*given)
+    )
 
 
 def _on_one_core(*tensors: Tensor) -> bool:

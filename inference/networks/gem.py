@@ -7,9 +7,11 @@ resolution by any ratio. The network gives the ratio of the sharp picture to the
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.networks import kernels
 from inference.networks.blocks import PictureConv, require_multiple
 from inference.networks.gem_fusion import Fusion
 
@@ -54,8 +56,16 @@ class _Up(nn.Module):
         self.conv2 = nn.Conv2d(outside, outside, 3, padding=1)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
-        return F.relu_(self.conv2(F.relu_(self.conv1(x)) + skip))
+        return F.relu_(self.conv2(F.relu_(self.conv1(_twice(x))) + skip))
+
+
+def _twice(x: Tensor) -> Tensor:
+    """(N, C, H, W) at twice the size, bicubic; C is a multiple of 32."""
+    if kernels.serve(x) and kernels.fits(x) and x.dtype in (torch.float32, *kernels.HALF):
+        from inference.networks.kernels.bicubic import twice
+
+        return twice(x)
+    return F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
 
 
 class _Decoder(nn.Module):

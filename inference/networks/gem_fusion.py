@@ -8,13 +8,14 @@ then a modulated deformable convolution aligns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.networks import kernels
 from inference.networks.blocks import in_float32, widened
 from inference.networks.deformable import modulated_deform_conv
 
@@ -22,6 +23,8 @@ from inference.networks.deformable import modulated_deform_conv
 _CPU_STEP = 1 << 18
 # As many go into one step elsewhere, of several samples together: a GPU waits for the calls, not for the work.
 _GPU_STEP = 1 << 26
+# Channels up to which the layers behind the first fit into a block of a GPU in float32.
+_EXACT = 64
 _SIGNS = (-1, 1)
 
 
@@ -62,6 +65,15 @@ def _axis(events: int, pixels: int, sign: int, device: torch.device) -> _Axis:
     return _Axis(event, image, relative)
 
 
+@cache  # none is ever dropped: a recorded graph goes on reading them
+@torch.inference_mode(False)
+def _tables(events: int, pixels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both shifts of an axis, for the kernel: indices (4, N) int32 and relative positions (2, N) float32."""
+    both = [_axis(events, pixels, sign, device) for sign in _SIGNS]
+    at = torch.stack([a.event for a in both] + [a.image for a in both]).to(torch.int32)
+    return at, torch.stack([a.relative for a in both])
+
+
 class _Layers(nn.Module):
     """Four linear layers; the entries stand at 0, 2, 4 and 6 of `layers`."""
 
@@ -95,9 +107,9 @@ class _Query(nn.Module):
         """(N, C, h, w) and (N or 1, C, H, W) give (N, C, H, W), channels-last."""
         n, c, h, w = event.shape
         height, width = image.shape[-2:]
-        first, bias = self.imnet.entries("0")
-        # By numbers, not by a tensor of them: bringing that to a GPU would wait for it.
-        bias = bias + first[:, c + 2] * (2 / height * h) + first[:, c + 3] * (2 / width * w)
+        if kernels.serve_maps(self, event, image) and (c <= _EXACT or event.dtype in kernels.HALF):
+            return self._in_one_pass(event, image)
+        first, bias = self._first(2 / height * h, 2 / width * w)
         from_event = F.linear(event.permute(0, 2, 3, 1), first[:, :c], bias).reshape(n, h * w, c)
         from_image = F.linear(image.permute(0, 2, 3, 1), first[:, c + 4 :]).reshape(-1, height * width, c)
         rows = [_axis(h, height, sign, event.device) for sign in _SIGNS]
@@ -129,6 +141,31 @@ class _Query(nn.Module):
             assert mixed is not None
             out.append(F.linear(mixed, *self.imnet.entries("6")).view(-1, c))
         return torch.cat(out).view(n, height, width, c).permute(0, 3, 1, 2)
+
+    def _first(self, rows: float, columns: float) -> tuple[Tensor, Tensor]:
+        """The first layer's weight, and its bias together with what the cells' size adds.
+
+        Args:
+            rows, columns: sides of an image pixel, in half event pixels.
+        """
+        first, bias = self.imnet.entries("0")
+        c = self.channels
+        # By numbers, not by a tensor of them: bringing that to a GPU would wait for it.
+        return first, bias + first[:, c + 2] * rows + first[:, c + 3] * columns
+
+    def _in_one_pass(self, event: Tensor, image: Tensor) -> Tensor:
+        """The same by a kernel, in the number type of the maps: see `Fusion`."""
+        from inference.networks.kernels.query import query
+
+        (n, c, h, w), (height, width), kind = event.shape, image.shape[-2:], event.dtype
+        first, bias = self._first(2 / height * h, 2 / width * w)
+        said = F.linear(kernels.rows_of_channels(event), first[:, :c].to(kind)).view(n, h * w, c)
+        own = F.linear(kernels.rows_of_channels(image), first[:, c + 4 :].to(kind)).view(-1, height * width, c)
+        others = [self.imnet.entries(index) for index in ("2", "4", "6")]
+        vectors = torch.stack([first[:, c], first[:, c + 1], bias, *(b for _, b in others)])
+        weights = torch.stack([weight.t() for weight, _ in others]).to(kind)
+        tables = (*_tables(h, height, event.device), *_tables(w, width, event.device))
+        return query(said, own, (h, w, height, width), tables, vectors, weights)
 
 
 def _at_once(height: int, row: int, device: torch.device) -> tuple[int, int]:
@@ -163,8 +200,23 @@ class _Align(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) gives the same shape."""
+        if kernels.serve_maps(self, x):
+            return self._in_one_pass(x)
         offset, mask = self.conv_offset_mask(x).split([2 * self.taps, self.taps], dim=1)
         return modulated_deform_conv(x, offset, mask.sigmoid(), self.weight, self.bias)
+
+    def _in_one_pass(self, x: Tensor) -> Tensor:
+        """The same by a kernel, in the number type of the map: see `Fusion`."""
+        from inference.networks.kernels.deform import deform_conv
+
+        conv = self.conv_offset_mask
+        assert conv.bias is not None
+        # Tensor cores want channels by the eight: those behind the last are zero and read by nobody.
+        behind = -3 * self.taps % 8 if x.dtype in kernels.HALF else 0
+        weight = F.pad(conv.weight.to(x.dtype), (0, 0, 0, 0, 0, 0, 0, behind))
+        moved = F.conv2d(x, weight, padding=conv.padding)
+        offset, mask = moved[:, : 2 * self.taps], moved[:, 2 * self.taps : 3 * self.taps]
+        return deform_conv(x, offset, mask, self.weight, self.bias, conv.bias)
 
 
 class Fusion(nn.Module):
@@ -172,6 +224,12 @@ class Fusion(nn.Module):
 
     It computes in float32, under autocast too: positions differ by 1e-6 and areas begin at 1e-9, which half
     precision does not hold.
+
+    Where our own kernels serve (`inference.networks.kernels`), autocast in float16 or bfloat16 holds for what
+    is no position. Rounded to that type are: both factors of every product; of what is stored, the maps, the
+    first layer's two products, the map between implicit function and deformable convolution, and offsets and
+    masks as their convolution gives them, before its bias. All sums, biases, activations, relative positions,
+    areas and shares, the offsets' fractions and the masks' sigmoid are float32.
 
     Args:
         channels: of both maps and of the result.
@@ -187,8 +245,10 @@ class Fusion(nn.Module):
         """Event map (N, C, h, w) and image map (N or 1, C, H, W), both edge to edge over the same field.
 
         Returns:
-            (N, C, H, W) float32.
+            (N, C, H, W) float32; of autocast's type where kernels gave it.
         """
+        kind = kernels.autocast_type(event) if kernels.serve_maps(self, event, image) else None
+        event, image = (widened(x) if kind is None else x.to(kind) for x in (event, image))
         with in_float32(event):
-            out: Tensor = self.dcn(self.mlp(widened(event), widened(image)))
+            out: Tensor = self.dcn(self.mlp(event, image))
             return out
