@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.networks import kernels
 from inference.networks.blocks import (
     StackedConv,
     add_pointwise,
@@ -21,10 +22,11 @@ from inference.networks.blocks import (
     pixel_runs,
     require_multiple,
 )
+from inference.networks.convolving import BiasedConv, bias_of, served, unbiased
 
 
 def _conv3(inside: int, outside: int) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, 3, padding=1)
+    return BiasedConv(inside, outside, 3, padding=1)
 
 
 class _Residual(nn.Module):
@@ -41,6 +43,12 @@ class _Residual(nn.Module):
         self.conv_2 = _conv3(outside, outside)
 
     def features(self, *parts: Tensor) -> Tensor:
+        if served(self, self.conv_2.out_channels, *parts):
+            from inference.networks.kernels.finish import finished
+
+            hidden = finished(unbiased(self.conv_1, *parts), bias_of(self.conv_1), self.slope)
+            own, bias = unbiased(self.conv_2, hidden), bias_of(self.conv_2)
+            return finished(own, bias, self.slope, unbiased(self.identity, *parts), bias_of(self.identity))
         hidden = F.leaky_relu_(self.conv_1(*parts), self.slope)
         return add_pointwise(F.leaky_relu_(self.conv_2(hidden), self.slope), self.identity, *parts)
 
@@ -52,6 +60,17 @@ def _downsample(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=False)
 
 
+def _normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """`norm(x)` over the last axis; where a kernel serves, in x's number type, autocast or not."""
+    if kernels.serve(x, norm.weight, norm.bias):
+        from inference.networks.kernels import layer_norm
+
+        if layer_norm.serves(x):
+            return layer_norm.layer_norm(x, norm.weight, norm.bias, norm.eps)
+    out: Tensor = norm(x)
+    return out
+
+
 class _LayerNorm(nn.Module):
     """Normalises the last axis, the channels; the published entries sit under `body`."""
 
@@ -60,8 +79,7 @@ class _LayerNorm(nn.Module):
         self.body = nn.LayerNorm(channels, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.body(x)
-        return out
+        return _normalised(self.body, x)
 
 
 class _ChannelAttention(nn.Module):
@@ -169,7 +187,7 @@ class _EventImageAttention(nn.Module):
         # The widened features of a whole picture would not stay in a cache.
         for own, more in zip(pixel_runs(image), pixel_runs(told), strict=True):
             x = own + more
-            out.append(x + self.ffn(self.norm2(x)))
+            out.append(x + self.ffn(_normalised(self.norm2, x)))
         return picture_of_pixels(out)
 
 
@@ -178,7 +196,7 @@ class _EventDown(_Residual):
 
     def __init__(self, inside: int, outside: int, slope: float, down: bool) -> None:
         super().__init__(inside, outside, slope)
-        self.conv_before_merge = nn.Conv2d(outside, outside, 1)
+        self.conv_before_merge = BiasedConv(outside, outside, 1)
         self.downsample = _downsample(outside) if down else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:  # type: ignore[override]
@@ -223,13 +241,25 @@ class _SecondDown(_Residual):
         if self.downsample is None:
             return out
         if mask is not None and encoded is not None and decoded is not None:
-            out = self._gated(encoded, decoded, mask.to(encoded.dtype)).add_(out)
+            out = self._gated(encoded, decoded, mask.to(encoded.dtype), out)
         return self.downsample(out), out
 
-    def _gated(self, encoded: Tensor, decoded: Tensor, mask: Tensor) -> Tensor:
-        out: Tensor = self.emgc_enc(encoded)
-        out.add_(self.emgc_enc_mask((1 - mask) * encoded))
-        return out.add_(self.emgc_dec(decoded)).add_(self.emgc_dec_mask(mask * decoded))
+    def _gated(self, encoded: Tensor, decoded: Tensor, mask: Tensor, features: Tensor) -> Tensor:
+        gates = {
+            self.emgc_enc: encoded, self.emgc_enc_mask: (1 - mask) * encoded,
+            self.emgc_dec: decoded, self.emgc_dec_mask: mask * decoded,
+        }  # fmt: skip
+        if served(self, features.shape[1], encoded, decoded, features):
+            from inference.networks.kernels.finish import finished
+
+            sums = [unbiased(gate, x)[0] for gate, x in gates.items()]
+            bias = torch.stack([bias_of(gate) for gate in gates]).sum(0)
+            return finished(sums, bias, behind=[features])
+        out: Tensor | None = None
+        for gate, x in gates.items():
+            out = gate(x) if out is None else out.add_(gate(x))
+        assert out is not None
+        return out.add_(features)
 
 
 class _Up(nn.Module):
@@ -241,7 +271,15 @@ class _Up(nn.Module):
         self.conv_block = _Residual(inside, outside, slope)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        out: Tensor = self.conv_block(self.up(x), skip)
+        out: Tensor = self.conv_block(self._up(x), skip)
+        return out
+
+    def _up(self, x: Tensor) -> Tensor:
+        if served(self.up, self.up.out_channels, x):
+            from inference.networks.kernels.finish import finished
+
+            return finished([F.conv_transpose2d(x, self.up.weight, None, self.up.stride)], bias_of(self.up))
+        out: Tensor = self.up(x)
         return out
 
 

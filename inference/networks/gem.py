@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from inference.networks import kernels
 from inference.networks.blocks import PictureConv, require_multiple
+from inference.networks.convolving import bias_of, relu_of, served, unbiased
 from inference.networks.gem_fusion import Fusion
 
 _WIDTHS = (16, 32, 64, 128, 128)
@@ -29,7 +30,7 @@ class _Pair(nn.Module):
         self.conv2 = nn.Conv2d(outside, outside, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.conv2(F.relu_(self.conv1(x))))
+        return relu_of(self.conv2, relu_of(self.conv1, x))
 
 
 class _Encoder(_Pair):
@@ -56,7 +57,14 @@ class _Up(nn.Module):
         self.conv2 = nn.Conv2d(outside, outside, 3, padding=1)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return F.relu_(self.conv2(F.relu_(self.conv1(_twice(x))) + skip))
+        return relu_of(self.conv2, self._joined(_twice(x), skip))
+
+    def _joined(self, x: Tensor, skip: Tensor) -> Tensor:
+        if served(self.conv1, self.conv1.out_channels, x, skip):
+            from inference.networks.kernels.finish import finished
+
+            return finished(unbiased(self.conv1, x), bias_of(self.conv1), 0.0, [skip])
+        return F.relu_(self.conv1(x)) + skip
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -182,28 +182,53 @@ def layer_norm(device: str, dtype: torch.dtype, channels: int, rows: int) -> Non
     within(got, Bounded(want, (u * want.abs()).double(), (1 + want.abs()).double()))
 
 
-def network(device: str, dtype: torch.dtype, side: int = 32) -> None:
-    """All of GEM: float32 to rounding, half precision about as close as without the kernels."""
+def finish(device: str, dtype: torch.dtype, channels: int, slope: float, before: int, behind: int) -> None:
+    """Sums with and without the second bias; infinities and NaN as PyTorch's activations leave them."""
+    from inference.networks.kernels.finish import finished
+
+    maps = [normal(20 + i, 2, channels, 5, 7).to(device, dtype) for i in range(before + behind)]
+    maps[0][0, 0, 0, :3] = torch.tensor([float("nan"), float("inf"), -float("inf")])
+    bias, more = normal(15, channels).to(device), normal(16, channels).to(device)
+    want = sum(maps[:before], torch.zeros_like(maps[0]).float()) + bias[:, None, None]
+    size = sum(m.float().abs() for m in maps) + bias.abs()[:, None, None]
+    want = F.leaky_relu(want, slope) if slope else F.relu(want)
+    want = sum(maps[before:], want) + (more[:, None, None] if behind else 0)
+    got = finished([m.clone() for m in maps[:before]], bias, slope, maps[before:], more if behind else None)
+    assert got.dtype == dtype
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(got.isnan(), want.isnan())
+    ok = want.isfinite()
+    assert torch.equal(got[~ok & ~want.isnan()].float(), want[~ok & ~want.isnan()])
+    u = torch.finfo(dtype).eps / 2 if dtype in HALF else 0.0
+    within(got[ok], Bounded(want[ok], u * want[ok].abs(), size[ok] + more.abs().max()))
+
+
+def network(device: str, dtype: torch.dtype, name: str, side: int) -> None:
+    """All of a network: float32 to rounding, half precision about as close as without the kernels."""
     torch.manual_seed(14)
-    net = channels_last(build("gem").eval().requires_grad_(False))
+    net = channels_last(build(name).eval().requires_grad_(False))
     for part in net.modules():
         if isinstance(part, gem_fusion._Align):
             torch.nn.init.normal_(part.conv_offset_mask.weight, std=0.02)
-    events = torch.poisson(torch.full((1, 96, side // 2, side // 2), 0.2)).to(device)
     image = torch.rand(1, 3, side, side).to(device)
+    channels = 96 if name == "gem" else 6
+    events = torch.poisson(torch.full((1, channels, side, side), 0.2)).to(device)
+    given = (
+        (events[:, :, ::2, ::2], image) if name == "gem" else (image, events / 3, (events[:, :1] > 0).float())
+    )
     net.to(device)
 
-    def ratio(kind: torch.dtype, yes: bool) -> Tensor:
+    def result(kind: torch.dtype, yes: bool) -> Tensor:
         with torch.inference_mode(), with_kernels(yes), narrowed(torch.device(device), kind):
-            found: Tensor = net(events, image)[1]
+            found: Tensor = net(*given)[1]
         return found.float()
 
-    want = ratio(torch.float32, False)
+    want = result(torch.float32, False)
     if dtype == torch.float32:
-        torch.testing.assert_close(ratio(dtype, True), want, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(result(dtype, True), want, rtol=1e-4, atol=1e-4)
         return
-    before, now = ((ratio(dtype, yes) - want).norm() / want.norm() for yes in (False, True))
-    print(f"GEM in {dtype}: off by {before:.2e} without kernels, {now:.2e} with them")
+    before, now = ((result(dtype, yes) - want).norm() / want.norm() for yes in (False, True))
+    print(f"{name} in {dtype}: off by {before:.2e} without kernels, {now:.2e} with them")
     assert now < 3 * before
 
 
@@ -234,7 +259,11 @@ CASES: dict[str, Callable[[str], None]] = {
         "layer norm 16": partial(layer_norm, channels=16, rows=300),
         "layer norm 64": partial(layer_norm, channels=64, rows=77),
         "layer norm 256": partial(layer_norm, channels=256, rows=1),
-        "network": network,
+        "finish 64": partial(finish, channels=64, slope=0.2, before=2, behind=2),
+        "finish 16 without activation": partial(finish, channels=16, slope=1.0, before=4, behind=1),
+        "finish 256 with ReLU": partial(finish, channels=256, slope=0.0, before=3, behind=0),
+        "gem": partial(network, name="gem", side=32),
+        "efnet": partial(network, name="efnet", side=16),
     }.items()
 }
 """Name -> check on a device, "cpu" or "cuda"."""
