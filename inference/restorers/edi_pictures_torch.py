@@ -73,10 +73,10 @@ def pictures(image: Tensor, logs: Tensor, counts: Tensor, contrast: Thresholds, 
 def hot_pixels(counts: Tensor) -> Tensor:
     """(h, w) bool: as `ratio_filter.hot_pixels`, from the counts."""
     kernel = torch.ones((1, 1, 3, 3), dtype=torch.float32, device=counts.device)
-    kernel[0, 0, 1, 1] = 0
     both = torch.stack((counts.float(), torch.ones_like(counts, dtype=torch.float32)))[:, None]
     with without_tf32():  # counts are whole numbers and stay so
-        around, n = F.conv2d(both, kernel, padding=1)[:, 0]
+        # Taken off afterwards: to set one number of the kernel to 0 would be a copy from the host.
+        around, n = (F.conv2d(both, kernel, padding=1) - both)[:, 0]
     hot: Tensor = (counts >= HOT_LEAST) & (counts * n > HOT_TIMES * torch.maximum(around, n))
     return hot
 

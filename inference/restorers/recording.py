@@ -210,11 +210,14 @@ class _Staged:
         self._here = torch.zeros(total, dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._there = torch.zeros(total, dtype=torch.uint8, device=device)
         bytes_ = self._here.numpy()
+        given = {**asked.events, **asked.fixed}
         self._views: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, Tensor] = {}
         for name, (dtype, shape) in sizes.items():
             part = slice(places[name], places[name] + dtype.itemsize * int(np.prod(shape)))
             self._views[name] = bytes_[part].view(dtype).reshape(shape)
+            # Events over and over, not zeros behind them: what is added to one pixel has to queue.
+            self._views[name][...] = np.resize(given[name], shape)
             kind = torch.from_numpy(np.empty(0, dtype)).dtype
             self.tensors[name] = self._there[part].view(kind).view(shape)
 
