@@ -260,6 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
             if way is False or (device.type == "cuda" and str(way).lower() in args.ways.split(",")):
                 print(profile(row, way, args.device))
     command = f"python -m benchmarks.bench_networks_gpu --repeats {args.repeats}" + " --tuned" * args.tuned
+    if args.ways != ",".join(WAYS):
+        command += f" --ways {args.ways}"
     version = torch.version.cuda or "none"
     about = f"{gpu}; Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {version}"
     if args.small:

@@ -142,7 +142,7 @@ class PixelRuns:
     Attributes:
         more, less: (N,) int64, ON and OFF events of the pixel until each event and with it.
         held: (N,) time until the pixel's next event or the exposure's end.
-        count: (pixels + 1,) int64 events; the last number is of those that do not count.
+        count: (pixels,) int64 events.
         wait: (pixels,) time until the first event; of a pixel without one it means nothing.
     """
 
@@ -164,9 +164,10 @@ class PixelRuns:
         """
         shape = (-1,) + (1,) * (values.ndim - 1)
         pieces = values * self.held.view(shape)
-        # lengths are right by their making; checking them would wait for the device
-        after = torch.segment_reduce(pieces, "sum", lengths=self.count, unsafe=True)[:-1]
-        return torch.where(self.count[:-1].view(shape) > 0, self.wait.view(shape) + after, otherwise)
+        # Lengths are right by their making; checking them would wait for the device. Events that do not count
+        # lie behind and have none: a GPU sums a run of vectors with one thread, and theirs may be the longest.
+        after = torch.segment_reduce(pieces, "sum", lengths=self.count, unsafe=True)
+        return torch.where(self.count.view(shape) > 0, self.wait.view(shape) + after, otherwise)
 
 
 def pixel_runs(
@@ -184,12 +185,12 @@ def pixel_runs(
     index = torch.arange(len(e), device=e.device)
     own = e.seen & (index >= first) & (index < last)
     count = torch.zeros(e.pixels, dtype=torch.int64, device=e.device).index_add_(0, e.pixel, own.long())
-    count = torch.cat([count, len(e) - count.sum(0, keepdim=True)])
     # As int32, half as many bits are to be sorted.
     ordered, order = torch.sort(torch.where(own, e.pixel, e.pixels).int(), stable=True)
     at = ordered.long()
     after, ups = since[order].to(kind), e.on[order]
-    begins = torch.cumsum(count, 0) - count
+    ends = torch.cumsum(count, 0)
+    begins = torch.cat([torch.zeros_like(ends[:1]), ends])
     begin = begins[at]
     running = torch.cumsum(ups, 0)
     more = running - (running[begin] - ups[begin])

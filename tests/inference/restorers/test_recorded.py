@@ -14,7 +14,7 @@ from capture.packets import Events
 from inference import models
 from inference.representations.double_integral import Contrast
 from inference.restorers import neural, recording
-from inference.restorers.neural import OVERFLOW_FLAG
+from inference.restorers.neural import OVERFLOW_FLAG, NeuralRestorer
 from inference.restorers.recorded import RecordedRestorer
 from inference.restorers.recording import Asked, Recorder, cells_of, events_of, packed
 from sync.exposure import AlignedExposure
@@ -48,6 +48,10 @@ def exposures(rig: Rig, gray: bool) -> list[AlignedExposure]:
     return [noise_exposure(rig, gray=gray, n=n, ordinal=k) for k, n in enumerate(SIZES)]
 
 
+def no_second_look(*_: Any) -> Any:
+    raise AssertionError("the recorded result was not taken")
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGpu]:
     """A pretended one that refuses, while it records, what a real one refuses."""
@@ -77,6 +81,7 @@ def test_replayed_is_as_done_anew(
     plain = made(network, options, rig, False, monkeypatch)
     want = [plain.restore([a], instants(plain)) for a in stream]
     replayed = made(network, options, rig, True, monkeypatch)
+    monkeypatch.setattr(NeuralRestorer, "_network_pictures", no_second_look)
     got = [replayed.restore([a], instants(replayed)) for a in stream]
     for a, b in zip(got, want, strict=True):
         assert a.flags == b.flags
@@ -195,7 +200,9 @@ def test_memory_is_taken_for_few_kinds_only(gpu: PretendedGpu) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
 @pytest.mark.parametrize(("network", "options"), NETWORKS)
-def test_on_a_gpu_replayed_is_as_done_anew(network: str, options: dict[str, Any], rig: Rig, dtype: str) -> None:
+def test_on_a_gpu_replayed_is_as_done_anew(
+    network: str, options: dict[str, Any], rig: Rig, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Recorded in one thread, replayed in another, as the program does."""
     given = {**options, "random_weights": True, "dtype": dtype}
     plain, graphed = (models.create(network, rig, {**given, "compile": c}, "cuda") for c in (False, "graphs"))
@@ -204,7 +211,8 @@ def test_on_a_gpu_replayed_is_as_done_anew(network: str, options: dict[str, Any]
     for gray in (False, True):
         stream = exposures(rig, gray)
         want = [plain.restore([a], instants(graphed)) for a in stream]
-        with ThreadPoolExecutor(1) as other:
+        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as other:
+            patch.setattr(NeuralRestorer, "_network_pictures", no_second_look)
             got = [other.submit(graphed.restore, [a], instants(graphed)).result() for a in stream]
         for a, b in zip(got, want, strict=True):
             assert a.flags == b.flags
