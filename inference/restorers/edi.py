@@ -30,13 +30,12 @@ from inference.restorers.contrast_learner import (
 )
 from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.edi_pictures import EdiPictures
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, covering
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure
-from sync.geometry import inside_events
 from sync.rig import Rig
 
 SATURATED_FLAG = 0.005
-COVER_FLAG = 0.95
 KNOWN_OPTIONS = (*CONTRAST_OPTIONS, "denoise", "implementation", "dtype")
 
 
@@ -75,7 +74,6 @@ class EdiRestorer:
         self._options: dict[str, Any] = {}
         self._learner = ContrastLearner(rig)
         self._integral: _Integral = double_integral_numba.DoubleIntegral()
-        self._covered = 1.0
         self._use_rig(rig)
         self.set(dict(options or {}))
 
@@ -178,7 +176,7 @@ class EdiRestorer:
         flags: list[str] = []
         if len(events) == 0:
             images = np.repeat(picture[None], len(at), axis=0)
-            flags.append("no events: frame passed through")
+            flags.append(NO_EVENTS_FLAG)
         else:
             ratios = self._integral.ratios(events, a.exposure.start_us, a.exposure.end_us, times, contrast)
             denoise = bool(self._options.get("denoise", True))
@@ -186,12 +184,11 @@ class EdiRestorer:
             if self._learner.assumed:
                 flags.append("contrast assumed")
         if not a.exposure_complete:
-            flags.append("events lost in the exposure")
+            flags.append(LOST_FLAG)
         share = saturated_share(picture)
         if share >= SATURATED_FLAG:
             flags.append(f"saturated {100 * share:.0f} %" if share >= 0.01 else "saturated < 1 %")
-        if self._covered < COVER_FLAG:
-            flags.append(f"events cover {100 * self._covered:.0f} % of the picture")
+        flags += covering(self.rig)
         figures = {
             "contrast_on": contrast.on, "contrast_off": contrast.off,
             "contrast_samples": float(self._learner.samples), "events": float(len(events)),
@@ -205,7 +202,6 @@ class EdiRestorer:
     def _use_rig(self, rig: Rig) -> None:
         self.rig = rig
         self._pictures = EdiPictures(rig)
-        self._covered = 1.0 if rig.identity else float(np.mean(inside_events(rig)))
         self._learner.use_rig(rig)
 
     def _check_sizes(self, a: AlignedExposure, picture: NDArray[np.uint8]) -> None:

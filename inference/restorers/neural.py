@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
 from inference.restorers.base import RANDOM_FLAG, LatentTimes, Needs, Restored, check_latents
 from inference.restorers.compiling import compiled
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, covering
 from inference.restorers.neural_options import SHARED, check_options
 from inference.restorers.overhearing import Fed, Overheard, overhear
 from inference.restorers.padding import Padding
@@ -36,13 +38,9 @@ from inference.restorers.results import changed_pictures, restored_pictures
 from inference.restorers.work import Work
 from inference.tone import Tone
 from sync.exposure import AlignedExposure
-from sync.geometry import covered_share, image_to_event_grid
+from sync.geometry import image_to_event_grid
 from sync.rig import Rig
 
-COVER_FLAG = 0.95
-
-NO_EVENTS_FLAG = "no events: frame passed through"
-LOST_FLAG = "events lost in the exposure"
 NAN_FLAG = "NaN replaced"
 OVERFLOW_FLAG = "half precision overflowed: float32 from here on"
 
@@ -211,14 +209,18 @@ class NeuralRestorer(ABC):
         kept = self.rig
         self._rehearsing = True
         try:
-            for gray in (False, True):
-                exposure = rehearsal(kept, size, gray=gray)
+            for gray, least in product((False, True), self._rehearsed()):
+                exposure = rehearsal(kept, size, gray=gray, least=least)
                 count = self.needs.frames_before + 1 + self.needs.frames_after
                 self._restore([exposure] * count, self.needs.fixed_latents or (0.5,))
         finally:
             self._rehearsing = False
             self._use_rig(kept)
             self.reset()
+
+    def _rehearsed(self) -> tuple[int, ...]:
+        """How many events there are, at least, in the exposures that it warms up with."""
+        return (256,)
 
     def reset(self) -> None:
         """Forget what is carried from one exposure to the next."""
@@ -299,7 +301,8 @@ class NeuralRestorer(ABC):
             images, bad = self._network_pictures(window, at, picture)
             flags += [RANDOM_FLAG] * self.random_weights + self._notes + [NAN_FLAG] * bad
         if needs.events:
-            flags += self._event_flags(a)
+            whole = a.complete if self.feeds_margins else a.exposure_complete
+            flags += [LOST_FLAG] * (not whole) + covering(self.rig)
         figures = {"events": float(len(events))} if needs.events else {}
         times = tuple(a.exposure.time_at(f) for f in at)
         return Restored(a.ordinal, at, times, images, self.name, 0.0, tuple(flags), figures)
@@ -398,14 +401,6 @@ class NeuralRestorer(ABC):
             self.rig = rig
 
     # -- inside
-
-    def _event_flags(self, a: AlignedExposure) -> list[str]:
-        whole = a.complete if self.feeds_margins else a.exposure_complete
-        flags = [] if whole else [LOST_FLAG]
-        covered = covered_share(self.rig)
-        if covered < COVER_FLAG:
-            flags.append(f"events cover {100 * covered:.0f} % of the picture")
-        return flags
 
     def _check_sizes(self, width: int, height: int) -> None:
         if min(width, height) < self.smallest:

@@ -15,7 +15,7 @@ from inference.restorers.compiling import compiled
 from inference.restorers.neural import NeuralRestorer
 from inference.restorers.pictures import codes_of
 from inference.restorers.precision import narrowed
-from inference.restorers.recording import Asked, Given, Recorder, packed, sent
+from inference.restorers.recording import LEAST_EVENTS, Asked, Given, Recorder, packed, sent
 from inference.restorers.work import Work
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
@@ -50,6 +50,10 @@ class RecordedRestorer(NeuralRestorer):
         """Both parts one after the other, unrecorded."""
         asked = self._ask(work)
         return None if asked is None else self._answer(sent(asked, self.device), asked.about)
+
+    def _rehearsed(self) -> tuple[int, ...]:
+        """See `NeuralRestorer`: the lists of events that most cameras will ask for are recorded beforehand."""
+        return (1, LEAST_EVENTS + 1) if self._records() else super()._rehearsed()
 
     def _network_pictures(
         self, window: Sequence[AlignedExposure], at: tuple[float, ...], picture: NDArray[np.uint8]

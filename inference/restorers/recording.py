@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 LEAST_EVENTS = 1 << 16
 GROWTH = 4
 """Lists of events have room for `LEAST_EVENTS`, or `GROWTH` times as many, and so on."""
-KEPT = 4
+KEPT = 8
 """Recordings that are kept: one for each length of list, kind of frame and choice of instants."""
 _ALIGN = 256
 

@@ -12,13 +12,14 @@ SIDE = 64  # of a picture on which the CPU warms up, in pixels
 LENGTH_US = 10_000
 
 
-def rehearsal(rig: Rig, size: tuple[int, int] | None, *, gray: bool) -> AlignedExposure:
+def rehearsal(rig: Rig, size: tuple[int, int] | None, *, gray: bool, least: int = 256) -> AlignedExposure:
     """One exposure with noise for events, the same on every call.
 
     Args:
         rig: whose sizes and geometry it has.
         size: of the frame, (width, height); None: a corner of the rig, `SIDE` pixels wide and high.
         gray: the frame's layout.
+        least: events that it has at least; more on a large sensor.
     """
     width, height = size or (min(SIDE, rig.image.width), min(SIDE, rig.image.height))
     image_entry = rig.image.model_copy(update={"width": width, "height": height})
@@ -29,7 +30,7 @@ def rehearsal(rig: Rig, size: tuple[int, int] | None, *, gray: bool) -> AlignedE
     small = rig.model_copy(update={"image": image_entry, "events": event_entry})
     w, h = event_entry.width, event_entry.height
     rng = np.random.default_rng(0)
-    n = max(256, w * h // 4)
+    n = max(least, w * h // 4)
     events = Events(
         np.sort(rng.integers(0, LENGTH_US, n)), rng.integers(0, w, n).astype(np.uint16),
         rng.integers(0, h, n).astype(np.uint16), rng.random(n) < 0.5, w, h,

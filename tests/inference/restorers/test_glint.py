@@ -18,9 +18,9 @@ from inference.engine import Engine
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import CHANNELS
 from inference.restorers.edi import EdiRestorer
+from inference.restorers.event_flags import LOST_FLAG
 from inference.restorers.glint import GlintRestorer, toned
 from inference.restorers.glint_cpu import compose, pack
-from inference.restorers.neural import LOST_FLAG
 from inference.restorers.refine import refine, refine_tensor, refined
 from sync.geometry import event_from_image
 from sync.rig import Rig

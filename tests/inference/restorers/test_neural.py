@@ -12,15 +12,9 @@ from torch import Tensor
 
 from capture.errors import UsageError
 from inference import networks, store
-from inference.restorers.base import Restored
-from inference.restorers.neural import (
-    LOST_FLAG,
-    NAN_FLAG,
-    NO_EVENTS_FLAG,
-    OVERFLOW_FLAG,
-    RANDOM_FLAG,
-    Work,
-)
+from inference.restorers.base import RANDOM_FLAG, Restored
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG
+from inference.restorers.neural import NAN_FLAG, OVERFLOW_FLAG, Work
 from inference.restorers.precision import choose_autocast
 from tests.inference.moving_scene import rig_for
 from tests.inference.restorers.rigs import SMALL, Stub, noise_exposure, one_grid, picture, splitter

@@ -49,7 +49,7 @@ def exposures(rig: Rig, gray: bool) -> list[AlignedExposure]:
 
 
 def no_second_look(*_: Any) -> Any:
-    raise AssertionError("the recorded result was not taken")
+    raise AssertionError("what was recorded was not taken")
 
 
 @pytest.fixture
@@ -159,6 +159,18 @@ def test_no_graph_where_none_can_be(gpu: PretendedGpu, monkeypatch: Any, caplog:
     assert np.array_equal(restorer.restore([a], (0.5,)).images, first.images)
 
 
+def test_what_is_recorded_beforehand_is_not_recorded_again(gpu: PretendedGpu, monkeypatch: Any) -> None:
+    rig = one_grid(48, 36)
+    restorer = made("efnet", {"grid": "image"}, rig, True, monkeypatch)
+    restorer.prepare(48, 36)
+    assert restorer._recorder is not None
+    assert restorer._recorder.kinds == 4  # in colour and gray, with few events and with many
+    monkeypatch.setattr(Recorder, "_record", no_second_look)
+    for gray in (False, True):
+        for n in (900, 70_000):
+            restorer.restore([noise_exposure(rig, gray=gray, n=n)], (0.5,))
+
+
 def test_what_a_recording_reads_lives_as_long(gpu: PretendedGpu) -> None:
     """Tables that somebody else keeps, until he does not; nothing that is made on the way."""
     there = pretended_gpu()
@@ -180,7 +192,7 @@ def test_what_a_recording_reads_lives_as_long(gpu: PretendedGpu) -> None:
 def test_memory_is_taken_for_few_kinds_only(gpu: PretendedGpu) -> None:
     recorder = Recorder(pretended_gpu(), gpu.capture)
     for n in (1, 10, recording.LEAST_EVENTS, recording.LEAST_EVENTS + 1):
-        for about in range(4):
+        for about in range(5):
             events = Events(*(np.ones(n, t) for t in (np.int64, np.uint16, np.uint16, np.bool_)), 4, 4)
             asked = Asked(events_of(events, 0), {"n": np.array([n])}, (about,))
 

@@ -15,8 +15,9 @@ from capture.errors import UsageError
 from capture.packets import Events
 from inference import networks
 from inference.engine import Engine
-from inference.restorers.base import Restored
-from inference.restorers.neural import LOST_FLAG, NAN_FLAG, NO_EVENTS_FLAG, RANDOM_FLAG
+from inference.restorers.base import RANDOM_FLAG, Restored
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG
+from inference.restorers.neural import NAN_FLAG
 from inference.restorers.sc_net import ScNetRestorer, StraRestorer
 from sync.exposure import AlignedExposure
 from sync.geometry import scaled_homography
