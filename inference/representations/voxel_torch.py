@@ -18,16 +18,38 @@ def published(
     """As `voxel_numba.published`, on the device. float32 sums: the last bits depend on the device's order."""
     e = upload(events, device)
     width, height = e.source.width, e.source.height
-    plane = width * height
-    s = to_device(scaled_times(e.source.t, bins, relative=relative), e.device)
-    k = s.long()
-    f = s - k
-    cell = pixel(e, width, height)
-    sign = (2 * e.on - 1).to(torch.float32)
-    out = torch.zeros(bins * plane + 1, dtype=torch.float32, device=e.device)
+    scaled = to_device(scaled_times(e.source.t, bins, relative=relative), e.device)
+    return published_of(pixel(e, width, height), e.on, scaled, None, (height, width), bins)
+
+
+@torch.no_grad()
+def published_of(
+    cell: torch.Tensor, on: torch.Tensor, scaled: torch.Tensor, count: torch.Tensor | None,
+    size: tuple[int, int], bins: int = 6,
+) -> torch.Tensor:  # fmt: skip
+    """As `published`, of events that are on the device already.
+
+    Args:
+        cell: (N,) int64 index into a map of this size, −1 for events outside of it.
+        on: (N,) 1 = brighter, 0 = darker.
+        scaled: (N,) float32, see `voxel.scaled_times`.
+        count: (1,) int64 on the device: the first so many count; None: all.
+        size: height and width.
+        bins: of the grid.
+    """
+    height, width = size
+    plane, k = height * width, scaled.long()
+    f = scaled - k
+    seen = cell >= 0
+    if count is not None:
+        seen = seen & (torch.arange(len(cell), device=cell.device) < count)
+    # What does not count is a zero, at pixels here and there: in one spare cell they would queue.
+    sign = (2 * on.int() - 1) * seen
+    out = torch.zeros(bins * plane, dtype=torch.float32, device=cell.device)
     for bin_, share in ((k, 1 - f), (k + 1, f)):
-        add(out, torch.where((cell < 0) | (bin_ >= bins), -1, bin_ * plane + cell), sign * share)
-    return out[:-1].view(bins, height, width)
+        at = bin_.clamp(0, bins - 1) * plane + cell.clamp(min=0)
+        out.scatter_add_(0, at, torch.where(bin_ < bins, sign * share, 0.0))
+    return out.view(bins, height, width)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from inference.representations import mask_torch, scer_numba, scer_torch, voxel_
 from inference.representations.coding import Columns, Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
 from inference.representations.scer import bounds
+from inference.representations.voxel import scaled_times
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.neural_options import one_of
 from inference.restorers.padding import crop, pad_to_multiple
@@ -102,18 +104,25 @@ class EfnetRestorer(TiledRestorer):
         return self._through(self.tensors([work.pictures[work.index]]), counts)
 
     def _ask(self, work: Work) -> Asked | None:
-        if self.representation != "scer" or self.options.get("normalise") == "percentile":
-            return None
         exposure, events = work.exposure.exposure, work.exposure.exposure_events()
+        columns, picture = events_of(events, exposure.start_us), work.pictures[work.index]
+        if self.representation == "voxel":
+            if self._mode is Mode.CORRECTED:
+                return None
+            columns["scaled"] = scaled_times(events.t, BINS, relative=self._mode is Mode.RELATIVE)
+            return Asked(columns, {"count": np.array([len(events)]), "picture": picture})
+        if self.options.get("normalise") == "percentile":
+            return None
         at = bounds(Columns.of(events), exposure.start_us, exposure.end_us, BINS, self._mode)
-        fixed = {"bounds": at, "picture": work.pictures[work.index]}
-        return Asked(events_of(events, exposure.start_us), fixed)
+        return Asked(columns, {"bounds": at, "picture": picture})
 
     def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
         pixel = cells_of(given, self.rig.events.width, self.rig.events.height)
         counts = represent_there(
             pixel, self.rig, 1,
-            lambda cell, size: scer_torch.of_placed(cell, given["on"], given["bounds"], size),
+            lambda cell, size: scer_torch.of_placed(cell, given["on"], given["bounds"], size)
+            if self.representation == "scer"
+            else voxel_torch.published_of(cell, given["on"], given["scaled"], given["count"], size, BINS),
         )  # fmt: skip
         return self._through(of_codes(given["picture"][None], self.order, self.tone), counts)
 

@@ -25,6 +25,7 @@ from tests.pretended_gpu import PretendedGpu, pretended_gpu
 NETWORKS = [
     ("efnet", {"grid": "image"}),
     ("efnet", {"grid": "image", "mask": False, "mode": "corrected"}),
+    ("efnet", {"grid": "image", "representation": "voxel", "channel_order": "rgb"}),
     ("gem", {}),
     ("s-sdm-ldn", {"contrast": 0.25}),
     ("s-sdm-ldn", {}),
