@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -70,8 +71,16 @@ def _quiet_pipe() -> int:
     return 1
 
 
+def _bear_any_text() -> None:
+    """A terminal or a pipe in an old encoding gets a question mark for what it does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Console entry point."""
+    _bear_any_text()
     code = run(sys.argv[1:])
     try:
         for stream in (sys.stdout, sys.stderr):

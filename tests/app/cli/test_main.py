@@ -215,3 +215,12 @@ def test_stdout_that_is_closed_from_the_start_is_quiet() -> None:
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+def test_a_terminal_of_few_letters_gets_question_marks() -> None:
+    """Not a fault of the program with a traceback in the log."""
+    script = "import app.cli.main as m; m.run = lambda _: print('346×260 → 1152×768'); m.main()"
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=True)
+    assert done.stdout == b"346?260 ? 1152?768\n"
+    assert not done.stderr
