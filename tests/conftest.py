@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = rest[:behind] + second + rest[behind:]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that are marked `gpu` skip where there is none; only they import torch for it."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder with real recordings; a test that wants it skips, with the reason, where it is absent."""

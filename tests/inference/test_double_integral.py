@@ -204,7 +204,6 @@ def test_contrast_must_be_sound(value: float) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_and_repeats() -> None:
     ev = random_events(np.random.default_rng(7), 300_000, 346, 260, (0, 40_000))
     gpu = double_integral_torch.DoubleIntegral("cuda")

@@ -81,8 +81,6 @@ def test_a_network_that_wants_it_is_tuned() -> None:
 
 @pytest.mark.gpu
 def test_convolutions_of_a_restorer_are_cudnn_s() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     x = torch.rand(1, 64, 64, 64, device="cuda").contiguous(memory_format=torch.channels_last)
     net = torch.nn.Conv2d(64, 64, 3, padding=1).cuda().to(memory_format=torch.channels_last)
     with (

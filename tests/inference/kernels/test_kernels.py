@@ -29,7 +29,6 @@ def test_the_interpreter_finds_every_kernel_right() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpu_finds_every_kernel_right(name: str) -> None:
     device = torch.device("cuda", torch.cuda.current_device())
@@ -39,7 +38,6 @@ def test_a_gpu_finds_every_kernel_right(name: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_kernels_are_recorded_in_graphs(dtype: torch.dtype) -> None:
     from inference.restorers.compiling import Graphed, on_cuda

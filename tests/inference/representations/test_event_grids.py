@@ -363,8 +363,6 @@ def test_windows_of_sc_net_are_stacked_in_its_order() -> None:
 @pytest.mark.gpu
 @EACH
 def test_a_gpu_gives_the_same(name: str) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     e = random_events(9, 20_000, (START, START + 10_000), 346, 260)
     once = upload(e, "cuda")
     a, b = START, START + 10_000

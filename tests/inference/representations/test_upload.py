@@ -10,16 +10,7 @@ import torch
 
 from inference.representations.scatter_torch import to_device, to_host
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -53,7 +44,6 @@ def test_what_comes_back_is_whole_and_stays_as_it_was(device: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_uploads_beside_running_kernels_are_not_mixed_up() -> None:
     """Memory is freed and given out again at once, while the device is far behind the host."""
     device = torch.device("cuda")

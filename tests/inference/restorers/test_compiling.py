@@ -109,7 +109,6 @@ def test_graphs_need_a_gpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("mode", ["graphs", "both"])
 @pytest.mark.parametrize("kind", [EfnetRestorer, GemRestorer, LdnRestorer])
 def test_graphs_give_what_the_network_gives(kind: Any, mode: str) -> None:
@@ -129,7 +128,6 @@ def test_graphs_give_what_the_network_gives(kind: Any, mode: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("kind", [EfnetRestorer, GemRestorer, LdnRestorer])
 def test_half_precision_on_a_gpu_is_what_the_cpu_says(kind: Any) -> None:
     rig = one_grid(96, 64)

@@ -209,7 +209,6 @@ def test_memory_is_taken_for_few_kinds_only(gpu: PretendedGpu) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
 @pytest.mark.parametrize(("network", "options"), NETWORKS)
