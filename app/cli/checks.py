@@ -71,6 +71,16 @@ answer({"version": torch.__version__, "threads": torch.get_num_threads(), "built
         "cuda": cuda, "names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda
         else []})
 """
+# Apart from torch: a compiler that crashes must not count as no torch.
+_KERNELS = """
+import torch
+from inference.networks.kernels import hindrance
+answer({"why": hindrance(torch.device("cuda", 0))})
+"""
+_KERNELS_ADVICE = (
+    "GEM and EFNet use PyTorch's own kernels, several times slower; ours need Triton (pip install triton) and "
+    "a C compiler (gcc)"
+)
 
 
 def torch() -> list[Check]:
@@ -82,7 +92,7 @@ def torch() -> list[Check]:
     f = p.facts
     main = Check("torch", State.OK, f"{f['version']}, {f['threads']} threads", needed=True)
     if f["cuda"]:
-        return [main, Check("CUDA", State.OK, f"{', '.join(f['names'])} (CUDA {f['built']})")]
+        return [main, Check("CUDA", State.OK, f"{', '.join(f['names'])} (CUDA {f['built']})"), _kernels()]
     card = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
     if card and f["built"] is None:
         advice = "torch is a CPU build; for the NVIDIA card install the CUDA build that pytorch.org names"
@@ -94,6 +104,15 @@ def torch() -> list[Check]:
             Check("CUDA", State.NOTE, "no NVIDIA device", "nothing to do: everything runs on the CPU"),
         ]
     return [main, Check("CUDA", State.NOTE, "not available", advice)]
+
+
+def _kernels() -> Check:
+    """Whether kernels of our own can be built and run on the first GPU."""
+    p = probe(_KERNELS, timeout_s=120)
+    why = p.facts["why"] if p.ok else p.why
+    if why:
+        return Check("GPU kernels", State.NOTE, f"none: {why.splitlines()[0]}", _KERNELS_ADVICE)
+    return Check("GPU kernels", State.OK, "built and run with Triton")
 
 
 _QT = """

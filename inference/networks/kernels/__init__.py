@@ -62,24 +62,24 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
 @cache
 def usable(device: torch.device) -> bool:
     """Whether Triton can build and run kernels for this device; found out once, the reason logged if not."""
-    why = _hindrance(device)
+    why = hindrance(device)
     if why:
         log.info("no Triton kernels on %s: %s", device, why)
     return not why
 
 
-def _hindrance(device: torch.device) -> str:
-    """Why not, or nothing."""
+def hindrance(device: torch.device) -> str:
+    """Why there can be none of these kernels on this device; empty where they run. Builds and runs one."""
     if os.environ.get(VARIABLE) == "0":
         return f"{VARIABLE} is 0"
     if device.type != "cuda":
         return "it is no CUDA device"
     if torch.version.hip is not None:
         return "its PyTorch is for ROCm"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < _LEAST:
-        return f"its compute capability is {capability[0]}.{capability[1]}, below {_LEAST[0]}.{_LEAST[1]}"
     try:
+        capability = torch.cuda.get_device_capability(device)
+        if capability < _LEAST:
+            return f"its compute capability is {capability[0]}.{capability[1]}, below {_LEAST[0]}.{_LEAST[1]}"
         from inference.networks.kernels.probe import works
 
         return "" if works(device) else "a first kernel computed something else"

@@ -100,12 +100,40 @@ def test_two_opencv_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cuda_advice(
     facts: dict[str, object], card: bool, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = {"version": "2", "threads": 1, "names": [], **facts}
+    answer = {"version": "2", "threads": 1, "names": [], "why": "", **facts}
     monkeypatch.setattr(checks, "probe", lambda *_a, **_k: Probe(True, answer))
     monkeypatch.setattr(checks.shutil, "which", lambda _: "/usr/bin/nvidia-smi" if card else None)
-    _, cuda = checks.torch()
+    _, cuda, *_ = checks.torch()
     assert advice in cuda.advice
     assert (cuda.state is State.OK) is bool(facts["cuda"])
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "facts"),
+    [
+        (Probe(True, {"why": ""}), State.OK, "built and run with Triton"),
+        (
+            Probe(True, {"why": "RuntimeError: no C compiler\nmore"}),
+            State.NOTE,
+            "none: RuntimeError: no C compiler",
+        ),
+        (Probe(False, why="died of signal 11"), State.NOTE, "none: died of signal 11"),
+    ],
+)
+def test_kernels_on_a_gpu(found: Probe, state: State, facts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = Probe(True, {"version": "2", "threads": 1, "names": ["A card"], "cuda": True, "built": "12.6"})
+    answers = [torch, found]
+    monkeypatch.setattr(checks, "probe", lambda *_a, **_k: answers.pop(0))
+    *_, kernels = checks.torch()
+    assert (kernels.state, kernels.facts) == (state, facts)
+    assert ("gcc" in kernels.advice) is (state is State.NOTE)
+
+
+def test_the_question_for_kernels_is_answered() -> None:
+    """Here, without a GPU, by the reason why there are none."""
+    found = probe(checks._KERNELS)
+    assert found.ok
+    assert found.facts["why"]
 
 
 def test_shared_memory_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

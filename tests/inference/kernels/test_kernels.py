@@ -33,7 +33,7 @@ def test_the_interpreter_finds_every_kernel_right() -> None:
 def test_a_gpu_finds_every_kernel_right(name: str) -> None:
     device = torch.device("cuda", torch.cuda.current_device())
     if not kernels.usable(device):
-        pytest.skip(f"no kernels here: {kernels._hindrance(device)}")
+        pytest.skip(f"no kernels here: {kernels.hindrance(device)}")
     CASES[name]("cuda")
 
 
@@ -106,7 +106,7 @@ def test_what_hinders(
     monkeypatch.delenv("HALFMIRROR_TRITON", raising=False)
     if variable is not None:
         monkeypatch.setenv("HALFMIRROR_TRITON", variable)
-    assert kernels._hindrance(torch.device(device)) == why
+    assert kernels.hindrance(torch.device(device)) == why
 
 
 def test_autocast_is_seen_where_it_is_on() -> None:
