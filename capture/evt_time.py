@@ -96,6 +96,31 @@ def next_high(heads: NDArray[Any], at: int, shift: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def doubtful(heads: NDArray[Any], stop: int, high: int, shift: int, small: int) -> bool:
+    """Whether the last high word of `heads[:stop]` is one that only the next high word can bear out.
+
+    Args:
+        heads: words, see `next_high`.
+        stop: where they end.
+        high: the high part before the first, -1 unknown.
+        shift, small: as at `scan`.
+    """
+    mask = (1 << shift) - 1
+    last = np.int64(-1)
+    for j in range(stop):
+        v = np.int64(heads[stop - 1 - j])
+        if v >> shift == 8:
+            value = v & mask
+            if last < 0:
+                last = value
+            elif value != last:
+                return bool(((last - value) & mask) > small)
+    if last < 0:
+        return False
+    return bool(high < 0 or ((last - high) & mask) > small)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def scan(heads: NDArray[Any], stop: int, state: I64, shift: int, small: int) -> tuple[int, int]:
     """Follow the high words of a block; count triggers.
 

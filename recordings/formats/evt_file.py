@@ -20,13 +20,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.evt3 import SMALL_EVT3, evt3
-from capture.evt_time import BASE, EDGES, HIGH, I64, LOW, ROW, new_state, scan, scan_dat
+from capture.evt_time import (
+    BASE,
+    EDGES,
+    HIGH,
+    I64,
+    LOW,
+    ROW,
+    doubtful,
+    new_state,
+    next_high,
+    scan,
+    scan_dat,
+)
 from recordings.formats import evt_decoders as d
 from recordings.formats.prophesee_header import Header
 from recordings.recording import RecordingError
 
 BLOCK = 1 << 16  # words
-AHEAD = 4096  # words behind a block that are looked at to judge a high word
+# Words behind a block that are looked at to judge a high word, more where one is in doubt and no other follows:
+# an EVT3 file need not tell its time but every 4 ms, which are a hundred thousand words from a busy sensor.
+_AHEAD = (1 << 12, 1 << 15, 1 << 18, 1 << 21)
 EXACT_BYTES = 64 << 20
 SAMPLE_BYTES = 1 << 20
 # A first look at a sample, in words; more where it finds no time.
@@ -129,6 +143,31 @@ class EvtFile:
         heads, tails = halves[1 - first :: 2], halves[int(first) :: 2]
         return np.ascontiguousarray(heads), np.ascontiguousarray(tails)
 
+    def read_block(self, start: int, count: int, high: int) -> tuple[NDArray[Any], NDArray[Any], int]:
+        """`read`, and as many words more as it takes to judge the last high word among them.
+
+        Args:
+            start, count: of the block.
+            high: the high part before it, -1 when it is not known.
+
+        Returns:
+            heads, tails, and how many of them are the block's own: `count`, or fewer where the file ends.
+
+        Raises:
+            RecordingError: as `read`.
+        """
+        e = self.encoding
+        for ahead in _AHEAD:
+            heads, tails = self.read(start, count + ahead)
+            if (
+                len(heads) < count + ahead  # the file ends
+                or e.scan is not scan  # every word tells the time
+                or not doubtful(heads, count, high, e.bits, e.small)
+                or next_high(heads, count, e.bits) >= 0
+            ):
+                break
+        return heads, tails, min(count, len(heads))
+
     def new_state(self) -> I64:
         """The state of a decoder at the first word."""
         return new_state(self._header.version)
@@ -173,8 +212,8 @@ class EvtFile:
         found: list[tuple[int, int]] = []
         for at in range(begin, end, BLOCK):
             stop = min(BLOCK, end - at)
-            heads, _ = self.read(at, stop + AHEAD)
-            first, high = e.scan(heads, min(stop, len(heads)), state, e.bits, e.small)
+            heads, _, own = self.read_block(at, stop, int(state[HIGH]))
+            first, high = e.scan(heads, own, state, e.bits, e.small)
             if first >= 0:
                 found.append((at + first, int(high)))
         self.has_edges |= bool(state[EDGES])

@@ -16,7 +16,7 @@ from capture import evt_time as s
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
-from recordings.formats.evt_file import AHEAD, BLOCK, EvtFile
+from recordings.formats.evt_file import BLOCK, EvtFile
 from recordings.formats.prophesee_header import read_header, sensor_size
 from recordings.merging import StreamMerger
 from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo
@@ -140,8 +140,7 @@ class PropheseeRecording:
         f, decode = self._file, self._file.encoding.decode
         while place < f.words:
             block_end = place - place % BLOCK + BLOCK
-            heads, tails = f.read(place, block_end - place + AHEAD)
-            stop = min(block_end - place, len(heads))
+            heads, tails, stop = f.read_block(place, block_end - place, int(state[s.HIGH]))
             if stop == 0:
                 raise RecordingError(f"{self._path}: became shorter while it was read")
             at = 0

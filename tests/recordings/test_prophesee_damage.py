@@ -64,6 +64,28 @@ def test_one_wrong_bit_in_a_high_time_costs_next_to_nothing(tmp_path: Path, enco
     assert got.t[-1] == t[-1]
 
 
+@pytest.mark.parametrize("damaged", range(1, 6))
+def test_a_busy_sensor_tells_the_time_rarely(tmp_path: Path, damaged: int) -> None:
+    """The next high time, which judges a wrong one, lies tens of thousands of words further on."""
+    each, steps = 50_000, 7
+    words = []
+    for high in range(steps):
+        wrong = 0x200 if high == damaged else 0
+        words.append(np.array([0x8000 | (high + 1) ^ wrong, 0x6000, 5], "<u2"))
+        words.append(0x2000 | (np.arange(each) % WIDTH).astype("<u2"))
+    path = tmp_path / "busy.raw"
+    path.write_bytes(HEADERS["evt3"].format(w=WIDTH, h=HEIGHT).encode() + np.concatenate(words).tobytes())
+    with open_recording(path) as r:
+        got, _ = gathered(r)
+        assert "1 time is damaged and was passed over" in r.report.problems
+        assert r.info.end_us == 4096 * steps
+    times, counts = np.unique(got.t, return_counts=True)
+    # Those of the wrong time are taken for those before: 4 ms are off, nothing is lost.
+    assert [int(t) // 4096 for t in times] == [h + 1 for h in range(steps) if h != damaged]
+    assert len(got) == each * steps
+    assert int(counts[damaged - 1]) == 2 * each
+
+
 def test_a_wild_time_in_a_dat_file_costs_one_event(tmp_path: Path) -> None:
     events = made_events(5000, span_us=1_000_000)
     path = write(tmp_path / "d.dat", "dat2", events)
