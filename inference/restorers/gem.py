@@ -78,12 +78,12 @@ class GemRestorer(TiledRestorer):
             found = self._on_device(work)
             assert found is not None
             return found
-        out = []
+        out, exact = [], self.tensors([work.pictures[work.index]])
         events = work.exposure.exposure_events()
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
             counts = represent(events, work.rig, self.cell, lambda e, t=times: self._eger(e, work, t))  # type: ignore[misc]
-            out.append(self._through(self.tensors([work.pictures[work.index]]), counts))
+            out.append(self._through(exact, counts))
         return torch.cat(out)
 
     def _through(self, exact: Tensor, counts: Tensor) -> Tensor:
