@@ -9,7 +9,7 @@ numbers beside them (`inference.representations.pixel_runs_torch`).
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ LEAST_EVENTS = 1 << 16
 GROWTH = 4
 """Lists of events have room for `LEAST_EVENTS`, or `GROWTH` times as many, and so on."""
 KEPT = 8
-"""Recordings that are kept: one for each length of list, kind of frame and choice of instants."""
+"""Recordings that are kept: one for each length of list, kind of frame and choice of instants. When there are
+so many, a kind is recorded the second time that it is met: one that passes by must not cost others theirs."""
+_MET = 32
 _ALIGN = 256
 
 Given = Mapping[str, Tensor]
@@ -94,6 +96,7 @@ class Recorder:
         # Results are taken to the host before anything else is replayed.
         self._capture = capture or partial(on_cuda, pool=torch.cuda.graph_pool_handle())
         self._known: OrderedDict[Any, _Recording] = OrderedDict()
+        self._met: deque[Any] = deque(maxlen=_MET)
         self._able = True
 
     @property
@@ -113,7 +116,7 @@ class Recorder:
     def __call__(
         self, asked: Asked, work: Callable[[Given], Tensor], plain: Callable[[Given], Tensor] | None = None
     ) -> NDArray[np.uint8] | None:
-        """What the work gives for this exposure; None: it cannot be recorded.
+        """What the work gives for this exposure; None: it is not recorded, for now or at all.
 
         Args:
             asked: the exposure.
@@ -125,6 +128,9 @@ class Recorder:
         shapes = tuple((name, a.shape, a.dtype.str) for name, a in asked.fixed.items())
         kind = (_room(n), shapes, asked.about)
         if kind not in self._known:
+            if len(self._known) >= KEPT and kind not in self._met:
+                self._met.append(kind)
+                return None
             recording = self._record(asked, work, plain or work)
             if recording is None:
                 return None
