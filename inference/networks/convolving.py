@@ -5,7 +5,6 @@ On a GPU PyTorch adds the bias of a convolution in a pass of its own, and by a k
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,9 +21,8 @@ def served(module: nn.Module, channels: int, *maps: Tensor) -> bool:
         maps: (N, C_i, H, W).
     """
     return (
-        channels & (channels - 1) == 0
-        and 16 <= channels <= 1024
-        and all(x.dtype in (torch.float32, *kernels.HALF) for x in maps)
+        kernels.rows_fit(channels)
+        and all(x.dtype in kernels.TYPES for x in maps)
         and kernels.serve(*maps, *module.parameters())
     )
 

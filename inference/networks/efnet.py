@@ -62,11 +62,11 @@ def _downsample(channels: int) -> nn.Conv2d:
 
 def _normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """`norm(x)` over the last axis; where a kernel serves, in x's number type, autocast or not."""
-    if kernels.serve(x, norm.weight, norm.bias):
-        from inference.networks.kernels import layer_norm
+    fits = kernels.rows_fit(x.shape[-1]) and x.dtype in kernels.TYPES
+    if fits and kernels.serve(x, norm.weight, norm.bias):
+        from inference.networks.kernels.layer_norm import layer_norm
 
-        if layer_norm.serves(x):
-            return layer_norm.layer_norm(x, norm.weight, norm.bias, norm.eps)
+        return layer_norm(x, norm.weight, norm.bias, norm.eps)
     out: Tensor = norm(x)
     return out
 

@@ -7,7 +7,6 @@ resolution by any ratio. The network gives the ratio of the sharp picture to the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -69,7 +68,7 @@ class _Up(nn.Module):
 
 def _twice(x: Tensor) -> Tensor:
     """(N, C, H, W) at twice the size, bicubic; C is a multiple of 32."""
-    if kernels.serve(x) and kernels.fits(x) and x.dtype in (torch.float32, *kernels.HALF):
+    if kernels.serve(x) and kernels.fits(x) and x.dtype in kernels.TYPES:
         from inference.networks.kernels.bicubic import twice
 
         return twice(x)

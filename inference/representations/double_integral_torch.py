@@ -14,30 +14,13 @@ from inference.representations.pixel_runs_torch import (
     Number,
     Placed,
     Thresholds,
+    bounds_of,
     counts_until,
     pixel_runs,
     place,
+    since_start,
 )
 from inference.representations.scatter_torch import some, to_device, to_host
-
-
-def bounds_of(
-    t: NDArray[np.int64], start_us: int, end_us: int, times_us: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Where events begin and end that tell of instants.
-
-    Args:
-        t: (N,) times of events, ascending, within the exposure or not.
-        start_us, end_us: the exposure.
-        times_us: (L,) instants within it, ascending.
-
-    Returns:
-        (L + 2,) indices: of the exposure's first event, of the first one after each instant, and of the first
-        one after the exposure.
-    """
-    first, last = np.searchsorted(t, [start_us, end_us])
-    upto = np.searchsorted(t, times_us, side="right").clip(first, last)
-    return np.asarray([first, *upto, last], np.int64)
 
 
 class DoubleIntegral:
@@ -69,7 +52,7 @@ class DoubleIntegral:
         order = np.argsort(times, kind="stable")
         out = self.of_placed(
             place(inside, self.device),
-            to_device((inside.t - start_us).astype(np.int32), self.device),
+            to_device(since_start(inside.t, start_us), self.device),
             to_device(bounds_of(inside.t, start_us, end_us, times[order]), self.device),
             float(end_us - start_us),
             contrast,

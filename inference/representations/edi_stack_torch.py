@@ -26,9 +26,11 @@ from inference.representations.pixel_runs_torch import (
     Number,
     Placed,
     Thresholds,
+    bounds_of,
     counts_until,
     pixel_runs,
     place,
+    since_start,
 )
 from inference.representations.scatter_torch import some, to_device
 
@@ -36,9 +38,10 @@ _RATIOS = len(MULTIPLES)
 _NOW = OFFSETS.index(0.0)
 
 
-def bounds_of(t: NDArray[np.int64], start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int64]:
-    """(L, BINS + 3) indices of events: for each instant the exposure's first, those after the intervals' edges,
-    and the first one after the exposure.
+def bounds_around(
+    t: NDArray[np.int64], start_us: int, end_us: int, times_us: Sequence[int]
+) -> NDArray[np.int64]:
+    """(L, BINS + 3) indices of events: for each instant the `bounds_of` its intervals' edges.
 
     Args:
         t: (N,) times of events, ascending, within the exposure or not.
@@ -48,10 +51,7 @@ def bounds_of(t: NDArray[np.int64], start_us: int, end_us: int, times_us: Sequen
         ValueError: an instant outside the exposure, or an exposure without length.
     """
     borders = edges(start_us, end_us, times_us)
-    first, last = np.searchsorted(t, [start_us, end_us])
-    upto = np.searchsorted(t, borders, side="right").clip(first, last)
-    ends = np.broadcast_to([[first, last]], (len(borders), 2))
-    return np.concatenate([ends[:, :1], upto, ends[:, 1:]], axis=1).astype(np.int64)
+    return np.stack([bounds_of(t, start_us, end_us, row) for row in borders])
 
 
 @torch.no_grad()
@@ -66,8 +66,8 @@ def stacks(
     """
     where = torch.device(device)
     inside = some(events.between(start_us, end_us))
-    bounds = bounds_of(inside.t, start_us, end_us, times_us)
-    since = to_device((inside.t - start_us).astype(np.int32), where)
+    bounds = bounds_around(inside.t, start_us, end_us, times_us)
+    since = to_device(since_start(inside.t, start_us), where)
     e, length = place(inside, where), float(end_us - start_us)
     out = of_placed(e, since, to_device(bounds, where), length, contrast, power)
     return out.view(len(bounds), CHANNELS, events.height, events.width)
@@ -82,7 +82,7 @@ def of_placed(
     Args:
         e: at least one; which are the exposure's is told by `bounds`.
         since: (N,) int32 µs since the exposure's start, on the device.
-        bounds: see `bounds_of`, on the device.
+        bounds: see `bounds_around`, on the device.
         length: of the exposure in µs.
         contrast, power: as at `stacks`.
     """

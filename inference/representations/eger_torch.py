@@ -25,15 +25,15 @@ def bounds_of(part: Runs) -> Index:
 
 @torch.no_grad()
 def of_placed(
-    cell: torch.Tensor, on: torch.Tensor, bounds: torch.Tensor, size: tuple[int, int]
+    cell: torch.Tensor, size: tuple[int, int], on: torch.Tensor, bounds: torch.Tensor
 ) -> torch.Tensor:
     """(L, 6 N, h, w): EGER of events that are on the device already.
 
     Args:
         cell: (M,) int64 index into a map of this size, −1 for events outside of it.
+        size: height and width.
         on: (M,) 1 = brighter, 0 = darker.
         bounds: (L, N + 7) int64, see `bounds_of`, on the device.
-        size: height and width.
     """
     (height, width), bins = size, bounds.shape[1] - 7
     plane = height * width
@@ -64,7 +64,7 @@ def egers(
             raise UsageError(f"EGER in one batch: {one.bins} bins beside {spans[0].bins}")
     told = np.stack([bounds_of(runs(e.source.t, one)) for one in spans])
     cell = pixel(e, r.width, r.height, left=r.left, top=r.top)
-    return of_placed(cell, e.on, to_device(told, e.device), (r.height, r.width))
+    return of_placed(cell, (r.height, r.width), e.on, to_device(told, e.device))
 
 
 def eger(

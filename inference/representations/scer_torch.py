@@ -20,20 +20,20 @@ def from_bounds(
     e = upload(events, device)
     height, width = e.source.height, e.source.width
     told = to_device(at, e.device)
-    return of_placed(pixel(e, width, height), e.on, told, (height, width), zero_middle=zero_middle)
+    return of_placed(pixel(e, width, height), (height, width), e.on, told, zero_middle=zero_middle)
 
 
 @torch.no_grad()
 def of_placed(
-    cell: torch.Tensor, on: torch.Tensor, at: torch.Tensor, size: tuple[int, int], *, zero_middle: bool = False
+    cell: torch.Tensor, size: tuple[int, int], on: torch.Tensor, at: torch.Tensor, *, zero_middle: bool = False
 ) -> torch.Tensor:
     """As `from_bounds`, of events that are on the device already.
 
     Args:
         cell: (N,) int64 index into a map of this size, −1 for events outside of it.
+        size: height and width.
         on: (N,) 1 = brighter, 0 = darker.
         at: (bins + 1,) int64, on the device.
-        size: height and width.
     """
     (height, width), bins = size, len(at) - 1
     plane, half = height * width, bins // 2

@@ -10,8 +10,16 @@ from numpy.typing import NDArray
 
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
-from inference.representations.double_integral_torch import DoubleIntegral, bounds_of
-from inference.representations.pixel_runs_torch import Number, Placed, Thresholds, counts_between, place
+from inference.representations.double_integral_torch import DoubleIntegral
+from inference.representations.pixel_runs_torch import (
+    Number,
+    Placed,
+    Thresholds,
+    bounds_of,
+    counts_between,
+    place,
+    since_start,
+)
 from inference.representations.scatter_torch import some, to_device
 from inference.representations.spikes import SPIKES_PER_FRAME, Origin
 from inference.representations.spikes_derived import (
@@ -41,7 +49,7 @@ def derived_spikes(
     check_level(level if isinstance(level, np.ndarray) else np.zeros(tuple(level.shape)), events, factor)
     where, events = torch.device(device), some(events)
     told = [to_device(b, where) for b in bounds_around(events.t, start_us, end_us, frames)]
-    e, since = place(events, where), to_device((events.t - start_us).astype(np.int32), where)
+    e, since = place(events, where), to_device(since_start(events.t, start_us), where)
     if isinstance(level, np.ndarray):
         base = np.clip(level.astype(np.float64), 0, 1)
         start = to_device((to_light(base) if tone == "srgb" else base).astype(np.float32), where)

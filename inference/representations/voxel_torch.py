@@ -19,22 +19,22 @@ def published(
     e = upload(events, device)
     width, height = e.source.width, e.source.height
     scaled = to_device(scaled_times(e.source.t, bins, relative=relative), e.device)
-    return published_of(pixel(e, width, height), e.on, scaled, None, (height, width), bins)
+    return of_placed(pixel(e, width, height), (height, width), e.on, scaled, bins=bins)
 
 
 @torch.no_grad()
-def published_of(
-    cell: torch.Tensor, on: torch.Tensor, scaled: torch.Tensor, count: torch.Tensor | None,
-    size: tuple[int, int], bins: int = 6,
+def of_placed(
+    cell: torch.Tensor, size: tuple[int, int], on: torch.Tensor, scaled: torch.Tensor,
+    count: torch.Tensor | None = None, *, bins: int = 6,
 ) -> torch.Tensor:  # fmt: skip
     """As `published`, of events that are on the device already.
 
     Args:
         cell: (N,) int64 index into a map of this size, −1 for events outside of it.
+        size: height and width.
         on: (N,) 1 = brighter, 0 = darker.
         scaled: (N,) float32, see `voxel.scaled_times`.
         count: (1,) int64 on the device: the first so many count; None: all.
-        size: height and width.
         bins: of the grid.
     """
     height, width = size

@@ -6,6 +6,7 @@ L. Sun et al., ECCV 2022; the module is `inference.networks.efnet`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,7 @@ class EfnetRestorer(TiledRestorer):
             if option in options:
                 one_of(self.name, option, options[option], choices)
 
-    def _infer(self, work: Work) -> Tensor:
-        if not self.uses_numba and not self.on_event_grid():
-            found = self._on_device(work)
-            if found is not None:
-                return found
+    def _infer_whole(self, work: Work) -> Tensor:
         counts = represent(work.exposure.exposure_events(), work.rig, 1, lambda e: self._counts(e, work))
         return self._through(self.tensors([work.pictures[work.index]]), counts)
 
@@ -118,12 +115,14 @@ class EfnetRestorer(TiledRestorer):
 
     def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
         pixel = cells_of(given, self.rig.events.width, self.rig.events.height)
-        counts = represent_there(
-            pixel, self.rig, 1,
-            lambda cell, size: scer_torch.of_placed(cell, given["on"], given["bounds"], size)
+        make = (
+            partial(scer_torch.of_placed, on=given["on"], at=given["bounds"])
             if self.representation == "scer"
-            else voxel_torch.published_of(cell, given["on"], given["scaled"], given["count"], size, BINS),
-        )  # fmt: skip
+            else partial(
+                voxel_torch.of_placed, on=given["on"], scaled=given["scaled"], count=given["count"], bins=BINS
+            )
+        )
+        counts = represent_there(pixel, self.rig, 1, make)
         return self._through(of_codes(given["picture"][None], self.order, self.tone), counts)
 
     def _through(self, exact: Tensor, counts: Tensor) -> Tensor:
@@ -141,13 +140,12 @@ class EfnetRestorer(TiledRestorer):
 
     def _counts(self, events: Events, work: Work) -> Tensor:
         """(6, h, w) on the device."""
-        mode = self._mode
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
         if self.uses_numba:
             numba_ = scer_numba.scer if self.representation == "scer" else voxel_numba.voxel_grid
-            return torch.from_numpy(numba_(events, *span, mode=mode))
+            return torch.from_numpy(numba_(events, *span, mode=self._mode))
         torch_ = scer_torch.scer if self.representation == "scer" else voxel_torch.voxel_grid
-        return torch_(events, *span, mode=mode, device=self.device)
+        return torch_(events, *span, mode=self._mode, device=self.device)
 
     @property
     def _mode(self) -> Mode:

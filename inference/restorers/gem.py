@@ -5,6 +5,7 @@ X. Zhang et al., ICCV 2023; the module is `inference.networks.gem`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,12 @@ class GemRestorer(TiledRestorer):
         """See `TiledRestorer`: on both grids the levels halve as in the whole picture."""
         return LEVELS * self.cell
 
-    def _infer(self, work: Work) -> Tensor:
-        if not self.uses_numba:
-            found = self._on_device(work)
-            assert found is not None
-            return found
+    def _infer_whole(self, work: Work) -> Tensor:
         out, exact = [], self.tensors([work.pictures[work.index]])
         events = work.exposure.exposure_events()
         for first in range(0, len(work.at), self.batch):
             times = work.times_us[first : first + self.batch]
-            counts = represent(events, work.rig, self.cell, lambda e, t=times: self._eger(e, work, t))  # type: ignore[misc]
+            counts = represent(events, work.rig, self.cell, partial(self._eger, work=work, times=times))
             out.append(self._through(exact, counts))
         return torch.cat(out)
 
@@ -116,9 +113,7 @@ class GemRestorer(TiledRestorer):
         exact = of_codes(given["picture"][None], self.order, self.tone)
         out = []
         for bounds in torch.split(given["bounds"], self.batch):
-            counts = represent_there(
-                pixel, self.rig, self.cell,
-                lambda cell, size, b=bounds: eger_torch.of_placed(cell, given["on"], b, size),  # type: ignore[misc]
-            )  # fmt: skip
+            make = partial(eger_torch.of_placed, on=given["on"], bounds=bounds)
+            counts = represent_there(pixel, self.rig, self.cell, make)
             out.append(self._through(exact, counts))
         return torch.cat(out)

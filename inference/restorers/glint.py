@@ -150,11 +150,7 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
             and net.cell == CELL and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
         )  # fmt: skip
 
-    def _infer(self, work: Work) -> Tensor:
-        if not self.uses_numba:
-            found = self._on_device(work)
-            if found is not None:
-                return found
+    def _infer_whole(self, work: Work) -> Tensor:
         exact = self.tensors([work.pictures[work.index]])
         events = work.exposure.exposure_events()
         # The contrast is the camera's, so it is learnt on its own picture, not on one brought elsewhere.
@@ -182,12 +178,12 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         return crop(self_ensemble(self.net, given, self._copies), height, width)
 
     def _ask(self, work: Work) -> Asked | None:
-        if self.on_event_grid() or not edi_pictures_torch.serves(self.rig):
+        if not edi_pictures_torch.serves(self.rig):
             return None
         a, events = work.exposure, some(work.exposure.exposure_events())
         start, end = a.exposure.start_us, a.exposure.end_us
         contrast = self._contrast(a, picture_of(a.frame))
-        bounds = edi_stack_torch.bounds_of(events.t, start, end, work.times_us)
+        bounds = edi_stack_torch.bounds_around(events.t, start, end, work.times_us)
         numbers = np.array([end - start, contrast.on, contrast.off], np.float64)
         fixed = {"bounds": bounds, "numbers": numbers, "picture": work.pictures[work.index]}
         return Asked(events_of(events, start), fixed)
@@ -201,7 +197,7 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         for bounds in torch.split(given["bounds"], self.batch):
             stacks = edi_stack_torch.of_placed(e, given["since"], bounds, length, contrast, self.power)
             stacks = stacks.view(len(bounds), -1, height, width)
-            made = self._edi_there(picture, stacks, contrast)
+            made = self._edi_there(picture, stacks, contrast, self.rig)
             out.append(self._through(exact, of_codes(made, self.order, self.tone), stacks, self.rig))
         return torch.cat(out)
 
@@ -238,13 +234,11 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         made = self._edi_there(to_device(picture, self.device), stacks, contrast, work.rig)
         return of_codes(made, self.order, self.tone)
 
-    def _edi_there(
-        self, picture: Tensor, stacks: Tensor, contrast: Thresholds, rig: Rig | None = None
-    ) -> Tensor:
+    def _edi_there(self, picture: Tensor, stacks: Tensor, contrast: Thresholds, rig: Rig) -> Tensor:
         """(L, …) as the picture: EDI's pictures, made on the device."""
         counts = edi_stack_torch.event_counts(stacks[0])
         logs = stacks[:, KNOWN] / self.power
-        return edi_pictures_torch.pictures(picture, logs, counts, contrast, rig or self.rig)
+        return edi_pictures_torch.pictures(picture, logs, counts, contrast, rig)
 
     def _edi_pictures(
         self, picture: NDArray[np.uint8], logs: NDArray[np.float32], events: Events, contrast: Contrast,

@@ -46,10 +46,16 @@ class RecordedRestorer(NeuralRestorer):
             about: of `Asked`.
         """
 
-    def _on_device(self, work: Work) -> Tensor | None:
-        """Both parts one after the other, unrecorded."""
-        asked = self._ask(work)
-        return None if asked is None else self._answer(sent(asked, self.device), asked.about)
+    @abstractmethod
+    def _infer_whole(self, work: Work) -> Tensor:
+        """As `_infer`, where the two parts cannot be told apart: on a CPU, on the event grid."""
+
+    def _infer(self, work: Work) -> Tensor:
+        """See `NeuralRestorer`: one part after the other, unrecorded."""
+        asked = None if self.uses_numba or self.on_event_grid() else self._ask(work)
+        if asked is None:
+            return self._infer_whole(work)
+        return self._answer(sent(asked, self.device), asked.about)
 
     def _rehearsed(self) -> tuple[int, ...]:
         """See `NeuralRestorer`: the lists of events that most cameras will ask for are recorded beforehand."""

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from capture.packets import Events
+from inference.representations.pixel_runs_torch import since_start
 from inference.representations.scatter_torch import pixel_of, to_device, to_host
 from inference.restorers.compiling import Capture, on_cuda
 
@@ -56,14 +57,21 @@ class Asked:
     fixed: Mapping[str, Any]
     about: tuple[Any, ...] = ()
 
+    @property
+    def room(self) -> int:
+        """Length of the list that the events go into."""
+        count, room = len(next(iter(self.events.values()))), LEAST_EVENTS
+        while room < count:
+            room *= GROWTH
+        return room
+
 
 def events_of(events: Events, start_us: int) -> dict[str, NDArray[Any]]:
     """Columns of events as `Asked.events`: pixels, polarity, µs since the exposure's start (int32)."""
-    since = np.subtract(events.t, start_us, dtype=np.int32, casting="unsafe")
     # Not every device has uint16 and bool from the host; the bits travel.
     return {
         "x": events.x.view(np.int16), "y": events.y.view(np.int16), "on": events.p.view(np.uint8),
-        "since": since,
+        "since": since_start(events.t, start_us),
     }  # fmt: skip
 
 
@@ -75,7 +83,10 @@ def cells_of(given: Given, width: int, height: int) -> Tensor:
 
 def sent(asked: Asked, device: torch.device) -> dict[str, Tensor]:
     """Everything on the device, as long as it is: for work that is not recorded."""
-    return {name: to_device(a, device) for name, a in (*asked.events.items(), *asked.fixed.items())}
+    every = {**asked.events, **asked.fixed}
+    if device.type == "mps":  # it has no float64
+        every = {name: a.astype(np.float32) if a.dtype == np.float64 else a for name, a in every.items()}
+    return {name: to_device(a, device) for name, a in every.items()}
 
 
 def packed(pictures: Tensor, good: Tensor) -> Tensor:
@@ -124,9 +135,8 @@ class Recorder:
                 device, and gives (M,) uint8.
             plain: the same, not compiled; None: `work` is not.
         """
-        n = len(next(iter(asked.events.values())))
         shapes = tuple((name, a.shape, a.dtype.str) for name, a in asked.fixed.items())
-        kind = (_room(n), shapes, asked.about)
+        kind = (asked.room, shapes, asked.about)
         if kind not in self._known:
             if len(self._known) >= KEPT and kind not in self._met:
                 self._met.append(kind)
@@ -206,8 +216,7 @@ class _Staged:
     """Memory for what exposures of one kind bring, on the host and on the device: one copy brings all."""
 
     def __init__(self, asked: Asked, device: torch.device) -> None:
-        room = _room(len(next(iter(asked.events.values()))))
-        sizes = {name: (a.dtype, (room,)) for name, a in asked.events.items()}
+        sizes = {name: (a.dtype, (asked.room,)) for name, a in asked.events.items()}
         sizes |= {name: (a.dtype, a.shape) for name, a in asked.fixed.items()}
         places, total = {}, 0
         for name, (dtype, shape) in sizes.items():
@@ -234,10 +243,3 @@ class _Staged:
         for name, a in asked.fixed.items():
             self._views[name][...] = a
         self._there.copy_(self._here, non_blocking=True)
-
-
-def _room(events: int) -> int:
-    room = LEAST_EVENTS
-    while room < events:
-        room *= GROWTH
-    return room

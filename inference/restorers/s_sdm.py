@@ -88,11 +88,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         """See `NeuralRestorer`."""
         return "bgr"
 
-    def _infer(self, work: Work) -> Tensor:
-        if not self.uses_numba:
-            found = self._on_device(work)
-            assert found is not None
-            return found
+    def _infer_whole(self, work: Work) -> Tensor:
         exact = self.tensors([work.pictures[work.index]])
         return self._through(exact, self._spikes(work, exact), [frame_of(f) for f in work.at])
 
@@ -119,14 +115,9 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         events = _without_hot_pixels(a.events, a.exposure_events())
         contrast, frames = self._contrast(work), _frames(work.at)
         level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
+        span = (a.exposure.start_us, a.exposure.end_us)
         light = spikes_derived_numba.intensity(
-            level,
-            events,
-            a.exposure.start_us,
-            a.exposure.end_us,
-            contrast,
-            frames=frames,
-            tone=self._spike_tone,
+            level, events, *span, contrast, frames=frames, tone=self._spike_tone
         )
         stream = torch.from_numpy(spikes_derived_numba.derived_spikes(light).frames)
         return self._on_cells(stream, gray, rig)

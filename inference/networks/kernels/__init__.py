@@ -23,6 +23,8 @@ VARIABLE = "HALFMIRROR_TRITON"
 WIDTHS = (16, 32, 64, 128)
 """Channels that the kernels take: their products want powers of two, and no fewer than 16."""
 HALF = (torch.float16, torch.bfloat16)
+TYPES = (torch.float32, *HALF)
+"""Number types that the kernels take."""
 # Below Ampere there is no bfloat16, and less shared memory than the kernels are cut for (99 KiB a block).
 _LEAST = (8, 0)
 
@@ -47,7 +49,7 @@ def serve(*tensors: Tensor) -> bool:
 def serve_maps(module: nn.Module, *maps: Tensor) -> bool:
     """Whether the kernels can do the work of this module on these maps (N, C, …)."""
     return (
-        all(x.dtype in (torch.float32, *HALF) and x.shape[1] in WIDTHS and fits(x) for x in maps)
+        all(x.dtype in TYPES and x.shape[1] in WIDTHS and fits(x) for x in maps)
         and serve(*maps, *module.parameters())
     )  # fmt: skip
 
@@ -95,6 +97,11 @@ def on(device: torch.device) -> AbstractContextManager[Any]:
 def rows_of_channels(x: Tensor) -> Tensor:
     """(N, C, H, W) as (N, H, W, C), contiguous; copied where it is not channels-last."""
     return x.permute(0, 2, 3, 1).contiguous()
+
+
+def rows_fit(channels: int) -> bool:
+    """Whether rows of so many channels can be worked on whole: a power of two from 16 to 1024."""
+    return channels & (channels - 1) == 0 and 16 <= channels <= 1024
 
 
 def fits(x: Tensor) -> bool:

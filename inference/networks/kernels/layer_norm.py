@@ -35,21 +35,11 @@ def _normalised(
     tl.store(out + at, scaled.to(out.dtype.element_ty), mask=exists)
 
 
-def serves(x: Tensor) -> bool:
-    """Whether the kernel takes rows of this length and type."""
-    c = x.shape[-1]
-    return (
-        c & (c - 1) == 0
-        and 16 <= c <= _NUMBERS // 4
-        and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
-    )
-
-
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     """`F.layer_norm` over the last axis; mean, variance and scaling are float32.
 
     Args:
-        x: (..., C) that `serves`.
+        x: (..., C) of `kernels.TYPES`, C as `kernels.rows_fit` has it.
         weight, bias: (C,) float32.
         epsilon: added to the variance.
 

@@ -19,6 +19,7 @@ from inference.restorers.recorded import RecordedRestorer
 from inference.restorers.recording import Asked, Recorder, cells_of, events_of, packed
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
+from tests.inference.moving_scene import exposure_of
 from tests.inference.restorers.rigs import noise_exposure, one_grid, splitter
 from tests.pretended_gpu import PretendedGpu, pretended_gpu
 
@@ -91,6 +92,25 @@ def test_replayed_is_as_done_anew(
     assert replayed._recorder is not None
     assert replayed._recorder.able
     assert replayed._recorder.kinds == 2
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(("network", "options"), NETWORKS)
+def test_a_live_clock_changes_nothing(
+    network: str, options: dict[str, Any], recorded: bool, gpu: PretendedGpu, monkeypatch: Any
+) -> None:
+    """It counts microseconds from 1970, far beyond 32 bits; what is restored goes by the exposure's start."""
+    rig, later = one_grid(48, 36), 1_615_007_563_376_030
+    a = noise_exposure(rig)
+    e = a.events
+    moved = exposure_of(
+        a.frame.image, Events(e.t + later, e.x, e.y, e.p, e.width, e.height), rig,
+        a.exposure.start_us + later, a.exposure.end_us + later,
+    )  # fmt: skip
+    restorer = made(network, options, rig, recorded, monkeypatch)
+    early, late = (restorer.restore([x], instants(restorer)) for x in (a, moved))
+    assert early.flags == late.flags
+    assert np.array_equal(early.images, late.images)
 
 
 def test_what_changes_the_work_is_recorded_anew(gpu: PretendedGpu, monkeypatch: Any) -> None:
@@ -188,6 +208,19 @@ def test_what_a_recording_reads_lives_as_long(gpu: PretendedGpu) -> None:
     ((*_, used),) = recorder._known.values()
     assert {id(t) for t in used} >= {id(table), id(other)}
     assert not {id(t) for t in used} & {id(t) for t in made}
+
+
+def test_an_apple_device_is_sent_no_float64(monkeypatch: Any) -> None:
+    """It has none, and refuses it."""
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(recording, "to_device", lambda a, _: seen.setdefault(str(len(seen)), a))
+    fixed = {"numbers": np.array([40_000, 0.2, 0.3]), "bounds": np.array([0, 9])}
+    asked = Asked(events_of(noise_exposure(one_grid(8, 8)).events, 0), fixed)
+    recording.sent(asked, torch.device("mps"))
+    assert {a.dtype.name for a in seen.values()} == {"int16", "uint8", "int32", "int64", "float32"}
+    seen.clear()
+    recording.sent(asked, torch.device("cpu"))
+    assert "float64" in {a.dtype.name for a in seen.values()}
 
 
 def test_memory_is_taken_for_few_kinds_only(gpu: PretendedGpu) -> None:
