@@ -1,8 +1,9 @@
 """Half precision on a CPU, as a GPU computes it, so that what it costs can be measured without one.
 
-A GPU's tensor cores take products of half-precision numbers, sum them in float32 and round the sum once. Most
-CPUs have nothing of the kind: PyTorch's own kernels give the same there, but need a hundred times the time of
-float32. Here such products run in float32 and are rounded, which is the same again.
+A GPU's tensor cores take products of half-precision numbers, sum them in float32 and round the sum once. CPUs
+do so for bfloat16, if they are new (`inference.device.multiplies_bfloat16`). For all else PyTorch's own kernels
+give the same there, but need up to a hundred times the time of float32. Here such products run in float32 and
+are rounded, which is the same again.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The same pictures on every machine that tests: networks in float32 where the CPU has more to offer. Read once,
+# by PyTorch's library. What the other way does is tested in tests/inference/restorers/test_bfloat16.py.
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
+
 # A search for cameras is a broadcast; in tests none leaves this machine, their processes' neither.
 os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"
 

@@ -19,6 +19,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from capture.errors import UsageError, first_line
+from inference.device import multiplies_bfloat16
+from training import recipe as recipes
 from training import tasks
 from training.callbacks.averaging import MovingAverage
 from training.callbacks.conduct import Conduct
@@ -92,7 +94,8 @@ def train(request: Request) -> Outcome:
         TrainingError: the run ended early; what was saved before is whole.
         KeyboardInterrupt: interrupted before the first step, or twice.
     """
-    recipe, run = _with_minutes(request), RunFolder(request.folder)
+    run = RunFolder(request.folder)
+    recipe = _with_precision(_with_minutes(request), request, run)
     task = tasks.create(recipe)
     torch.manual_seed(recipe.seed)
     network = task.build_network(recipe.network.options)
@@ -172,6 +175,19 @@ def _with_minutes(request: Request) -> Recipe:
     return recipe.model_copy(update={"run": recipe.run.model_copy(update={"max_minutes": request.max_minutes})})
 
 
+def _with_precision(recipe: Recipe, request: Request, run: RunFolder) -> Recipe:
+    """The recipe with "auto" settled: as the run began, or by what the device has instructions for."""
+    if recipe.run.precision != "auto":
+        return recipe
+    if request.resume and run.recipe.is_file():
+        chosen = recipes.load(run.path).run.precision
+    elif _uses_cuda(request.device):
+        chosen = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    else:
+        chosen = "bf16" if multiplies_bfloat16() else "32"
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"precision": chosen})})
+
+
 def _open_folder(
     request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, data: Mapping[str, Any]
 ) -> None:
@@ -190,8 +206,6 @@ def _open_folder(
     compared = recipe
     if request.max_minutes is not None and run.recipe.is_file():
         # The one thing that may be changed: how long the whole run is to last.
-        from training import recipe as recipes
-
         before = recipes.load(run.path).run.max_minutes
         compared = recipe.model_copy(update={"run": recipe.run.model_copy(update={"max_minutes": before})})
     run.reopen(compared, fingerprint)

@@ -131,7 +131,8 @@ class RunEntry(_Strict):
         batch: samples of one process and step.
         accumulate: batches whose gradients make one step.
         steps, max_minutes: what ends the run; at least one of them.
-        precision: number type of the forward pass: `32`, `bf16` or `16` (mixed precision).
+        precision: number type of the forward pass: `32`, `bf16` or `16` (mixed precision); `auto`: `bf16` where
+            the device has instructions for it, else `32`. A run's own recipe says which.
         clip_norm: largest norm of all gradients together; 0: no clipping.
         ema: decay of the moving average of the weights, which is validated and kept; 0: the weights themselves.
         unused_parameters: some parameters get no gradient in some steps (costs a little with many devices).
@@ -144,7 +145,7 @@ class RunEntry(_Strict):
     accumulate: Count = 1
     steps: Count | None = None
     max_minutes: Positive | None = None
-    precision: Literal["32", "bf16", "16"] = "32"
+    precision: Literal["auto", "32", "bf16", "16"] = "32"
     clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     ema: Fraction = 0.999
     unused_parameters: bool = False

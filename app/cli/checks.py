@@ -66,8 +66,10 @@ def python() -> Check:
 
 _TORCH = """
 import torch
+from inference.device import multiplies_bfloat16
 cuda = torch.cuda.is_available()
 answer({"version": torch.__version__, "threads": torch.get_num_threads(), "built": torch.version.cuda,
+        "bfloat16": multiplies_bfloat16(),
         "cuda": cuda, "names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda
         else []})
 """
@@ -90,7 +92,10 @@ def torch() -> list[Check]:
         advice = "install it: pip install torch (2.6 or newer)"
         return [Check("torch", State.MISSING, p.why, advice, needed=True)]
     f = p.facts
-    main = Check("torch", State.OK, f"{f['version']}, {f['threads']} threads", needed=True)
+    kind = "bfloat16" if f["bfloat16"] else "float32"
+    main = Check(
+        "torch", State.OK, f"{f['version']}, {f['threads']} threads; networks on the CPU in {kind}", needed=True
+    )
     if f["cuda"]:
         return [main, Check("CUDA", State.OK, f"{', '.join(f['names'])} (CUDA {f['built']})"), _kernels()]
     card = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()

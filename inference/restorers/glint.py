@@ -31,6 +31,7 @@ from inference.restorers.padding import crop, pad_to_multiple
 from inference.restorers.picture import picture_of
 from inference.restorers.pictures import ColourOrder, of_codes
 from inference.restorers.placement import sample
+from inference.restorers.precision import narrowed
 from inference.restorers.ratio_filter import REFINE
 from inference.restorers.recorded import RecordedRestorer
 from inference.restorers.recording import Asked, Given, cells_of, events_of
@@ -135,19 +136,19 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
         for k, stack in enumerate(stacks):
             packed = pack(picture, pictures[k], refine(stack, self.rig), m, self.multiple, self.padding)
-            with torch.inference_mode():
+            with torch.inference_mode(), narrowed(self.device, self.dtype):
                 # Rows of channels lie channels last, if the single picture's stride is the largest.
                 y = net.features(torch.from_numpy(packed)[None].permute(0, 3, 1, 2))
-                rows = y[0].permute(1, 2, 0).contiguous().numpy()
+                rows = y[0].permute(1, 2, 0).float().contiguous().numpy()
             images[k], lost = compose(picture, pictures[k], packed, rows)
             bad += lost
         return images, bad > 0
 
     def _plain(self, net: Glint) -> bool:
-        """The picture goes in as stored, in float32, on a CPU, at the image's resolution."""
+        """The picture goes in as stored, in a type of full range, on a CPU, at the image's resolution."""
         return (
-            self.uses_numba and self.dtype == torch.float32 and self.tone == "srgb"
-            and net.cell == CELL and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
+            self.uses_numba and self.dtype != torch.float16 and self.tone == "srgb" and net.cell == CELL
+            and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
         )  # fmt: skip
 
     def _infer_whole(self, work: Work) -> Tensor:

@@ -365,12 +365,13 @@ class NeuralRestorer(ABC):
         raise RuntimeError(f"{self.name} did not call its network")
 
     def _values(self, work: Work) -> Tensor:
-        """`_infer` in the number type of the options, as float32; where half precision fails, in float32."""
+        """`_infer` in the number type of the options, as float32; where float16 overflows, in float32."""
         with torch.inference_mode():
             if self.dtype != torch.float32:
                 with narrowed(self.device, self.dtype, self.tuned):
                     values = self._infer(work).float()
-                if bool(torch.isfinite(values).all()):
+                # bfloat16 reaches as far as float32: what is not finite in it is not in float32 either.
+                if self.dtype == torch.bfloat16 or bool(torch.isfinite(values).all()):
                     return values
                 # Whatever overflowed may be part of what is carried on. It will overflow again: the weights
                 # have not changed.

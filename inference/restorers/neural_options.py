@@ -1,9 +1,10 @@
 """Options that all restorers with a network share.
 
-dtype: "auto" (default), "float32", "float16", "bfloat16": the number type of the network. "auto" is float32 on
-    the CPU, and on a GPU the type of which the network's card says that it costs next to nothing. The others
-    run on the CPU too, slower than float32 and as a GPU would compute them: to see what they cost. Measured
-    differences are in the cards (`halfmirror models info NAME`).
+dtype: "auto" (default), "float32", "float16", "bfloat16": the number type of the network. "auto" is on a GPU
+    the type of which the network's card says that it costs next to nothing; on a CPU that has instructions for
+    bfloat16 that one, where the card says so of it, and float32 on every other CPU. The narrow types run there
+    too, slower and as a GPU would compute them: to see what they cost. Measured differences are in the cards
+    (`halfmirror models info NAME`).
 compile: "auto" (default), False, True (`torch.compile`), "graphs" (CUDA graphs, on a GPU), "both". The first
     picture of a size waits for it; `prepare` makes it. "auto" is, on an NVIDIA GPU, one graph for the whole way
     from events to picture where the network has one (`recorded`), else and elsewhere False.

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from capture.errors import UsageError
-from inference.device import trying_kernels, without_tf32
+from inference.device import multiplies_bfloat16, trying_kernels, without_tf32
 from inference.half import WideSums
 
 
@@ -18,14 +18,19 @@ def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch
     Args:
         name: for the message.
         dtype: the option.
-        allowed: what the network bears; "auto" takes the first on a GPU, float32 where there is none.
-        device: a CPU takes float32 for "auto".
+        allowed: what the network bears. "auto" takes the first on a GPU, bfloat16 on a CPU that multiplies it
+            (`multiplies_bfloat16`), float32 where it is not among them and everywhere else.
+        device: where it runs.
 
     Raises:
         UsageError: one that the network does not bear, or on a device that is neither CPU nor CUDA.
     """
     if dtype == "auto":
-        dtype = allowed[0] if allowed and device.type == "cuda" else "float32"
+        dtype = "float32"
+        if device.type == "cuda" and allowed:
+            dtype = allowed[0]
+        elif device.type == "cpu" and "bfloat16" in allowed and multiplies_bfloat16():
+            dtype = "bfloat16"
     if dtype != "float32" and device.type not in ("cuda", "cpu"):
         raise UsageError(f"{name}: dtype {dtype}: only CUDA devices and CPUs run it; use float32")
     if dtype not in ("float32", *allowed):
@@ -37,7 +42,8 @@ def choose_autocast(name: str, dtype: str, allowed: Sequence[str], device: torch
 
 @contextmanager
 def narrowed(device: torch.device, dtype: torch.dtype, tuned: bool = False) -> Iterator[None]:
-    """Inside, networks run in this type on this device: autocast, and on a CPU `inference.half`'s sums.
+    """Inside, networks run in this type on this device: autocast, and on a CPU that does not multiply it
+    `inference.half`'s sums.
 
     float32 is float32 on a GPU too, here and in the parts that keep it under autocast: its convolutions would
     otherwise round to the ten bits of TF32. `tuned`: cuDNN tries its kernels there (`trying_kernels`).
@@ -49,6 +55,6 @@ def narrowed(device: torch.device, dtype: torch.dtype, tuned: bool = False) -> I
                 stack.enter_context(trying_kernels())
         if dtype != torch.float32:
             stack.enter_context(torch.autocast(device.type, dtype))
-            if device.type == "cpu":
+            if device.type == "cpu" and not (dtype == torch.bfloat16 and multiplies_bfloat16()):
                 stack.enter_context(WideSums())
         yield

@@ -16,6 +16,8 @@ from inference import networks, store
 from inference.weights_limits import WeightsError
 from tests.training.runs import figures, learned, run, same
 from tests.training.tiny_task import TinyTask, tiny
+from training import engine
+from training import recipe as recipes
 from training.errors import NotFinite, TrainingError
 from training.files import load_tree
 from training.module import hold_still
@@ -223,3 +225,20 @@ def test_mixed_precision_runs(precision: str, tmp_path: Path) -> None:
         pytest.skip("16-bit mixed precision needs a CUDA device")
     out = run(tiny(run__precision=precision, run__clip_norm=0.1), tmp_path / "run")
     assert out.figures["val/psnr"] > 20
+
+
+@pytest.mark.parametrize(("has", "chosen"), [(True, "bf16"), (False, "32")])
+def test_the_number_type_is_settled_once(
+    has: bool, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(run__precision="auto", run__steps=4)
+    monkeypatch.setattr(engine, "multiplies_bfloat16", lambda: has)
+    run(recipe, tmp_path / "run")
+    assert recipes.load(tmp_path / "run").run.precision == chosen
+    # Gone on with elsewhere it stays what it was, and the recipe counts as the same.
+    monkeypatch.setattr(engine, "multiplies_bfloat16", lambda: not has)
+    assert run(recipe, tmp_path / "run", resume=True).complete
+    assert recipes.load(tmp_path / "run").run.precision == chosen
+    other = tiny(run__precision="32" if has else "bf16", run__steps=4)
+    with pytest.raises(UsageError, match=f"precision.*{chosen}"):
+        run(other, tmp_path / "run", resume=True)

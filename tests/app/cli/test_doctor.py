@@ -100,7 +100,7 @@ def test_two_opencv_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cuda_advice(
     facts: dict[str, object], card: bool, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = {"version": "2", "threads": 1, "names": [], "why": "", **facts}
+    answer = {"version": "2", "threads": 1, "bfloat16": False, "names": [], "why": "", **facts}
     monkeypatch.setattr(checks, "probe", lambda *_a, **_k: Probe(True, answer))
     monkeypatch.setattr(checks.shutil, "which", lambda _: "/usr/bin/nvidia-smi" if card else None)
     _, cuda, *_ = checks.torch()
@@ -121,12 +121,26 @@ def test_cuda_advice(
     ],
 )
 def test_kernels_on_a_gpu(found: Probe, state: State, facts: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = Probe(True, {"version": "2", "threads": 1, "names": ["A card"], "cuda": True, "built": "12.6"})
-    answers = [torch, found]
+    facts_of_torch = {"version": "2", "threads": 1, "bfloat16": False, "names": ["A card"], "built": "12.6"}
+    answers = [Probe(True, {**facts_of_torch, "cuda": True}), found]
     monkeypatch.setattr(checks, "probe", lambda *_a, **_k: answers.pop(0))
     *_, kernels = checks.torch()
     assert (kernels.state, kernels.facts) == (state, facts)
     assert ("gcc" in kernels.advice) is (state is State.NOTE)
+
+
+@pytest.mark.parametrize(("has", "kind"), [(True, "bfloat16"), (False, "float32")])
+def test_the_number_type_on_the_cpu(has: bool, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"version": "2", "threads": 3, "bfloat16": has, "names": [], "cuda": False, "built": None}
+    monkeypatch.setattr(checks, "probe", lambda *_a, **_k: Probe(True, answer))
+    monkeypatch.setattr(checks.shutil, "which", lambda _: None)
+    assert checks.torch()[0].facts == f"2, 3 threads; networks on the CPU in {kind}"
+
+
+def test_the_question_for_torch_is_answered() -> None:
+    found = probe(checks._TORCH)
+    assert found.ok
+    assert found.facts["bfloat16"] is False  # as all tests
 
 
 def test_the_question_for_kernels_is_answered() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from capture.errors import UsageError
 from inference import networks, store
+from inference.restorers import precision
 from inference.restorers.base import RANDOM_FLAG, Restored
 from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG
 from inference.restorers.neural import NAN_FLAG, OVERFLOW_FLAG, Work
@@ -159,12 +160,22 @@ def test_number_types_go_by_the_networks_list() -> None:
     assert choose_autocast("n", "auto", ("bfloat16",), gpu) == torch.bfloat16
     assert choose_autocast("n", "auto", ("float32", "bfloat16"), gpu) == torch.float32
     assert choose_autocast("n", "auto", (), gpu) == torch.float32
-    assert choose_autocast("n", "auto", ("bfloat16",), cpu) == torch.float32
+    assert choose_autocast("n", "auto", ("float16", "bfloat16"), cpu) == torch.float32
     assert choose_autocast("n", "bfloat16", ("bfloat16",), cpu) == torch.bfloat16
     with pytest.raises(UsageError, match="it bears float32, bfloat16"):
         choose_autocast("n", "float16", ("bfloat16",), gpu)
     with pytest.raises(UsageError, match="dtype bfloat16: only CUDA devices and CPUs run it; use float32"):
         choose_autocast("n", "bfloat16", ("bfloat16",), other)
+
+
+def test_a_cpu_that_multiplies_bfloat16_runs_what_bears_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    cpu, other = torch.device("cpu"), torch.device("mps")
+    assert choose_autocast("n", "auto", ("float16", "bfloat16"), cpu) == torch.bfloat16
+    assert choose_autocast("n", "auto", ("float32", "float16"), cpu) == torch.float32
+    assert choose_autocast("n", "auto", (), cpu) == torch.float32
+    assert choose_autocast("n", "auto", ("bfloat16",), other) == torch.float32
+    assert choose_autocast("n", "float32", ("bfloat16",), cpu) == torch.float32
 
 
 class Narrow(Stub):
@@ -201,6 +212,17 @@ def test_a_cpu_runs_half_precision_when_asked() -> None:
     assert OVERFLOW_FLAG not in r.flags
     assert (r.images == plain).all()
     torch.testing.assert_close(made.change, torch.tensor([[0.2]], dtype=torch.bfloat16).float())
+
+
+def test_what_is_not_finite_in_bfloat16_is_not_run_again() -> None:
+    """It has float32's range: float32 would give the same, from then on for twice the time."""
+    made, a = narrow(dtype="bfloat16")
+    made.largest = float("inf")
+    r = made.restore([a], [0.5])
+    assert made.seen == [torch.bfloat16]
+    assert NAN_FLAG in r.flags
+    assert OVERFLOW_FLAG not in r.flags
+    assert made.resets == 0
 
 
 def test_what_overflows_runs_in_float32_from_then_on() -> None:
