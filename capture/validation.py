@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+
+class Strict(BaseModel):
+    """What a person writes into a file: unknown keys are refused, values stay as read, and `true` is no 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Pydantic alone takes true for 1 wherever a number belongs; then a batch has one sample.
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if _holds_truth(value) and not _may_hold_truth(annotation):
+            raise ValueError("true and false have no meaning here")
+        return value
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_holds_truth, value)))
+
+
+def _may_hold_truth(annotation: Any) -> bool:
+    return annotation is bool or annotation is Any or any(map(_may_hold_truth, get_args(annotation)))
 
 
 def first_error(error: ValidationError, model: type[BaseModel], whole: str = "the file") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from capture.camera import (
     CameraBase,
@@ -21,6 +21,7 @@ from capture.camera import (
 from capture.errors import CameraError, UsageError
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
+from capture.validation import Strict
 from recordings.open import open_with, recognise
 from recordings.recording import MAX_EXPOSURE_US, MAX_SENSOR_SIDE, OpenOptions, Recording
 from recordings.replay_clock import checked_speed
@@ -32,7 +33,7 @@ _BOTH = frozenset({CameraRole.EVENTS, CameraRole.FRAMES})
 Item = TypeVar("Item", bound=EventPacket | Frame, covariant=True)
 
 
-class ReplayConfig(BaseModel):
+class ReplayConfig(Strict):
     """What to replay and how.
 
     Attributes:
@@ -43,8 +44,6 @@ class ReplayConfig(BaseModel):
         exposure_us: length of exposures that the file does not give; None: such frames are not restored.
         geometry: (width, height) of the event sensor where the file does not give it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path
     speed: float = 1.0

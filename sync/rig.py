@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from capture.documents import parse_toml
 from capture.errors import UsageError
 from capture.registry import RigFacts
-from capture.validation import first_error
+from capture.validation import Strict, first_error
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
@@ -30,11 +30,7 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Lens(_Strict):
+class Lens(Strict):
     """A pinhole with distortion: where a ray falls on this camera's raw pixels.
 
     With x = X/Z, y = Y/Z, r² = x² + y² and the coefficients c:
@@ -63,7 +59,7 @@ class Lens(_Strict):
         return self
 
 
-class CameraEntry(_Strict):
+class CameraEntry(Strict):
     """One camera of the rig."""
 
     camera: str = Field(description="name that opens it, e.g. davis346:00000123; none for no camera")
@@ -90,7 +86,7 @@ class ImageEntry(CameraEntry):
     tone: Literal["linear", "srgb"] = "linear"
 
 
-class Validity(_Strict):
+class Validity(Strict):
     """Where a homography holds: at the plane that it was measured on, or anywhere if both cameras share one
     eye.
 
@@ -105,7 +101,7 @@ class Validity(_Strict):
     note: str = ""
 
 
-class Geometry(_Strict):
+class Geometry(Strict):
     """Event pixel → image pixel.
 
     `image_from_event` is a 3×3 homography acting on column vectors (x, y, 1) of **event** pixels and giving
@@ -149,7 +145,7 @@ def _check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> 
         )
 
 
-class Clock(_Strict):
+class Clock(Strict):
     """Frame camera's clock → event clock.
 
     relation `same`: frames are stamped on the event clock (one sensor). `trigger`: exposure edges on the
@@ -179,7 +175,7 @@ class Clock(_Strict):
     host_latency_spread_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
 
 
-class Rig(_Strict):
+class Rig(Strict):
     """A whole rig. Read with `Rig.load`, written with `save`."""
 
     version: int = VERSION

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from capture.documents import parse_toml
 from capture.errors import UsageError
-from capture.validation import first_error
+from capture.validation import Strict, first_error
 
 FOLDER = Path(__file__).parent / "recipes"
 # They change how fast samples come, never which.
@@ -30,11 +30,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**12)]  # beyond any use, within what indices can hold
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NetworkEntry(_Strict):
+class NetworkEntry(Strict):
     """Which network is trained; `options` are its own and checked by whoever builds it.
 
     Attributes:
@@ -47,7 +43,7 @@ class NetworkEntry(_Strict):
     start: Literal["published", "input"] = "published"
 
 
-class DataEntry(_Strict):
+class DataEntry(Strict):
     """Where samples come from.
 
     Attributes:
@@ -71,7 +67,7 @@ class DataEntry(_Strict):
     prefetch: Annotated[int, Field(ge=1, le=64)] = 4
 
 
-class GroupEntry(_Strict):
+class GroupEntry(Strict):
     """Parameters whose names begin with `prefix` get a learning rate (and weight decay) of their own.
 
     With the rate 0 they stay as they are, and what their gradient costs is saved.
@@ -82,7 +78,7 @@ class GroupEntry(_Strict):
     weight_decay: Weight | None = None
 
 
-class OptimiserEntry(_Strict):
+class OptimiserEntry(Strict):
     """The optimiser, with PyTorch's meaning of each value; `momentum` is `sgd`'s, `betas` are the others'."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -94,7 +90,7 @@ class OptimiserEntry(_Strict):
     groups: tuple[GroupEntry, ...] = ()
 
 
-class ScheduleEntry(_Strict):
+class ScheduleEntry(Strict):
     """How the learning rate goes over the run, as a factor on each group's own rate.
 
     `progress` is 0 at the first step and 1 at the end: the larger of step / steps and elapsed / max_minutes, of
@@ -117,14 +113,14 @@ class ScheduleEntry(_Strict):
     period: Count = 151
 
 
-class LossEntry(_Strict):
+class LossEntry(Strict):
     """Which loss of the task, and the weights of its parts; both checked by the task."""
 
     name: str = ""
     weights: dict[str, float] = Field(default_factory=dict)
 
 
-class RunEntry(_Strict):
+class RunEntry(Strict):
     """Length and conduct of the run.
 
     Attributes:
@@ -161,7 +157,7 @@ class RunEntry(_Strict):
         return self
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """Everything that decides what comes out of a run.
 
     Attributes:

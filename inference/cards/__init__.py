@@ -8,9 +8,10 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from capture.errors import UsageError
+from capture.validation import Strict
 
 ChannelOrder = Literal["rgb", "bgr", "gray"]
 Recognised = Literal["checksum", "name", ""]
@@ -23,11 +24,7 @@ NAMES = (
 )  # fmt: skip
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Evaluation(_Table):
+class Evaluation(Strict):
     """A result that the weights should reproduce.
 
     Attributes:
@@ -43,7 +40,7 @@ class Evaluation(_Table):
     protocol: str = ""
 
 
-class Published(_Table):
+class Published(Strict):
     """A file that the authors publish.
 
     Attributes:
@@ -59,7 +56,7 @@ class Published(_Table):
     evaluation: tuple[Evaluation, ...] = ()
 
 
-class Precision(_Table):
+class Precision(Strict):
     """What a narrower number type costs, measured by `benchmarks.bench_precision`.
 
     Attributes:
@@ -89,7 +86,7 @@ class Precision(_Table):
         return 10 * math.log10(1 + (self.difference / error) ** 2)
 
 
-class Origin(_Table):
+class Origin(Strict):
     """Where installed weights come from.
 
     Attributes:
@@ -107,7 +104,7 @@ class Origin(_Table):
     added: str = ""
 
 
-class Card(_Table):
+class Card(Strict):
     """What to know of a network's weights.
 
     Attributes:

@@ -25,6 +25,13 @@ def test_defaults_are_filled_in_and_survive_the_file(tmp_path: Path) -> None:
     assert "save_minutes = 5.0" in first.dumps()
 
 
+def test_true_stays_where_it_has_a_meaning(tmp_path: Path) -> None:
+    text = RECIPE.replace('name = "tiny"', 'name = "tiny", options = { deep = true, sides = [true, 1] }')
+    found = recipes.load(write(tmp_path, text.replace("batch = 4", "batch = 4, unused_parameters = true")))
+    assert found.network.options == {"deep": True, "sides": [True, 1]}
+    assert found.run.unused_parameters is True
+
+
 def test_an_option_that_is_not_finite_is_kept(tmp_path: Path) -> None:
     text = RECIPE.replace('name = "tiny"', 'name = "tiny", options = { slope = nan }')
     assert "slope = nan" in recipes.load(write(tmp_path, text)).dumps()
@@ -50,6 +57,15 @@ def test_an_option_that_is_not_finite_is_kept(tmp_path: Path) -> None:
         (RECIPE.replace("steps = 30, ", ""), "nothing ends the run; set steps or max_minutes"),
         (RECIPE.replace('network = { name = "tiny" }', ""), "key 'network' is missing"),
         (RECIPE.replace("0.01", "nan"), "key 'optimiser.lr': Input should be"),
+        (RECIPE.replace("0.01", "true"), "key 'optimiser.lr': true and false have no meaning here"),
+        (
+            RECIPE.replace("lr = 0.01", "lr = 0.01, betas = [true, 0.9]"),
+            "key 'optimiser.betas': true and false have no meaning here",
+        ),
+        (
+            RECIPE.replace("lr = 0.01", 'lr = 0.01, groups = [{ prefix = "a", lr = true }]'),
+            "key 'optimiser.groups.0.lr': true and false have no meaning here",
+        ),
         (RECIPE.replace("0.01", "1e300"), "key 'optimiser.lr': Input should be"),
         (
             RECIPE.replace("validation = 6", "validation = 99999999999999999999"),

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from capture.validation import Strict
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import KNOWN, MULTIPLES
 from training.adapt.camera import Camera
@@ -38,7 +39,7 @@ _LEAST, _MOST = 0.3, 2.5  # contrasts that the stack's ratios can stand for, as 
 _PATIENCE = 4
 
 
-class Settings(BaseModel):
+class Settings(Strict):
     """How it is learnt.
 
     Attributes:
@@ -48,8 +49,6 @@ class Settings(BaseModel):
         every: steps between two looks at the held-out samples.
         seed: of the order of samples.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(default=200, ge=0, le=100_000)
     rate: float = Field(default=1e-3, gt=0, le=1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from capture.validation import Strict
 from training.data.cuts import Cut, middle_cut, planes, random_cut, whole_cut
 from training.data.sets.facts import TRUTH, VIDEO, SequenceFacts, SequenceReader
 from training.data.windows import FRAMES, HALF
@@ -19,7 +20,7 @@ from training.task import Batch
 _ALL_TURNS = tuple(range(8))
 
 
-class CdvdOptions(BaseModel):
+class CdvdOptions(Strict):
     """What CDVD-TSP is fed with (`data.options` of a recipe).
 
     Attributes:
@@ -28,8 +29,6 @@ class CdvdOptions(BaseModel):
         augmentation: "turns" as published, or "none".
         flow_weights: file with first weights of the flow network alone (PWC-Net, `network-default.pytorch`).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop: int = Field(default=256, ge=16, le=2048, multiple_of=4)
     frames_per_video: int = Field(default=100, ge=0)

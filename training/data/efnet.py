@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch.nn import functional as F
 
+from capture.validation import Strict
 from inference.representations import mask_numba, scer_numba, voxel_numba
 from inference.representations.coding import Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
@@ -31,7 +32,7 @@ _NOISE_SHARE, _HOT_SHARE, _HOT = 0.05, 2e-5, 20
 _ALL_TURNS = tuple(range(8))
 
 
-class EfnetOptions(BaseModel):
+class EfnetOptions(Strict):
     """What EFNet is fed with (`data.options` of a recipe).
 
     Attributes:
@@ -46,8 +47,6 @@ class EfnetOptions(BaseModel):
         touch_unused: *published*: parameters without a part in the loss get zero gradients, and weight decay
             shrinks them.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop: int = Field(default=256, ge=16, le=2048, multiple_of=4)
     representation: Literal["scer", "voxel"] = "scer"

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from capture.errors import UsageError
+from capture.validation import Strict
 from training.data.cuts import planes
 from training.data.gem import Draw, FramePair, draw, training_item
 from training.data.sets.facts import EXPOSURE, STREAM, SequenceFacts, SequenceReader
@@ -22,7 +23,7 @@ BINS = 16
 LEVELS = 16  # the network halves pictures and events four times
 
 
-class GemOptions(BaseModel):
+class GemOptions(Strict):
     """What GEM is trained on (`data.options` of a recipe).
 
     Attributes:
@@ -32,8 +33,6 @@ class GemOptions(BaseModel):
             with the fourth and so on; the last of an odd number then has no partner.
         difference: "l1" as published in all configurations, or "l2".
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop: int = Field(default=64, ge=LEVELS, le=1024, multiple_of=LEVELS)
     pairs: Literal["overlapping", "disjoint"] = "overlapping"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from capture.validation import Strict
 from inference.representations.coding import Mode
 from training.data.cuts import Cut, middle_cut, planes, random_cut, whole_cut
 from training.data.items import Items
@@ -21,15 +22,13 @@ from training.task import Batch
 _ALL_TURNS = tuple(range(8))
 
 
-class SdmOptions(BaseModel):
+class SdmOptions(Strict):
     """What the networks of S-SDM are fed with (`data.options` of a recipe).
 
     Attributes:
         crop: side of the training samples in image pixels, a multiple of 4.
         augmentation: "none" as published, or "turns" (all eight).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop: int = Field(default=512, ge=32, le=2048, multiple_of=4)
     augmentation: Literal["none", "turns"] = "none"

@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch.nn import functional as F
 
+from capture.validation import Strict
 from inference.representations import counts_numba
 from inference.representations.coding import Columns
 from training.data.cuts import Cut, middle_cut, planes, random_cut, turned, whole_cut
@@ -25,7 +26,7 @@ from training.task import Batch
 _MOST = 255  # of events that a cell of a sample holds
 
 
-class ScNetOptions(BaseModel):
+class ScNetOptions(Strict):
     """What SC-Net is fed with (`data.options` of a recipe).
 
     Attributes:
@@ -37,8 +38,6 @@ class ScNetOptions(BaseModel):
         augmentation: "turns" (all eight), "published" (mirrored left to right by chance), "none".
         detach: the feature is handed on without its gradient, as published.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop: int = Field(default=64, ge=16, le=2048, multiple_of=4)
     clip: int = Field(default=4, ge=1, le=64)

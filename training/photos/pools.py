@@ -13,9 +13,10 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from capture.errors import UsageError
+from capture.validation import Strict
 
 Registry = Literal["pypi", "debian", "npm"]
 # What leaves every use free, training included. Nothing -NC, nothing -ND, no GPL.
@@ -40,11 +41,7 @@ def _inner(path: str) -> str:
 InnerPath = Annotated[str, AfterValidator(_inner)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Package(_Model):
+class Package(Strict):
     """A package that photos come from, in the version whose licences were read."""
 
     registry: Registry
@@ -52,7 +49,7 @@ class Package(_Model):
     version: Version
 
 
-class Entry(_Model):
+class Entry(Strict):
     """One photo of a pool.
 
     Attributes:
@@ -74,7 +71,7 @@ class Entry(_Model):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Pool(_Model):
+class Pool(Strict):
     """Photos that are fetched and used together.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from capture.validation import Strict
 
 
 def _above_zero(span: tuple[float, float]) -> tuple[float, float]:
@@ -32,14 +34,12 @@ Rate = Annotated[Range, _within(0, 1e6)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class SynthesisConfig(BaseModel):
+class SynthesisConfig(Strict):
     """Ranges are drawn from evenly, or evenly in the logarithm where that is said.
 
     The defaults cover what rigs of today give: DAVIS346 and Prophesee sensors, handheld to traffic, day to
     night.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(default=128, ge=32, le=1024, multiple_of=8, description="side of a sample, image pixels")
     instants: int = Field(default=2, ge=1, le=64, description="sharp pictures of an exposure")

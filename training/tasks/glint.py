@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from capture.errors import UsageError
+from capture.validation import Strict
 from inference import networks
 from training.data.glint_pool import SAMPLING, Pooled, tensors
 from training.synthesis.config import SynthesisConfig
@@ -31,15 +32,13 @@ _EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadrati
 _LEAST = 1.5e-3  # of the relative loss: a third of a grey level, below which a picture need not be better
 
 
-class GlintOptions(BaseModel):
+class GlintOptions(Strict):
     """The task's own options in a recipe (`data.options`).
 
     Attributes:
         pool: folder made by `halfmirror synthesise`; "": samples are drawn as they are needed.
         cached_photos: decoded photos that a worker keeps.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pool: str = ""
     cached_photos: int = Field(default=256, ge=1)
