@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import read_json, write_json
 from app.output.spread import residual_report
 from app.version import version
+
+if TYPE_CHECKING:
+    from inference.restorers.base import Restorer
 
 REPORT = "report.json"
 _OURS = re.compile(r"exposure-\d{6,}-\d\.\d{4}\.png|timestamps\.csv|report\.json")
@@ -65,7 +68,7 @@ def run_offline(request: Request) -> int:
         no_residual = why_not(restorer.name, restorer.needs) if request.residual else ""
         with _Bar() as bar:
             result = deblur(source, restorer, request.latents, target, bar.update, residual=request.residual)
-        report = _report(request, source, result, target)
+        report = _report(request, restorer, source, result, target)
         target.finish({**report, "reblur_residual": residual_report(result.residual, no_residual)})
     _print(request, result, source.problems())
     if no_residual:
@@ -127,7 +130,9 @@ def _is_ours(folder: Path) -> bool:
     return bool(read_json(folder / REPORT).get("program") == "halfmirror")
 
 
-def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Target) -> dict[str, Any]:
+def _report(
+    request: Request, restorer: Restorer, source: OfflineInput, r: OfflineResult, target: Target
+) -> dict[str, Any]:
     return {
         "program": "halfmirror",
         "version": version(),
@@ -136,6 +141,8 @@ def _report(request: Request, source: OfflineInput, r: OfflineResult, target: Ta
         "network": request.network,
         "options": request.options,
         "device": request.device,
+        # With "auto" it depends on the machine; those without a network do not say.
+        "runs_on": getattr(restorer, "runs_on", ""),
         "latents": request.latents,
         "contrast": {
             "asked": {k: v for k, v in request.options.items() if k.startswith("contrast")} or "auto",

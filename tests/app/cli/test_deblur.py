@@ -313,3 +313,4 @@ def test_options_of_the_network_reach_it(
     assert run(*line, "--set", "tile=128", "--dtype", "bfloat16") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["options"] == {"tile": 128, "dtype": "bfloat16", "random_weights": True}
+    assert report["runs_on"] == "CPU, bfloat16"
