@@ -26,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report import markdown
 from benchmarks.streams import Stream
 from inference import models, store
 from inference.device import multiplies_bfloat16
@@ -99,18 +100,7 @@ def main() -> None:
         table.add_row(*row)
     Console(width=140).print(table)
     if args.write:
-        lines = [
-            "# bfloat16 on a CPU",
-            "",
-            f"`{command}`",
-            "",
-            about,
-            "",
-            *(__doc__ or "").split("\n\n")[2:3],
-            "",
-        ]
-        lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-        RESULT.write_text("\n".join([*lines, *("| " + " | ".join(r) + " |" for r in rows), ""]))
+        RESULT.write_text(markdown("bfloat16 on a CPU", command, about, __doc__, HEAD, rows))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd import DeviceType
 
+from benchmarks.report import markdown
 from capture.packets import Events, Frame, FrameClock, PixelLayout
 from inference import models
 from inference.cards import card
@@ -277,18 +278,7 @@ def main(arguments: list[str] | None = None) -> None:
         table.add_row(*cells)
     Console(width=150).print(table)
     if args.write:
-        lines = [
-            "# Networks on a GPU",
-            "",
-            f"`{command}`",
-            "",
-            about,
-            "",
-            *(__doc__ or "").split("\n\n")[2:3],
-            "",
-        ]
-        lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-        RESULT.write_text("\n".join([*lines, *("| " + " | ".join(r) + " |" for r in rows), ""]))
+        RESULT.write_text(markdown("Networks on a GPU", command, about, __doc__, HEAD, rows))
 
 
 if __name__ == "__main__":

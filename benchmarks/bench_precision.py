@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.report import markdown
 from benchmarks.streams import Stream
 from capture.errors import HalfmirrorError
 from inference import models, store
@@ -267,9 +268,7 @@ def main() -> None:
         # What was not measured now stays as it stood; in the order of the networks.
         rows += [r for r in rows_in(path) if r[0] not in measured]
         rows.sort(key=lambda r: list(PRESETS).index(r[0]))
-        lines = ["# Half precision", "", f"`{command}`", "", about, "", *(__doc__ or "").split("\n\n")[2:3], ""]
-        lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-        path.write_text("\n".join([*lines, *("| " + " | ".join(r) + " |" for r in rows), ""]))
+        path.write_text(markdown("Half precision", command, about, __doc__, HEAD, rows))
 
 
 if __name__ == "__main__":

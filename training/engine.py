@@ -169,10 +169,14 @@ def _start_at_input(task: Task, network: nn.Module, recipe: Recipe) -> None:
 
 
 def _with_minutes(request: Request) -> Recipe:
-    recipe = request.recipe
     if request.max_minutes is None:
-        return recipe
-    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"max_minutes": request.max_minutes})})
+        return request.recipe
+    return _with_run(request.recipe, max_minutes=request.max_minutes)
+
+
+def _with_run(recipe: Recipe, **changed: Any) -> Recipe:
+    """The recipe with other values in its `run`."""
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update=changed)})
 
 
 def _with_precision(recipe: Recipe, request: Request, run: RunFolder) -> Recipe:
@@ -185,7 +189,7 @@ def _with_precision(recipe: Recipe, request: Request, run: RunFolder) -> Recipe:
         chosen = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     else:
         chosen = "bf16" if multiplies_bfloat16() else "32"
-    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"precision": chosen})})
+    return _with_run(recipe, precision=chosen)
 
 
 def _open_folder(
@@ -207,7 +211,7 @@ def _open_folder(
     if request.max_minutes is not None and run.recipe.is_file():
         # The one thing that may be changed: how long the whole run is to last.
         before = recipes.load(run.path).run.max_minutes
-        compared = recipe.model_copy(update={"run": recipe.run.model_copy(update={"max_minutes": before})})
+        compared = _with_run(recipe, max_minutes=before)
     run.reopen(compared, fingerprint)
     replace_bytes(run.recipe, recipe.dumps().encode())
     run.keep_metrics_until(int(load_tree(run.state)["global_step"]))
