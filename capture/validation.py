@@ -25,10 +25,13 @@ class Strict(BaseModel):
 
 
 def _holds_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_holds_truth, value)))
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return isinstance(value, bool) or any(map(_holds_truth, inside))
 
 
 def _may_hold_truth(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True  # it looks for itself
     return annotation is bool or annotation is Any or any(map(_may_hold_truth, get_args(annotation)))
 
 

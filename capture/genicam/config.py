@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from capture.errors import UsageError
 from capture.packets import PixelLayout
-from capture.validation import first_error
+from capture.validation import Strict, first_error
 
 LAYOUTS: dict[str, PixelLayout] = {
     "BayerRG8": PixelLayout.BAYER_RGGB,
@@ -32,14 +32,12 @@ FORMAT_NUMBERS: dict[int, str] = {
 AUTO = "auto"
 
 
-class GenicamConfig(BaseModel):
+class GenicamConfig(Strict):
     """Which camera, and how it is set. None (or "") leaves what the camera has.
 
     Automatic exposure, gain and white balance are switched off and gamma is 1 in any case: a restorer needs
     pixel values that are proportional to light, and an exposure that is what was asked for.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     driver: str = Field(default="genicam", description="the name that it was opened by")
     target: str = Field(default="", description="address, host name or serial number; empty: the only camera")

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from capture.errors import UsageError
 from capture.inivation.stream_head import Address
+from capture.validation import Strict
 
 WIDTH, HEIGHT = 346, 260
 
@@ -19,10 +20,8 @@ WIDTH, HEIGHT = 346, 260
 M = TypeVar("M", bound=BaseModel)
 
 
-class DavisConfig(BaseModel):
+class DavisConfig(Strict):
     """A DAVIS346 on USB. None leaves what dv-processing sets when it opens the camera."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     serial: str = Field(default="", pattern=r"^[A-Za-z0-9]{0,16}$", description="empty: the only one there is")
     exposure_us: int | None = Field(default=None, ge=1, le=1_000_000, description="of frames")
@@ -37,10 +36,8 @@ class DavisConfig(BaseModel):
     biases: dict[str, tuple[int, int]] = Field(default_factory=dict, description="name: coarse 0-7, fine 0-255")
 
 
-class StreamConfig(BaseModel):
+class StreamConfig(Strict):
     """AEDAT4 streams of one device: events, and beside them what other addresses send."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scheme: Literal["aedat4-tcp", "aedat4-unix"]
     events: str

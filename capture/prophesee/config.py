@@ -6,17 +6,16 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from capture.errors import UsageError
+from capture.validation import Strict
 
 Model = Literal["evk4", "evk3", "metavision"]
 
 
-class Region(BaseModel):
+class Region(Strict):
     """A rectangle of the sensor, pixels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     x: int = Field(ge=0, le=4095)
     y: int = Field(ge=0, le=4095)
@@ -24,10 +23,8 @@ class Region(BaseModel):
     height: int = Field(ge=1, le=4096)
 
 
-class PropheseeConfig(BaseModel):
+class PropheseeConfig(Strict):
     """None leaves what the SDK sets when it opens the camera."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     driver: Model
     serial: str = Field(default="", pattern=r"^[A-Za-z0-9_:.-]{0,32}$")

@@ -21,7 +21,9 @@ import cv2
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from capture.validation import Strict
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -36,10 +38,8 @@ _ROOM = 2048  # more events than one pixel can give in one step
 _LOG_LOW, _LOG_HIGH = math.log(1e-4), math.log(50.0)
 
 
-class EventSensorConfig(BaseModel):
+class EventSensorConfig(Strict):
     """The event sensor's figures. Contrast thresholds are in natural log irradiance."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     threshold_on: float = Field(default=0.18, ge=0.02, le=2.0, description="ON contrast threshold")
     threshold_off: float = Field(default=0.18, ge=0.02, le=2.0, description="OFF contrast threshold")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from capture.camera import CameraRole
 from capture.errors import CameraError
+from capture.validation import Strict
 
 FaultKind = Literal["drop_frame", "drop_edge", "stall", "unplug", "burst"]
 
@@ -21,7 +22,7 @@ _FOR: dict[str, tuple[CameraRole, ...]] = {
 }
 
 
-class Fault(BaseModel):
+class Fault(Strict):
     """One fault.
 
     `drop_frame`: the next `count` frames are exposed and counted by the camera but never arrive.
@@ -30,8 +31,6 @@ class Fault(BaseModel):
     `unplug`: the camera is gone for `seconds`; reading raises `CameraLost`, opening fails until it is back.
     `burst`: `events` events of random pixels within `seconds`, on top of the scene.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: FaultKind
     at_s: float = Field(

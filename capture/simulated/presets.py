@@ -14,25 +14,24 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from capture.errors import UsageError
 from capture.packets import PixelLayout
 from capture.simulated.event_sensor import EventSensorConfig
 from capture.simulated.faults import Fault
 from capture.simulated.rgb_sensor import FrameSensorConfig
+from capture.validation import Strict
 
 DEFAULT = "handheld"
 
 
-class SimulatedConfig(BaseModel):
+class SimulatedConfig(Strict):
     """Everything that can be set about the simulated rig. The same values give the same bytes.
 
     Lengths in pixels are image pixels unless they say otherwise. Times are true times: the event camera's
     clock, which the scene follows.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: str = Field(default=DEFAULT, description="the preset that it started from")
     scene: Literal["studio", "street", "night"] = Field(default="studio", description="what is seen")

@@ -12,11 +12,12 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from capture.packets import PixelLayout
 from capture.simulated.scene import View
 from capture.simulated.textures import srgb_from_linear
+from capture.validation import Strict
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -36,10 +37,8 @@ _BAYER: dict[PixelLayout, tuple[int, int, int, int]] = {
 """Channel (R 0, G 1, B 2) at the pixels (0, 0), (0, 1), (1, 0), (1, 1), row first."""
 
 
-class FrameSensorConfig(BaseModel):
+class FrameSensorConfig(Strict):
     """The frame sensor's figures."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     layout: PixelLayout = Field(default=PixelLayout.RGB, description="rgb, gray or one of the Bayer layouts")
     tone: Literal["linear", "srgb"] = Field(default="srgb", description="how pixel values relate to light")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from capture.documents import parse_toml
 from capture.errors import HalfmirrorError
-from capture.validation import first_error
+from capture.validation import Strict, first_error
 from sync.rig import Rig
 
 ABOUT, STREAMS, INDEX_FILE, HEALTH = "recording.toml", "streams.hmc", "streams.index", "health.json"
@@ -23,11 +23,7 @@ class AboutError(HalfmirrorError):
     """`recording.toml` cannot be used; the message says why."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecordedCamera(_Strict):
+class RecordedCamera(Strict):
     """One camera as it described itself when it was opened.
 
     Attributes:
@@ -47,7 +43,7 @@ class RecordedCamera(_Strict):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class About(_Strict):
+class About(Strict):
     """The whole file. The rig is the rig file as it was used; `started` is UTC, ISO 8601."""
 
     format: Literal["halfmirror recording"] = "halfmirror recording"

@@ -59,6 +59,10 @@ def test_an_option_that_is_not_finite_is_kept(tmp_path: Path) -> None:
         (RECIPE.replace("0.01", "nan"), "key 'optimiser.lr': Input should be"),
         (RECIPE.replace("0.01", "true"), "key 'optimiser.lr': true and false have no meaning here"),
         (
+            RECIPE.replace("jitter = 0.5", "jitter = true"),
+            "key 'loss.weights': true and false have no meaning here",
+        ),
+        (
             RECIPE.replace("lr = 0.01", "lr = 0.01, betas = [true, 0.9]"),
             "key 'optimiser.betas': true and false have no meaning here",
         ),
