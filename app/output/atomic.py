@@ -14,6 +14,7 @@ from pathlib import Path
 from capture.errors import HalfmirrorError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNTOLD = {errno.EIO, errno.ETIMEDOUT}  # these numbers say nothing by themselves
 
 
 class OutputError(HalfmirrorError):
@@ -36,6 +37,8 @@ def writing(path: Path) -> Iterator[None]:
                 "free some space or choose another place with -o"
             ) from e
         why = os.strerror(e.errno) if e.errno and 0 < e.errno < 4096 else str(e)
+        if e.errno in _UNTOLD and e.strerror:  # a writer's own words; HDF5's are a page
+            why = e.strerror.splitlines()[0]
         raise OutputError(f"cannot write {path}: {why}; choose another place with -o") from e
 
 

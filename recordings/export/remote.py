@@ -62,8 +62,9 @@ class RemoteWriter:
 
     def finish(self) -> None:
         """See `Writer.finish`. Raises `OSError`, `RecordingError`."""
-        self._send(("finish",))
-        self._hear(ANSWER_S)
+        with contextlib.suppress(OSError):  # it has gone; why, it may have said before
+            self._pipe.send(("finish",))
+        self._hear(ANSWER_S)  # its one last word: heard here alone, however soon it comes
         self._end()
 
     def abandon(self) -> None:
