@@ -61,6 +61,9 @@ def _installed(package: str) -> str | None:
 def python() -> Check:
     """Python's version and the machine."""
     facts = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if platform.system() != "Linux":
+        advice = "written for Linux and tried there only: tell what works here and what does not"
+        return Check("Python", State.NOTE, facts, advice, needed=True)
     return Check("Python", State.OK, facts, needed=True)
 
 

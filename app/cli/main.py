@@ -14,6 +14,8 @@ import signal
 import sys
 from types import FrameType
 
+NOT_HERE = "this program runs on Linux; on Windows install it inside WSL 2 (wsl --install)"
+
 
 class _Signals:
     """Ctrl+C, SIGTERM and SIGHUP unwind the program, so that nothing half-written and no process stays behind.
@@ -47,6 +49,9 @@ def run(arguments: list[str]) -> int:
     Exit codes: 0 done; 1 could not be done; 2 wrong request; 70 a fault of the program (a log is written);
     130 Ctrl+C; 129 SIGHUP; 143 SIGTERM.
     """
+    if not hasattr(signal, "SIGHUP"):  # before anything fails over it
+        print(f"halfmirror: {NOT_HERE}", file=sys.stderr)
+        return 1
     signals = _Signals()
     signals.install()
     try:

@@ -52,6 +52,14 @@ def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (only.state, "odd machine" in only.facts) == (State.NOTE, True)
 
 
+def test_another_system_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.python().state is State.OK
+    monkeypatch.setattr(checks.platform, "system", lambda: "Darwin")
+    found = checks.python()
+    assert found.state is State.NOTE
+    assert "Linux" in found.advice
+
+
 def test_probe_survives_crash_hang_and_exception() -> None:
     assert "signal 6" in probe("import os; os.abort()").why
     assert "no answer within" in probe("import time; time.sleep(60)", timeout_s=0.5).why

@@ -38,6 +38,16 @@ def test_every_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]
     assert f"halfmirror {verb}" in out.split("Example:")[1]
 
 
+def test_where_it_cannot_run_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")  # Windows has none
+    assert main.run(["doctor"]) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "WSL 2" in told.err
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from app.cli.main import run; run(['deblur', '--help'])\n"
