@@ -247,6 +247,22 @@ def deblur(
         UsageError: instants that the network cannot show, or it needs events and the source has none.
         Whatever the source and the sink raise.
     """
+    result = OfflineResult()
+    for result in steps(source, restorer, latents, sink, progress, residual=residual):  # noqa: B007
+        pass
+    return result
+
+
+def steps(
+    source: OfflineInput,
+    restorer: Restorer,
+    latents: Sequence[float],
+    sink: Sink,
+    progress: Callable[[float, OfflineResult], None] = lambda _share, _result: None,
+    *,
+    residual: bool = False,
+) -> Iterator[OfflineResult]:
+    """As `deblur`, an item of the source at a time: the result so far, always the same object."""
     check_latents(restorer, latents)
     check_events(restorer, source)
     _check_memory(source.rig, len(latents))
@@ -267,11 +283,12 @@ def deblur(
         if isinstance(item, EventPacket):
             first_us = item.complete_until_us if first_us is None else first_us
             progress(min(1.0, (item.complete_until_us - first_us) / source.span_us), run.result)
+        yield run.result
     run.finish()
     run.result.seconds["total"] = time.perf_counter() - started
     progress(1.0, run.result)
     _require_some(source.name, run.result)
-    return run.result
+    yield run.result
 
 
 class _Run:
