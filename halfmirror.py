@@ -1,6 +1,6 @@
 """Halfmirror for programs of one's own: docs/python.md. Commands and window: `halfmirror --help`."""
 
-from app.library import deblur, exposures
+from app.library import deblur, exposures, live
 from app.version import version as _version
 from capture.errors import HalfmirrorError
 from capture.packets import Events
@@ -25,6 +25,7 @@ __all__ = [
     "deblur",
     "events",
     "exposures",
+    "live",
     "networks",
     "open_recording",
 ]

@@ -1,19 +1,24 @@
-"""For programs of one's own: recordings as aligned exposures and as sharp pictures, one after the other.
+"""For programs of one's own: recordings and live rigs as sharp pictures, recordings as aligned exposures.
 
 What is named here is offered by `import halfmirror` (`docs/python.md`).
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.following import Following
 from app.offline import open_input, steps
 from app.output.png import Stamp
+from app.session import Picture as LivePicture
+from capture.errors import UsageError
 from capture.packets import EventPacket
 from inference import models
 from inference.outcomes import Outcome
@@ -62,7 +67,7 @@ def deblur(
         NothingRestored: at the end, where not one exposure could be restored.
     """
     models.check(network, options)
-    latents = tuple(map(float, at)) if isinstance(at, Sequence) else (float(at),)
+    latents = _instants(at)
     with open_input(str(recording), seconds, exposure_us, geometry, _path(rig)) as source:
         restorer = models.create(network, source.rig, options, device)
         kept = _Kept()
@@ -98,6 +103,59 @@ def exposures(
                 sync.push_frame(item)
             yield from sync.take()
         yield from sync.finish()
+
+
+@contextmanager
+def live(
+    source: str | Path = "simulated", network: str = "edi", at: float | Sequence[float] = 0.5, *,
+    options: Mapping[str, Any] | None = None, device: str = "auto", settings: Mapping[str, Any] | None = None,
+    quiet_s: float | None = 30.0,
+) -> Iterator[Iterator[LivePicture]]:  # fmt: skip
+    """A rig while it runs, through the pipeline of `halfmirror live`, in processes of its own.
+
+    ```
+    if __name__ == "__main__":
+        with halfmirror.live("simulated:davis") as pictures:
+            for picture in pictures:
+                ...
+    ```
+
+    Who is slower than the cameras gets the newest picture and misses those between. A program that uses this
+    stands under `if __name__ == "__main__":`, since processes are started that read it once more.
+
+    Args:
+        source: "simulated:PRESET", a rig file, a camera that serves a whole rig, or a recording, which is then
+            played at its own pace.
+        network: a name of `inference.models.names()`.
+        at: instants inside each exposure, 0 start … 1 end; a network with fixed instants gives those.
+        options: the network's own, as `--set` gives them.
+        device: "auto", "cpu", "cuda".
+        settings: of the camera that is named.
+        quiet_s: when no picture has come for so long it is an error; None: never.
+
+    Yields:
+        An iterator of `app.session.Picture`: `blurred` (H, W[, 3]), `sharp` (L, H, W[, 3]) or None where the
+        exposure was refused (`refusal` says why), `latents`, `exposure_start_us` … It ends with a recording.
+
+    Raises:
+        UsageError: a source, a network or an option that is none; no guard around the program.
+        PipelineError, while one iterates: no picture came, with what the workers reported.
+    """
+    from app.live import make_session
+
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError('put what uses halfmirror.live under: if __name__ == "__main__":')
+    session = make_session(source, network, options=dict(options or {}), device=device, settings=settings)
+    try:
+        session.set_latents(_instants(at))
+        session.start()
+        yield (p for p in Following(session, quiet_s=quiet_s) if p is not None)
+    finally:
+        session.stop()
+
+
+def _instants(at: float | Sequence[float]) -> tuple[float, ...]:
+    return tuple(map(float, at)) if isinstance(at, Sequence) else (float(at),)
 
 
 def _path(rig: str | Path | None) -> Path | None:

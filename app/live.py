@@ -104,6 +104,7 @@ class LiveSession:
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
         self._residual = residual
+        self._latents: tuple[float, ...] = (0.5,)  # with which the restore worker begins
         self._recorder = SessionRecorder(record)
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
@@ -164,7 +165,7 @@ class LiveSession:
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
-                rig, self._network, events, frames, pictures, self._options, self._device,
+                rig, self._network, events, frames, pictures, self._options, self._device, self._latents,
                 every_item=every_item, live=source.live, residual=self._residual,
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
@@ -321,7 +322,8 @@ class LiveSession:
         self._ask(RESTORE, "network", {"name": name})
 
     def set_latents(self, latents: tuple[float, ...]) -> None:
-        """See `Session.set_latents`."""
+        """See `Session.set_latents`. Set before the start, it holds from the first picture on."""
+        self._latents = latents
         wish = {"latents": list(latents)}
         self._asking.keep(RESTORE, "latents", wish)
         self._ask(RESTORE, "latents", wish)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from app.headless import START_LIMIT_S, PipelineError, faults
+from app.following import START_LIMIT_S, PipelineError, faults
 from app.session import Picture, Session, SessionStatus
 
 WARM_UP_S = 3.0

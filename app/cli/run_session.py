@@ -127,7 +127,8 @@ def run_without_window(
 ) -> int:
     """The headless run with its folder, progress and table; returns the exit code."""
     from app.cli.summary import print_summary
-    from app.headless import faults, run_headless
+    from app.following import faults
+    from app.headless import run_headless
     from app.output.atomic import staged_folder
     from app.version import version
     from inference import models

@@ -11,7 +11,8 @@ import av
 import cv2
 import pytest
 
-from app.headless import SHEET, SUMMARY, VIDEO, PipelineError, run_headless
+from app.following import PipelineError
+from app.headless import SHEET, SUMMARY, VIDEO, run_headless
 from app.output.atomic import OutputError
 from app.output.video_thread import VideoClock, VideoThread, middle
 from app.session import SessionStatus, WorkerStatus

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 import halfmirror
 from app.cli.program import execute
+from tests.app.cli.fake_session import FakeSession, picture
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.sample import (
     EXPOSURE_US,
@@ -72,6 +75,8 @@ def test_what_cannot_be_put_together_says_why(tmp_path: Path) -> None:
         (lambda f: halfmirror.deblur(f, options={"colour": 1}), "colour"),
         (lambda f: halfmirror.deblur(f.with_name("no.aedat4")), "does not exist"),
         (lambda f: halfmirror.exposures(f.with_name("no.aedat4")), "does not exist"),
+        (lambda f: halfmirror.live("simulated:davis", "edl").__enter__(), "unknown network"),
+        (lambda f: halfmirror.live("simulated:moon").__enter__(), "moon"),
         (lambda f: halfmirror.deblur(f, rig=f.with_name("no.toml")), "no.toml does not exist"),
     ],
 )
@@ -85,6 +90,44 @@ def test_who_stops_early_leaves_nothing_open(cups: Path) -> None:
     next(pictures)
     pictures.close()
     assert len(list(halfmirror.deblur(cups))) == FRAMES
+
+
+def test_a_recording_at_its_own_pace(cups: Path) -> None:
+    with halfmirror.live(cups, "edi", at=[0.0, 1.0]) as pictures:
+        found = list(pictures)
+    assert 3 < len(found) <= FRAMES  # who comes late misses some
+    assert {None if p.sharp is None else p.sharp.shape for p in found} == {(2, HEIGHT, WIDTH, 3)}
+    assert [p.latents for p in found] == [(0.0, 1.0)] * len(found)
+    assert [p.ordinal for p in found] == sorted(p.ordinal for p in found)
+
+
+def test_the_session_is_stopped_however_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for ending in ("left", "error"):
+        session = FakeSession([picture(i) for i in range(1000)])
+        monkeypatch.setattr("app.live.make_session", lambda *_a, s=session, **_k: s)
+        with contextlib.suppress(ZeroDivisionError), halfmirror.live() as pictures:
+            next(pictures)
+            if ending == "error":
+                raise ZeroDivisionError
+        assert "start" in session.calls
+        assert session.calls[-1] == "stop"
+
+
+def test_silence_is_an_error_if_wished(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession([picture(0)])
+    monkeypatch.setattr("app.live.make_session", lambda *_a, **_k: session)
+    with (
+        pytest.raises(halfmirror.HalfmirrorError, match=r"no picture came for 0\.5 s \(replay running\)"),
+        halfmirror.live(quiet_s=0.5) as pictures,
+    ):
+        assert len(list(pictures)) == 1
+    assert session.calls[-1] == "stop"
+
+
+def test_a_program_without_its_guard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(halfmirror.HalfmirrorError, match="__main__"), halfmirror.live():
+        pass
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app import measure as module
-from app.headless import PipelineError
+from app.following import PipelineError
 from app.live import make_session
 from app.measure import measure, percentiles
 from app.session import Picture, SessionStatus, WorkerStatus

@@ -133,7 +133,7 @@ def test_failed_run_leaves_no_folder(
 ) -> None:
     made.session = FakeSession([])
     made.session.workers = (WorkerStatus("events", CameraState.FAULTED, detail="no such camera"),)
-    monkeypatch.setattr("app.headless.FAULT_PATIENCE_S", 0.3)
+    monkeypatch.setattr("app.following.FAULT_PATIENCE_S", 0.3)
     assert main.run(["live", "--headless", "-o", "run"]) == 1
     assert "events: no such camera" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
