@@ -6,7 +6,7 @@ What is named here is offered by `import halfmirror` (`docs/python.md`).
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from app.session import Picture as LivePicture
 from capture.errors import UsageError
 from capture.packets import EventPacket
 from inference import models
+from inference.arrays import Instants, instants_of
 from inference.outcomes import Outcome
 from sync.synchroniser import Synchroniser
 
@@ -42,7 +43,7 @@ class _Kept:
 
 
 def deblur(
-    recording: str | Path, network: str = "edi", at: float | Sequence[float] = 0.5, *,
+    recording: str | Path, network: str = "edi", at: Instants = 0.5, *,
     options: Mapping[str, Any] | None = None, device: str = "auto", seconds: float | None = None,
     exposure_us: int | None = None, geometry: tuple[int, int] | None = None, rig: str | Path | None = None,
 ) -> Iterator[Picture]:  # fmt: skip
@@ -67,7 +68,7 @@ def deblur(
         NothingRestored: at the end, where not one exposure could be restored.
     """
     models.check(network, options)
-    latents = _instants(at)
+    latents = instants_of(at)
     with open_input(str(recording), seconds, exposure_us, geometry, _path(rig)) as source:
         restorer = models.create(network, source.rig, options, device)
         kept = _Kept()
@@ -107,7 +108,7 @@ def exposures(
 
 @contextmanager
 def live(
-    source: str | Path = "simulated", network: str = "edi", at: float | Sequence[float] = 0.5, *,
+    source: str | Path = "simulated", network: str = "edi", at: Instants = 0.5, *,
     options: Mapping[str, Any] | None = None, device: str = "auto", settings: Mapping[str, Any] | None = None,
     quiet_s: float | None = 30.0,
 ) -> Iterator[Iterator[LivePicture]]:  # fmt: skip
@@ -147,15 +148,11 @@ def live(
         raise UsageError('put what uses halfmirror.live under: if __name__ == "__main__":')
     session = make_session(source, network, options=dict(options or {}), device=device, settings=settings)
     try:
-        session.set_latents(_instants(at))
+        session.set_latents(instants_of(at))
         session.start()
         yield (p for p in Following(session, quiet_s=quiet_s) if p is not None)
     finally:
         session.stop()
-
-
-def _instants(at: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(map(float, at)) if isinstance(at, Sequence) else (float(at),)
 
 
 def _path(rig: str | Path | None) -> Path | None:

@@ -25,6 +25,7 @@ from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import EventEntry, ImageEntry, Rig
 
 Size = tuple[int, int]
+Instants = float | Sequence[float] | NDArray[np.floating[Any]]
 EventsLike = Events | tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike] | NDArray[np.void]
 
 
@@ -51,6 +52,21 @@ def events_of(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, width: int
     return Events.checked(
         columns["t"].astype(np.int64, copy=False), columns["x"], columns["y"], brighter, width, height
     )
+
+
+def instants_of(at: Instants) -> tuple[float, ...]:
+    """One instant or several, a list or an array, as a tuple.
+
+    Raises:
+        UsageError: none, or one that is no number in 0…1.
+    """
+    try:
+        asked = np.asarray(at, np.float64)
+    except (TypeError, ValueError):
+        asked = np.empty((0, 0))
+    if asked.ndim > 1 or not asked.size or not ((asked >= 0) & (asked <= 1)).all():
+        raise UsageError(f"instants lie between 0 and 1, the start and the end of an exposure; got {at!r}")
+    return tuple(asked.ravel().tolist())
 
 
 class Deblurrer:
@@ -100,7 +116,7 @@ class Deblurrer:
         frame: NDArray[np.uint8],
         events: EventsLike | None = None,
         exposure_us: tuple[int, int] | None = None,
-        at: float | Sequence[float] = 0.5,
+        at: Instants = 0.5,
     ) -> NDArray[np.uint8]:
         """The sharp picture of one exposure, or several pictures.
 
@@ -126,14 +142,14 @@ class Deblurrer:
                 "give them with feed() and take the last ones with finish()"
             )
         (restored,) = self.feed(frame, events, exposure_us, at)
-        return restored.images if isinstance(at, Sequence) else restored.images[0]
+        return restored.images if np.ndim(at) else restored.images[0]
 
     def feed(
         self,
         frame: NDArray[np.uint8],
         events: EventsLike | None = None,
         exposure_us: tuple[int, int] | None = None,
-        at: float | Sequence[float] = 0.5,
+        at: Instants = 0.5,
     ) -> list[Restored]:
         """Take one exposure as `__call__` does; give what is ready, oldest first.
 
@@ -161,11 +177,8 @@ class Deblurrer:
         self.last = out[-1] if out else self.last
         return out
 
-    def _instants(self, at: float | Sequence[float]) -> tuple[float, ...]:
-        asked = tuple(float(v) for v in at) if isinstance(at, Sequence) else (float(at),)
-        needs = self._engine.restorer.needs
-        if not asked or not all(0 <= v <= 1 for v in asked):
-            raise UsageError(f"instants lie between 0 and 1, the start and the end of an exposure; got {at}")
+    def _instants(self, at: Instants) -> tuple[float, ...]:
+        asked, needs = instants_of(at), self._engine.restorer.needs
         known = needs.fixed_latents
         if needs.latent is LatentTimes.FIXED and any(v not in known for v in asked):
             words = ", ".join(f"{f:g}" for f in known)

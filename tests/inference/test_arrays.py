@@ -28,14 +28,14 @@ def of(*a: Any, **k: Any) -> Any:
 
 
 @pytest.mark.parametrize("network", ["edi", "glint", "none"])
-@pytest.mark.parametrize("at", [0.5, [0.0, 0.3, 1.0]])
+@pytest.mark.parametrize("at", [0.5, 1, np.float32(0.25), [0.0, 0.3, 1.0], (0.5,), np.linspace(0, 1, 3)])
 def test_pictures_are_those_of_an_exposure(network: str, at: Any) -> None:
     e = of()
     engine = Engine(models.create(network, e.rig, {}, "cpu"))
-    (want,) = engine.push(e, at if isinstance(at, list) else [at])
+    (want,) = engine.push(e, np.atleast_1d(at).tolist())
     deblurrer = Deblurrer(network, image_size=SIZE, device="cpu")
     found = deblurrer(e.frame.image, columns(e.events), (1_000_000, 1_040_000), at)
-    assert np.array_equal(found, want.images if isinstance(at, list) else want.images[0])
+    assert np.array_equal(found, want.images if np.ndim(at) else want.images[0])
     assert deblurrer.last is not None
     assert deblurrer.last.times_us == want.times_us
     assert deblurrer.last.figures == want.figures
@@ -138,6 +138,9 @@ GOOD: dict[str, Any] = {
         ({"at": 1.01}, "between 0 and 1"),
         ({"at": []}, "between 0 and 1"),
         ({"at": float("nan")}, "between 0 and 1"),
+        ({"at": [[0.1, 0.2]]}, "between 0 and 1"),
+        ({"at": "middle"}, "between 0 and 1"),
+        ({"at": None}, "between 0 and 1"),
     ],
 )
 def test_what_is_refused(bad: dict[str, Any], why: str) -> None:
