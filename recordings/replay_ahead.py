@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from capture.camera import CameraRole
 from capture.errors import HalfmirrorError
-from capture.packets import EventPacket, Frame
+from capture.packets import EventPacket, Frame, FrameClock
 from recordings.formats.own_chunks import arrival_us, place_of
 from recordings.recording import ReadCancelled, Recording
 from recordings.replay_job import READ_AHEAD, Job, Waiting
@@ -118,19 +118,25 @@ class ReadAhead:
         """Fill the queues; how many items, None when the job was given up."""
         count = 0
         start, watermark, first_epoch = 0, job.start_us, None
+        came_ns = step_us = 0  # of the last events: when they came, and how far they led on
         alone = self._recording is not None and self._recording.info.event_size is None
         for item in items:
             # A recording may have epochs of its own: the camera's clock began anew.
             first_epoch = item.epoch if first_epoch is None else first_epoch
             epoch = job.epoch + item.epoch - first_epoch
             role = CameraRole.FRAMES if isinstance(item, Frame) else CameraRole.EVENTS
+            late = 0
             if isinstance(item, Frame):
                 start, end = place_of(item, arrival_us(item) if alone else watermark)
                 axis = start if end is None else end
                 if job.first_frame_us is not None and start < job.first_frame_us:
                     continue
+                if item.clock is not FrameClock.EVENT and came_ns > 0:
+                    late = min(max(0, (item.host_ns - came_ns) // 1000), step_us)
             else:
+                step_us = 0 if watermark is None else max(0, item.complete_until_us - watermark)
                 axis = watermark = item.complete_until_us
+                came_ns = item.host_ns
             if role not in self._roles:
                 continue
             with self._cond:
@@ -142,7 +148,7 @@ class ReadAhead:
                 self._highest = max(self._highest, epoch)
                 self._serial += 1
                 waiting = Waiting(
-                    item, axis + job.offset_us, job, time.monotonic_ns(), start, epoch, self._serial
+                    item, axis + job.offset_us, job, time.monotonic_ns(), start, epoch, self._serial, late
                 )
                 self._queues[role].append(waiting)
                 self._cond.notify_all()

@@ -48,7 +48,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An item read ahead; `item` None = the end."""
+    """An item read ahead; `item` None = the end.
+
+    `late_us`: so long after the events before it a frame came whose stamps are of another clock. The next
+    events come later, and the rest of its exposure with them: given with the former, it would come before it
+    has ended.
+    """
 
     item: EventPacket | Frame | None
     axis_us: int
@@ -57,6 +62,7 @@ class Waiting:
     start_us: int = 0  # of a frame's exposure, in the file
     epoch: int = 0
     serial: int = 0  # place in the order in which both kinds were read
+    late_us: int = 0
 
 
 @runtime_checkable

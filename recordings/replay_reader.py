@@ -147,7 +147,7 @@ class ReplayReader(ReadAhead):
                 wait_s = 1e9
                 if queue:
                     head = queue[0]
-                    due = self._clock.due_ns(head.axis_us, now)
+                    due = self._due_ns(head, now)
                     if head.item is None and self._clock.paused:
                         due = None  # standing on the last picture is not the end
                     if due is not None and due <= now:
@@ -171,11 +171,18 @@ class ReplayReader(ReadAhead):
                 self._cond.wait(min(left, wait_s))
         return None
 
+    def _due_ns(self, w: Waiting, now: int) -> int | None:
+        """When an item is to be handed out; None: not while paused."""
+        due = self._clock.due_ns(w.axis_us, now)
+        if due is None or self._clock.paused or self._clock.speed == 0:
+            return due
+        return due + round(w.late_us * 1000 / self._clock.speed)
+
     def _behind(self, role: CameraRole, head: Waiting, now: int) -> bool:
         """The other camera has an item that was read before this one and is due as well."""
         for other in self._running - {role}:
             if self._queues[other] and self._queues[other][0].serial < head.serial:
-                due = self._clock.due_ns(self._queues[other][0].axis_us, now)
+                due = self._due_ns(self._queues[other][0], now)
                 return due is not None and due <= now
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from capture.registry import open_driver
 from recordings.open import open_recording
 from recordings.recording import NotARecording
 from recordings.replay import DRIVER
+from tests.capture.simulated_small import small
+from tests.recordings.own_sample import rig_of_config, write_own
 from tests.recordings.sample import EXPOSURE_US, FRAMES, PERIOD_US, START_US, sample_events
 
 Item = EventPacket | Frame
@@ -394,3 +397,33 @@ def test_as_fast_as_possible_both_cameras_keep_the_order_of_the_file(made: Path)
     for c in pair:
         c.close()
     assert got == want
+
+
+def test_a_frame_comes_as_long_after_the_events_before_it_as_it_came_when_it_was_recorded(
+    given_items: list[Item], tmp_path: Path
+) -> None:
+    """Between two packets of events: given with the first of them, it would come before its exposure's end."""
+    base_ns, part = 5_000_000_000, 0.6
+    came: list[Item] = []
+    last = step = 0
+    for item in given_items:
+        if isinstance(item, EventPacket):
+            step, last = item.complete_until_us - last, item.complete_until_us
+            came.append(replace(item, host_ns=base_ns + 1000 * last))
+        else:
+            came.append(replace(item, host_ns=base_ns + 1000 * last + round(1000 * part * step)))
+    write_own(tmp_path / "recording", rig_of_config(small(paced=False)), came)
+    pair = Pair(tmp_path / "recording")
+    got = pair.all()
+    pair.close()
+    at = {p.complete_until_us: p.host_ns for p in packets(got)}
+    before: dict[int, tuple[int, int]] = {}
+    last = step = 0
+    for item in came:
+        if isinstance(item, EventPacket):
+            step, last = item.complete_until_us - last, item.complete_until_us
+        else:
+            before[item.sequence] = last, step
+    shares = [(f.host_ns - at[before[f.sequence][0]]) / 1e3 / before[f.sequence][1] for f in frames(got)]
+    assert len(shares) > 5
+    assert np.median(shares) == pytest.approx(part, abs=0.15), shares
