@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QProgressBar, QP
 
 from app.viewer import theme
 from app.viewer.coverage_view import BlurMeter, CoverageView
+from app.viewer.tabbed import tabbed
 
 STEPS: tuple[tuple[str, str, str], ...] = (
     ("cameras", "Find the cameras", "Both cameras are opened and looked at."),
@@ -240,7 +241,6 @@ def _quiet() -> QLabel:
 
 
 def _button(text: str, signal: Any) -> QPushButton:
-    b = QPushButton(text)
-    b.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    b = tabbed(QPushButton(text))
     b.clicked.connect(signal)
     return b

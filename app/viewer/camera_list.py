@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QToolButton, QVB
 from app.rig_discovery import Choice
 from app.viewer import theme
 from app.viewer.elided import Elided
+from app.viewer.tabbed import tabbed
 from capture.camera import CameraRole
 
 
@@ -39,7 +40,7 @@ class CameraRow(QWidget):
             b = QToolButton()
             b.setText(word)
             b.setCheckable(True)
-            b.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            tabbed(b)
             b.setEnabled(bool(choice.name) and gives)
             camera = "event camera" if role is CameraRole.EVENTS else "image camera"
             b.setToolTip(f"Take it as the {camera}" if b.isEnabled() else f"It is no {camera}")

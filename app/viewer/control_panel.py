@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from app.viewer import theme
 from app.viewer.elided import Elided
 from app.viewer.rig_words import Row, wrong
+from app.viewer.tabbed import tabbed
 from capture.camera import Control
 
 FAR = 1e15
@@ -108,12 +109,12 @@ class ControlCell(QWidget):
         if isinstance(c.value, bool):
             switch = QCheckBox()
             switch.setChecked(c.value)
-            switch.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            tabbed(switch)
             switch.clicked.connect(lambda on: self.wished.emit(c.name, bool(on)))
             return switch
         if c.choices or isinstance(c.value, str):
             choice = _Choice()
-            choice.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            tabbed(choice)
             for text in c.choices or (c.value,):
                 choice.addItem(str(text) or "none", text)
             choice.setCurrentIndex(max(0, choice.findData(c.value)))

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.viewer import theme
+from app.viewer.tabbed import tabbed
 
 
 class EmptyState(QWidget):
@@ -24,8 +25,7 @@ class EmptyState(QWidget):
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)  # it may quote anything
         self.sentence.setWordWrap(True)
         self.sentence.setFont(theme.text_font(self.font(), pixels=15))
-        self.action = QPushButton()
-        self.action.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.action = tabbed(QPushButton())
         box = QVBoxLayout(self)
         box.setSpacing(18)
         box.addStretch(1)

@@ -12,6 +12,7 @@ from app.viewer.words import microseconds, milliseconds
 
 _STATES = {
     "live": "The picture is live",
+    "late": "No new picture has come for a while: its age, losses and workers are at the foot of the window",
     "playing": "The recording plays",
     "paused": "The recording stands still: Space plays",
     "ended": "The recording is at its end: Space plays it again",
@@ -105,7 +106,7 @@ class ExposureBar(QWidget):
     ) -> None:
         """Whether a frame is held, loops, and is being restored at another instant.
 
-        `state` is the word at the right end while nothing is held: live, playing, paused or ended.
+        `state` is the word at the right end while nothing is held: live, late, playing, paused or ended.
         """
         self.slider.set_active(held)
         state = ("go on" if recording else "back to live") if held else state

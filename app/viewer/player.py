@@ -11,6 +11,7 @@ from typing import Any
 
 from app.session import NetworkChoice, Picture, Session, SessionStatus
 from app.viewer.showing import Showing
+from capture.camera import CameraState
 
 SEEK_EVERY_S = 0.06  # a dragged seek bar asks no more often
 STEP = 0.02  # of the exposure, for the arrow keys
@@ -35,13 +36,14 @@ class Player:
         """
         self.session = session
         self.clock = clock
-        self.started_at = clock()
+        self.began_at = clock()  # since then no worker has been starting
         self.showing = Showing(session, clock)
         self.network = network
         self.wanted = ""  # a network that is being made ready
         self.speed = speed
         self.loop = loop
         self.ended = False
+        self._gave_way = ""  # a network that another one has replaced without being asked to
         self._wanted_at = 0.0
         self._play_on = False  # a recording that was playing when its frame was held
         self._seek_to: int | None = None
@@ -183,6 +185,7 @@ class Player:
             self.ended = False
         p = self.picture
         if changed and p is not None and p.network and p.network != self.network:
+            self._gave_way = "" if p.network == self.wanted else self.network
             self.network = p.network
             self.learn_network()
         if self.wanted and self.wanted == self.network:
@@ -193,6 +196,8 @@ class Player:
         """A few times a second: slow affairs. Returns a line for the user, "" for none."""
         now = self.clock()
         self.learn_network()
+        if any(w.state is CameraState.STARTING for w in status.workers):
+            self.began_at = now
         if self.wanted:
             if now - self._wanted_at > SWITCH_LIMIT_S:
                 wanted, self.wanted = self.wanted, ""
@@ -200,6 +205,9 @@ class Player:
             if self.showing.held and not self.showing.waiting:
                 self.showing.restore_again()
         self.ended = self.recording and status.ended and not self.showing.held
+        before, self._gave_way = self._gave_way, ""
+        if before and not status.message:  # else the session says why
+            return f"{self.network} restores now, no longer {before}: the worker began anew. N: choose again"
         return ""
 
     def learn_network(self) -> None:

@@ -169,8 +169,10 @@ class Presenter:
 
     def _write_banner(self) -> None:
         p = self._w.player.picture if self._w.player else None
-        if self._toast and self._w.clock() < self._toast_until:
-            self._w.picture.set_banner(self._toast)
+        toast = self._toast if self._w.clock() < self._toast_until else ""
+        self._w.notice.say("" if self._w.pages.currentWidget() is self._w.picture else toast)
+        if toast:
+            self._w.picture.set_banner(toast)
         elif self.status is not None and self.status.message:
             self._w.picture.set_banner(self.status.message)
         else:

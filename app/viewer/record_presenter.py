@@ -147,7 +147,7 @@ class RecordPresenter:
         w.top.set_recording(d.why_not(), running=d.busy, note=d.kept)
         w.picture.set_recording(d.recording)
         if d.step is Step.IDLE:
-            bar.hide()
+            bar.put_away()
         elif d.step is Step.ASKING:
             self._show_form()
         elif d.step is Step.COUNTING:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
+    QApplication,
     QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.viewer import theme
+from app.viewer.tabbed import tabbed
 
 
 class RecordingBar(QStackedWidget):
@@ -62,7 +64,7 @@ class RecordingBar(QStackedWidget):
         cancel = QPushButton("Cancel")
         self.place.setToolTip("Where recordings are made")
         for w in (self.place, self.start, cancel):
-            w.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            tabbed(w)
         self.name.setMinimumWidth(160)
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         for item in (
@@ -78,6 +80,7 @@ class RecordingBar(QStackedWidget):
         self.place.clicked.connect(self.folder_wanted)
         for box in (self.before, self.countdown):
             box.valueChanged.connect(lambda _v: self.timed.emit(self.before.value(), self.countdown.value()))
+            box.lineEdit().returnPressed.connect(self.started)
         self.start.clicked.connect(self.started)
         cancel.clicked.connect(self.cancelled)
         return page
@@ -103,8 +106,7 @@ class RecordingBar(QStackedWidget):
         row.addLayout(column, 1)
         close = QPushButton("Close")
         for button in (self.open, self.replay, close):
-            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            row.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
+            row.addWidget(tabbed(button), 0, Qt.AlignmentFlag.AlignBottom)
         self.open.clicked.connect(self.opened)
         self.replay.clicked.connect(self.replayed)
         close.clicked.connect(self.cancelled)
@@ -159,7 +161,20 @@ class RecordingBar(QStackedWidget):
         self.replay.setEnabled(there)
         self._page(2)
 
+    def put_away(self) -> None:
+        """Hide it."""
+        self._let_keys_go()
+        self.hide()
+
+    def _let_keys_go(self) -> None:
+        """What is about to be hidden must not keep the keys, nor hand them to whatever button comes next."""
+        field, parent = QApplication.focusWidget(), self.parentWidget()
+        if field is not None and parent is not None and self.isAncestorOf(field):
+            parent.setFocus()
+
     def _page(self, index: int) -> None:
+        if index != self.currentIndex():
+            self._let_keys_go()
         self.setCurrentIndex(index)
         page = self.currentWidget()
         assert page is not None
@@ -181,5 +196,5 @@ def _seconds(most: float, tip: str) -> QDoubleSpinBox:
     box.setDecimals(0)
     box.setSuffix(" s")
     box.setToolTip(tip)
-    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     return box

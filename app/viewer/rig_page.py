@@ -28,6 +28,7 @@ from app.viewer.control_panel import ControlPanel
 from app.viewer.elided import Elided
 from app.viewer.live_pane import EVENTS_TABLE, LivePane
 from app.viewer.rig_meters import FocusBar, HistogramView, RateBar
+from app.viewer.tabbed import tabbed
 
 LEFT_WIDTH = 300
 STYLE = f"""
@@ -168,10 +169,10 @@ class RigPage(QWidget):
         self.blend.setRange(0, 100)
         self.blend.setValue(50)
         self.blend.setFixedWidth(180)
-        self.blend.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        tabbed(self.blend, along=True)
         self.blend.setToolTip("Image alone … events alone")
         self.blend.valueChanged.connect(lambda v: self.overlap.set_opacity(v / 100))
-        self.mirror.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        tabbed(self.mirror)
         self.mirror.clicked.connect(lambda on: self.mirror_switched.emit(bool(on)))
         self.map.setStyleSheet(f"color: {theme.QUIET.name()};")
         head = QHBoxLayout()
@@ -304,19 +305,17 @@ def quiet(*, wrap: bool = False) -> QLabel:
 
 
 def button(text: str, wanted: Any) -> QPushButton:
-    """A button that takes no keys."""
-    b = QPushButton(text)
-    b.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    """A button; a click on it leaves the keys where they are."""
+    b = tabbed(QPushButton(text))
     b.clicked.connect(wanted)
     return b
 
 
 def tool(text: str, tip: str, wanted: Any = None) -> QToolButton:
     """A word that can be pressed."""
-    b = QToolButton()
+    b = tabbed(QToolButton())
     b.setText(text)
     b.setToolTip(tip)
-    b.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     if wanted is not None:
         b.clicked.connect(wanted)
     return b

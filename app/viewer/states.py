@@ -38,9 +38,11 @@ def pill(player: Player) -> str:
 
 
 def word(player: Player) -> str:
-    """What time does: live, playing, paused or ended."""
+    """What time does: live, late, playing, paused or ended; "" while nothing is on screen yet."""
+    if player.picture is None:
+        return ""
     if not player.recording:
-        return "live"
+        return "late" if player.showing.stale() >= 1.0 else "live"
     return "ended" if player.ended else "paused" if player.showing.paused else "playing"
 
 
@@ -128,7 +130,7 @@ def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus |
         detail = next((w.detail for w in starting if w.detail), "")
         text = f"Starting {', '.join(w.name for w in starting)}" + (f": {detail}" if detail else "")
         return Nothing(text.rstrip("…") + "…", "", window.show_sources)
-    if player.clock() - player.started_at < SLOW_START_S or status is None:
+    if player.clock() - player.began_at < SLOW_START_S or status is None:
         return Nothing("Waiting for the first picture…", "", window.show_sources)
     return Nothing(
         f"No picture has come yet. Events arrive at {rate(status.event_rate_hz)}, "

@@ -68,11 +68,10 @@ class StatusStrip(QWidget):
         stages.append(f"events: {rate(s.event_rate_hz)}")
         stages.append(f"painted: {paint_hz:.1f} a second")
         self.speed.setToolTip("Sharp pictures a second\n" + "\n".join(stages))
-        self.latency.set(f"{s.latency_p50_ms:.0f} ms")
-        self.latency.setToolTip(
-            "From the end of the exposure to the screen\n"
-            f"median {s.latency_p50_ms:.1f} ms, 95 % within {s.latency_p95_ms:.1f} ms"
-        )
+        known = s.latency_p50_ms > 0
+        self.latency.set(f"{s.latency_p50_ms:.0f} ms" if known else "– ms")
+        measured = f"\nmedian {s.latency_p50_ms:.1f} ms, 95 % within {s.latency_p95_ms:.1f} ms" if known else ""
+        self.latency.setToolTip(f"From the end of the exposure to the screen{measured}")
         text, lost = losses_text(s)
         self.losses.set(text, lost, losses_tip(s))
         self.workers.set_workers(s.workers)

@@ -24,10 +24,12 @@ STYLE = f"""
 QWidget {{ color: {TEXT.name()}; }}
 QMainWindow, QDialog, QMessageBox {{ background: {BACKGROUND.name()}; }}
 QToolTip {{ background: {SURFACE.name()}; border: 1px solid {LINE.name()}; padding: 4px; }}
-QToolButton {{ background: transparent; border: none; border-radius: 4px; padding: 4px 8px; }}
+QToolButton {{ background: transparent; border-radius: 4px; padding: 3px 7px; }}
+QToolButton, QPushButton {{ border: 1px solid transparent; }}
 QToolButton:hover {{ background: {SURFACE.name()}; }}
 QToolButton:pressed {{ background: {LINE.name()}; }}
 QToolButton:checked {{ color: {ACCENT.name()}; }}
+QToolButton:focus, QPushButton:focus {{ border-color: {ACCENT.name()}; }}
 QToolButton:disabled {{ color: {FAINT.name()}; }}
 QToolButton::menu-indicator {{ image: none; width: 0; }}
 QMenu {{ background: {SURFACE.name()}; border: 1px solid {LINE.name()}; padding: 4px 0; }}
@@ -37,7 +39,7 @@ QMenu::item:disabled {{ color: {FAINT.name()}; }}
 QMenu::separator {{ height: 1px; background: {LINE.name()}; margin: 4px 0; }}
 QMenu::indicator {{ width: 6px; height: 6px; left: 10px; border-radius: 3px; background: transparent; }}
 QMenu::indicator:checked {{ background: {ACCENT.name()}; }}
-QPushButton {{ background: {SURFACE.name()}; border: none; border-radius: 4px; padding: 7px 16px; }}
+QPushButton {{ background: {SURFACE.name()}; border-radius: 4px; padding: 6px 15px; }}
 QPushButton:hover {{ background: {LINE.name()}; }}
 QPushButton:default {{ color: {ACCENT.name()}; }}
 QListView {{ background: {SURFACE.name()}; border: none; outline: none; }}

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 from app.viewer import icons
 from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
+from app.viewer.tabbed import tabbed
 
 PRESETS: tuple[tuple[str, str], ...] = (
     ("Simulated rig", "simulated"),
@@ -104,7 +105,7 @@ class TopBar(QWidget):
         self.later = QHBoxLayout()
         self.record = QToolButton()
         self.record.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.record.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        tabbed(self.record)
         self.record.clicked.connect(actions["record"].trigger)
         self.later.addWidget(self.record)
         self.rig = _word("Rig", "Cameras, settings, wire and focus of the rig (C)")
@@ -114,7 +115,7 @@ class TopBar(QWidget):
         self.full = QToolButton()
         self.full.setIcon(icons.icon("full"))
         self.full.setToolTip("Full screen (F11)")
-        self.full.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        tabbed(self.full)
         self.full.clicked.connect(actions["full"].trigger)
         row = QHBoxLayout(self)
         row.setContentsMargins(6, 4, 6, 4)
@@ -217,7 +218,7 @@ def _word(text: str, tip: str, menu: QMenu | None = None) -> QToolButton:
     b = QToolButton()
     b.setText(text)
     b.setToolTip(tip)
-    b.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    tabbed(b)
     if menu is not None:
         b.setMenu(menu)
         b.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QMimeData, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.session import SessionFactory
 from app.viewer import dialogs
@@ -19,6 +19,7 @@ from app.viewer.help_overlay import HelpOverlay
 from app.viewer.marking import Marking
 from app.viewer.modes import EventsMode, View
 from app.viewer.network_chooser import NetworkChooser
+from app.viewer.notice import Notice
 from app.viewer.picture_view import PictureView
 from app.viewer.player import Player
 from app.viewer.presenter import TOAST_S, Presenter
@@ -91,13 +92,15 @@ class ViewerWindow(QMainWindow):
         self.pages = QStackedWidget()
         self.pages.addWidget(self.picture)
         self.pages.addWidget(self.empty)
+        self.notice = Notice(self.pages)
         self.record_bar = RecordingBar()
         self.exposure = ExposureBar()
         self.transport = TransportBar()
         self.transport.hide()
         self.strip = StatusStrip()
         self.chooser = NetworkChooser(self)
-        middle = QWidget()
+        self.middle = middle = QWidget()  # has the focus while nothing else has: no button is pressed unawares
+        middle.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         column = QVBoxLayout(middle)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -106,10 +109,12 @@ class ViewerWindow(QMainWindow):
         for w in (self.record_bar, self.exposure, self.transport, self.strip):
             column.addWidget(w)
         self.setCentralWidget(middle)
+        middle.setFocus()
         self.help = HelpOverlay(middle)
 
     def set_page(self, page: QWidget | None) -> None:
         """Something else in the place of the picture; None: the picture again."""
+        self.middle.setFocus()
         self.pages.setCurrentWidget(self.picture if page is None else page)
         self.exposure.setVisible(page is None)
         self.transport.setVisible(page is None and self.player is not None and self.player.recording)
@@ -203,6 +208,7 @@ class ViewerWindow(QMainWindow):
 
     def help_out(self) -> None:
         """The one action of the empty state."""
+        self.middle.setFocus()
         self.helpful()
 
     def slow_motion(self, on: bool) -> None:
@@ -221,13 +227,24 @@ class ViewerWindow(QMainWindow):
         self.wish(wish)
 
     def escape(self) -> None:
-        """Take back the wish to record, let go what is held, leave full screen: the first that applies."""
-        if self.recorder.cancel():
+        """Leave a field, take back a wish to record, let go what is held, leave full screen, close what stands
+        where the picture was: the first that applies.
+        """
+        field = self.focusWidget()
+        self.middle.setFocus()
+        if self.recorder.cancel() or isinstance(field, QLineEdit | QAbstractSpinBox):
             return
         if self.player is not None and self.player.showing.held:
             self.wish(Player.let_go)
         elif self.isFullScreen():
             self.toggle_full_screen()
+        elif self.rig.open:
+            self.rig.toggle()
+        elif self.calibration.open:
+            if self.calibration.run.running:
+                self.say("The calibration goes on; G stops it.")
+            else:
+                self.calibration.stop()
 
     def set_view(self, view: View) -> None:
         """Another view."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QGuiApplication, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.session import WorkerStatus
 from app.viewer import theme
+from app.viewer.tabbed import PRESS, tabbed
 from capture.camera import CameraState
 
 LAGGING = 3  # items that wait before a worker counts as lagging
@@ -56,6 +57,7 @@ class WorkerDots(QWidget):
         self._compact = False
         self.popup: WorkerPopup | None = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
+        tabbed(self)
 
     @property
     def workers(self) -> tuple[WorkerStatus, ...]:
@@ -105,6 +107,9 @@ class WorkerDots(QWidget):
         """Dots and names."""
         p = QPainter(self)
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.hasFocus():
+            p.setPen(theme.ACCENT)
+            p.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
         for worker, (x, width) in zip(self._workers, self.places(), strict=True):
             colour = colour_of(worker)
             p.setPen(Qt.PenStyle.NoPen)
@@ -122,6 +127,14 @@ class WorkerDots(QWidget):
             if x - STEP / 2 <= event.position().x() <= x + width + STEP / 2:
                 self.open(worker)
                 return
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space and Enter open the popup of a faulted worker, else of the first."""
+        faulted = [w for w in self._workers if w.state is CameraState.FAULTED]
+        if event.key() in PRESS and self._workers:
+            self.open((faulted or list(self._workers))[0])
+        else:
+            super().keyPressEvent(event)
 
     def open(self, worker: WorkerStatus) -> None:
         """Show what this worker says."""

@@ -76,6 +76,8 @@ def test_starting_faulted_and_late_sources_are_explained(
     fake.workers = (WorkerStatus("events", CameraState.STARTING, "opening"), *running[1:])
     run(window, clock, 13)
     assert text() == "Starting events: opening…"
+    clock.now += 20  # a scene that takes long to draw is no reason for worry afterwards
+    run(window, clock, 13)
     fake.workers = running
     run(window, clock, 13)
     assert text() == "Waiting for the first picture…"
@@ -169,3 +171,37 @@ def test_a_session_that_fails_later_does_not_take_the_window_with_it(
     monkeypatch.setattr(fake, "hold", broken)
     qtbot.keyClick(window, K.Key_Right)
     assert window.isVisible()
+
+
+def test_a_network_that_was_replaced_unasked_is_named(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock
+) -> None:
+    """A worker that was killed begins anew with the first network; who chose another one must hear of it."""
+    window = make_window(fake)
+    window.wish(lambda p: p.select("glint"))
+    run(window, clock, 20)
+    assert window.player is not None
+    assert window.player.network == "glint"
+    assert "glint" not in window.picture._banner
+    fake._switch = (clock.now, "edi")
+    run(window, clock, 20)
+    assert window.picture._banner.startswith("edi restores now, no longer glint")
+    run(window, clock, 400)
+    fake.message = "edi failed (no memory); frames pass through"
+    fake._switch = (clock.now, "none")
+    run(window, clock, 20)
+    assert window.picture._banner == fake.message
+
+
+def test_live_is_said_of_pictures_that_are(make_window: MakeWindow, fake: FakeSession, clock: Clock) -> None:
+    fake.silent = True
+    window = make_window(fake, ticks=13)
+    window.set_view(View.SHARP)
+    assert window.exposure.back.text() == ""
+    fake.silent = False
+    run(window, clock, 13)
+    assert window.exposure.back.text() == "live"
+    fake.silent = True
+    clock.now += 2
+    run(window, clock, 13)
+    assert window.exposure.back.text() == "late"
