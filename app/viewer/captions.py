@@ -110,8 +110,14 @@ def refusal(p: QPainter, seen: Pane, text: str) -> None:
 
 
 def pill(p: QPainter, seen: Pane, text: str) -> None:
-    """A line at the head of the picture, in the accent: why the picture stands still and how it goes on."""
-    _capsule(p, seen, text, seen.y + MARGIN, theme.ACCENT)
+    """A line at the head of the picture, in the accent: why the picture stands still and how it goes on.
+
+    In a narrow picture it lies below the labels in the corners.
+    """
+    metrics = p.fontMetrics()
+    corners = 2 * (metrics.horizontalAdvance("unchanged  0.00") + 2 * MARGIN)
+    below = metrics.horizontalAdvance(text) + 24 + corners > seen.width
+    _capsule(p, seen, text, seen.y + MARGIN + (metrics.height() + 6 if below else 0), theme.ACCENT)
 
 
 def countdown(p: QPainter, seen: QRectF, text: str) -> None:

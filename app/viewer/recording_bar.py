@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
+    QBoxLayout,
     QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
@@ -19,7 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from app.viewer import theme
+from app.viewer.elided import Elided
 from app.viewer.tabbed import tabbed
+
+ANSWERS_WIDTH = 420  # of "Record all the same", "Cancel" and some words beside them
 
 
 class RecordingBar(QStackedWidget):
@@ -49,10 +54,10 @@ class RecordingBar(QStackedWidget):
         self.before = _seconds(60.0, "So much of what came before the start belongs to the recording")
         self.countdown = _seconds(10.0, "From the wish to the start")
         self.start = QPushButton("Record")
-        self.note = QLabel()
+        self.note = Elided()
         self.figures = QLabel()
-        self.lost = QLabel()
-        self.lines = [QLabel(), QLabel(), QLabel()]
+        self.lost = Elided()
+        self.lines = [Elided(), Elided(), Elided()]
         self.open = QPushButton("Open folder")
         self.replay = QPushButton("Replay now")
         for page in (self._form(), self._running(), self._report()):
@@ -60,21 +65,25 @@ class RecordingBar(QStackedWidget):
         self.hide()
 
     def _form(self) -> QWidget:
-        page, row = _row()
+        page, self._form_row = _row()
         cancel = QPushButton("Cancel")
         self.place.setToolTip("Where recordings are made")
         for w in (self.place, self.start, cancel):
             tabbed(w)
-        self.name.setMinimumWidth(160)
-        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.name.setMinimumWidth(120)
+        self._choices, answers = QHBoxLayout(), QHBoxLayout()
+        for line in (self._choices, answers):
+            line.setSpacing(10)
         for item in (
             QLabel("Name"), self.name, self.place, QLabel("keep before"), self.before, QLabel("countdown"),
             self.countdown,
         ):  # fmt: skip
-            row.addWidget(item)
-        row.addWidget(self.note, 1)
-        row.addWidget(self.start)
-        row.addWidget(cancel)
+            self._choices.addWidget(item, 1 if item is self.name else 0)
+        answers.addWidget(self.note, 1)
+        answers.addWidget(self.start)
+        answers.addWidget(cancel)
+        self._form_row.addLayout(self._choices)
+        self._form_row.addLayout(answers, 1)
         self.name.textEdited.connect(self.named)
         self.name.returnPressed.connect(self.started)
         self.place.clicked.connect(self.folder_wanted)
@@ -100,8 +109,6 @@ class RecordingBar(QStackedWidget):
         column = QVBoxLayout()
         column.setSpacing(2)
         for line in self.lines:
-            line.setTextFormat(Qt.TextFormat.PlainText)
-            line.setMinimumWidth(60)
             column.addWidget(line)
         row.addLayout(column, 1)
         close = QPushButton("Close")
@@ -129,15 +136,14 @@ class RecordingBar(QStackedWidget):
 
     def set_place(self, folder: Path) -> None:
         """Where it will be."""
-        self.place.setText(f"in {folder.name or folder}…")
+        name = folder.name or str(folder)
+        self.place.setText(f"in {name if len(name) <= 18 else name[:16] + '…'}…")
         self.place.setToolTip(f"Recordings are made in {folder}")
 
     def note_down(self, note: str, *, wrong: bool, start: str, can: bool) -> None:
         """One line beside the form, and what its button says."""
         self.note.setStyleSheet(f"color: {(theme.ACCENT if wrong else theme.QUIET).name()};")
-        text = self.note.fontMetrics().elidedText(note, Qt.TextElideMode.ElideRight, max(40, self.note.width()))
-        self.note.setText(text)
-        self.note.setToolTip(note)
+        self.note.set_whole(note)
         self.start.setText(start)
         self.start.setEnabled(can)
 
@@ -146,20 +152,30 @@ class RecordingBar(QStackedWidget):
         self.dot.setVisible(writing)
         self.figures.setText("  ·  ".join(figures))
         calm = "nothing lost" if writing else ""
-        self.lost.setText(f"·  {lost or calm}" if lost or calm else "")
+        self.lost.set_whole(f"·  {lost or calm}" if lost or calm else "")
         self.lost.setStyleSheet(f"color: {(theme.ACCENT if lost else theme.QUIET).name()};")
         self._page(1)
 
     def conclude(self, lines: list[str], *, troubled: bool, there: bool) -> None:
         """Show the report; `there`: a recording was made, whatever became of it."""
         for n, (label, text) in enumerate(zip(self.lines, lines, strict=True)):
-            label.setText(text)
-            label.setToolTip(text)
+            label.set_whole(text)
             colour = theme.TEXT if n == 0 else theme.ACCENT if troubled and n == 1 else theme.QUIET
             label.setStyleSheet(f"color: {colour.name()};")
         self.open.setEnabled(there)
         self.replay.setEnabled(there)
         self._page(2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The form takes two lines where it does not fit on one."""
+        super().resizeEvent(event)
+        directions = QBoxLayout.Direction
+        one = self.width() >= self._choices.sizeHint().width() + ANSWERS_WIDTH
+        direction = directions.LeftToRight if one else directions.TopToBottom
+        if direction != self._form_row.direction():
+            self._form_row.setDirection(direction)
+            if self.currentIndex() == 0:
+                self._fit_height()
 
     def put_away(self) -> None:
         """Hide it."""
@@ -176,10 +192,13 @@ class RecordingBar(QStackedWidget):
         if index != self.currentIndex():
             self._let_keys_go()
         self.setCurrentIndex(index)
+        self._fit_height()
+        self.show()
+
+    def _fit_height(self) -> None:
         page = self.currentWidget()
         assert page is not None
         self.setFixedHeight(page.sizeHint().height())
-        self.show()
 
 
 def _row() -> tuple[QWidget, QHBoxLayout]:

@@ -23,6 +23,9 @@ PRESETS: tuple[tuple[str, str], ...] = (
 )
 
 
+LONGEST = 44  # letters of a file's name in a menu; all of them are in the tooltip
+
+
 class Actions:
     """A QAction for every row of the table of keys, owned by the window."""
 
@@ -211,7 +214,11 @@ class TopBar(QWidget):
 def _short(path: str) -> str:
     """Name and folder of a recording, for a menu."""
     p = Path(path)
-    return f"{p.name}  –  {p.parent.name or p.parent}"
+    name, folder = (
+        t if len(t) <= LONGEST else f"{t[: LONGEST // 2]}…{t[-LONGEST // 2 :]}"
+        for t in (p.name, p.parent.name or str(p.parent))
+    )
+    return f"{name}  –  {folder}"
 
 
 def _word(text: str, tip: str, menu: QMenu | None = None) -> QToolButton:

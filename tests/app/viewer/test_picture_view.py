@@ -5,13 +5,14 @@ import sys
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QImage, QWheelEvent
+from PySide6.QtGui import QColor, QImage, QPainter, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from app.viewer import residual_art, theme
+from app.viewer import captions, residual_art, theme
 from app.viewer.modes import EventsMode, View
 from app.viewer.picture_view import FRAME, PictureView
+from app.viewer.viewport import Pane
 
 BLURRED = np.full((60, 80, 3), (200, 40, 40), np.uint8)
 SHARP = np.full((60, 80, 3), (40, 60, 220), np.uint8)
@@ -284,3 +285,15 @@ def test_the_colours_of_the_residual_are_ordered_by_lightness() -> None:
         assert (np.diff(lightness) > -1e-3).all()
         assert lightness[-1] > lightness[0] + 0.6
     assert (np.diff(residual_art.COLOURS[:, 3].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize(("width", "below"), [(340, True), (900, False)])
+def test_the_line_at_the_head_leaves_the_labels_in_the_corners(qtbot: QtBot, width: int, below: bool) -> None:
+    image = QImage(width, 200, QImage.Format.Format_RGB32)
+    image.fill(0)
+    p = QPainter(image)
+    captions.pill(p, Pane(0, 0, width, 200), "held · Esc goes back to live")
+    line = p.fontMetrics().height()
+    p.end()
+    painted = [y for y in range(200) if image.pixelColor(width // 2, y).value() > 0]
+    assert (painted[0] > captions.MARGIN + line) == below

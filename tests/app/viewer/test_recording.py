@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QAbstractButton, QLabel
 from pytestqt.qtbot import QtBot
 
 from app.recorder import RecordingState, RecordRequest
 from app.viewer import dialogs, theme
+from app.viewer.elided import Elided
 from app.viewer.modes import View
 from app.viewer.recording_desk import Step
 from app.viewer.recording_words import Pace, hours, name_problem, next_name, report, running
@@ -359,3 +361,31 @@ def test_the_next_name_is_free(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert next_name(tmp_path, "cups") == "cups-004"
     assert next_name(tmp_path, "cups-002") == "cups-004"
+
+
+@pytest.mark.parametrize("width", [720, 900, 1500])
+def test_nothing_of_the_form_is_cut_off(window: ViewerWindow, qtbot: QtBot, width: int) -> None:
+    window.resize(width, 480)
+    qtbot.keyClick(window, K.Key_R)
+    window.resize(1600, 480)
+    window.resize(width, 480)
+    qtbot.wait(50)
+    bar = window.record_bar
+    words = [w for w in bar.currentWidget().findChildren(QLabel) if not isinstance(w, Elided)]
+    words += bar.currentWidget().findChildren(QAbstractButton)
+    assert len(words) >= 6
+    assert [w.text() for w in words if w.width() < w.sizeHint().width()] == []
+    assert bar.note.width() >= 100
+    lines = {w.mapTo(bar, w.rect().center()).y() for w in words}
+    assert (max(lines) - min(lines) > 15) == (width < 1500), "one line where there is room for it"
+
+
+def test_lines_of_the_report_end_where_the_buttons_begin(window: ViewerWindow, qtbot: QtBot) -> None:
+    window.resize(720, 480)
+    long = "exposure: trigger ±3 µs · 75 of 75 frames with trigger · clocks agree within 1 µs, and so on and on"
+    window.record_bar.conclude(["take-001", "nothing lost", long], troubled=False, there=True)
+    qtbot.wait(50)
+    last = window.record_bar.lines[2]
+    assert last.text().endswith("…")
+    assert last.toolTip() == long
+    assert last.geometry().right() < window.record_bar.open.geometry().left()

@@ -324,3 +324,17 @@ def test_the_age_shown_is_the_oldest_since_the_last_reading(
         seen.add(int(window.strip.age.text().split()[1]))
     # Between 30 and 130 ms at every moment, at its worst about 130: the figure does not jump about.
     assert min(seen) > 100
+
+
+def test_a_long_name_does_not_widen_the_menu_of_recent_recordings(
+    window: ViewerWindow, remembered: Remembered
+) -> None:
+    path = "/data/" + 8 * "a_very_long_name_" + "end.aedat4"
+    remembered.opened(path)
+    window.top._fill_sources()
+    recent = next(a.menu() for a in window.top.source_menu.actions() if a.text() == "Recent")
+    first = recent.actions()[0]  # type: ignore[union-attr]
+    assert len(first.text()) < 60
+    assert first.text().startswith("a_very_long")
+    assert "end.aedat4" in first.text()
+    assert first.toolTip() == path
