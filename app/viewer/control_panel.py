@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import QLocale, Qt, Signal
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtGui import QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -28,6 +28,7 @@ from capture.camera import Control
 FAR = 1e15
 """A field takes any number: what is beyond the camera's bounds is answered with the bounds, not swallowed."""
 EDITOR_WIDTH = 104
+TWO_FROM = 440  # pixels of width from which two columns have room for names
 
 
 class _Number(QDoubleSpinBox):
@@ -164,7 +165,7 @@ class ControlCell(QWidget):
 
 
 class ControlPanel(QWidget):
-    """All settings of one camera, in two columns.
+    """All settings of one camera, in two columns, or one where their names would be cut.
 
     Signals:
         wished: name and value.
@@ -176,12 +177,11 @@ class ControlPanel(QWidget):
         super().__init__(parent)
         self.cells: dict[str, ControlCell] = {}
         self._shape: tuple[Any, ...] | None = None
+        self._columns = 2
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(22)
         self._grid.setVerticalSpacing(4)
-        for column in (0, 1):
-            self._grid.setColumnStretch(column, 1)
+        self._grid.setColumnStretch(0, 1)
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Other settings, or the same with other values and bounds: those keep their place, their error, and
@@ -203,13 +203,29 @@ class ControlPanel(QWidget):
             old.hide()
             old.deleteLater()
         self.cells = {}
-        half = (len(rows) + 1) // 2
-        for i, r in enumerate(rows):
+        for r in rows:
             cell = ControlCell(r)
             cell.wished.connect(self.wished)
             self.cells[_key(r)] = cell
-            self._grid.addWidget(cell, i % half, i // half, Qt.AlignmentFlag.AlignTop)
-        self._grid.setRowStretch(half, 1)
+        self._place()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width may want another number of columns."""
+        super().resizeEvent(event)
+        columns = 2 if self.width() >= TWO_FROM else 1
+        if columns != self._columns:
+            self._columns = columns
+            self._place()
+
+    def _place(self) -> None:
+        height = max(1, -(-len(self.cells) // self._columns))
+        for i, cell in enumerate(self.cells.values()):
+            self._grid.addWidget(cell, i % height, i // height, Qt.AlignmentFlag.AlignTop)
+        self._grid.setColumnStretch(1, self._columns - 1)
+        self._grid.setHorizontalSpacing(22 if self._columns == 2 else 0)
+        for row in range(self._grid.rowCount()):
+            self._grid.setRowStretch(row, int(row == height))
+        self._grid.setRowStretch(height, 1)
 
     def set_values(self, values: dict[str, Any]) -> None:
         """As read back."""

@@ -135,7 +135,8 @@ class RigPage(QWidget):
         box.addLayout(self._right(), 1)
 
     def _left(self) -> QVBoxLayout:
-        column = QVBoxLayout()
+        upper = QWidget()
+        column = QVBoxLayout(upper)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
         column.addWidget(self.title)
@@ -162,8 +163,11 @@ class RigPage(QWidget):
         grid.setSpacing(6)
         for i, b in enumerate((self.start, self.calibrate, self.open, self.save, self.use, self.close_button)):
             grid.addWidget(b, i // 2, i % 2)
-        column.addLayout(grid)
-        return column
+        left = QVBoxLayout()
+        left.setContentsMargins(0, 0, 0, 0)
+        left.addWidget(scrolled(upper), 1)  # in a low window; the buttons stay in sight
+        left.addLayout(grid)
+        return left
 
     def _right(self) -> QVBoxLayout:
         self.blend.setRange(0, 100)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox
+from pytestqt.qtbot import QtBot
 
 from app.viewer.rig_desk import RigDesk
+from app.viewer.window import ViewerWindow
 from capture.camera import CameraRole
 from tests.app.viewer.fake_preview import EVENTS, FRAMES, FakePreview
 from tests.app.viewer.rig_page.conftest import Ticks
@@ -86,3 +89,20 @@ def test_a_camera_that_does_not_answer_holds_nothing_up(
     desk.stop()
     ticks()
     assert desk.preview is None
+
+
+@pytest.mark.parametrize("size", [(720, 480), (960, 540), (1280, 800)])
+def test_nothing_of_the_page_is_cut_or_covered_in_a_small_window(
+    window: ViewerWindow, desk: RigDesk, running: FakePreview, ticks: Ticks, qtbot: QtBot, size: tuple[int, int]
+) -> None:
+    window.resize(*size)
+    ticks()
+    qtbot.wait(50)
+    page = desk.page
+    for b in (page.start, page.calibrate, page.open, page.save, page.use, page.close_button):
+        assert b.height() >= b.sizeHint().height()
+    upper = page.look.parentWidget()
+    assert upper is not None
+    assert page.cameras.geometry().bottom() < page.look.geometry().top()
+    cut = [c.label.whole for c in page.events_panel.cells.values() if c.label.text().endswith("…")]
+    assert size[0] < 960 or cut == []
