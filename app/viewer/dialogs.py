@@ -8,13 +8,19 @@ from pathlib import Path
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 RIGS = "Rig files (*.toml)"
-RECORDINGS = "Recordings (*.aedat4 *.raw *.h5 *.hdf5);;All files (*)"
+RECORDINGS = "Recordings (*.aedat4 *.aedat *.raw *.dat *.h5 *.hdf5 *.npz streams.hmc);;All files (*)"
+OF_OWN_FOLDER = ("streams.hmc", "recording.toml")  # a recording of our own is the folder that these lie in
 
 
 def recording(parent: QWidget, folder: Path | None) -> Path | None:
     """A recording to open, None when the user thinks better of it."""
     name, _ = QFileDialog.getOpenFileName(parent, "Open recording", str(folder or Path.home()), RECORDINGS)
-    return Path(name) if name else None
+    return whole(Path(name)) if name else None
+
+
+def whole(path: Path) -> Path:
+    """The recording that a file is of: one of our own is a folder, which a dialog for files cannot give."""
+    return path.parent if path.name in OF_OWN_FOLDER else path
 
 
 def rig_to_open(parent: QWidget, start: Path) -> Path | None:

@@ -27,7 +27,7 @@ class HelpOverlay(QWidget):
     def toggle(self) -> None:
         """Show or hide."""
         if self.isVisible():
-            self.hide()
+            self._close()
         else:
             self.setGeometry(self._covered.rect())
             self.show()
@@ -47,13 +47,17 @@ class HelpOverlay(QWidget):
             return True
         return super().event(event)
 
+    def _close(self) -> None:
+        self._covered.setFocus()  # else the keys go to whatever button comes next
+        self.hide()
+
     def keyPressEvent(self, _event: QKeyEvent) -> None:
         """Close."""
-        self.hide()
+        self._close()
 
     def mousePressEvent(self, _event: QMouseEvent) -> None:
         """Close."""
-        self.hide()
+        self._close()
 
     def columns(self) -> list[list[tuple[str, list[tuple[str, str]]]]]:
         """Groups of (keys, text), in two columns."""

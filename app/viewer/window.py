@@ -372,4 +372,4 @@ class ViewerWindow(QMainWindow):
 
 def _dropped(data: QMimeData) -> Path | None:
     urls = [u for u in data.urls() if u.isLocalFile()]
-    return Path(urls[0].toLocalFile()) if len(urls) == 1 else None
+    return dialogs.whole(Path(urls[0].toLocalFile())) if len(urls) == 1 else None

@@ -132,3 +132,11 @@ def test_the_dot_of_a_faulted_worker_opens_by_key(
     assert popup is not None
     assert popup.text.text() == "out of memory"
     popup.close()
+
+
+def test_keys_are_the_windows_again_after_the_page_of_keys(window: ViewerWindow, qtbot: QtBot) -> None:
+    press(qtbot, K.Key_F1)
+    assert window.help.isVisible()
+    press(qtbot, K.Key_Escape)
+    assert not window.help.isVisible()
+    assert QApplication.focusWidget() is window.middle

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QAction, QDropEvent
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
 
 from app.viewer import dialogs
@@ -338,3 +338,18 @@ def test_a_long_name_does_not_widen_the_menu_of_recent_recordings(
     assert first.text().startswith("a_very_long")
     assert "end.aedat4" in first.text()
     assert first.toolTip() == path
+
+
+def test_a_recording_of_our_own_is_opened_by_any_of_its_files(
+    window: ViewerWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a folder; the dialog for files cannot give one."""
+    for name, opened in (
+        ("cups/streams.hmc", "cups"),
+        ("cups/recording.toml", "cups"),
+        ("a.npz", "a.npz"),
+        ("", None),
+    ):
+        picked = str(tmp_path / name) if name else ""
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_a, picked=picked: (picked, ""))
+        assert dialogs.recording(window, None) == (None if opened is None else tmp_path / opened)
