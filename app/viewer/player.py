@@ -205,8 +205,8 @@ class Player:
             if self.showing.held and not self.showing.waiting:
                 self.showing.restore_again()
         self.ended = self.recording and status.ended and not self.showing.held
-        before, self._gave_way = self._gave_way, ""
-        if before and not status.message:  # else the session says why
+        if self._gave_way and not status.message:  # else the session is saying something, maybe why
+            before, self._gave_way = self._gave_way, ""
             return f"{self.network} restores now, no longer {before}: the worker began anew. N: choose again"
         return ""
 

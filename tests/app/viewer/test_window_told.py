@@ -183,8 +183,10 @@ def test_a_network_that_was_replaced_unasked_is_named(
     assert window.player is not None
     assert window.player.network == "glint"
     assert "glint" not in window.picture._banner
-    fake._switch = (clock.now, "edi")
+    fake._switch, fake.message = (clock.now, "edi"), "preparing edi"
     run(window, clock, 20)
+    fake.message = ""
+    run(window, clock, 13)
     assert window.picture._banner.startswith("edi restores now, no longer glint")
     run(window, clock, 400)
     fake.message = "edi failed (no memory); frames pass through"
