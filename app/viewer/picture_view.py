@@ -252,7 +252,7 @@ class PictureView(QWidget):
             self._paint_wipe(p, panes[0], size, seen[0])
         elif self._view is View.DIFFERENCE:
             self._blit(p, self._difference, panes[0], size, seen[0])
-            captions.label(p, seen[0], "difference: sharp − blurred", left=True)
+            captions.label(p, seen[0], f"difference: {self._label} − blurred", left=True)
         else:
             self._blit(p, self._sharp, panes[0], size, seen[0])
             self._blit(p, self._residual, panes[0], size, seen[0])

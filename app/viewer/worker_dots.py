@@ -146,6 +146,7 @@ class WorkerDots(QWidget):
         corner = self.mapToGlobal(QPoint(self.width() - self.popup.width(), -self.popup.height() - 6))
         self.popup.move(corner)
         self.popup.show()
+        self.popup.copy_button.setFocus()  # the one that does no harm; Tab leads to the other one
 
 
 class WorkerPopup(QFrame):
@@ -173,8 +174,8 @@ class WorkerPopup(QFrame):
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         if worker.state is CameraState.FAULTED:
             head.setStyleSheet(f"color: {theme.FAULT.name()};")
-        self.restart_button = QPushButton(f"Restart {worker.name}")
-        self.copy_button = QPushButton("Copy text")
+        self.restart_button = tabbed(QPushButton(f"Restart {worker.name}"))
+        self.copy_button = tabbed(QPushButton("Copy text"))
         box = QVBoxLayout(self)
         box.setContentsMargins(16, 14, 16, 14)
         box.setSpacing(10)

@@ -131,7 +131,12 @@ def test_the_dot_of_a_faulted_worker_opens_by_key(
     popup = window.strip.workers.popup
     assert popup is not None
     assert popup.text.text() == "out of memory"
-    popup.close()
+    assert popup.focusWidget() is popup.copy_button
+    qtbot.keyClick(popup.copy_button, K.Key_Return)
+    assert popup.copy_button.text() == "Copied"
+    qtbot.keyClick(popup.restart_button, K.Key_Return)
+    assert ("restart", {"worker": "restore"}) in fake.calls
+    assert not popup.isVisible()
 
 
 def test_keys_are_the_windows_again_after_the_page_of_keys(window: ViewerWindow, qtbot: QtBot) -> None:

@@ -297,3 +297,17 @@ def test_the_line_at_the_head_leaves_the_labels_in_the_corners(qtbot: QtBot, wid
     p.end()
     painted = [y for y in range(200) if image.pixelColor(width // 2, y).value() > 0]
     assert (painted[0] > captions.MARGIN + line) == below
+
+
+def test_the_difference_says_of_what_it_is(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All grey where nothing was done to the picture, and no result with weights drawn by chance."""
+    said: list[str] = []
+    monkeypatch.setattr(captions, "label", lambda _p, _pane, text, *, left: said.append(text))
+    view = PictureView()
+    qtbot.addWidget(view)
+    view.resize(400, 300)
+    view.set_view(View.DIFFERENCE)
+    image = np.zeros((30, 40, 3), np.uint8)
+    view.show_picture(image, image, label="unchanged")
+    view.grab()
+    assert said[-1] == "difference: unchanged − blurred"
