@@ -48,9 +48,11 @@ def events_of(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, width: int
             what = "whole microseconds" if name == "t" else "whole pixels"
             hint = ": seconds · 1e6, rounded and as int64" if name == "t" else ""
             raise UsageError(f"events: {name} are {what}, got {a.dtype}{hint}")
-    brighter = np.asarray(p) > 0
+    polarity = np.asarray(p)
+    if polarity.dtype.kind not in "biuf":
+        raise UsageError(f"events: p are numbers or truth values, got {polarity.dtype}")
     return Events.checked(
-        columns["t"].astype(np.int64, copy=False), columns["x"], columns["y"], brighter, width, height
+        columns["t"].astype(np.int64, copy=False), columns["x"], columns["y"], polarity > 0, width, height
     )
 
 

@@ -131,6 +131,7 @@ GOOD: dict[str, Any] = {
         ({"events": ([5], [96], [2], [1])}, "1 outside the 96×72 sensor"),
         ({"events": ([5, 4], [1, 1], [2, 2], [1, 1])}, "1 with decreasing time"),
         ({"events": ([5, 6], [1, 1], [2, 2], [1])}, "different lengths"),
+        ({"events": ([5], [1], [2], ["on"])}, "p are numbers or truth values"),
         ({"events": ([5], [1], [2])}, "four arrays"),
         ({"events": np.zeros((7, 4), np.int64)}, "four arrays"),
         ({"events": np.zeros(2, [("t", "i8"), ("x", "u2"), ("y", "u2")])}, r"lacks \['p'\]"),
