@@ -19,6 +19,7 @@ from app.picture_reader import VIEWER, PictureReader
 from app.recorder import RecorderWatch, RecordRequest
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
+from app.signals import start_tracker
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve, stated
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState
@@ -124,6 +125,7 @@ class LiveSession:
 
     def start(self) -> None:
         """Open the source and start the workers, in the background."""
+        start_tracker()  # here, where signals can be set: the supervisor is made in the other thread
         self._opening = threading.Thread(target=self._open, name="opening", daemon=True)
         self._opening.start()
 

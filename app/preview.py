@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from app.preview_worker import READER, WIDEST, PreviewSpec, run_preview_worker
 from app.session import WorkerStatus
+from app.signals import start_tracker
 from app.sources import CameraPlan, plans
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraRole, CameraState, Control
@@ -96,6 +97,7 @@ class Preview:
 
     def start(self, after: threading.Thread | None = None) -> None:
         """Open the cameras, in the background, once `after` has ended: it may be closing the same ones."""
+        start_tracker()  # here, where signals can be set: the supervisor is made in the other thread
         self._opening = threading.Thread(
             target=self._open, args=(after,), name="opening preview", daemon=True
         )  # fmt: skip

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -32,19 +33,18 @@ def shielded() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
-@contextlib.contextmanager
-def hangup_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore SIGHUP, which a closing terminal sends to the whole group.
+def start_tracker() -> None:
+    """Start Python's resource tracker if none runs; it removes shared memory when this process is killed.
 
-    For Python's resource tracker, which ignores SIGINT and SIGTERM of itself. Does nothing outside the main
-    thread.
+    It ignores SIGINT and SIGTERM of itself; here SIGHUP too, which a closing terminal sends to the whole
+    group. That works in the main thread only: where a supervisor is made in another one, call this before.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        resource_tracker.ensure_running()
         return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the tracker inherits it
     try:
-        yield
+        resource_tracker.ensure_running()
     finally:
         signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)
 

@@ -28,13 +28,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from typing import Any
 
 import zmq
 
 from app.session import WorkerStatus
-from app.signals import exit_on_signals, hangup_ignored, shielded
+from app.signals import exit_on_signals, shielded, start_tracker
 from app.supervised import Supervised, WorkerPlan, clock
 from capture import messages, notices
 from capture.errors import CameraError, UsageError
@@ -75,8 +74,7 @@ class Supervisor:
 
     def __init__(self, *, epoch_lead_s: float = 0.05, command_timeout_s: float = 10.0) -> None:
         # Before the thread exists: it would otherwise be started from there, with that thread's signal mask.
-        with hangup_ignored():
-            resource_tracker.ensure_running()
+        start_tracker()
         self._runtime = RuntimeDirectory()
         self._router = notices.socket(zmq.ROUTER, hwm=1000)
         self._control = self._runtime.address("control")
@@ -107,7 +105,8 @@ class Supervisor:
         """Make a ring that lives as long as this supervisor. Raises `RingError`."""
         if layout.label in self._rings:
             raise UsageError(f"there is a ring {layout.label!r} already; choose another label")
-        self._rings[layout.label] = RingMemory.create(layout)
+        with shielded():  # one that is made is also known, and so removed at the end
+            self._rings[layout.label] = RingMemory.create(layout)
         return self.ring_ref(layout.label)
 
     def ring_ref(self, label: str) -> RingRef:

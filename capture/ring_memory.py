@@ -20,6 +20,7 @@ process exits. After a SIGKILL of the owner the tracker removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import platform
@@ -223,7 +224,8 @@ class RingMemory:
         """Make a ring and own it.
 
         Raises:
-            RingError: a size or a name is not usable, or there is not enough shared memory.
+            RingError: a size or a name is not usable, or shared memory is not to be had: there is not enough,
+                or a limit of the process (`ulimit`) is in the way.
         """
         label = _text(layout.label, k.LABEL_BYTES, "label")
         names = [_text(n, k.NAME_BYTES, "reader name") for n in layout.readers]
@@ -234,13 +236,7 @@ class RingMemory:
         arena = _pad(layout.arena_bytes, 4096)
         n_words = k.HEADER_WORDS + k.READER_WORDS * len(names) + k.DESCRIPTOR_WORDS * layout.slots
         total = _pad(n_words * 8, 4096) + arena
-        shm = SharedMemory(name=f"hm{os.getpid()}_{secrets.token_hex(6)}", create=True, size=total)
-        try:
-            _commit(shm.name, total, layout.label)
-        except RingError:
-            shm.close()
-            shm.unlink()
-            raise
+        shm = _segment(total, layout.label)
         buf = _buffer(shm)
         head = buf[: n_words * 8].cast("q")
         head[k.H_VERSION], head[k.H_OWNER], head[k.H_SLOTS] = VERSION, os.getpid(), layout.slots
@@ -362,7 +358,27 @@ def _disarm(shm: SharedMemory) -> None:
     shm.close = nothing  # type: ignore[method-assign]
 
 
-def _commit(name: str, size: int, label: str) -> None:
+def _segment(size: int, label: str) -> SharedMemory:
+    """New shared memory; nothing of it stays where not all of it is to be had, or Ctrl+C comes meanwhile.
+
+    Raises:
+        RingError: see `RingMemory.create`.
+    """
+    try:
+        shm = SharedMemory(name=f"hm{os.getpid()}_{secrets.token_hex(6)}", create=True, size=size)
+        try:
+            _commit(shm.name, size)
+        except BaseException:
+            shm.close()
+            shm.unlink()
+            raise
+    except OSError as e:
+        what = f"ring {label!r}: {size / 2**20:.0f} MiB of shared memory are not to be had"
+        raise RingError(f"{what} ({e.strerror}){_room(e)}") from None
+    return shm
+
+
+def _commit(name: str, size: int) -> None:
     """Take the memory now: a tmpfs that is full later would kill the writer with SIGBUS."""
     path = Path("/dev/shm") / name
     if not path.exists() or platform.system() != "Linux":
@@ -370,12 +386,16 @@ def _commit(name: str, size: int, label: str) -> None:
     fd = os.open(path, os.O_RDWR)
     try:
         os.posix_fallocate(fd, 0, size)
-    except OSError as e:
-        room = os.statvfs("/dev/shm")
-        raise RingError(
-            f"ring {label!r}: {size / 2**20:.0f} MiB of shared memory are not to be had ({e.strerror}); "
-            f"{room.f_bavail * room.f_frsize / 2**20:.0f} MiB are free in /dev/shm: enlarge it "
-            f"(Docker: --shm-size=1g) or make the ring smaller"
-        ) from None
     finally:
         os.close(fd)
+
+
+def _room(error: OSError) -> str:
+    """What is free where shared memory comes from, and what to do; "" where that is not what is amiss."""
+    if error.errno != errno.ENOSPC or not os.path.exists("/dev/shm"):
+        return ""
+    room = os.statvfs("/dev/shm")
+    return (
+        f"; {room.f_bavail * room.f_frsize / 2**20:.0f} MiB are free in /dev/shm: enlarge it "
+        "(Docker: --shm-size=1g) or make the ring smaller"
+    )

@@ -42,6 +42,17 @@ def fail(message: str) -> None:
     err().print(f"halfmirror: {one_line}", style="bold red", markup=False, soft_wrap=True)
 
 
+def stdout_takes() -> bool:
+    """Standard output takes what it is given, an empty line here; False when it leads to a full disk, say."""
+    try:
+        if sys.stdout is not None:  # closed from the start: `>&-`
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
 def write_crash_log(error: BaseException, arguments: list[str]) -> Path | None:
     """The traceback in a file of its own for a bug report; None when no folder can be written to."""
     import tempfile

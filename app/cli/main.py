@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TextIO
 
 NOT_HERE = "this program runs on Linux; on Windows install it inside WSL 2 (wsl --install)"
 
@@ -71,28 +72,62 @@ def run(arguments: list[str]) -> int:
 
 def _quiet_pipe() -> int:
     """The reader of our output went away (`| head`): leave without a word, also at interpreter exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _silence(sys.stdout)
     return 1
+
+
+def _silence(stream: TextIO) -> None:
+    """What the stream still holds, and what comes, goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _said_in_full(stream: TextIO | None) -> OSError | None:
+    """Hand over what the stream holds; why that cannot be done, if so (a redirection to a full disk)."""
+    try:
+        if stream is not None:  # closed from the start: `>&-`
+            stream.flush()
+    except OSError as e:
+        return e
+    return None
 
 
 def _bear_any_text() -> None:
     """A terminal or a pipe in an old encoding gets a question mark for what it does not have."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # In the C locale it is "surrogateescape", which lets names pass that are no UTF-8 and nothing else.
+        if isinstance(stream, io.TextIOWrapper) and (stream.errors == "strict" or stream.encoding != "utf-8"):
             stream.reconfigure(errors="replace")
+
+
+def _occupy_standard_files() -> None:
+    """Standard files that were closed (`2>&-`) become /dev/null, for the workers too.
+
+    Else the next file opened, a recording perhaps, would get the number 2, and what any library has to say
+    on stderr would be written into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(opened, True)
 
 
 def main() -> None:
     """Console entry point."""
+    _occupy_standard_files()
     _bear_any_text()
     code = run(sys.argv[1:])
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # closed from the start: `>&-`
-                stream.flush()
-    except BrokenPipeError:
-        code = code or _quiet_pipe()
+    problem = _said_in_full(sys.stdout)
+    if problem is not None:
+        _silence(sys.stdout)
+        if not code and not isinstance(problem, BrokenPipeError):
+            with contextlib.suppress(OSError):
+                print(f"halfmirror: standard output cannot be written: {problem.strerror}", file=sys.stderr)
+        code = code or 1
+    if _said_in_full(sys.stderr) is not None:
+        _silence(sys.stderr)
     if code == 128 + signal.SIGINT:
         # Whoever pressed Ctrl+C shall not wait while libraries unload, a second on a busy machine.
         atexit._run_exitfuncs()

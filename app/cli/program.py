@@ -32,7 +32,7 @@ from app.cli import (
     synthesise,
     train,
 )
-from capture.errors import HalfmirrorError
+from capture.errors import HalfmirrorError, UsageError
 
 # What the system has against a path itself, whatever is done with it: every look at it says so.
 _NO_PATH = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
@@ -96,6 +96,7 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
     # Accepted anywhere on the line, not only before the verb, where nobody looks for it.
     arguments = [a for a in arguments if a != "--debug"]
     try:
+        _require_folder()
         return int(app(args=arguments, prog_name="halfmirror", standalone_mode=False) or 0)
     except HalfmirrorError as e:
         if debug:
@@ -112,6 +113,9 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
                 return console.INTERRUPTED
             if debug:
                 raise
+            if isinstance(e, OSError) and e.filename is None and not console.stdout_takes():
+                console.fail(f"standard output cannot be written: {e.strerror}")
+                return 1
             if path := _named_path(e, arguments):
                 console.fail(f"{path}: {os.strerror(e.errno)}; give another path")  # type: ignore[attr-defined]
                 return 2
@@ -121,6 +125,21 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
             verb = getattr(getattr(e, "ctx", None), "command_path", "halfmirror")
             console.fail(f"{e.format_message()} (see {verb} --help)")
         return int(getattr(e, "exit_code", 2))
+
+
+def _require_folder() -> None:
+    """The folder that the program was started in is there; else no relative path means anything, nor can a
+    worker be started.
+
+    Raises:
+        UsageError: somebody removed it (or made it anew, which looks the same to a shell).
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the folder this was started in has been removed; change to one that is there"
+        ) from None
 
 
 def _named_path(error: Exception, arguments: Sequence[str]) -> str | None:

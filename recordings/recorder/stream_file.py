@@ -151,6 +151,8 @@ class StreamFile:
         why = e.strerror or str(e)
         if e.errno in _FULL:
             reserve = f"{self._reserve / 1e6:.0f} MB stay free there"
+            if e.errno == errno.EFBIG:  # FAT32 ends at 4 GiB
+                reserve = f"or no file can be larger than {self.written / 1e9:.2f} GB there"
             why = f"disk full ({reserve}): free some space or record to another disk"
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, self.written)

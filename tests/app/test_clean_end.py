@@ -151,3 +151,23 @@ def test_a_killed_program_takes_its_workers_and_its_memory_along(run: Start, how
     q = run("return")
     assert q.ends()[0] == 0
     assert q.left() == NOTHING
+
+
+@pytest.mark.parametrize(("module", "opens", "make"), [
+    ("app.live", "LiveSession", "make_session('simulated:davis', 'edi')"),
+    ("app.preview", "Preview", "Preview(None, None)"),
+])  # fmt: skip
+def test_the_tracker_outlives_the_terminal_where_the_supervisor_is_made_in_another_thread(
+    module: str, opens: str, make: str
+) -> None:
+    """Else closing the terminal of a live session ends it first, and shared memory stays behind a kill."""
+    script = (
+        f"import {module} as m\n"
+        "from multiprocessing import resource_tracker as r\n"
+        f"m.{opens}._open = lambda *_: None\n"
+        f"m.{make}.start()\n"
+        "status = open(f'/proc/{r._resource_tracker._pid}/status').read()\n"
+        "print(int(status.split('SigIgn:')[1].split()[0], 16) & 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("1\n", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -250,6 +251,23 @@ def test_layouts_that_cannot_be_are_refused(make: Make) -> None:
 def test_more_shared_memory_than_there_is_is_refused_before_it_can_kill(make: Make) -> None:
     with pytest.raises(RingError, match="shared memory are not to be had"):
         make(arena=1 << 44)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])
+def test_a_ring_that_is_not_finished_leaves_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Ctrl+C while its memory is taken, which takes a moment; a limit of the process."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    before = segments()
+    monkeypatch.setattr("os.posix_fallocate", fails)
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else RingError) as raised:
+        make()
+    assert segments() == before
+    assert "enlarge" not in str(raised.value)  # there is room enough
 
 
 def test_a_ring_that_is_gone_or_foreign_is_refused(make: Make) -> None:

@@ -234,3 +234,51 @@ def test_a_terminal_of_few_letters_gets_question_marks() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=True)
     assert done.stdout == b"346?260 ? 1152?768\n"
     assert not done.stderr
+
+
+def test_the_c_locale_of_old_gets_question_marks_too() -> None:
+    """Its streams let surrogates pass ("surrogateescape"), and no letter beyond ASCII."""
+    script = "import app.cli.main as m; m.run = lambda _: print('346\\xd7260'); m.main()"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env.pop("PYTHONIOENCODING", None)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=False)
+    assert (done.stdout, done.stderr) == (b"346?260\n", b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_stdout_on_a_full_disk_is_one_line(unbuffered: str) -> None:
+    """Not a fault of the program with a traceback in the log."""
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(RUN)} --version > /dev/full"],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False,
+    )  # fmt: skip
+    assert done.stderr == "halfmirror: standard output cannot be written: No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_no_file_takes_the_place_of_a_closed_stderr() -> None:
+    """What a library says on stderr would be written into it, a recording perhaps; workers inherit the same."""
+    script = (
+        "import app.cli.main as m, os, subprocess, sys\n"
+        "m.run = lambda _: print(os.open('/', os.O_RDONLY) > 2, os.readlink('/proc/self/fd/2'), flush=True) or"
+        " subprocess.call([sys.executable, '-c', 'import os; print(os.readlink(\"/proc/self/fd/2\"))'])\n"
+        "m.main()"
+    )
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" 2>&-', sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True /dev/null\n/dev/null\n"
+
+
+def test_a_working_directory_that_was_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main.run(["record", "-o", "cups"]) == 2
+    assert capsys.readouterr().err.startswith("halfmirror: the folder this was started in has been removed")
