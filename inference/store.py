@@ -269,7 +269,7 @@ def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None
         WeightsError: it cannot be written (disk full, no permission).
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     metadata = {"format": "pt"} | (metadata_of(about) if about else {})
     # Entries may share memory or be views, which the format has no words for.
@@ -278,8 +278,9 @@ def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        save_file(own, part, metadata)
-        with part.open("rb+") as file:
+        with part.open("wb") as file:  # safetensors' own files are their maker's alone, whatever the umask says
+            file.write(save(own, metadata))
+            file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except (OSError, SafetensorError) as error:

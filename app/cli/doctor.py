@@ -45,12 +45,16 @@ def run_checks() -> list[Check]:
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(f) for f in functions]
         checks: list[Check] = []
-        for f, future in zip(functions, futures, strict=True):
-            try:
-                result = future.result()
-            except Exception as e:
-                result = Check(f.__name__, State.NOTE, f"could not be looked at: {e}")
-            checks += result if isinstance(result, list) else [result]
+        try:
+            for f, future in zip(functions, futures, strict=True):
+                try:
+                    result = future.result()
+                except Exception as e:
+                    result = Check(f.__name__, State.NOTE, f"could not be looked at: {e}")
+                checks += result if isinstance(result, list) else [result]
+        except BaseException:  # Ctrl+C: those that have not begun are not waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return checks
 
 

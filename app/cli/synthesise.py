@@ -65,6 +65,7 @@ def synthesise(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from app.cli import console
+    from app.signals import start_tracker
     from capture.errors import UsageError
     from training.photos import open_photos
     from training.synthesis.making import Order, make_pool
@@ -80,6 +81,7 @@ def synthesise(
         raise UsageError("--preview is of a pool; look at the files of a video themselves")
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview {preview}: give a name that ends in .png")
+    start_tracker()
     config = synthesis_config(settings or [], size)
     found = open_photos(photos, say=console.say)
     for skipped in found.skipped:

@@ -215,6 +215,14 @@ def test_the_file_is_plain_safetensors(checkpoint: Path) -> None:
         assert json.loads(file.metadata()["halfmirror.card"])["network"] == LDN
 
 
+def test_others_may_read_what_the_umask_lets_them(checkpoint: Path, tmp_path: Path) -> None:
+    """Of a store that several people share, say."""
+    store.add(LDN, checkpoint)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert store.path_of(LDN).stat().st_mode == plain.stat().st_mode
+
+
 def test_status_does_not_load_torch(checkpoint: Path) -> None:
     store.add(LDN, checkpoint)
     code = (

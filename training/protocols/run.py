@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ from training.data.sets.facts import Damaged, SequenceFacts
 from training.data.sets.find import TEST, Found, find
 from training.lpips import HINT, SMALLEST, picture_distance, weights_file
 from training.pictures import encode_png, strip
+from training.processes import processes
 from training.protocols.compared import Compared
 from training.protocols.pictures import restored
 from training.protocols.table import Measures, Protocol, protocol
@@ -196,18 +195,13 @@ def _run(wanted: Wanted, jobs: list[Any]) -> Any:
         for facts, network, *rest in jobs:
             yield measure_sequence(wanted.protocol, network, facts, *rest)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(wanted.devices, len(jobs)), context) as pool:
+    with processes(min(wanted.devices, len(jobs))) as pool:
         running = [
             pool.submit(measure_sequence, wanted.protocol, network, facts, *rest)
             for facts, network, *rest in jobs
         ]
-        try:
-            for future in running:
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in running:
+            yield future.result()
 
 
 def _device(wanted: Wanted, k: int) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from capture.errors import UsageError
+from training.processes import processes
 from training.synthesis import pool
 from training.synthesis.config import SynthesisConfig
 
@@ -58,24 +58,19 @@ def make_pool(order: Order, progress: Callable[[int, int], None] = lambda done, 
     have = order.shards - len(missing)
     progress(have * pool.PER_SHARD, order.shards * pool.PER_SHARD)
     workers = min(order.workers or os.cpu_count() or 1, max(1, len(missing)))
-    context = multiprocessing.get_context("spawn")
     done = 0
-    with ProcessPoolExecutor(workers, context, _begin, (order,)) as executor:
+    with processes(workers, _begin, order) as executor:
         coming = iter(missing)
         running: set[Future[int]] = {
             executor.submit(_shard, s) for s in itertools.islice(coming, workers * _AHEAD)
         }
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done += 1
-                    progress((have + done) * pool.PER_SHARD, order.shards * pool.PER_SHARD)
-                    running |= {executor.submit(_shard, s) for s in itertools.islice(coming, 1)}
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                done += 1
+                progress((have + done) * pool.PER_SHARD, order.shards * pool.PER_SHARD)
+                running |= {executor.submit(_shard, s) for s in itertools.islice(coming, 1)}
     return done * pool.PER_SHARD
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from capture.documents import parse_json
 from capture.errors import UsageError
@@ -98,9 +98,9 @@ def write_shard(
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # One entry: several are written in an order that changes from process to process.
-        save_file(
-            out, part, {"halfmirror.samples": f"version {VERSION}, seed {seed}, from {shard * PER_SHARD}"}
-        )
+        about = {"halfmirror.samples": f"version {VERSION}, seed {seed}, from {shard * PER_SHARD}"}
+        # By ourselves: files that safetensors makes are their maker's alone, whatever the umask says.
+        part.write_bytes(save(out, about))
         os.replace(part, path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; free some space") from error

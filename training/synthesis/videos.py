@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from capture.documents import parse_json
 from capture.errors import UsageError
 from training.files import replace_bytes
+from training.processes import processes
 from training.synthesis import spikes
 from training.synthesis.clip import ClipPlan, make_clip
 from training.synthesis.config import SynthesisConfig
@@ -68,17 +68,12 @@ def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda
     progress(done, len(wanted))
     if not missing:
         return 0
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(order.workers, len(missing)), context, _begin) as pool:
+    with processes(min(order.workers, len(missing)), _begin) as pool:
         running = [pool.submit(_make, order, *w) for w in missing]
-        try:
-            for future in as_completed(running):
-                future.result()
-                done += 1
-                progress(done, len(wanted))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(running):
+            future.result()
+            done += 1
+            progress(done, len(wanted))
     return len(missing)
 
 

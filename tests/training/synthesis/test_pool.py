@@ -106,3 +106,11 @@ def test_a_photo_that_fails_leaves_no_part(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "p").iterdir()] == ["pool.json"]
     with pytest.raises(UsageError, match="cannot write"):
         make_pool(order(tmp_path / "p" / "pool.json" / "below"))
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+    make_pool(order(tmp_path / "pool"))
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "pool").iterdir()}
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert set(modes.values()) == {plain.stat().st_mode & 0o777}, modes

@@ -86,7 +86,7 @@ def test_a_set_goes_on_where_it_stopped_and_no_photo_serves_both_splits(
             drawn.append(("", tuple(which)))
             super().__init__(held, which, most)
 
-    monkeypatch.setattr(videos, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(videos, "processes", Here)
     monkeypatch.setattr(videos, "PhotoCache", Watched)
     assert videos.make_videos(order) == 3
     train, test = set(drawn[0][1]), set(drawn[-1][1])
