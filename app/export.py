@@ -56,11 +56,12 @@ class ExportRequest:
 
 @dataclass(slots=True)
 class ExportResult:
-    """Every frame accounted for: `frames_in = written + single + skipped + refused`.
+    """Every frame accounted for: `frames_in = written + single + unheld + skipped + refused`.
 
     Attributes:
         skipped: outside of the times asked for.
         single: in no pair.
+        unheld: in a format that holds no pictures.
         refused: how many the synchroniser refused, by reason.
         facts: of the content as it reads back.
     """
@@ -68,6 +69,7 @@ class ExportResult:
     frames_in: int = 0
     written: int = 0
     single: int = 0
+    unheld: int = 0
     skipped: int = 0
     pairs: int = 0
     refused: dict[str, int] = field(default_factory=dict)

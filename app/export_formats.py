@@ -140,6 +140,7 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
                 raise
         content = writer.content
         result.written = content.frames
+        result.unheld = result.frames_in - result.written - result.skipped - sum(result.refused.values())
         if not content.events or (form.pictures and not content.frames):
             raise NothingExported(_nothing(source, request, result, content.events))
         compare(request.output, again(), content)

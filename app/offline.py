@@ -139,12 +139,15 @@ def open_input(
     A recording without events opens all the same: networks that need none restore its frames.
 
     Raises:
-        UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end).
+        UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end), something
+            stated about the simulated rig.
         RecordingError: not usable, or without frames.
     """
     if text == "simulated" or text.startswith("simulated:"):
-        if rig is not None:
-            raise UsageError(f"--rig is for recordings; {text} knows its own rig")
+        given = {"rig": rig, "exposure": exposure_us, "geometry": geometry}
+        for what, option in (("rig", "--rig"), ("exposure", "--exposure-us"), ("geometry", "--geometry")):
+            if given[what] is not None:
+                raise UsageError(f"{option} is for recordings; {text} knows its own {what}")
         yield _simulated(text, 5.0 if seconds is None else seconds)
         return
     path = Path(text)

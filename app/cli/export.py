@@ -36,7 +36,7 @@ def export(
     name: Annotated[
         str | None, typer.Option("--name", help="msrbd, highrev: stem of the files (the recording's name).")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="msrbd: train or test.")] = "train",
+    split: Annotated[str | None, typer.Option("--split", help="msrbd: train or test (train).")] = None,
     scale: Annotated[
         int | None, typer.Option("--scale", help="msrbd: image pixels along an event pixel (as the rig's).")
     ] = None,
@@ -67,8 +67,12 @@ def export(
 
     if to not in FORMATS:
         raise UsageError(f"--to {to}: the formats are {', '.join(FORMATS)}")
-    if split not in ("train", "test"):
+    if split not in (None, "train", "test"):
         raise UsageError(f"--split {split}: give train or test")
+    if split is not None and to != "msrbd":
+        raise UsageError(f"--split is for msrbd; {to} has no splits")
+    if name is not None and to not in ("msrbd", "highrev"):
+        raise UsageError(f"--name is for msrbd and highrev; {to} gets its name from -o")
     if scale is not None and to != "msrbd":
         raise UsageError(f"--scale is for msrbd; {to} has the pixels as they are")
     if restored is not None and to not in PICTURE_FORMATS:
@@ -86,7 +90,7 @@ def export(
         from_, until, zero_us = _marks(input_, from_, until)
     _check_times(from_, until)
     request = ExportRequest(
-        output, _stem(input_, name), split, scale, round(from_ * 1e6),
+        output, _stem(input_, name), split or "train", scale, round(from_ * 1e6),
         None if until is None else round(until * 1e6), frames, overwrite, zero_us,
     )  # fmt: skip
     seconds = until if until is not None else LONGEST_S if frames is not None else None
@@ -126,12 +130,15 @@ def _stem(input_: str, name: str | None) -> str:
 
     from capture.errors import UsageError
 
+    if name is not None:
+        if not re.fullmatch(r"[\w][\w.-]{0,99}", name):
+            raise UsageError(f"--name {name!r}: give letters, digits, dots, hyphens")
+        return name
     # A simulated rig's settings are no part of its name.
     said = input_ if Path(input_).exists() else input_.partition("?")[0]
-    stem = name or Path(said.replace(":", "-")).stem
-    if not re.fullmatch(r"[\w][\w.-]{0,99}", stem):
-        raise UsageError(f"--name {stem!r}: give letters, digits, dots, hyphens")
-    return stem
+    # What a recording is called is nobody's mistake: spaces and the like become hyphens.
+    stem = re.sub(r"[^\w.-]+", "-", Path(said.replace(":", "-")).stem).lstrip(".-")
+    return stem[:100] or "recording"
 
 
 def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
@@ -161,7 +168,7 @@ def _events(kind: str, input_: str, request: ExportRequest, seconds: float | Non
         r, notes = run(kind, source, request)
         problems = source.problems()
     if r.frames_in:
-        _frames(r)
+        _frames(r, f" + not held {r.unheld}" if r.unheld else "")
     f = r.facts
     edges = f", {f.edges} trigger edges" if f.edges else ""
     size = "" if r.grid is None else f", {r.grid.width}×{r.grid.height} pixels"

@@ -146,6 +146,9 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
     for text, kind, words in cases:
         with pytest.raises(kind, match=words), open_input(text):
             pass
+    for stated, option in (({"exposure_us": 5000}, "--exposure-us"), ({"geometry": (64, 48)}, "--geometry")):
+        with pytest.raises(UsageError, match=f"{option} is for recordings"), open_input("simulated", **stated):  # type: ignore[arg-type]
+            pass
 
 
 def test_frames_without_exposure_go_to_networks_that_need_no_events() -> None:

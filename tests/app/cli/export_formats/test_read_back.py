@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -182,6 +183,30 @@ def test_only_what_lies_between_the_times(davis: Path, tmp_path: Path, kind: str
     if kind == "aedat4":
         t = sample_edges().t
         assert np.array_equal(edges.t, t[(t >= start + 200_000) & (t < start + 600_000)])
+
+
+@pytest.mark.parametrize("kind", ["evt3", "aedat4"])
+def test_every_frame_is_accounted_for(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that the format does not hold."""
+    assert run(davis, kind, target(tmp_path, kind), "--from", "0.2", "--until", "0.6") == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    numbers = [int(n) for n in re.findall(r"\d+", said)]
+    assert numbers[0] == sum(numbers[1:]), said
+    assert ("not held 4" in said) == (kind == "evt3")
+
+
+@pytest.mark.parametrize(("name", "stem"), [("my cups (2)", "my-cups-2-"), (" .", "recording")])
+def test_a_recording_may_be_called_anything(davis: Path, tmp_path: Path, name: str, stem: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    called = folder / f"{name}.aedat4"
+    called.symlink_to(davis)
+    assert run(called, "evt3", target(tmp_path, "evt3")) == 0
+    out = target(tmp_path, "highrev")
+    assert run(called, "highrev", out) == 0
+    assert {p.name.rpartition("_")[0] for p in (out / "blur").iterdir()} == {stem}
 
 
 @pytest.mark.parametrize("kind", ["aedat4", "png"])
