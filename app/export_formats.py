@@ -247,10 +247,10 @@ def _nothing(source: ExportInput, request: ExportRequest, r: ExportResult, event
     asked = ""
     if request.from_us or request.until_us is not None:
         until = "its end" if request.until_us is None else f"{request.until_us / 1e6:g} s"
-        asked = f" between {request.from_us / 1e6:g} s and {until}"
+        asked = f" lie between {request.from_us / 1e6:g} s and {until}"
     refused = "; ".join(f"{n} refused, {why}" for why, n in r.refused.items())
     seen = f"{events} events and {r.written} of {r.frames_in} frames"
-    return f"{source.name}: {seen} lie{asked}, too little for a file" + (f" ({refused})" if refused else "")
+    return f"{source.name}: {seen}{asked}, too little for a file" + (f" ({refused})" if refused else "")
 
 
 def _report(kind: str, source: ExportInput, r: ExportResult, notes: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from app.export import REPORT, ExportRequest, NothingExported
 from app.offline import NothingRestored, OfflineInput, OfflineResult, deblur
 from app.output.atomic import staged_file, staged_folder, writing
-from app.output.mp4 import Mp4Writer
+from app.output.mp4 import LONGEST_PAUSE_US, Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
 from app.output.report import read_json, write_json
 from app.version import version
@@ -39,11 +40,13 @@ class Pictures:
         times_us: of each picture, on the event clock.
         checksum: over all pixels, "" for a video, which keeps them only nearly.
         moved: pictures of a video whose time had to move by a tick.
+        cut_us: what is missing of its longest pauses.
     """
 
     times_us: list[int] = field(default_factory=list)
     checksum: str = ""
     moved: int = 0
+    cut_us: int = 0
     skipped: int = 0
 
 
@@ -111,7 +114,7 @@ def export_pictures(
                 f"{source.name}: none of {result.pictures} pictures lies between the times asked for"
             )
         if isinstance(writer, Mp4Writer):
-            written.moved, written.checksum = writer.moved, ""
+            written.moved, written.cut_us, written.checksum = writer.moved, writer.cut_us, ""
             _compare_video(request.output, part, written)
         else:
             _compare_pictures(request.output, part, written)
@@ -161,7 +164,9 @@ def _compare_video(final: Path, path: Path, written: Pictures) -> None:
             if f.pts is not None and f.time_base is not None
         ]
         tick = round(Fraction(video.streams.video[0].time_base or Fraction(1, _US)) * _US) or 1
-    wanted = [t - written.times_us[0] for t in written.times_us]
+    # Longer pauses than a video can hold were cut.
+    pauses = [min(b - a, LONGEST_PAUSE_US) for a, b in pairwise(written.times_us)]
+    wanted = list(accumulate(pauses, initial=0))
     # A picture that came too soon after another was moved on by ticks.
     near = tick + written.moved * 20
     if len(stamps) != len(wanted) or any(abs(a - b) > near for a, b in zip(stamps, wanted, strict=True)):

@@ -17,8 +17,8 @@ from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, Driver, open_driver
 from recordings.formats.own import OwnRecording
 from recordings.open import open_with, recognise, require_frames
-from recordings.recording import OpenOptions, Recording
-from sync.rig import NO_CAMERA, Clock, Rig
+from recordings.recording import OpenOptions, Recording, RecordingError
+from sync.rig import LARGEST_PX, NO_CAMERA, SMALLEST_PX, Clock, Rig
 
 EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
 
@@ -154,8 +154,16 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
 
     Raises:
         UsageError: nothing tells it; or the rig file is wrong, not needed, or not of cameras of these sizes.
+        RecordingError: its pictures or its events are smaller or larger than any rig's.
     """
-    told, info = rig_of(recording, name), recording.info
+    info = recording.info
+    for what, size in (("events", info.event_size), ("pictures", info.image_size)):
+        if size is not None and not SMALLEST_PX <= min(size) <= max(size) <= LARGEST_PX:
+            raise RecordingError(
+                f"{info.path} has {what} of {size[0]}×{size[1]} pixels; usable are sides of {SMALLEST_PX} to "
+                f"{LARGEST_PX}"
+            )
+    told = rig_of(recording, name)
     if file is None:
         if told is None:
             raise UsageError(

@@ -59,13 +59,17 @@ class Lens(Strict):
         return self
 
 
+SMALLEST_PX, LARGEST_PX = 8, 16384
+"""Sides of a sensor, in pixels."""
+
+
 class CameraEntry(Strict):
     """One camera of the rig."""
 
     camera: str = Field(description="name that opens it, e.g. davis346:00000123; none for no camera")
     serial: str = ""
-    width: Annotated[int, Field(ge=8, le=16384)]
-    height: Annotated[int, Field(ge=8, le=16384)]
+    width: Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
+    height: Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
     lens: Lens | None = Field(default=None, description="distortion; none: a pinhole, as far as is known")
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -209,6 +209,8 @@ def _pictures(
         f"{len(w.times_us)} pictures, {w.times_us[0]} … {w.times_us[-1]} µs; read back {equal}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+    if w.cut_us:
+        problems.append(f"pauses longer than 30 minutes were cut, by {w.cut_us / 1e6:.0f} s in all")
     for problem in problems:
         console.say(f"note: {problem}")
     o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

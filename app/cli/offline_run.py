@@ -70,7 +70,11 @@ def run_offline(request: Request) -> int:
             result = deblur(source, restorer, request.latents, target, bar.update, residual=request.residual)
         report = _report(request, restorer, source, result, target)
         target.finish({**report, "reblur_residual": residual_report(result.residual, no_residual)})
-    _print(request, result, source.problems())
+        cut = target.facts().get("pauses_cut_us", 0)
+    problems = source.problems()
+    if cut:
+        problems.append(f"pauses longer than 30 minutes were cut in the video, by {cut / 1e6:.0f} s in all")
+    _print(request, result, problems)
     if no_residual:
         console.say(f"note: no re-blur residual: {no_residual}")
     return 0
@@ -94,7 +98,8 @@ class Target:
         """What the report says of the output itself."""
         w = self._writer
         if isinstance(w, Mp4Writer):
-            return {"kind": "mp4", "codec": w.codec, "first_us": w.first_us, "times_moved": w.moved}
+            times = {"first_us": w.first_us, "times_moved": w.moved, "pauses_cut_us": w.cut_us}
+            return {"kind": "mp4", "codec": w.codec, **times}
         return {"kind": "png", "timestamps": TIMESTAMPS, "names": "exposure-ORDINAL-INSTANT.png"}
 
     def finish(self, report: dict[str, Any]) -> None:

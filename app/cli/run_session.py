@@ -151,7 +151,10 @@ def run_without_window(
             {k: n for k, n in run.status.losses.items() if k.startswith("refused") and n} if run.status else {}
         )
         why = ", ".join(f"{k} {n}" for k, n in reasons.items()) or "see the table"
-        console.fail(f"none of {run.pictures} exposures was restored ({why}); they are in {final} as they came")
+        came = run.status.items_in if run.status else run.pictures
+        console.fail(
+            f"none of {came} exposures was restored ({why}); {run.pictures} are in {final} as they came"
+        )
         return 1
     return 1 if down else 0
 

@@ -32,7 +32,8 @@ def print_summary(run: HeadlessRun, folder: str) -> None:
         row("lost, by place", ", ".join(losses) or "nothing")
         rates = [f"{stage} {fps:.1f}" for stage, fps in s.stage_fps.items()]
         row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
-        row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
+        if s.latency_p95_ms:  # nothing was restored: nothing took no time
+            row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
         if s.exposure_source:
             row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
         for w in s.workers:

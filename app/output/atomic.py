@@ -32,11 +32,10 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         if e.errno in _FULL:
-            what = "disk full"
-            if e.errno == errno.EFBIG:  # FAT32 ends at 4 GiB
-                what += ", or file larger than any can be there,"
+            # FAT32's files end at 4 GiB.
+            larger = ", or it is larger than a file can be there" if e.errno == errno.EFBIG else ""
             raise OutputError(
-                f"{what} while writing {path} ({_free(path)}); the partial output was removed: "
+                f"disk full while writing {path} ({_free(path)}{larger}); the partial output was removed: "
                 "free some space or choose another place with -o"
             ) from e
         why = os.strerror(e.errno) if e.errno and 0 < e.errno < 4096 else str(e)

@@ -17,6 +17,9 @@ from app.output.atomic import OutputError, writing
 # MPEG-4 part 2 stores its time base in 16 bits: 20 µs is the finest round one. H.264 takes microseconds.
 _TICKS = {"libx264": 1_000_000, "mpeg4": 50_000}
 
+LONGEST_PAUSE_US = 1_800_000_000
+"""Between two pictures. MP4 has 31 bits for the ticks; behind a longer pause the muxer loses all times."""
+
 
 def best_codec() -> str:
     """ "libx264" (H.264) when the installed PyAV has it, else "mpeg4", which every build has.
@@ -42,8 +45,9 @@ class Mp4Writer:
 
     Times are int64 µs, strictly increasing; the first one becomes 0 in the file. A time that does not lie at
     least one tick after the one before (two exposures that touch) is moved there and counted in `moved`; one
-    tick is 1 µs with H.264, 20 µs with MPEG-4. Odd sizes are padded by one row or column, because the colour
-    planes are half as large (4:2:0). No B-frames, so that order in the file is order in time.
+    tick is 1 µs with H.264, 20 µs with MPEG-4. A pause of more than `LONGEST_PAUSE_US` is cut to that, and
+    `cut_us` tells how much of all pauses is missing. Odd sizes are padded by one row or column, because the
+    colour planes are half as large (4:2:0). No B-frames, so that order in the file is order in time.
 
     Use as a context manager; leave it with an exception and the file is only closed, not completed.
     """
@@ -56,7 +60,9 @@ class Mp4Writer:
         self.codec = codec or best_codec()
         self.count = 0
         self.moved = 0
+        self.cut_us = 0
         self.first_us: int | None = None
+        self._before_us = 0
         self._tick = Fraction(1, _TICKS[self.codec])
         self._last_pts = -1
         self._size: tuple[int, int] | None = None
@@ -76,8 +82,10 @@ class Mp4Writer:
         if self._size != (w, h):
             raise ValueError(f"picture of {w}×{h} in a video of {self._size}")
         if self.first_us is None:
-            self.first_us = time_us
-        pts = round((time_us - self.first_us) / 1_000_000 / self._tick)
+            self.first_us = self._before_us = time_us
+        self.cut_us += max(0, time_us - self._before_us - LONGEST_PAUSE_US)
+        self._before_us = time_us
+        pts = round((time_us - self.first_us - self.cut_us) / 1_000_000 / self._tick)
         if pts <= self._last_pts:
             pts = self._last_pts + 1
             self.moved += 1

@@ -10,12 +10,12 @@ import pytest
 
 from app.offline import NothingRestored, deblur, open_input, until
 from capture.errors import UsageError
-from capture.packets import Frame
+from capture.packets import Events, Frame
 from inference.models import create
 from recordings.recording import NotARecording, RecordingError
 from tests.app.offline_source import EXPOSURE_US, Plain, Recorder, exposure_of, items, rig, source
-from tests.recordings.make_aedat4 import write_aedat4
-from tests.recordings.sample import sample_events, sample_frames
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.sample import START_US, sample_events, sample_frames
 
 AT = (0.0, 0.25, 1.0)
 EXPOSED_US = 60_000
@@ -135,6 +135,9 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "noise.aedat4").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "rig.toml").write_text("")
     no_frames = write_aedat4(tmp_path / "events.aedat4", sample_events())
+    e = sample_events()
+    dot = Events(e.t, 0 * e.x, 0 * e.y, e.p, 2, 1)
+    tiny = write_aedat4(tmp_path / "dot.aedat4", dot, [WrittenFrame(START_US, 9, np.zeros((1, 2), np.uint8))])
     cases = [
         ("nowhere.aedat4", UsageError, "does not exist"),
         (str(tmp_path / "empty.aedat4"), NotARecording, "empty"),
@@ -142,6 +145,7 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
         (str(tmp_path / "rig.toml"), UsageError, "never end"),
         (str(tmp_path), NotARecording, "folder"),
         (str(no_frames), RecordingError, "no frames"),
+        (str(tiny), RecordingError, "events of 2×1 pixels"),
     ]
     for text, kind, words in cases:
         with pytest.raises(kind, match=words), open_input(text):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.output.atomic import OutputError
-from app.output.mp4 import Mp4Writer, best_codec
+from app.output.mp4 import LONGEST_PAUSE_US, Mp4Writer, best_codec
 
 CODECS = ["libx264", "mpeg4"]
 
@@ -152,3 +152,17 @@ def test_codec_falls_back_and_says_when_there_is_none(monkeypatch: pytest.Monkey
     missing.add("mpeg4")
     with pytest.raises(OutputError, match="reinstall"):
         best_codec()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_pause_longer_than_mp4_can_tell_is_cut_and_told(codec: str, tmp_path: Path) -> None:
+    """Else the muxer loses the times of all that follows, and says nothing."""
+    pause = 3 * LONGEST_PAUSE_US
+    times = [0, 100_000, 100_000 + pause, 200_000 + pause]
+    path = tmp_path / "a.mp4"
+    with Mp4Writer(path, codec=codec) as w:
+        for t in times:
+            w.add(np.zeros((16, 16), np.uint8), t)
+    assert w.cut_us == pause - LONGEST_PAUSE_US
+    got, _ = read(path)
+    assert got == [0, 100_000, 100_000 + LONGEST_PAUSE_US, 200_000 + LONGEST_PAUSE_US]
