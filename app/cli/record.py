@@ -155,9 +155,11 @@ class Line:
 
 def _print(result: RecordResult) -> None:
     from app.cli import console
+    from app.viewer.recording_words import interruptions
 
     for folder, h in result.health.items():
-        lost = ", ".join(f"{n} {place}" for place, n in h["losses"].items() if n) or "nothing lost"
+        found = [f"{n} {place}" for place, n in h["losses"].items() if n]
+        lost = ", ".join([*found, *interruptions(h)]) or "nothing lost"
         clock = h["clock"]
         unmatched = clock.get("frames_without_trigger", 0)
         wire = f", {unmatched} frames without trigger" if unmatched else ""

@@ -71,6 +71,12 @@ def losses(counts: dict[str, int]) -> str:
     return "lost: " + ", ".join(lost) if lost else ""
 
 
+def interruptions(health: dict[str, Any]) -> list[str]:
+    """Where a camera was away, in words, from `health.json`: what it did not send then is in no count."""
+    counts = {"events": health.get("gap_count", 0), "frames": health.get("frame_gap_count", 0)}
+    return [f"{what} interrupted {n} time{'s' if n > 1 else ''}" for what, n in counts.items() if n]
+
+
 def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
     """The health report in three lines, and whether something is wrong."""
     seconds = h["elapsed_s"]
@@ -82,6 +88,7 @@ def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
         f"{h['events'] / 1e6:.2f} M events · {h['disk']['bytes'] / 1e6:.0f} MB"
     )
     wrong = [losses(h["losses"])]
+    wrong += interruptions(h)
     wrong += [h["message"] if h["state"] == "stopped" else ""]
     wrong += [f"{h['time_jump_count']} jumps of time" if h["time_jump_count"] else ""]
     found = [w for w in wrong if w]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
+from app.cli import main, record
 from app.cli.program import execute
+from app.recording import RecordResult
 from recordings.open import open_recording
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -155,3 +156,18 @@ def test_files_written_meanwhile_are_those_exported_later(
     _, errors = program.communicate(timeout=200)
     assert program.returncode == 2
     assert "x-msrbd exists already" in errors
+
+
+@pytest.mark.parametrize(("gaps", "says"), [(0, "nothing lost"), (2, "events interrupted 2 times")])
+def test_a_camera_that_was_away_is_told_at_the_end(
+    gaps: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can count what it did not send, so no loss is counted; "nothing lost" would be wrong."""
+    health = {
+        "frames": 8, "events": 5000, "disk": {"bytes": 40_000}, "elapsed_s": 1.0, "message": "", "clock": {},
+        "losses": {"ring frames": 0}, "gap_count": gaps, "frame_gap_count": 0,
+    }  # fmt: skip
+    record._print(RecordResult({"cups": health}))
+    said = capsys.readouterr().out
+    assert says in said
+    assert ("nothing lost" in said) == (not gaps)
