@@ -52,11 +52,13 @@ def start_tracker() -> None:
 def exit_on_signals() -> None:
     """Let SIGTERM and SIGHUP unwind the program as Ctrl+C does, so that what it holds is given back.
 
-    Call it in the main thread, once, before a supervisor is made. SIGINT keeps raising KeyboardInterrupt.
+    Call it in the main thread, once, before a supervisor is made. SIGINT keeps raising KeyboardInterrupt. A
+    hangup that is ignored (nohup) stays so.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     for s in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(s, leave)
+        if s == signal.SIGTERM or signal.getsignal(s) != signal.SIG_IGN:
+            signal.signal(s, leave)

@@ -1,4 +1,7 @@
-"""Ctrl+C and SIGTERM during a run: the step is finished and the state saved; the second one ends it at once."""
+"""Ctrl+C, SIGTERM and SIGHUP during a run: the step is finished and the state saved; the second one ends it at once.
+
+A hangup that is ignored (nohup) stays so.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
@@ -47,7 +50,8 @@ class StopSignals:
         """Listen from now on. Called when steps begin: before that there is nothing to save."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                signal.signal(number, self._on_signal)
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received:

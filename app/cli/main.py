@@ -29,6 +29,8 @@ class _Signals:
 
     def install(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: whoever started it wants it to outlive the terminal
             try:
                 signal.signal(number, self._on_signal)
             except ValueError:  # not the main thread (a test): the defaults stay

@@ -89,7 +89,10 @@ def run_viewer(
         QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
     if calibrate is not None:
         QTimer.singleShot(0, window.calibration.show)
-    handlers = {s: signal.signal(s, _closer(window)) for s in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it is to outlive the terminal
+        numbers.append(signal.SIGHUP)
+    handlers = {s: signal.signal(s, _closer(window)) for s in numbers}
     camera = None if screenshot is None else _Photographer(window, screenshot, screenshot_after_s)
     try:
         code = app.exec()

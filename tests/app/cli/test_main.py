@@ -194,6 +194,24 @@ def test_signals_end_it_quietly(number: int, code: int, where: str) -> None:
     assert (child.returncode, err) == (code, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_nohup_outlives_its_terminal(number: int) -> None:
+    """A hangup that was ignored stays so; an interrupt, which shells ignore for what runs behind, does not."""
+    verb = (
+        "import app.cli.doctor as d; d.run_checks = lambda *_: (print('there', flush=True), input(), [])[-1]\n"
+    )
+    rest = "import sys; sys.argv = ['halfmirror', 'doctor']; from app.cli.main import main; main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", verb + rest], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "there"
+    os.kill(child.pid, number)
+    _, err = child.communicate("\n", timeout=30)
+    assert (child.returncode, err) == (0 if number == signal.SIGHUP else 130, "")
+
+
 def test_exit_handlers_run_after_an_interrupt() -> None:
     code = (
         "import atexit; atexit.register(print, 'tidied', flush=True)\n"
