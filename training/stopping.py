@@ -1,4 +1,4 @@
-"""Ctrl+C, SIGTERM and SIGHUP during a run: the step is finished and the state saved; the second one ends it at once.
+"""Ctrl+C, SIGTERM, SIGHUP during a run: the step is finished and the state saved; a second one ends it at once.
 
 A hangup that is ignored (nohup) stays so.
 """

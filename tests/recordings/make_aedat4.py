@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,18 @@ def _write(plan: dict, arrays: dict[str, np.ndarray]) -> None:
             w.writeTrigger(job[1])
     if plan["finish"]:
         del w
+    else:
+        _wait_until_written(Path(plan["path"]))
     os._exit(0)
+
+
+def _wait_until_written(path: Path) -> None:
+    """The library writes in a thread of its own, which has its turn late on a busy machine."""
+    until, size, since = time.monotonic() + 30, -1, 0.0
+    while time.monotonic() < until and (size != path.stat().st_size or time.monotonic() - since < 0.3):
+        if size != path.stat().st_size:
+            size, since = path.stat().st_size, time.monotonic()
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

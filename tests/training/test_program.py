@@ -73,7 +73,8 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_terminals_signal_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace("workers = 0", "workers = 1, options = { delay_s = 0.01 }"))
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -87,9 +88,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it, too
+    os.killpg(process.pid, number)  # as a terminal does: workers get it, too
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert out == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1].endswith(f"go on with: halfmirror train {folder} --resume")

@@ -42,7 +42,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("step", [4, 10, 13])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_run_goes_on_bit_identically(step: int, number: int, tmp_path: Path, stop_at: Any) -> None:
     run(tiny(), tmp_path / "whole")
     stop_at(step, number)

@@ -18,6 +18,7 @@ from capture.errors import HalfmirrorError
 from training.errors import TrainingError
 
 _MOST_WORKERS = 16
+_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # what a terminal sends
 
 
 def worker_count(wanted: int | None, processes: int = 1) -> int:
@@ -144,19 +145,21 @@ def collate(samples: Any) -> Any:
 
 
 def quiet_worker(_: int) -> None:
-    """In a worker: Ctrl+C is the trainer's business, and one thread is what it gets."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: Ctrl+C and a hangup are the trainer's business, and one thread is what it gets."""
+    for number in _TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
 @contextlib.contextmanager
 def _interrupt_ignored() -> Iterator[None]:
-    """Processes started meanwhile are born ignoring Ctrl+C, which a terminal sends to the whole group."""
+    """Processes started meanwhile are born ignoring what a terminal sends to the whole group."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
