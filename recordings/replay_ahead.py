@@ -14,6 +14,9 @@ from recordings.formats.own_chunks import arrival_us, place_of
 from recordings.recording import ReadCancelled, Recording
 from recordings.replay_job import READ_AHEAD, Job, Waiting
 
+# An edge is looked for as far from where a clock says; and so far at most are events given beyond a frame.
+EDGE_US, MAX_SETTLE_US = 1_000, 50_000
+
 
 class ReadAhead:
     """What one job after another asks for, in order, with a place for each item on the axis of the replay.
@@ -38,6 +41,7 @@ class ReadAhead:
         self._serial = 0
         self._failure: HalfmirrorError | None = None
         self._at_end = False
+        self._settle_us = 0  # events so long after a frame tell its exposure, see `_read_ahead`
 
     def _run(self) -> None:
         """Start the thread."""
@@ -131,8 +135,11 @@ class ReadAhead:
                 axis = start if end is None else end
                 if job.first_frame_us is not None and start < job.first_frame_us:
                     continue
-                if item.clock is not FrameClock.EVENT and came_ns > 0:
-                    late = min(max(0, (item.host_ns - came_ns) // 1000), step_us)
+                if item.clock is not FrameClock.EVENT:
+                    # Where it ended tells an edge in the next packet, and the one after that must have begun.
+                    self._settle_us = min(max(self._settle_us, 2 * step_us + EDGE_US), MAX_SETTLE_US)
+                    if came_ns > 0:
+                        late = min(max(0, (item.host_ns - came_ns) // 1000), step_us)
             else:
                 step_us = 0 if watermark is None else max(0, item.complete_until_us - watermark)
                 axis = watermark = item.complete_until_us

@@ -173,8 +173,12 @@ class ReplayReader(ReadAhead):
 
     def _due_ns(self, w: Waiting, now: int) -> int | None:
         """When an item is to be handed out; None: not while paused."""
+        if self._clock.paused:
+            # Where a frame's stamps are of another clock, events behind it tell when its exposure ended.
+            beyond = self._settle_us if isinstance(w.item, EventPacket) else 0
+            return self._clock.due_ns(w.axis_us - beyond, now)
         due = self._clock.due_ns(w.axis_us, now)
-        if due is None or self._clock.paused or self._clock.speed == 0:
+        if due is None or self._clock.speed == 0:
             return due
         return due + round(w.late_us * 1000 / self._clock.speed)
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.acquisition import Stamp
 from sync.clock import HostClock
+from sync.earlier_clock import EarlierClock
 from sync.exposure import Exposure, ExposureSource, Refusal
 from sync.matching import RESTART_US, Match, TriggerMatcher
 from sync.rig import Clock
@@ -38,15 +39,16 @@ class ExposureFinder:
 
     Args:
         clock: the rig's clock relation.
+        earlier: what the finder of the epoch before knew of the frame camera's clock.
 
     Attributes:
         any_edges: an edge has come.
         frames_matched, frames_unmatched: of those that edges were expected for.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, earlier: EarlierClock | None = None) -> None:
         self._clock = clock
-        self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us)
+        self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us, earlier=earlier)
         latency, spread = 1e3 * clock.host_latency_ms, 1e3 * clock.host_latency_spread_ms
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread
         self.event_host, self.frame_host = HostClock(), HostClock()

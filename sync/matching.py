@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sync.acquisition import CLOCK_SLACK_US, Evidence, Stamp, Verdict, acquire
+from sync.acquisition import CLOCK_SLACK_US, DECISION, Evidence, Stamp, Verdict, acquire
 from sync.clock import ClockFit
+from sync.earlier_clock import WELL_KNOWN, EarlierClock, tolerance_us
 from sync.edges import EdgeLine
 
 RETAIN_US = 4_000_000  # edges without a frame, while the clock is not known
@@ -57,12 +58,16 @@ class TriggerMatcher:
     Args:
         active_high: the shutter is open while the signal is high.
         delay_us: added to every edge.
+        earlier: the clock before the time axis jumped; it holds from the first frame on that shows it.
 
     Attributes:
         latency_us, packet_us: what is known of arrivals, see `acquisition.Evidence`.
     """
 
-    def __init__(self, *, active_high: bool = True, delay_us: float = 0.0) -> None:
+    def __init__(
+        self, *, active_high: bool = True, delay_us: float = 0.0, earlier: EarlierClock | None = None
+    ) -> None:
+        self._earlier = earlier
         self._active_high, self._delay = active_high, round(delay_us)
         self.latency_us = (0.0, 40_000.0)
         self.packet_us: float | None = None
@@ -175,14 +180,37 @@ class TriggerMatcher:
         if self.locked:
             self.resets[cause] = self.resets.get(cause, 0) + 1
         self.fit = ClockFit()
+        self._earlier = None
         self._bias_us, self._bias_n = 0.0, 0
         self._early = self._matched = self._attempts = 0
         self._candidate = ([], 0)
         self._first_key = -1  # whatever frames come now, none is the first
         self._new_frame = True
 
+    @property
+    def known_clock(self) -> EarlierClock | None:
+        """What is known of the clock, for what comes after a jump of the time axis."""
+        before = self._earlier
+        if before is not None and len(self.fit) < min(WELL_KNOWN, len(before.fit)):
+            return before
+        return EarlierClock(self.fit, self._bias_us) if self.locked else None
+
+    def _recall(self) -> bool:
+        """The clock of before the jump, where a frame shows that it still holds."""
+        before = self._earlier
+        if before is None:
+            return False
+        for f in self._queue:
+            found = before.pair(f.start_ns, f.end_ns, f.since_us, self._starts, self._ends)
+            if found is not None:
+                self.fit.add(f.start_ns, found[0])
+                self._bias_us, self._bias_n = before.bias_us, 1
+                self.verdict = Verdict([(f.start_ns, found[0])], self._bias_us, DECISION, "as before")
+                return True
+        return False
+
     def _try_to_lock(self, final: bool) -> None:
-        if self._watermark is None or self._covered_from is None:
+        if self._watermark is None or self._covered_from is None or self._recall():
             return
         # An attempt costs milliseconds: one for each new frame, and where edges lag behind, one in 10 ms; ever
         # fewer while they stay without success.
@@ -201,6 +229,7 @@ class TriggerMatcher:
         )  # fmt: skip
         self.verdict = acquire(list(self._frames), self._starts.array(), self._ends.array(), evidence)
         if self.verdict.decided and (final or self._stands(self.verdict)):
+            self._earlier = None  # refuted, or not needed any more
             for device_ns, event_us in self.verdict.pairs:
                 self.fit.add(device_ns, event_us)
             self._bias_us, self._bias_n = self.verdict.end_bias_us, len(self.verdict.pairs)
@@ -229,8 +258,7 @@ class TriggerMatcher:
         fit = self.fit if fit is None else fit
         start = fit.event_us(f.start_ns)
         end = fit.event_us(f.end_ns) + self._bias_us
-        tol = max(60.0, 8.0 * fit.residual_us) + fit.uncertainty_us(f.start_ns)
-        return start, end, min(tol, 400.0)
+        return start, end, tolerance_us(fit, f.start_ns)
 
     def match(self, key: int, *, final: bool = False, overdue: bool = False) -> Match | None:
         """The exposure of the oldest unanswered frame, None while that is open.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from capture.errors import InvalidPacket
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
+from sync.earlier_clock import EarlierClock
 from sync.exposing import ExposureFinder, NoExposure
 from sync.exposure import AlignedExposure, Exposure, Refusal, RefusedExposure, SyncCounters
 from sync.rig import Rig
@@ -53,7 +54,8 @@ class SyncStatus:
         source: where the newest exposure came from, "" before the first.
         uncertainty_us: of it.
         locked: the frame camera's clock is known through its edges.
-        how: what resolved which edge is whose: "pattern", "arrival", "start-up", "" when not locked.
+        how: what resolved which edge is whose: "pattern", "arrival", "start-up", "as before" a jump of the time
+            axis, "" when not locked.
         odds: that many to one against another match of frames and edges.
         drift_ppm, residual_us: of the clock fit, 0 when there is none.
         resets: how often a clock was found anew, by cause.
@@ -100,13 +102,13 @@ class Synchroniser:
         self._done = [0, 0, 0, 0]  # edges and frames matched and unmatched in earlier epochs
         self._begin()
 
-    def _begin(self) -> None:
-        """The state of one epoch."""
+    def _begin(self, earlier: EarlierClock | None = None) -> None:
+        """The state of one epoch; `earlier`: the clock as the last one knew it."""
         self._queue: deque[_Waiting] = deque()
         self._ordinal = 0
         self._last_sequence: int | None = None
         self._newest_frame_us: int | None = None
-        self._finder = ExposureFinder(self.rig.clock)
+        self._finder = ExposureFinder(self.rig.clock, earlier)
         self._store.clear()
 
     # -- what comes in ---------------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ class Synchroniser:
             self.counters.superseded += len(self._queue)
             self._retire()
             self._epoch = epoch
-            self._begin()
+            self._begin(self._finder.matcher.known_clock)
             self._count()
         return True
 
