@@ -139,6 +139,7 @@ def encode(packet: EventPacket | Frame | StreamEnd) -> Encoded:
                 "end": packet.device_end_ns,
                 "clock": packet.clock.value,
                 "host_ns": packet.host_ns,
+                "recorded_ns": packet.recorded_ns,
                 "kind": packet.kind.value,
                 "epoch": packet.epoch,
                 "gap": packet.gap,
@@ -153,6 +154,7 @@ def encode(packet: EventPacket | Frame | StreamEnd) -> Encoded:
                 "size": (ev.width, ev.height),
                 "until": packet.complete_until_us,
                 "host_ns": packet.host_ns,
+                "recorded_ns": packet.recorded_ns,
                 "dropped": packet.dropped,
                 "gap": packet.gap,
                 "rejected": (bad.decreasing, bad.outside),
@@ -180,7 +182,7 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
             return Frame(
                 image, PixelLayout(header["layout"]), header["sequence"], header["start"], header["end"],
                 FrameClock(header["clock"]), header["host_ns"], FrameKind(header["kind"]), header["epoch"],
-                header["gap"],
+                header["gap"], header["recorded_ns"],
             )  # fmt: skip
         if kind == KIND_EVENTS:
             t, x, y, p, edge_t, rising, *imu = arrays
@@ -188,7 +190,7 @@ def decode(kind: str, header: Mapping[str, Any], arrays: Sequence[Array]) -> Eve
             return EventPacket(
                 Events(t, x, y, p, width, height), TriggerEdges(edge_t, rising), header["until"],
                 header["host_ns"], header["dropped"], header["gap"], Rejected(*header["rejected"]),
-                header["epoch"], Inertial.of(*imu) if imu else None,
+                header["epoch"], Inertial.of(*imu) if imu else None, header["recorded_ns"],
             )  # fmt: skip
         if kind == KIND_END:
             return StreamEnd(header["epoch"])

@@ -323,6 +323,7 @@ class Frame:
             never belong together.
         gap: the stream was interrupted before this frame (reconnect, restart). Single frames that were lost are
             told by `sequence`.
+        recorded_ns: in a replay, the `host_ns` that it had when it was recorded; else 0.
     """
 
     image: U8
@@ -335,6 +336,7 @@ class Frame:
     kind: FrameKind = FrameKind.SENSOR
     epoch: int = 0
     gap: bool = False
+    recorded_ns: int = 0
 
     def __post_init__(self) -> None:
         im = self.image
@@ -360,6 +362,11 @@ class Frame:
         return int(self.image.shape[0])
 
     @property
+    def arrival_ns(self) -> int:
+        """When it came from the camera: what relates two cameras' clocks, at whatever pace it is replayed."""
+        return self.recorded_ns or self.host_ns
+
+    @property
     def exposure_ns(self) -> int | None:
         """Length of the exposure by the camera's own clock, None when it does not say."""
         if self.device_start_ns is None or self.device_end_ns is None:
@@ -382,6 +389,7 @@ class EventPacket:
         rejected: events refused at the boundary while this packet was made.
         epoch: as `Frame.epoch`.
         imu: samples of the camera's inertial sensor that came with it, None without any.
+        recorded_ns: as `Frame.recorded_ns`.
     """
 
     events: Events
@@ -393,3 +401,9 @@ class EventPacket:
     rejected: Rejected = field(default_factory=Rejected)
     epoch: int = 0
     imu: Inertial | None = None
+    recorded_ns: int = 0
+
+    @property
+    def arrival_ns(self) -> int:
+        """As `Frame.arrival_ns`."""
+        return self.recorded_ns or self.host_ns

@@ -199,7 +199,8 @@ class ReplayReader(ReadAhead):
             known = self._frames is not None and self._frames.complete
             self._frame = self._place(w.start_us) if known else w.item.sequence
         # An item that waits for its reader arrived when it was due, not when it is fetched.
-        return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.epoch)
+        came_ns = w.item.host_ns
+        return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.epoch, recorded_ns=came_ns)
 
     def _place(self, time_us: int) -> int:
         """Place in the list of the last frame that began at or before a time; -1 = none."""

@@ -7,8 +7,9 @@
 3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came.
 
 Arrivals come with two clocks: the events' arrivals relate the event clock to host time, the frames' relate the
-frame camera's clock to it. Where items carry no host time (recordings), or where host time runs at another rate
-than the stream (replay at another speed), the order of the items says when a frame came.
+frame camera's clock to it. Of a replay those of the recording count: its own are of any pace, and begin anew
+with every seek. Where a recording has none, or host time runs at another rate than the stream, the order of the
+items says when a frame came.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class ExposureFinder:
         latency, spread = 1e3 * clock.host_latency_ms, 1e3 * clock.host_latency_spread_ms
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread
         self.event_host, self.frame_host = HostClock(), HostClock()
+        self._recorded = HostClock()  # the events' arrivals when they were recorded
         self.any_edges = False
         self.frames_matched = self.frames_unmatched = 0
         self.edges_unused = 0
@@ -68,9 +70,11 @@ class ExposureFinder:
         if packet.gap and self._watermark is not None and watermark_us - self._watermark >= RESTART_US:
             # A camera that was away may have begun another count.
             self.event_host.reset("interrupted")
+            self._recorded.reset("interrupted")
             self.matcher.forget_arrivals()
         self._watermark = watermark_us
         self.event_host.add(packet.complete_until_us, packet.host_ns)
+        self._recorded.add(packet.complete_until_us, packet.recorded_ns)
         if len(packet.triggers):
             if self._clock.relation == "host":
                 self.edges_unused += len(packet.triggers)
@@ -79,10 +83,15 @@ class ExposureFinder:
                 self.matcher.add_edges(packet.triggers.t, packet.triggers.rising)
         self.matcher.covered(start_us, watermark_us, holes_us)
 
+    @property
+    def _event_arrivals(self) -> HostClock:
+        """The events' side of the two relations to host time."""
+        return self._recorded if self._recorded.ready else self.event_host
+
     def resets(self) -> dict[str, int]:
         """How often a clock was found anew, by cause."""
         out = dict(self.matcher.resets)
-        for clock, whose in ((self.event_host, "events"), (self.frame_host, "frames")):
+        for clock, whose in ((self._event_arrivals, "events"), (self.frame_host, "frames")):
             out.update({f"{whose}: {cause}": n for cause, n in clock.resets.items()})
         return out
 
@@ -98,15 +107,16 @@ class ExposureFinder:
     def add_frame(self, key: int, frame: Frame) -> None:
         """Take the next frame."""
         if frame.clock is FrameClock.DEVICE and frame.device_end_ns is not None:
-            self.frame_host.add(frame.device_end_ns // 1000, frame.host_ns)
+            self.frame_host.add(frame.device_end_ns // 1000, frame.arrival_ns)
         if not self.uses_edges(frame):
             return
         start, end = frame.device_start_ns or 0, frame.device_end_ns or 0
         arrival, self.matcher.packet_us = self._watermark, float(max(self._steps, default=0))
-        if frame.host_ns > 0 and self.event_host.ready:
-            steady = self.event_host.steady
+        events = self._event_arrivals
+        if frame.arrival_ns > 0 and events.ready:
+            steady = events.steady
             if steady:
-                arrival, self.matcher.packet_us = self.event_host.source_us_of(frame.host_ns), None
+                arrival, self.matcher.packet_us = events.source_us_of(frame.arrival_ns), None
             elif steady is None:
                 arrival = None  # too early to tell at which rate host time runs
         self.matcher.add_frame(Stamp(key, start, end, frame.sequence, arrival, self._watermark))
@@ -172,7 +182,8 @@ class ExposureFinder:
 
     def _estimate(self, frame: Frame) -> Exposure | NoExposure:
         """By arrival times: the device's own length, placed by the two lower envelopes."""
-        if frame.host_ns <= 0 or not self.event_host.ready:
+        events = self._event_arrivals
+        if frame.arrival_ns <= 0 or not events.ready:
             return NoExposure(
                 Refusal.NO_EXPOSURE,
                 f"frame {frame.sequence}: neither trigger edges nor arrival times relate it to the events",
@@ -180,7 +191,7 @@ class ExposureFinder:
         start, end = (frame.device_start_ns or 0) / 1e3, (frame.device_end_ns or 0) / 1e3
         # The least late frame arrived the usual latency after its end; the others follow by their stamps.
         earliest = self.frame_host.host_ns_of(end) - round(1e6 * self._clock.host_latency_ms)
-        end_us = self.event_host.source_us_of(earliest)
+        end_us = events.source_us_of(earliest)
         scatter = self.frame_host.uncertainty_us / max(1, self.frame_host.arrivals)
         uncertainty = 1e3 * self._clock.host_latency_spread_ms + 500.0 + scatter
         start_us = min(round(end_us - (end - start)), end_us - 1)

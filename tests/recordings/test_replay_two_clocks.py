@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from capture.packets import EventPacket
+from capture.packets import EventPacket, Frame
 from capture.simulated.presets import SimulatedConfig
 from sync.exposure import AlignedExposure
 from sync.synchroniser import Synchroniser
@@ -49,3 +51,35 @@ def test_paused_a_seek_and_each_step_give_a_frame_whose_exposure_is_known(record
             sought = stepped
     finally:
         pair.close()
+
+
+def test_without_a_wire_a_replay_at_any_pace_finds_the_exposures_by_the_arrivals_of_the_recording(
+    tmp_path: Path,
+) -> None:
+    """Those of the replay are of another pace, and a frame may lie far before its events in the file."""
+    base_ns, came, number = 7_000_000_000, [], 0
+    for item in items_of(CONFIG, 1.2):
+        if isinstance(item, EventPacket):
+            came.append(replace(item, host_ns=base_ns + 1000 * item.complete_until_us))
+        else:
+            end_us = number * 50_000 + 35_000  # exposures lie in the middle of their periods
+            number += 1
+            came.append(replace(item, host_ns=base_ns + 1000 * end_us + 500_000))
+    came.sort(key=lambda i: i.host_ns - 15_000_000 * isinstance(i, Frame))
+    rig = rig_of_config(CONFIG)
+    rig = rig.model_copy(update={"clock": rig.clock.model_copy(update={"relation": "host"})})
+    write_own(tmp_path / "recording", rig, came)
+    starts = [e.exposure.start_us for e in exposures(Synchroniser(rig), came)]
+    assert len(starts) > 20
+    assert np.array(starts) == pytest.approx(15_500 + 50_000 * np.arange(len(starts)), abs=60)
+    for speed in (8.0, 2.0):
+        sync = Synchroniser(rig)
+        pair = Pair(tmp_path / "recording", speed=speed)
+        try:
+            assert [e.exposure.start_us for e in exposures(sync, pair.some())] == pytest.approx(starts, abs=60)
+            pair.command("seek", time_us=615_500)
+            sought = [e.exposure.start_us for e in exposures(sync, pair.some())]
+            assert len(sought) > 5
+            assert np.array(sought) == pytest.approx(starts[-len(sought) :], abs=60)
+        finally:
+            pair.close()
