@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,12 @@ os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
 
 # A search for cameras is a broadcast; in tests none leaves this machine, their processes' neither.
 os.environ["HALFMIRROR_GIGE_INTERFACES"] = "lo"
+
+
+# What was started behind a shell's back, or with nohup, ignores these, and so would all that tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # They share one rig, drawn and calibrated (tests/calibration/small.py): half a minute of one core a process.

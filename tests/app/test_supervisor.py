@@ -270,16 +270,6 @@ def test_names_are_unique(s: Supervisor) -> None:
 
 
 def test_a_signal_while_tidying_up_waits_until_that_is_done() -> None:
-    # What runs behind a shell's back may have inherited that it is ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        done = _interrupted_while_shielded()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert done
-
-
-def _interrupted_while_shielded() -> bool:
     done = False
     with pytest.raises(KeyboardInterrupt):
         with shielded():
@@ -287,4 +277,4 @@ def _interrupted_while_shielded() -> bool:
             time.sleep(0.05)
             done = True
         raise AssertionError("the signal was swallowed")
-    return done
+    assert done
