@@ -22,8 +22,9 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     ("check", "Check", "Edges of the scene, which the geometry was not made from, are laid on each other."),
     ("report", "Report", "A page with every figure, and the rig file."),
 )  # fmt: skip
-_MARKS = {"waiting": ("○", theme.FAINT), "active": ("●", theme.ACCENT), "done": ("●", theme.GOOD),
-          "warned": ("●", theme.ACCENT), "failed": ("●", theme.FAULT)}  # fmt: skip
+_MARKS = {"waiting": ("○", theme.QUIET), "active": ("●", theme.ACCENT), "done": ("●", theme.GOOD),
+          "warned": ("●", theme.ACCENT), "failed": ("●", theme.FAULT), "skipped": ("–", theme.QUIET)}  # fmt: skip
+SKIPPED = "left out: nothing to measure here"
 VERDICTS = {
     "pass": ("The rig is calibrated.", theme.GOOD),
     "warn": ("The rig is calibrated, with warnings.", theme.ACCENT),
@@ -166,8 +167,10 @@ class CalibrationPage(QWidget):
             return
         names = [s[0] for s in STEPS]
         for earlier in names[: names.index(step)]:
-            if self._states[earlier] in ("waiting", "active"):
+            if self._states[earlier] == "active":
                 self._set(earlier, "done", self.whats[earlier].text())
+            elif self._states[earlier] == "waiting":  # one sensor has no geometry: green would be a claim
+                self._set(earlier, "skipped", SKIPPED)
         cameras = m.get("cameras")
         what = "\n".join(str(c) for c in cameras) if isinstance(cameras, list) else str(m.get("what", ""))
         self._set(step, "active", what)
@@ -185,9 +188,10 @@ class CalibrationPage(QWidget):
         self.feedback.hide()
         if verdict in VERDICTS:
             text, colour = VERDICTS[verdict]
-            for name in self._states:
-                self._set(name, "done" if verdict == "pass" else "warned" if code == 0 else "done",
-                          self.whats[name].text())  # fmt: skip
+            for name, state in self._states.items():
+                if state != "skipped":
+                    ended = "warned" if verdict != "pass" and code == 0 else "done"
+                    self._set(name, ended, self.whats[name].text())
             if verdict == "fail":
                 self._set("report", "failed", "no rig file was written")
             else:
@@ -205,7 +209,7 @@ class CalibrationPage(QWidget):
         self._buttons(start="Again", report=verdict in VERDICTS, use=code == 0 and verdict in VERDICTS)
 
     def state(self, step: str) -> str:
-        """waiting, active, done, warned or failed."""
+        """waiting, active, done, warned, failed or skipped."""
         return self._states[step]
 
     def _set(self, step: str, state: str, what: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from app.viewer.calibration_page import CalibrationPage
+from app.viewer.calibration_page import SKIPPED, CalibrationPage
 from app.viewer.calibration_run import arguments
 from app.viewer.target_window import TargetWindow
 from app.viewer.window import ViewerWindow
@@ -71,7 +71,8 @@ def test_steps_follow_what_is_told(page: CalibrationPage) -> None:
 
 def test_a_result_offers_what_comes_next(page: CalibrationPage) -> None:
     page.begin()
-    page.tell(DONE)
+    for m in [*STORY, DONE]:
+        page.tell(m)
     page.finish(DONE, 0, "")
     assert page.state("check") == "done"
     assert "calibrated" in page.advice.text()
@@ -79,6 +80,18 @@ def test_a_result_offers_what_comes_next(page: CalibrationPage) -> None:
     assert page.report.isVisible()
     assert page.use.isVisible()
     assert page.start.text() == "Again"
+
+
+def test_steps_that_were_left_out_are_not_done(page: CalibrationPage) -> None:
+    page.begin()
+    for m in (STORY[1], STORY[3], DONE):
+        page.tell(m)
+    for verdict in ("pass", "warn"):
+        page.finish({**DONE, "verdict": verdict}, 0, "")
+        for step in ("geometry", "check"):
+            assert page.state(step) == "skipped"
+            assert page.whats[step].text() == SKIPPED
+        assert page.state("time") != "skipped"
 
 
 def test_a_failure_offers_the_report_and_no_rig(page: CalibrationPage) -> None:
