@@ -7,10 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from app.supervisor import Supervisor
+from app.supervisor import Supervisor, WorkerGoneError
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError
 from capture.link import one_line
+
+LET_GO: dict[str, Any] = {"ordinal": None}
+NOT_DONE = {
+    "hold": "the frame is not held", "request": "this instant is not restored", "latents": "the instant stays",
+    "network": "the network stays", "residual": "no re-blur residual is measured",
+}  # fmt: skip
 
 
 class Asking:
@@ -23,7 +29,7 @@ class Asking:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._early: deque[tuple[str, str, dict[str, Any], str]] = deque()
-        self._replies: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+        self._replies: deque[tuple[str, str, Future[dict[str, Any]]]] = deque()
         self._wishes: dict[tuple[str, str], dict[str, Any]] = {}
         self._incarnations: dict[str, int] = {}
         self._running = False
@@ -69,13 +75,17 @@ class Asking:
         except HalfmirrorError as e:
             self._say(one_line(e))
             return
-        self._replies.append((verb, future))
+        if arguments == LET_GO:
+            return  # a worker that cannot be told holds nothing
+        self._replies.append((worker, verb, future))
 
     def settle(self) -> None:
         """Say which of the commands that were answered failed."""
         for _ in range(len(self._replies)):
-            verb, future = self._replies.popleft()
+            worker, verb, future = self._replies.popleft()
             if not future.done():
-                self._replies.append((verb, future))
-            elif not future.cancelled() and future.exception() is not None:
-                self._say(f"{verb}: {future.exception()}")
+                self._replies.append((worker, verb, future))
+            elif not future.cancelled() and (error := future.exception()) is not None:
+                gone = isinstance(error, WorkerGoneError)
+                said = NOT_DONE.get(verb, f"{verb} was not done")
+                self._say(f"{worker} does not run: {said}" if gone else f"{verb}: {error}")

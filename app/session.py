@@ -91,6 +91,7 @@ class WorkerStatus:
     pid: int | None = None
     fps: float = 0.0
     backlog: int = 0
+    silent_s: int = 0  # whole seconds for which it has said nothing, though it speaks five times a second
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ class Supervised:
     def status(self) -> WorkerStatus:
         """For the status strip."""
         live = self.report if self.process is not None else None
+        running = live is not None and self.state is CameraState.RUNNING
         return WorkerStatus(
             self.plan.name,
             self.state,
@@ -252,6 +253,7 @@ class Supervised:
             self.process.pid if self.process is not None else None,
             live.fps if live else 0.0,
             live.backlog if live else 0,
+            int(clock() - self._seen) if running else 0,
         )
 
 

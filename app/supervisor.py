@@ -57,6 +57,10 @@ class FromWorker:
     body: dict[str, Any]
 
 
+class WorkerGoneError(CameraError):
+    """A worker that does not run was asked for something."""
+
+
 @dataclass(slots=True)
 class _Pending:
     future: Future[dict[str, Any]]
@@ -250,7 +254,8 @@ class Supervisor:
 
         def send() -> None:
             if not (w.connected and w.process is not None and self._send(w, data)):
-                self._fail(message.number, f"worker {worker!r} does not run; {verb!r} was not done")
+                gone = f"worker {worker!r} does not run; {verb!r} was not done"
+                self._fail(message.number, gone, WorkerGoneError)
 
         if self._thread is None or self._closed:
             send()
@@ -366,10 +371,10 @@ class Supervisor:
         else:
             pending.future.set_result(reply.result)
 
-    def _fail(self, number: int, text: str) -> None:
+    def _fail(self, number: int, text: str, kind: type[CameraError] = CameraError) -> None:
         pending = self._pending.pop(number, None)
         if pending is not None:
-            pending.future.set_exception(CameraError(text))
+            pending.future.set_exception(kind(text))
 
     def _fail_all(self, worker: str | None, text: str) -> None:
         for number, p in list(self._pending.items()):

@@ -23,7 +23,8 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     ("report", "Report", "A page with every figure, and the rig file."),
 )  # fmt: skip
 _MARKS = {"waiting": ("○", theme.QUIET), "active": ("●", theme.ACCENT), "done": ("●", theme.GOOD),
-          "warned": ("●", theme.ACCENT), "failed": ("●", theme.FAULT), "skipped": ("–", theme.QUIET)}  # fmt: skip
+          "warned": ("●", theme.ACCENT), "failed": ("●", theme.FAULT),
+          "skipped": ("–", theme.QUIET)}  # fmt: skip
 SKIPPED = "left out: nothing to measure here"
 VERDICTS = {
     "pass": ("The rig is calibrated.", theme.GOOD),

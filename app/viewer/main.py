@@ -113,11 +113,14 @@ def first_source(memory: Remembered) -> str:
 
 
 def _closer(window: ViewerWindow) -> Callable[[int, FrameType | None], None]:
-    def close(_signal: int, _frame: FrameType | None) -> None:
+    def close() -> None:
         window.close()
         QApplication.quit()  # a dialog that is open would keep the program
 
-    return close
+    def soon(_signal: int, _frame: FrameType | None) -> None:
+        QTimer.singleShot(0, close)  # the signal may come while the window is being painted
+
+    return soon
 
 
 class _Photographer:

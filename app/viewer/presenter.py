@@ -156,6 +156,7 @@ class Presenter:
                 if timeline is not None:
                     w.transport.set_timeline(timeline)
                     w.marking.show()
+            w.transport.setVisible(player.recording and not w.own_page and not states.unopened(self.status))
             w.recorder.show()
             if player.picture is not None:
                 self.show()

@@ -92,6 +92,11 @@ def residual(player: Player) -> tuple[str, str]:
     return ("re-blur residual…" if found is None else f"re-blur residual {found.rms:.1f}"), ""
 
 
+def unopened(status: SessionStatus) -> bool:
+    """The source does not open: there is nothing to play through."""
+    return any(w.name == OPENING and w.state is CameraState.FAULTED for w in status.workers)
+
+
 def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus | None) -> Nothing | None:
     """What to say where the picture would be; None with a picture."""
     if window.problem:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
@@ -132,11 +132,17 @@ class ViewerWindow(QMainWindow):
         if self.recorder.desk.busy:
             self.say("This is being recorded; end the recording first (R).")
             return
+        if self.calibration.run.running:
+            self.say("The calibration goes on; G stops it.")
+            return
+        wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
+        if (self.player is not None or self.own_page) and (why := self._useless(source, wanted)):
+            self.say(why, 10.0)  # what runs is worth more than an error in its place
+            return
         if self.own_page:
             self.calibration.shut()
             self.rig.shut()
             self.set_page(None)
-        wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
         self.close_session()
         name = str(source)
         self.source, self.problem = name, ""
@@ -174,6 +180,17 @@ class ViewerWindow(QMainWindow):
         if self.keys["residual"].isChecked():
             self.wish(lambda p: p.showing.measure(True))
         self.presenter.look()
+
+    def _useless(self, source: str | Path, network: str) -> str:
+        """Why nothing can be made of a source, as far as that is known without starting it; "" when it can."""
+        try:
+            self.factory(source, network)
+        except Exception:
+            try:
+                self.factory(source, "edi")  # the network may be the reason: that has another end
+            except Exception as error:
+                return sentence(error)
+        return ""
 
     def close_session(self) -> None:
         """Stop what runs."""
@@ -344,15 +361,19 @@ class ViewerWindow(QMainWindow):
     # Qt ------------------------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """A recording may be dropped on the window."""
-        if _dropped(event.mimeData()) is not None:
+        """A recording or a rig file may be dropped on the window; of what else, the drop says why not."""
+        if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open it."""
-        path = _dropped(event.mimeData())
-        if path is not None:
-            self.open_source(path)
+        urls = event.mimeData().urls()
+        if len(urls) > 1:
+            self.say(f"{len(urls)} files were dropped; drop one recording or rig file.")
+        elif urls and not urls[0].isLocalFile():
+            self.say("Only files on this computer can be opened.")
+        elif urls:
+            self.open_source(dialogs.whole(Path(urls[0].toLocalFile())))
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember, stop everything."""
@@ -368,8 +389,3 @@ class ViewerWindow(QMainWindow):
         self.presenter.stop()
         self._snapshots.stop()
         super().closeEvent(event)
-
-
-def _dropped(data: QMimeData) -> Path | None:
-    urls = [u for u in data.urls() if u.isLocalFile()]
-    return dialogs.whole(Path(urls[0].toLocalFile())) if len(urls) == 1 else None

@@ -18,12 +18,12 @@ STEP = 14
 
 
 def colour_of(worker: WorkerStatus) -> QColor:
-    """Green works, amber starts or lags, red is faulted, grey is stopped."""
+    """Green works, amber starts, lags or is silent, red is faulted, grey is stopped."""
     if worker.state is CameraState.FAULTED:
         return theme.FAULT
     if worker.state is CameraState.STOPPED:
         return theme.FAINT
-    if worker.state is not CameraState.RUNNING or worker.backlog >= LAGGING:
+    if worker.state is not CameraState.RUNNING or worker.backlog >= LAGGING or worker.silent_s:
         return theme.ACCENT
     return theme.GOOD
 
@@ -33,7 +33,9 @@ def describe(worker: WorkerStatus) -> str:
     parts = [f"{worker.name}: {worker.state.value}"]
     if worker.state is CameraState.RUNNING and worker.backlog >= LAGGING:
         parts = [f"{worker.name}: lagging, {worker.backlog} waiting"]
-    if worker.fps > 0 and worker.state is CameraState.RUNNING:
+    if worker.silent_s:
+        parts = [f"{worker.name}: no sign of life for {worker.silent_s} s"]
+    if worker.fps > 0 and worker.state is CameraState.RUNNING and not worker.silent_s:
         parts.append(f"{worker.fps:.1f} a second")
     if worker.restarts:
         parts.append(f"{worker.restarts} restart{'s' if worker.restarts > 1 else ''}")

@@ -9,7 +9,7 @@ import pytest
 
 from app.asking import Asking
 from app.session import WorkerStatus
-from app.supervisor import Supervisor
+from app.supervisor import Supervisor, WorkerGoneError
 from capture.camera import CameraState
 from capture.errors import CameraError
 
@@ -100,3 +100,16 @@ def test_what_fails_is_said_in_a_line(asking: Asking, noted: Noted, said: list[s
     asking.settle()
     asking.settle()
     assert said == ["seek: that is behind the end"], "once"
+
+
+def test_a_worker_that_is_gone_is_told_in_plain_words(asking: Asking, noted: Noted, said: list[str]) -> None:
+    noted.state = CameraState.RUNNING
+    gone = WorkerGoneError("worker 'restore' does not run; 'hold' was not done")
+    asking.ask(of(noted), "restore", "hold", {"ordinal": None})
+    noted.replies[-1].set_exception(gone)
+    asking.settle()
+    assert said == [], "nothing is held by a worker that has gone"
+    asking.ask(of(noted), "restore", "hold", {"ordinal": 7})
+    noted.replies[-1].set_exception(gone)
+    asking.settle()
+    assert said == ["restore does not run: the frame is not held"]

@@ -217,6 +217,20 @@ def test_one_worker_can_be_stopped_and_started_while_the_others_run(s: Superviso
     assert status(s, "a").restarts == 0
 
 
+def test_a_worker_that_falls_silent_is_told_before_it_is_given_up(s: Supervisor) -> None:
+    s.add(WorkerPlan("a", targets.steady, "a"))
+    s.start()
+    until(is_in(s, "a", CameraState.RUNNING))
+    pid = status(s, "a").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: status(s, "a").silent_s >= 1)
+    assert status(s, "a").state is CameraState.RUNNING
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: status(s, "a").silent_s == 0)
+    assert status(s, "a").pid == pid
+
+
 def test_commands_that_get_no_answer_fail(s: Supervisor) -> None:
     s._command_timeout_s = 0.3
     s.add(WorkerPlan("w", targets.steady))

@@ -144,6 +144,9 @@ def test_dots_have_the_colour_of_their_state() -> None:
     lagging = replace(WORKERS[0], backlog=9)
     assert colour_of(lagging) == theme.ACCENT
     assert "lagging, 9 waiting" in describe(lagging)
+    silent = replace(WORKERS[0], silent_s=2)
+    assert colour_of(silent) == theme.ACCENT, "a stopped process is not at work"
+    assert describe(silent) == "events: no sign of life for 2 s · process 7"
     assert colour_of(replace(WORKERS[0], state=CameraState.STOPPED)) == theme.FAINT
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
 from app.session import WorkerStatus
@@ -207,3 +209,70 @@ def test_live_is_said_of_pictures_that_are(make_window: MakeWindow, fake: FakeSe
     clock.now += 2
     run(window, clock, 13)
     assert window.exposure.back.text() == "late"
+
+
+def test_a_source_that_is_none_leaves_what_runs_alone(
+    remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession
+) -> None:
+    def factory(source: str | Path, network: str) -> FakeSession:
+        if str(source).endswith(".png"):
+            raise UsageError(f"{source}: no known format")
+        return fake
+
+    window = ViewerWindow(factory, remembered, clock=clock)
+    qtbot.addWidget(window)
+    window._timer.stop()
+    window.show()
+    window.open_source("simulated")
+    run(window, clock, 5)
+    fake.calls.clear()
+    window.open_source("holiday.png")
+    run(window, clock, 5)
+    assert ("stop",) not in fake.calls
+    assert window.pages.currentWidget() is window.picture
+    assert window.picture._banner == "holiday.png: no known format."
+    assert (window.source, window.problem) == ("simulated", "")
+
+
+def test_what_is_dropped_is_opened_or_refused_in_words(make_window: MakeWindow, fake: FakeSession) -> None:
+    window = make_window(fake)
+    fake.calls.clear()
+    for urls, line in (
+        ([QUrl.fromLocalFile("/a.aedat4"), QUrl.fromLocalFile("/b.toml")], "2 files were dropped; drop one"),
+        ([QUrl("https://example.org/a.aedat4")], "Only files on this computer"),
+    ):
+        data = QMimeData()
+        data.setUrls(urls)
+        at, left, none = QPointF(9, 9), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        enter = QDragEnterEvent(at.toPoint(), Qt.DropAction.CopyAction, data, left, none)
+        enter.ignore()
+        window.dragEnterEvent(enter)
+        assert enter.isAccepted(), "a cursor that forbids gives no reason"
+        window.dropEvent(QDropEvent(at, Qt.DropAction.CopyAction, data, left, none))
+        assert line in window.picture._banner
+    assert fake.calls == []
+
+
+def test_nothing_takes_a_running_calibration_away(
+    window: ViewerWindow, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.calibration.output = tmp_path / "rig.toml"
+    window.calibration.run.program = (sys.executable, "-c", "import time; time.sleep(60)")
+    window.calibration.show()
+    window.calibration.begin()
+    window.open_source("simulated:night")
+    assert window.calibration.run.running
+    assert window.notice.text() == "The calibration goes on; G stops it."
+    window.calibration.run.stop()
+
+
+def test_a_recording_that_does_not_open_has_nothing_to_play(
+    make_window: MakeWindow, tape: FakeSession, clock: Clock
+) -> None:
+    tape.silent = True
+    tape.workers = (WorkerStatus("source", CameraState.FAULTED, "cups.aedat4 has no frame camera"),)
+    window = make_window(tape, ticks=13)
+    assert not window.transport.isVisible()
+    tape.workers = ()
+    run(window, clock, 13)
+    assert window.transport.isVisible()
