@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from PySide6.QtCore import QUrl
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 RIGS = "Rig files (*.toml)"
@@ -21,6 +22,15 @@ def recording(parent: QWidget, folder: Path | None) -> Path | None:
 def whole(path: Path) -> Path:
     """The recording that a file is of: one of our own is a folder, which a dialog for files cannot give."""
     return path.parent if path.name in OF_OWN_FOLDER else path
+
+
+def dropped(urls: list[QUrl]) -> tuple[Path | None, str]:
+    """The recording or rig file that was dropped on the window, else why it is none."""
+    if len(urls) > 1:
+        return None, f"{len(urls)} files were dropped; drop one recording or rig file."
+    if not urls or not urls[0].isLocalFile():
+        return None, "Only files on this computer can be opened."
+    return whole(Path(urls[0].toLocalFile())), ""
 
 
 def rig_to_open(parent: QWidget, start: Path) -> Path | None:

@@ -158,6 +158,7 @@ class Presenter:
                     w.marking.show()
             w.transport.setVisible(player.recording and not w.own_page and not states.unopened(self.status))
             w.recorder.show()
+            w.remember_network()
             if player.picture is not None:
                 self.show()
         nothing = states.nothing(w, player, self.status)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QMoveEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.session import SessionFactory
@@ -36,6 +36,7 @@ from app.viewer.wiring import connect
 from app.viewer.words import sentence
 
 TICK_MS = 16
+SETTLED_MS = 1000  # a window that was moved or resized so long ago stays like that
 
 
 class ViewerWindow(QMainWindow):
@@ -61,6 +62,7 @@ class ViewerWindow(QMainWindow):
         self.problem = ""
         self.source = ""
         self.tick_rate = Rate()
+        self._noted_network = ""
         self._speed, self._loop = speed, loop
         self.helpful: Callable[[], object] = self.show_sources  # what the empty state's button does
         self._snapshots = SnapshotWriter()
@@ -79,6 +81,8 @@ class ViewerWindow(QMainWindow):
             self.restoreGeometry(geometry)
         self.set_view(remembered.view)
         self.set_events_mode(remembered.events_mode)
+        self._settled = QTimer(self, singleShot=True, interval=SETTLED_MS)
+        self._settled.timeout.connect(self._remember_place)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self.tick)
@@ -367,19 +371,36 @@ class ViewerWindow(QMainWindow):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open it."""
-        urls = event.mimeData().urls()
-        if len(urls) > 1:
-            self.say(f"{len(urls)} files were dropped; drop one recording or rig file.")
-        elif urls and not urls[0].isLocalFile():
-            self.say("Only files on this computer can be opened.")
-        elif urls:
-            self.open_source(dialogs.whole(Path(urls[0].toLocalFile())))
+        path, why_not = dialogs.dropped(event.mimeData().urls())
+        if path is not None:
+            self.open_source(path)
+        else:
+            self.say(why_not)
+
+    def moveEvent(self, event: QMoveEvent) -> None:
+        """Remember the place, once it is one."""
+        super().moveEvent(event)
+        self._settled.start()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Remember the size, once it is one."""
+        super().resizeEvent(event)
+        self._settled.start()
+
+    def _remember_place(self) -> None:
+        # Not only at the end: a program that is killed has none.
+        self.remembered.geometry = self.saveGeometry()
+
+    def remember_network(self) -> None:
+        """Once for each that runs: after a reset it is not chosen again by running on."""
+        if self.player is not None and self.player.network != self._noted_network:
+            self._noted_network = self.remembered.network = self.player.network
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember, stop everything."""
-        self.remembered.geometry = self.saveGeometry()
-        if self.player is not None:
-            self.remembered.network = self.player.network
+        self._settled.stop()
+        self._remember_place()
+        self.remember_network()
         self.remembered.save()
         self._timer.stop()
         self.hide()

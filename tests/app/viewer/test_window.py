@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
@@ -277,6 +277,18 @@ def test_window_and_choices_are_remembered_and_reset(
     assert remembered.geometry is None
 
 
+def test_a_reset_lasts_while_the_network_runs_on(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered
+) -> None:
+    fake.network = "none"
+    window = make_window(fake, ticks=20)
+    assert remembered.network == "none"
+    window.forget()
+    run(window, clock, 20)
+    window.close()
+    assert remembered.network == ""
+
+
 def test_every_key_is_in_a_menu_or_on_the_help_page_and_unique(window: ViewerWindow) -> None:
     def actions(menu: QMenu) -> list[QAction]:
         out = []
@@ -353,3 +365,19 @@ def test_a_recording_of_our_own_is_opened_by_any_of_its_files(
         picked = str(tmp_path / name) if name else ""
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_a, picked=picked: (picked, ""))
         assert dialogs.recording(window, None) == (None if opened is None else tmp_path / opened)
+
+
+def test_what_was_chosen_is_remembered_without_a_proper_end(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock, tmp_path: Path, qtbot: QtBot
+) -> None:
+    window = make_window(fake)
+    window.resize(1000, 700)
+    fake.network = "none"
+    run(window, clock, 20)
+    window._settled.setInterval(10)
+    window.resize(1010, 705)
+    qtbot.waitUntil(lambda: not window._settled.isActive())
+    window.remembered.save()  # as Qt does by itself, soon after a change
+    again = Remembered(QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
+    assert again.network == "none"
+    assert again.geometry == window.saveGeometry()
