@@ -22,7 +22,7 @@ class SeekBar(QWidget):
         sought: a time of the source in µs, while dragging and at its end.
     """
 
-    sought = Signal(int)
+    sought = Signal(object)  # an int: one of Qt has 32 bits, too few for µs since 1970
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -153,6 +153,7 @@ class SeekBar(QWidget):
         if self._dragging:
             self._go(event)
             self._dragging = False
+            self.sought.emit(self._at_us)  # what plays has run on under a pointer that was held still
 
     def _go(self, event: QMouseEvent) -> None:
         t = self._timeline

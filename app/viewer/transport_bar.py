@@ -29,7 +29,7 @@ class TransportBar(QWidget):
 
     play_clicked = Signal()
     stepped = Signal(int)
-    sought = Signal(int)
+    sought = Signal(object)  # an int: one of Qt has 32 bits, too few for µs since 1970
     speed_chosen = Signal(float)
     loop_switched = Signal(bool)
 

@@ -108,3 +108,15 @@ def test_the_highest_rate_is_never_lost_between_columns(bins: int, columns: int)
         assert bars(rate, columns).max() == 1.0
     assert bars(rate, columns).shape == (columns,)
     assert not bars(np.zeros(bins, np.float32), columns).any()
+
+
+def test_times_since_1970_are_sought_whole_and_again_at_the_end(bar: TransportBar, qtbot: QtBot) -> None:
+    since = 1_615_007_563_000_000
+    bar.set_timeline(Timeline(since, since + 2_000_000, np.ones(9, np.float32), np.zeros((0, 2), np.int64)))
+    got: list[int] = []
+    bar.sought.connect(got.append)
+    middle = QPoint(bar.seek.width() // 2, 10)
+    qtbot.mousePress(bar.seek, Qt.MouseButton.LeftButton, pos=middle)
+    qtbot.mouseRelease(bar.seek, Qt.MouseButton.LeftButton, pos=middle)
+    assert got == [pytest.approx(since + 1_000_000, abs=20_000)] * 2
+    assert bar.time.text().startswith(("00:01.0", "00:00.9"))
