@@ -48,7 +48,7 @@ class CameraRow(QWidget):
             self.buttons[role] = b
             row.addWidget(b)
         if not choice.name:
-            name.setStyleSheet(f"color: {theme.FAINT.name()};")
+            name.setStyleSheet(f"color: {theme.QUIET.name()};")
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 3, 0, 3)
         box.setSpacing(0)

@@ -90,7 +90,7 @@ class ControlCell(QWidget):
         for w in (self, self.label, self.editor):
             w.setToolTip(f"{row.label}\n{row.tip}")
         if row.control is None:
-            self.label.setStyleSheet(f"color: {theme.FAINT.name()};")
+            self.label.setStyleSheet(f"color: {theme.QUIET.name()};")
             self.editor.setEnabled(False)
         line = QHBoxLayout()
         line.setContentsMargins(0, 0, 0, 0)

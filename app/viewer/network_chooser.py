@@ -46,8 +46,10 @@ class _Row(QStyledItemDelegate):
         box: QRect = option.rect
         state: QStyle.StateFlag = option.state
         p.save()
+        quiet = theme.QUIET
         if choice.usable and state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
             p.fillRect(box, theme.LINE)
+            quiet = theme.TEXT  # the quiet grey is too near to this background to be read
         line = p.fontMetrics().height() + 2
         inner = box.adjusted(INDENT, 8, -PAD, -8)
         current = bool(index.data(CURRENT))
@@ -56,10 +58,10 @@ class _Row(QStyledItemDelegate):
             p.setBrush(theme.ACCENT)
             p.setPen(Qt.PenStyle.NoPen)
             p.drawEllipse(box.x() + PAD, inner.y() + (line - DOT) // 2, DOT, DOT)
-        p.setPen(theme.ACCENT if current else theme.TEXT if choice.usable else theme.FAINT)
+        p.setPen(theme.ACCENT if current else theme.TEXT if choice.usable else theme.QUIET)
         first = QRect(inner.x(), inner.y(), inner.width(), line)
         p.drawText(first, int(Qt.AlignmentFlag.AlignLeft), choice.name)
-        p.setPen(theme.QUIET if choice.usable else theme.FAINT)
+        p.setPen(quiet)  # the reason why one cannot be used is there to be read
         timed = f"{choice.last_ms:.1f} ms a frame" if choice.last_ms is not None else ""
         timed = timed or ("not timed yet" if choice.usable else "")
         aside = " · ".join(t for t in ("" if choice.any_latent else ONE, timed) if t)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.session import WorkerStatus
@@ -13,6 +13,7 @@ from capture.camera import CameraState
 
 LAGGING = 3  # items that wait before a worker counts as lagging
 DOT = 9
+RING = 2.5
 GAP = 5
 STEP = 14
 
@@ -114,9 +115,15 @@ class WorkerDots(QWidget):
             p.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
         for worker, (x, width) in zip(self._workers, self.places(), strict=True):
             colour = colour_of(worker)
-            p.setPen(Qt.PenStyle.NoPen)
-            p.setBrush(colour)
-            p.drawEllipse(x, (self.height() - DOT) // 2, DOT, DOT)
+            at = QRectF(x, (self.height() - DOT) // 2, DOT, DOT)
+            if colour == theme.ACCENT:  # a ring: amber and green are one to many eyes
+                p.setPen(QPen(colour, RING))
+                p.setBrush(Qt.BrushStyle.NoBrush)
+                at.adjust(RING / 2, RING / 2, -RING / 2, -RING / 2)
+            else:
+                p.setPen(Qt.PenStyle.NoPen)
+                p.setBrush(colour)
+            p.drawEllipse(at)
             if self._named(worker):
                 p.setPen(colour if worker.state is CameraState.FAULTED else theme.QUIET)
                 p.drawText(

@@ -1,0 +1,30 @@
+"""Colours of text: they can be read on what they lie on (WCAG 2.2, 1.4.3: 4.5 : 1 for small text)."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtGui import QColor
+
+from app.viewer import theme
+
+
+def luminance(colour: QColor) -> float:
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour.getRgbF()[:3]]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(a: QColor, b: QColor) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("text", ["TEXT", "QUIET", "ACCENT", "FAULT", "GOOD"])
+def test_text_can_be_read(text: str) -> None:
+    for ground in (theme.BACKGROUND, theme.SURFACE):
+        assert contrast(getattr(theme, text), ground) >= 4.5
+    if text in ("TEXT", "ACCENT"):
+        assert contrast(getattr(theme, text), theme.LINE) >= 4.5  # selected rows, the line at the foot
+
+
+def test_what_cannot_be_used_can_be_seen() -> None:
+    assert contrast(theme.FAINT, theme.BACKGROUND) >= 3
