@@ -91,6 +91,7 @@ class CalibrationDesk:
         self._close_target()
         if running:
             self.page.reset(self._source)
+            self.window.say("The calibration was stopped; no rig file was written.")
             return
         self.leave()
 

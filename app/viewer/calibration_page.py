@@ -92,11 +92,11 @@ class CalibrationPage(QWidget):
         self.result.setTextFormat(Qt.TextFormat.PlainText)
         self.result.setWordWrap(True)
         self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.start = _button("Start", self.begun)
-        self.target = _button("Show the target", self.target_wanted)
-        self.report = _button("Open report", self.report_wanted)
-        self.use = _button("Use this rig", self.rig_wanted)
-        self.stop = _button("Close", self.stopped)
+        self.start = _button("Start", self.begun, "The cameras are given to the calibration until it ends")
+        self.target = _button("Show the target", self.target_wanted, "The blinking board, on the whole screen")
+        self.report = _button("Open report", self.report_wanted, "Every figure, in the browser")
+        self.use = _button("Use this rig", self.rig_wanted, "Opens the rig file that was written")
+        self.stop = _button("Close", self.stopped, "Stops what runs, else goes back to the picture (G)")
         self._arrange(steps)
         self.reset("")
 
@@ -245,7 +245,8 @@ def _quiet() -> QLabel:
     return label
 
 
-def _button(text: str, signal: Any) -> QPushButton:
+def _button(text: str, signal: Any, tip: str) -> QPushButton:
     b = tabbed(QPushButton(text))
+    b.setToolTip(tip)
     b.clicked.connect(signal)
     return b

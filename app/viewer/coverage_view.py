@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from app.viewer import theme
 
 WANTED = 4
+DARK_FROM = 0.5  # of a full field: black is read better from here on, white before
 SHARP_PX, BLURRED_PX = 0.8, 2.0
 """Smear in event pixels: below the first a view is sharp, beyond the second it is not used."""
 
@@ -51,8 +52,15 @@ class CoverageView(QWidget):
                     colour = QColor(theme.ACCENT)
                     colour.setAlphaF(0.25 + 0.6 * share)
                     painter.fillRect(box, colour)
-                painter.setPen(theme.BACKGROUND if share > 0.5 else theme.QUIET)
+                painter.setPen(figure_colour(n, share))
                 painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(n) if n else "–")
+
+
+def figure_colour(n: int, share: float) -> QColor:
+    """Of a field's figure, to be read on every shade of amber between empty and full."""
+    if not n:
+        return theme.QUIET
+    return QColor(Qt.GlobalColor.black if share > DARK_FROM else Qt.GlobalColor.white)
 
 
 class BlurMeter(QWidget):

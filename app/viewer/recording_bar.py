@@ -60,6 +60,10 @@ class RecordingBar(QStackedWidget):
         self.lines = [Elided(), Elided(), Elided()]
         self.open = QPushButton("Open folder")
         self.replay = QPushButton("Replay now")
+        self.name.setToolTip("The folder that is made for this recording")
+        self.start.setToolTip("Begins, after the countdown (Enter, R)")
+        self.open.setToolTip("Shows the recording's files")
+        self.replay.setToolTip("Plays the recording here; the cameras stop")
         for page in (self._form(), self._running(), self._report()):
             self.addWidget(page)
         self.hide()
@@ -67,6 +71,7 @@ class RecordingBar(QStackedWidget):
     def _form(self) -> QWidget:
         page, self._form_row = _row()
         cancel = QPushButton("Cancel")
+        cancel.setToolTip("Nothing is recorded (Esc)")
         self.place.setToolTip("Where recordings are made")
         for w in (self.place, self.start, cancel):
             tabbed(w)
@@ -112,6 +117,7 @@ class RecordingBar(QStackedWidget):
             column.addWidget(line)
         row.addLayout(column, 1)
         close = QPushButton("Close")
+        close.setToolTip("The recording stays (Esc)")
         for button in (self.open, self.replay, close):
             row.addWidget(tabbed(button), 0, Qt.AlignmentFlag.AlignBottom)
         self.open.clicked.connect(self.opened)

@@ -42,6 +42,8 @@ QScrollBar::add-line, QScrollBar::sub-line {{ height: 0; }}
 QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 """
 ADDRESS = "genicam:ADDRESS, aedat4-tcp:HOST:PORT, webcam:0"
+MIRROR_TIP = "The beam splitter's mirror flips one view"
+START_TIP = "Opens the cameras, or gives them back"
 
 
 class RigPage(QWidget):
@@ -94,15 +96,19 @@ class RigPage(QWidget):
         self.address_error = quiet(wrap=True)
         self.link, self.advice = quiet(wrap=True), quiet(wrap=True)
         self.trigger, self.verdict = quiet(wrap=True), quiet(wrap=True)
-        self.polarity = button("Take the other polarity", self.polarity_wanted)
+        self.polarity = button(
+            "Take the other polarity",
+            self.polarity_wanted,
+            "The wire pulls the other way: exposures start with it",
+        )
         self.polarity.hide()
         self.warning = quiet(wrap=True)
-        self.start = button("Start", self._start_or_stop)
-        self.use = button("Use this rig", self.use_wanted)
-        self.calibrate = button("Calibrate…", self.calibrate_wanted)
-        self.open = button("Open…", self.open_wanted)
-        self.save = button("Save…", self.save_wanted)
-        self.close_button = button("Close", self.closed)
+        self.start = button("Start", self._start_or_stop, START_TIP)
+        self.use = button("Use this rig", self.use_wanted, "Shows blurred and sharp of these cameras")
+        self.calibrate = button("Calibrate…", self.calibrate_wanted, "Geometry and clock, step by step (G)")
+        self.open = button("Open…", self.open_wanted, "Reads a rig file")
+        self.save = button("Save…", self.save_wanted, "Writes cameras and settings into a rig file")
+        self.close_button = button("Close", self.closed, "Back to the picture (C)")
         self.events, self.frames = LivePane("Events", EVENTS_TABLE), LivePane("Image")
         self.overlap = LivePane("Overlap")
         self.beside_word = tool("Side by side", "Both pictures, one beside the other")
@@ -111,6 +117,7 @@ class RigPage(QWidget):
         )
         self.blend = QSlider(Qt.Orientation.Horizontal)
         self.mirror = QCheckBox("mirrored")
+        self.mirror.setToolTip(MIRROR_TIP)
         self.map = Elided()
         self.peaks = tool("Focus anew", "Forget the best sharpness so far", self.peaks_wanted)
         self.rate, self.histogram = RateBar(), HistogramView()
@@ -231,7 +238,7 @@ class RigPage(QWidget):
         self._running = running
         self.start.setText("Stop" if running else "Start")
         self.start.setEnabled(running or can_start)
-        self.start.setToolTip("" if running or can_start else "Choose a camera first")
+        self.start.setToolTip(START_TIP if running or can_start else "Choose a camera first")
 
     def set_overlap(self, on: bool) -> None:
         """Both pictures in one, or one beside the other."""
@@ -253,9 +260,7 @@ class RigPage(QWidget):
         self.map.set_whole(words if self.overlapping else "")
         self.mirror.setChecked(mirrored)
         self.mirror.setEnabled(free)
-        self.mirror.setToolTip(
-            "The beam splitter's mirror flips one view" if free else "As measured; calibrate to change it"
-        )
+        self.mirror.setToolTip(MIRROR_TIP if free else "As measured; calibrate to change it")
 
     def set_rig(self, why_not: str) -> None:
         """Whether there is a rig to save and to use, and why not."""
@@ -308,9 +313,10 @@ def quiet(*, wrap: bool = False) -> QLabel:
     return label
 
 
-def button(text: str, wanted: Any) -> QPushButton:
+def button(text: str, wanted: Any, tip: str) -> QPushButton:
     """A button; a click on it leaves the keys where they are."""
     b = tabbed(QPushButton(text))
+    b.setToolTip(tip)
     b.clicked.connect(wanted)
     return b
 

@@ -145,6 +145,7 @@ def test_stopping_ends_the_command(window: ViewerWindow, qtbot: QtBot, tmp_path:
     assert not desk.run.running
     assert desk.open
     assert desk.page.state("geometry") == "waiting"
+    assert window.notice.text() == "The calibration was stopped; no rig file was written."
     desk.page.stop.click()
     assert not desk.open
 

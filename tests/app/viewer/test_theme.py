@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtGui import QColor
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QCheckBox,
+    QLineEdit,
+    QPushButton,
+    QSlider,
+    QToolButton,
+)
 
 from app.viewer import theme
+from app.viewer.coverage_view import figure_colour
+from app.viewer.window import ViewerWindow
 
 
 def luminance(colour: QColor) -> float:
@@ -24,6 +35,27 @@ def test_text_can_be_read(text: str) -> None:
         assert contrast(getattr(theme, text), ground) >= 4.5
     if text in ("TEXT", "ACCENT"):
         assert contrast(getattr(theme, text), theme.LINE) >= 4.5  # selected rows, the line at the foot
+
+
+@pytest.mark.parametrize("share", [k / 20 for k in range(21)])
+def test_figures_can_be_read_on_every_shade_of_amber(share: float) -> None:
+    alpha = 0.25 + 0.6 * share
+    mixed = [
+        alpha * a + (1 - alpha) * b
+        for a, b in zip(theme.ACCENT.getRgbF()[:3], theme.SURFACE.getRgbF()[:3], strict=True)
+    ]
+    assert contrast(figure_colour(1, share), QColor.fromRgbF(*mixed)) >= 4.5
+
+
+def test_every_control_says_what_it_does(window: ViewerWindow) -> None:
+    silent = [
+        f"{type(b.parent()).__name__}: {getattr(b, 'text', str)() or type(b).__name__}"
+        for b in (*window.findChildren(QAbstractButton), *window.findChildren(QAbstractSlider))
+        if isinstance(b, QPushButton | QToolButton | QCheckBox | QSlider) and not b.toolTip()
+        if b not in (window.empty.action, window.exposure.back)  # named as things stand
+        if not isinstance(b.parent(), QLineEdit)
+    ]
+    assert silent == []
 
 
 def test_what_cannot_be_used_can_be_seen() -> None:
