@@ -43,6 +43,8 @@ QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 """
 ADDRESS = "genicam:ADDRESS, aedat4-tcp:HOST:PORT, webcam:0"
 MIRROR_TIP = "The beam splitter's mirror flips one view"
+SAVE_TIP = "Writes cameras and settings into a rig file"
+USE_TIP = "Shows blurred and sharp of these cameras"
 START_TIP = "Opens the cameras, or gives them back"
 
 
@@ -104,10 +106,10 @@ class RigPage(QWidget):
         self.polarity.hide()
         self.warning = quiet(wrap=True)
         self.start = button("Start", self._start_or_stop, START_TIP)
-        self.use = button("Use this rig", self.use_wanted, "Shows blurred and sharp of these cameras")
+        self.use = button("Use this rig", self.use_wanted, USE_TIP)
         self.calibrate = button("Calibrate…", self.calibrate_wanted, "Geometry and clock, step by step (G)")
         self.open = button("Open…", self.open_wanted, "Reads a rig file")
-        self.save = button("Save…", self.save_wanted, "Writes cameras and settings into a rig file")
+        self.save = button("Save…", self.save_wanted, SAVE_TIP)
         self.close_button = button("Close", self.closed, "Back to the picture (C)")
         self.events, self.frames = LivePane("Events", EVENTS_TABLE), LivePane("Image")
         self.overlap = LivePane("Overlap")
@@ -264,9 +266,9 @@ class RigPage(QWidget):
 
     def set_rig(self, why_not: str) -> None:
         """Whether there is a rig to save and to use, and why not."""
-        for b in (self.save, self.use):
+        for b, tip in ((self.save, SAVE_TIP), (self.use, USE_TIP)):
             b.setEnabled(not why_not)
-            b.setToolTip(why_not)
+            b.setToolTip(why_not or tip)
 
     def fit_panels(self) -> None:
         """The settings take what they need, a third of the page at most; the pictures have the rest."""

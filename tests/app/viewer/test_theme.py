@@ -48,6 +48,10 @@ def test_figures_can_be_read_on_every_shade_of_amber(share: float) -> None:
 
 
 def test_every_control_says_what_it_does(window: ViewerWindow) -> None:
+    page = window.rig.page
+    for why_not in ("no cameras are chosen", ""):
+        page.set_rig(why_not)
+    page.set_running(True)
     silent = [
         f"{type(b.parent()).__name__}: {getattr(b, 'text', str)() or type(b).__name__}"
         for b in (*window.findChildren(QAbstractButton), *window.findChildren(QAbstractSlider))
