@@ -53,11 +53,13 @@ def folder(parent: QWidget, start: Path, what: str = "snapshots") -> Path | None
 
 def forget(parent: QWidget) -> bool:
     """Whether what is remembered shall go."""
+    yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
     answer = QMessageBox.question(
         parent, "Forget window and choices",
-        "Forget the window's place, view, network, last source and folders?",
+        "Forget the window's place, view, network, sources, recent recordings and folders?",
+        yes | no, no,  # Enter alone loses nothing
     )  # fmt: skip
-    return answer == QMessageBox.StandardButton.Yes
+    return answer == yes
 
 
 def about(parent: QWidget) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QTimer, QUrl
 from PySide6.QtGui import QAction, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QMenu
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.viewer import dialogs
@@ -381,3 +381,19 @@ def test_what_was_chosen_is_remembered_without_a_proper_end(
     again = Remembered(QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
     assert again.network == "none"
     assert again.geometry == window.saveGeometry()
+
+
+def test_enter_alone_forgets_nothing(window: ViewerWindow, qtbot: QtBot) -> None:
+    asked: list[str] = []
+
+    def answer() -> None:
+        box = window.findChild(QMessageBox)
+        assert box is not None
+        asked.append(box.text())
+        qtbot.keyClick(box, K.Key_Return)
+
+    window.remembered.source = "simulated:night"
+    QTimer.singleShot(100, answer)
+    window.ask_to_forget()
+    assert "recent recordings" in asked[0]
+    assert window.remembered.source == "simulated:night"
