@@ -355,13 +355,14 @@ class TriggerMatcher:
 
     def _doubtful(self, start: float, end: float, s: int | None, e: int | None) -> bool:
         """An edge is not where it should be, yet free ones are near or passed over: did the clock jump?"""
-        reach = max(2.0 * (end - start), self._period_us())
+        reach = max(2.0 * (end - start), self.period_us())
         for found, at, line in ((s, start, self._starts), (e, end, self._ends)):
             if found is None and (line.nearest(at, reach) is not None or line.any_before(at)):
                 return True
         return False
 
-    def _period_us(self) -> float:
+    def period_us(self) -> float:
+        """From one frame to the next, by their own stamps; 40 ms before there are two."""
         starts = [f.start_ns for f in list(self._frames)[-9:]]
         return float(np.median(np.diff(starts))) / 1e3 if len(starts) > 1 else 40_000.0
 

@@ -28,6 +28,8 @@ Outcome = AlignedExposure | RefusedExposure
 EDGE_SLACK_US = 1_000
 # While the edges are not yet matched, frames wait longer: it happens once, and more frames make it surer.
 ACQUIRE_WAIT_US = 600_000
+# At a low rate so many frames take longer; but no longer than events are kept.
+ACQUIRE_FRAMES, ACQUIRE_LONGEST_US = 6, 3_000_000
 # More than this share of an exposure outside of the stream is not restored.
 OUTSIDE_SHARE = 0.1
 # Before an answered exposure: margins may be set wider, and a fitted clock moves a little.
@@ -342,7 +344,8 @@ class Synchroniser:
     def _waited_for_edges(self, w: _Waiting) -> bool:
         mark, extra = self._store.complete_until_us, 0
         if self._finder.any_edges and not self._finder.matcher.locked:
-            extra = max(0, ACQUIRE_WAIT_US - self._max_wait_us)
+            wait_us = min(ACQUIRE_FRAMES * self._finder.matcher.period_us(), ACQUIRE_LONGEST_US)
+            extra = max(0, round(max(wait_us, ACQUIRE_WAIT_US)) - self._max_wait_us)
         if mark is not None and w.since_us is not None:
             went_on = mark - w.since_us - self._store.missing_us(w.since_us, mark)
             if went_on > self._max_wait_us + extra:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capture.packets import EventPacket, Frame
-from sync.exposure import ExposureSource, Refusal
+from sync.exposure import AlignedExposure, ExposureSource, Refusal
 from sync.synchroniser import Outcome, Synchroniser
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
 from tests.sync.replaying import LOSSES, aligned, errors_us, refused, replay
@@ -157,3 +157,11 @@ def test_strobe_delay_is_added_to_every_edge() -> None:
     for p, q in zip(map(aligned, a), map(aligned, b), strict=True):
         assert q.exposure.start_us - p.exposure.start_us == -250
         assert q.exposure.end_us - p.exposure.end_us == -250
+
+
+def test_at_a_low_rate_the_first_frames_wait_until_enough_have_come_to_find_the_clock() -> None:
+    for period_us in (125_000.0, 400_000.0):
+        slow = Setup(frames=12, period_us=period_us, exposure_us=0.95 * period_us, first_us=2_500)
+        _, out, truth = replay(slow)
+        assert all(isinstance(o, AlignedExposure) for o in out), period_us
+        assert max(errors_us(out, truth)) < 40
