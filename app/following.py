@@ -79,7 +79,7 @@ class Following:
             if now - status_at >= _STATUS_EVERY_S:
                 status_at = now
                 status = self._session.status()
-                self._progress(0.0 if self._first_s is None else now - self._first_s, status)
+                self._progress(self.seconds, status)
                 if self._ended(status, now):
                     if self._first_s is None:
                         raise PipelineError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,9 +145,11 @@ def open_input(
         RecordingError: not usable, or without frames.
     """
     if text == "simulated" or text.startswith("simulated:"):
-        given = {"rig": rig, "exposure": exposure_us, "geometry": geometry}
-        for what, option in (("rig", "--rig"), ("exposure", "--exposure-us"), ("geometry", "--geometry")):
-            if given[what] is not None:
+        for option, what, value in (
+            ("--rig", "rig", rig), ("--exposure-us", "exposure", exposure_us),
+            ("--geometry", "geometry", geometry),
+        ):  # fmt: skip
+            if value is not None:
                 raise UsageError(f"{option} is for recordings; {text} knows its own {what}")
         yield _simulated(text, 5.0 if seconds is None else seconds)
         return
@@ -250,10 +253,7 @@ def deblur(
         UsageError: instants that the network cannot show, or it needs events and the source has none.
         Whatever the source and the sink raise.
     """
-    result = OfflineResult()
-    for result in steps(source, restorer, latents, sink, progress, residual=residual):  # noqa: B007
-        pass
-    return result
+    return deque(steps(source, restorer, latents, sink, progress, residual=residual), maxlen=1).pop()
 
 
 def steps(

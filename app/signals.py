@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from types import FrameType
 
+from capture.hangup import hangup_counts
+
 
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
@@ -59,6 +61,6 @@ def exit_on_signals() -> None:
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    for s in (signal.SIGTERM, signal.SIGHUP):
-        if s == signal.SIGTERM or signal.getsignal(s) != signal.SIG_IGN:
-            signal.signal(s, leave)
+    signal.signal(signal.SIGTERM, leave)
+    if hangup_counts():
+        signal.signal(signal.SIGHUP, leave)

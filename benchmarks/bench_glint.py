@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from app import library
 from benchmarks.bench_quality import exposures
-from capture.packets import Frame
 from capture.simulated import presets
 from capture.simulated.rig import SimulatedRig
 from inference import models, networks, store
@@ -34,10 +34,8 @@ from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.glint import GlintRestorer
 from inference.restorers.picture import picture_of
 from inference.weights import read_weights
-from recordings.open import open_recording
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
-from sync.synchroniser import Synchroniser
 
 INSTANTS = tuple((k + 0.5) / 15 for k in range(15))
 U8 = NDArray[np.uint8]
@@ -145,17 +143,8 @@ def flicker(make: Makes, console: Console) -> None:
 
 
 def aligned(path: Path) -> Iterator[AlignedExposure]:
-    with open_recording(path) as recording:
-        facts = recording.rig_facts()
-        assert facts is not None
-        sync = Synchroniser(Rig.from_facts(path.name, facts), margin_before_us=MARGIN_US)
-        for item in recording.items():
-            if isinstance(item, Frame):
-                sync.push_frame(item)
-            else:
-                sync.push_events(item)
-            yield from (a for a in sync.take() if isinstance(a, AlignedExposure))
-        yield from (a for a in sync.finish() if isinstance(a, AlignedExposure))
+    found = library.exposures(path, margin_before_us=MARGIN_US)
+    return (e for e in found if isinstance(e, AlignedExposure))
 
 
 def recordings(make: Makes, data: Path, pictures: Path | None, console: Console) -> None:

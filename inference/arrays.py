@@ -20,7 +20,7 @@ from capture.packets import Events, Frame, FrameClock, PixelLayout
 from capture.validation import first_error
 from inference import models
 from inference.engine import Engine
-from inference.restorers.base import LatentTimes, Restored
+from inference.restorers.base import LatentTimes, Restored, check_latents
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import EventEntry, ImageEntry, Rig
 
@@ -63,12 +63,11 @@ def instants_of(at: Instants) -> tuple[float, ...]:
         UsageError: none, or one that is no number in 0…1.
     """
     try:
-        asked = np.asarray(at, np.float64)
-    except (TypeError, ValueError):
-        asked = np.empty((0, 0))
-    if asked.ndim > 1 or not asked.size or not ((asked >= 0) & (asked <= 1)).all():
-        raise UsageError(f"instants lie between 0 and 1, the start and the end of an exposure; got {at!r}")
-    return tuple(asked.ravel().tolist())
+        return check_latents(np.atleast_1d(np.asarray(at, np.float64)).tolist())
+    except (TypeError, ValueError) as e:
+        raise UsageError(
+            f"instants lie between 0 and 1, the start and the end of an exposure; got {at!r}"
+        ) from e
 
 
 class Deblurrer:
@@ -265,20 +264,18 @@ def _rig_of(
     tone: Literal["linear", "srgb"],
 ) -> Rig:
     image = None if image_size is None else _pair("image_size", image_size)
-    events = image if event_size is None else _pair("event_size", event_size)
+    events = None if event_size is None else _pair("event_size", event_size)
     if rig is not None:
         found = rig if isinstance(rig, Rig) else Rig.load(Path(rig))
-        told = {"image": None if image_size is None else image, "event": None if event_size is None else events}
-        for what, entry in (("image", found.image), ("event", found.events)):
-            size = told[what]
+        for what, size, entry in (("image", image, found.image), ("event", events, found.events)):
             if size is not None and size != (entry.width, entry.height):
                 raise UsageError(
                     f"{what}_size {size[0]}×{size[1]}, but the rig says {entry.width}×{entry.height}"
                 )
         return found
-    if image is None or events is None:
+    if image is None:
         raise UsageError("give image_size=(width, height), or a rig")
-    if events != image:
+    if events is not None and events != image:
         raise UsageError(
             f"events of {events[0]}×{events[1]} pixels, frames of {image[0]}×{image[1]}: how they lie on each "
             "other is told by a rig; give rig= (`halfmirror calibrate rig` makes its file)"

@@ -9,6 +9,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from capture.hangup import hangup_counts
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,7 +52,7 @@ class StopSignals:
         """Listen from now on. Called when steps begin: before that there is nothing to save."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                if number != signal.SIGHUP or hangup_counts():
                     signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

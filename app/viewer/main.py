@@ -19,6 +19,7 @@ from app.viewer.display import display_available
 from app.viewer.remembered import Remembered
 from app.viewer.top_bar import PRESETS
 from app.viewer.window import ViewerWindow
+from capture.hangup import hangup_counts
 from inference.memory import keep_freed_memory
 
 SCREENSHOT_PICTURES = 10  # shown before a screenshot is taken
@@ -90,7 +91,7 @@ def run_viewer(
     if calibrate is not None:
         QTimer.singleShot(0, window.calibration.show)
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it is to outlive the terminal
+    if hangup_counts():
         numbers.append(signal.SIGHUP)
     handlers = {s: signal.signal(s, _closer(window)) for s in numbers}
     camera = None if screenshot is None else _Photographer(window, screenshot, screenshot_after_s)
