@@ -1,4 +1,4 @@
-"""Pictures out of the restore worker's ring: newest first for the stream, every part for held requests."""
+"""Pictures out of the restore worker's ring: of the stream the newest, of a held exposure every answer."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ VIEWER = "viewer"
 class PictureReader:
     """Reads the ring of pictures. For one thread.
 
+    A picture of many instants comes in parts, which are joined here.
+
+    Args:
+        ref: the ring.
+        rig: whose pictures they are.
+        name: of the reader, one of the ring's.
+
     Attributes:
         shown: pictures of the stream handed out; restored and not.
         superseded: those passed over because a newer one was there.
@@ -26,11 +33,12 @@ class PictureReader:
         restored_by: sharp pictures of the stream that came, by the restore worker's incarnation.
     """
 
-    def __init__(self, ref: RingRef, rig: Rig) -> None:
-        self._reader = RingReader(ref, VIEWER)
+    def __init__(self, ref: RingRef, rig: Rig, name: str = VIEWER) -> None:
+        self._reader = RingReader(ref, name)
         self._rig = rig
         self._matrix = rig.image_from_event
         self._parts: dict[int, Item] = {}
+        self._stream_parts: list[Item] = []
         self._held: deque[Picture] = deque()
         self._newest: Picture | None = None
         self._measured: Picture | None = None
@@ -69,18 +77,44 @@ class PictureReader:
                     if item.header["held"]:
                         self._collect(item.copied())
                         continue
-                    self.restored_by[item.header["incarnation"]] += item.header["restored"] is not None
-                    if self._newest is not None:
-                        self.superseded += self._newest.sharp is not None
-                        self._newest = None
-                    # This one is not given back yet, so it waits too.
-                    if self._reader.waiting > 1:
-                        self.superseded += item.header["restored"] is not None
+                    parts = self._of_stream(item)
+                    if not parts:
                         continue
-                    newest = picture([item.copied()], self._rig, self._matrix)
+                    newest = picture(parts, self._rig, self._matrix)
                 self._newest = newest
             except TornItem:
                 self.torn += 1
+
+    def _of_stream(self, item: Item) -> list[Item]:
+        """All parts of a picture of the stream, copied, once this is the last; [] if not, or if passed over."""
+        h = item.header
+        restored = h["restored"] is not None
+        if h["part"] == 0:
+            self.restored_by[h["incarnation"]] += restored
+            self._stream_parts = []
+            if self._newest is not None:
+                self.superseded += self._newest.sharp is not None
+                self._newest = None
+        if h["parts"] == 1:
+            # This one is not given back yet, so it waits too.
+            if self._reader.waiting > 1:
+                self.superseded += restored
+                return []
+            return [item.copied()]
+        if h["part"] != len(self._stream_parts) or any(
+            (p.header["ordinal"], p.header["incarnation"]) != (h["ordinal"], h["incarnation"])
+            for p in self._stream_parts
+        ):
+            return []  # a part before it was lost, which the ring counts
+        self._stream_parts.append(item.copied())
+        if len(self._stream_parts) < h["parts"]:
+            return []
+        parts, self._stream_parts = self._stream_parts, []
+        return parts
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something may have come, at most some 20 ms."""
+        self._reader.wait(timeout_s)
 
     def _collect(self, item: Item) -> None:
         """Part of an answer; only the newest request's is wanted."""

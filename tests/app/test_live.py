@@ -78,6 +78,18 @@ def test_the_held_exposure_is_restored_at_other_instants(davis: Watch) -> None:
     davis.until(lambda: len(davis.pictures) > n + 2, "the stream goes on")
 
 
+def test_more_instants_than_fit_into_one_item_are_one_picture(davis: Watch) -> None:
+    davis.session.set_latents(tuple(i / 11 for i in range(12)))
+    p = davis.until(lambda: [p for p in davis.pictures if len(p.latents) == 12], "twelve instants")[0]
+    assert p.sharp is not None
+    assert p.sharp.shape == (12, 48, 64)
+    davis.session.set_latents((0.5,))
+    davis.until(lambda: davis.pictures[-1].latents == (0.5,), "one instant again")
+    many = [p for p in davis.pictures if len(p.latents) == 12]
+    assert [p.ordinal for p in many] == sorted({p.ordinal for p in many})
+    assert all(p.sharp is not None and len(p.sharp) == 12 for p in many)
+
+
 def test_networks_switch_while_streaming(davis: Watch) -> None:
     davis.session.select_network("none")
     p = davis.until(
