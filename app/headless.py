@@ -1,8 +1,9 @@
-"""A session without a window: the same pipeline, its pictures kept in a folder, its figures in a summary."""
+"""A session without a window: the same pipeline, its pictures kept in a folder or not, its figures summed."""
 
 from __future__ import annotations
 
 import statistics
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from app.output.video_thread import VideoThread, middle
 from app.session import Picture, Session, SessionStatus
 from inference.restorers.base import RESIDUAL_FIGURE
 
+KEPT_FIGURES = 100_000
+"""Values of a figure that its median is taken of: an hour at 25 pictures a second."""
 VIDEO, SHEET, SUMMARY = "side-by-side.mp4", "contact-sheet.png", "summary.json"
 
 
@@ -54,7 +57,7 @@ class HeadlessRun:
 
 def run_headless(
     session: Session,
-    folder: Path,
+    folder: Path | None,
     *,
     seconds: float | None,
     about: dict[str, Any],
@@ -64,33 +67,39 @@ def run_headless(
     fault_patience_s: float | None = None,
     no_residual: str = "",
 ) -> HeadlessRun:
-    """Run `session` for `seconds` from its first picture on (None: until the recording ends).
+    """Run `session` for `seconds` from its first picture on (None: until the recording ends, or Ctrl+C).
 
-    Leaves a side-by-side MP4, a contact sheet and `summary.json` in `folder`; `about` (source, network,
-    command) goes into the summary, `final` is the folder's name in messages, `no_residual` says why there is no
-    re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what came; the session is
+    Leaves a side-by-side MP4, a contact sheet and `summary.json` in `folder`, nothing where that is None: the
+    pictures are then for those who subscribe to them. `about` (source, network, command) goes into the summary,
+    `final` is the folder's name in messages, `no_residual` says why there is no re-blur residual although it
+    was asked for. Ctrl+C ends the run early and keeps what came; the session is
     stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
     """
     final = final or folder
-    video = VideoThread(folder / VIDEO, final=final / VIDEO)
+    video = None if folder is None or final is None else VideoThread(folder / VIDEO, final=final / VIDEO)
     pictures = Following(session, progress, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s)
     watch = _Watch(session, video, seconds, pictures)
     try:
         try:
             watch.loop()
         finally:
-            video.end()
+            if video is not None:
+                video.end()
             session.stop()
         if not watch.run.pictures and watch.run.interrupted:
             raise KeyboardInterrupt
-        video.close()
+        if video is not None:
+            video.close()
     except BaseException:
-        video.abandon()
+        if video is not None:
+            video.abandon()
         raise
     run = watch.run
+    if video is None or folder is None or final is None:
+        return run
     run.video_frames, run.video_dropped, run.codec = video.writer.count, video.dropped, video.writer.codec
     sheet = contact_sheet(watch.sample.items(), title=f"{about.get('source', '')}   {about.get('network', '')}")
     write_png(folder / SHEET, sheet, final=final / SHEET)
@@ -103,7 +112,7 @@ class _Watch:
     """The poll loop and what it gathers."""
 
     def __init__(
-        self, session: Session, video: VideoThread, seconds: float | None, pictures: Following
+        self, session: Session, video: VideoThread | None, seconds: float | None, pictures: Following
     ) -> None:
         self.run = HeadlessRun()
         self.sample: EvenSample[Pair] = EvenSample(8)
@@ -111,7 +120,8 @@ class _Watch:
         self._video = video
         self._seconds = seconds
         self._pictures = pictures
-        self._figures: dict[str, list[float]] = {}
+        # Of hours without a folder a figure's last values are enough.
+        self._figures: dict[str, deque[float]] = {}
 
     def loop(self) -> None:
         try:
@@ -127,19 +137,21 @@ class _Watch:
         self.run.seconds = self._pictures.seconds
         self.run.status = self._session.status()
         self.run.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}
-        self.run.residual = Spread.of(self._figures.get(RESIDUAL_FIGURE, []))
+        self.run.residual = Spread.of(self._figures.get(RESIDUAL_FIGURE, ()))
 
     def _take(self, picture: Picture) -> None:
         self.run.pictures += 1
         sharp = middle(picture)
         if sharp is None:
             self.run.refused += 1
-        self._video.offer(picture)
         for name, value in picture.figures.items():
-            self._figures.setdefault(name, []).append(float(value))
+            self._figures.setdefault(name, deque(maxlen=KEPT_FIGURES)).append(float(value))
         for flag in picture.flags:
             kind = flag_kind(flag)
             self.run.flags[kind] = self.run.flags.get(kind, 0) + 1
+        if self._video is None:
+            return
+        self._video.offer(picture)
         if self.sample.wants():
             copy = None if sharp is None else np.array(stamped(sharp, picture.flags))
             self.sample.add(Pair(np.array(picture.blurred), copy, _label(picture)))

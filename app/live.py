@@ -16,6 +16,7 @@ import numpy as np
 from app.asking import Asking
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader
+from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
@@ -55,6 +56,7 @@ def make_session(
     residual: bool = False,
     said: OpenOptions | None = None,
     record: RecordRequest | None = None,
+    publish: str | None = None,
 ) -> LiveSession:
     """A session, not started yet.
 
@@ -69,9 +71,10 @@ def make_session(
         residual: measure the re-blur residual of every exposure, as a figure of its picture.
         said: what is stated about a recording that it may not tell.
         record: what the rig gives is recorded as well, from its first item on.
+        publish: address at which the pictures are published, see `app.publishing.checked_address`.
 
     Raises:
-        UsageError: an unknown source, network or speed; a recording cannot be recorded.
+        UsageError: an unknown source, network, speed or address; a recording cannot be recorded.
     """
     request = SourceRequest.of(source, settings)
     if request.is_recording and said is not None:
@@ -83,7 +86,8 @@ def make_session(
         replay_speed = 0.0
     if record is not None and request.is_recording:
         raise UsageError(f"{request.text} is a recording already; it cannot be recorded")
-    return LiveSession(request, network, options or {}, replay_speed, loop, device, residual, record)
+    publish = None if publish is None else checked_address(publish)
+    return LiveSession(request, network, options or {}, replay_speed, loop, device, residual, record, publish)
 
 
 class LiveSession:
@@ -99,12 +103,13 @@ class LiveSession:
         device: str,
         residual: bool = False,
         record: RecordRequest | None = None,
+        publish: str | None = None,
     ) -> None:
         self.title = request.text
         self.is_recording = request.is_recording
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
-        self._residual = residual
+        self._residual, self._publish = residual, publish
         self._latents: tuple[float, ...] = (0.5,)  # with which the restore worker begins
         self._recorder = SessionRecorder(record)
         self._source: Source | None = None
@@ -163,7 +168,8 @@ class LiveSession:
                 RingLayout("frames", slots * frame_bytes, 64, readers=readers, lossless=lossless)
             )
             one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
-            pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=(VIEWER,)))
+            watching = (VIEWER,) if self._publish is None else (VIEWER, PUBLISHER)
+            pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=watching))
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
@@ -172,6 +178,9 @@ class LiveSession:
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
             supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
+            if self._publish is not None:
+                published = PublishSpec(pictures, rig, self._publish, self.title)
+                supervisor.add(WorkerPlan(PUBLISH, run_publish_worker, published))
             self._recorder.assemble(supervisor, source, events, frames)
             reader = PictureReader(pictures, rig)
         except BaseException:

@@ -231,3 +231,18 @@ def _number(word: str, option: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"{option}: {word.strip()!r} is not a finite number")
     return value
+
+
+def publishing_at(text: str | None) -> str | None:
+    """The address that `--publish` names, which nobody else has; None without one.
+
+    Raises:
+        UsageError: no address, or one that is taken.
+    """
+    if text is None:
+        return None
+    from app.publishing import checked_address, require_free
+
+    address = checked_address(text)
+    require_free(address)
+    return address

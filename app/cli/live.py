@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, RandomWeights, Residual, Settings
+from app.cli.options import Compile, Contrast, Dtype, Publish, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
 
@@ -35,6 +35,7 @@ def live(
     settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
+    publish: Publish = None,
     rig_page: Annotated[
         bool, typer.Option("--rig-page", help="Begin with the rig page: choose and set up the cameras.")
     ] = False,
@@ -44,7 +45,7 @@ def live(
     Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
     a contact sheet and summary.json.
     """
-    from app.cli.arguments import positive_seconds, restorer_options, rig_source
+    from app.cli.arguments import positive_seconds, publishing_at, restorer_options, rig_source
     from app.cli.run_session import show
     from inference import models
 
@@ -56,8 +57,9 @@ def live(
     source = rig_source(rig)
     if network is not None:
         models.check(network, options)
+    address = publishing_at(publish)
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,
-        verb="live", rig_page=rig_page,
+        verb="live", rig_page=rig_page, publish=address,
     )  # fmt: skip

@@ -41,6 +41,14 @@ Residual = Annotated[
     bool,
     typer.Option("--residual", help="Re-blur residual: of every exposure, or as a map in the window."),
 ]
+Publish = Annotated[
+    str | None,
+    typer.Option(
+        "--publish", metavar="ADDRESS", show_default=False,
+        help="Send every picture to programs that subscribe: a port of this machine (5556), tcp://HOST:PORT or "
+        "ipc://PATH. Headless it runs until Ctrl+C and keeps files only with -o.",
+    ),
+]  # fmt: skip
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,6 +14,7 @@ from app.cli.options import (
     Dtype,
     ExposureUs,
     Geometry,
+    Publish,
     RandomWeights,
     Residual,
     RigFile,
@@ -59,9 +60,10 @@ def replay(
     settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
+    publish: Publish = None,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
-    from app.cli.arguments import positive_seconds, recording_path, restorer_options, sensor_size
+    from app.cli.arguments import positive_seconds, publishing_at, recording_path, restorer_options, sensor_size
     from app.cli.run_session import DEFAULT_NETWORK, show
     from capture.errors import UsageError
     from inference import models
@@ -81,12 +83,14 @@ def replay(
         models.check(network, options)
     said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry), rig=rig)
     check_streams(source, network or (DEFAULT_NETWORK if headless else None), said)
-    if headless and loop and seconds is None:
+    if headless and loop and seconds is None and publish is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
+    address = publishing_at(publish)
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
         residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop, said=said,
+        publish=address,
     )  # fmt: skip
 
 

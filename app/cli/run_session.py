@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -24,10 +25,11 @@ def session_maker(
     loop: bool = False,
     residual: bool = False,
     said: OpenOptions | None = None,
+    publish: str | None = None,
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
-    `said`: what was stated about a recording.
+    `said`: what was stated about a recording. `publish`: where its pictures go, too.
     `residual`: of every exposure; a window has it measured only now and then.
     """
 
@@ -36,7 +38,7 @@ def session_maker(
 
         return make_session(
             source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual,
-            said=said,
+            said=said, publish=publish,
         )  # fmt: skip
 
     return make
@@ -57,13 +59,16 @@ def show(
     loop: bool = False,
     said: OpenOptions | None = None,
     rig_page: bool = False,
+    publish: str | None = None,
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
     viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `said` are of a
     recording. `residual`: the window begins with the map of the re-blur residual; headless every exposure has
-    its number. `rig_page`: the window begins with it; there is none without a window.
+    its number. `rig_page`: the window begins with it; there is none without a window. `publish`: the address at
+    which other programs get the pictures; without a window that goes on until Ctrl+C, with a folder only where
+    `output` names one.
     """
     # The replay camera takes 0 for "no pace at all".
     pace = 0.0 if math.isinf(speed) else speed
@@ -80,7 +85,7 @@ def show(
 
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
-            make = session_maker(options, replay_speed=pace, loop=loop, said=said)
+            make = session_maker(options, replay_speed=pace, loop=loop, said=said, publish=publish)
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
                 rig_page=rig_page,
@@ -89,16 +94,18 @@ def show(
             raise UsageError(f"--rig-page needs a display ({reason}); halfmirror devices needs none")
         if screenshot is not None:
             raise UsageError(f"--screenshot needs a display, or QT_QPA_PLATFORM=offscreen ({reason})")
-        if seconds is None and (verb == "live" or loop):
+        if seconds is None and publish is None and (verb == "live" or loop):
             seconds = FALLBACK_S
-        length = "to the end of the recording" if seconds is None else f"for {seconds:g} s"
+        to_end = "until Ctrl+C" if verb == "live" or loop else "to the end of the recording"
+        length = to_end if seconds is None else f"for {seconds:g} s"
         console.say(f"No window ({reason}): running headless {length}.")
-    if seconds is None and verb == "live":
+    if seconds is None and publish is None and verb == "live":
         seconds = FALLBACK_S
-    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, said=said)
+    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, said=said, publish=publish)
     return run_without_window(
-        make, source, network or DEFAULT_NETWORK, seconds=seconds, output=output, verb=verb, residual=residual
-    )
+        make, source, network or DEFAULT_NETWORK,
+        seconds=seconds, output=output, verb=verb, residual=residual, publish=publish,
+    )  # fmt: skip
 
 
 def no_window() -> str:
@@ -124,6 +131,7 @@ def run_without_window(
     output: Path | None,
     verb: str,
     residual: bool = False,
+    publish: str | None = None,
 ) -> int:
     """The headless run with its folder, progress and table; returns the exit code."""
     from app.cli.summary import print_summary
@@ -133,28 +141,33 @@ def run_without_window(
     from app.version import version
     from inference import models
 
-    final = output or free_name(f"{verb}-{time.strftime('%Y%m%d-%H%M%S')}")
+    final = output
+    if output is None and publish is None:
+        final = free_name(f"{verb}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if publish is not None:
+        console.say(f"Publishing at {publish}; Ctrl+C ends it.")
     about = {"version": version(), "command": sys.argv, "source": str(source), "network": network}
-    with staged_folder(final) as part, _Line(seconds) as line:
+    staged = contextlib.nullcontext() if final is None else staged_folder(final)
+    with staged as part, _Line(seconds) as line:
         run = run_headless(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,
             no_residual=models.no_residual(network) if residual else "",
         )  # fmt: skip
-    print_summary(run, str(final))
+    print_summary(run, None if final is None else str(final))
     if run.interrupted:
         return console.INTERRUPTED
     down = faults(run.status) if run.status else []
     if down:
-        console.fail(f"a worker was down at the end ({'; '.join(down)}); what came before it is in {final}")
+        kept = "was published" if final is None else f"is in {final}"
+        console.fail(f"a worker was down at the end ({'; '.join(down)}); what came before it {kept}")
     elif run.pictures == run.refused:
         reasons = (
             {k: n for k, n in run.status.losses.items() if k.startswith("refused") and n} if run.status else {}
         )
         why = ", ".join(f"{k} {n}" for k, n in reasons.items()) or "see the table"
         came = run.status.items_in if run.status else run.pictures
-        console.fail(
-            f"none of {came} exposures was restored ({why}); {run.pictures} are in {final} as they came"
-        )
+        kept = "were published" if final is None else f"are in {final}"
+        console.fail(f"none of {came} exposures was restored ({why}); {run.pictures} {kept} as they came")
         return 1
     return 1 if down else 0
 

@@ -11,7 +11,7 @@ def figure(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def print_summary(run: HeadlessRun, folder: str) -> None:
+def print_summary(run: HeadlessRun, folder: str | None) -> None:
     """Exposures in, out and dropped by place, rates, latency, contrast, workers; then where the files are."""
     from rich.table import Table
     from rich.text import Text
@@ -43,10 +43,12 @@ def print_summary(run: HeadlessRun, folder: str) -> None:
         row(name.replace("_", " "), figure(value))
     for flag, n in run.flags.items():
         row("flag", f"{flag} ({n} of {run.pictures})")
-    video = f"{run.video_frames} frames, {run.codec}"
-    if run.video_dropped:
-        video += f"; {run.video_dropped} left out, the encoder was too slow"
-    row("video", video)
+    if folder is not None:
+        video = f"{run.video_frames} frames, {run.codec}"
+        if run.video_dropped:
+            video += f"; {run.video_dropped} left out, the encoder was too slow"
+        row("video", video)
     o = console.out()
     o.print(table)
-    o.print(folder, style="bold", markup=False, soft_wrap=True)
+    if folder is not None:
+        o.print(folder, style="bold", markup=False, soft_wrap=True)

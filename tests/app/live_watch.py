@@ -10,6 +10,7 @@ from typing import Any
 
 from app.live import LiveSession
 from app.session import Picture, SessionStatus, WorkerStatus
+from capture.camera import CameraState
 
 LIMIT_S = 60.0
 EVENT_PLACES = {"ring event packets", "camera events", "rejected events"}
@@ -56,6 +57,10 @@ class Watch:
 
     def worker(self, name: str) -> WorkerStatus:
         return next(w for w in self.session.status().workers if w.name == name)
+
+    def worker_state(self, name: str) -> CameraState | None:
+        """None before the session has such a worker."""
+        return next((w.state for w in self.session.status().workers if w.name == name), None)
 
     def settled(self) -> SessionStatus:
         """A status after the workers have reported once more."""

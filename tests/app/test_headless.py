@@ -28,6 +28,15 @@ def video_times(path: Path) -> list[int]:
         return [round(float(x.pts * x.time_base) * 1e6) for x in f.decode(stream)]
 
 
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = FakeSession([picture(i) for i in range(20)], is_recording=True)
+    run = run_headless(session, None, seconds=None, about=ABOUT)
+    assert (run.pictures, run.refused, run.video_frames) == (20, 0, 0)
+    assert run.figures["contrast_on"] == pytest.approx(0.21)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_recording_runs_to_its_end_and_leaves_three_files(tmp_path: Path) -> None:
     session = FakeSession([picture(i) for i in range(20)], is_recording=True)
     run = run_headless(session, tmp_path, seconds=None, about=ABOUT)

@@ -165,6 +165,26 @@ def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:
     assert (tmp_path / "run" / VIDEO).exists()
 
 
+def test_publishing_without_a_window_goes_on_until_it_is_stopped_and_keeps_no_files(
+    made: Made, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"ipc://{tmp_path}/p.sock"
+    before = set(tmp_path.iterdir())
+    made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+    assert main.run(["live", "--headless", "--publish", address]) == console.INTERRUPTED
+    assert made.seen["publish"] == address
+    said = capsys.readouterr()
+    assert f"Publishing at {address}" in said.err
+    assert "exposures" in said.out
+    assert "video" not in said.out
+    made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+    assert main.run(["replay", str(recording), "--headless", "--loop", "--publish", address]) == 130
+    assert set(tmp_path.iterdir()) == before
+    made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+    assert main.run(["live", "--headless", "--publish", address, "-o", "run"]) == console.INTERRUPTED
+    assert (tmp_path / "run" / VIDEO).exists()
+
+
 def test_output_that_exists_is_refused_before_anything_starts(made: Made, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "x").write_text("")
@@ -221,6 +241,7 @@ def test_the_viewer_gets_what_was_asked_for(
         (["live", "--headless", "--seconds", "0"], "out of range"),
         (["live", "--headless", "--screenshot", "x.png"], "needs the window"),
         (["live", "--contrast", "x"], "not a number"),
+        (["live", "--publish", "here"], "is no address"),
         (["replay", "nowhere.aedat4"], "does not exist"),
         (["replay", "EMPTY"], "empty"),
         (["replay", "EVENTS"], "no frames"),
