@@ -14,6 +14,7 @@ from recordings.formats.dataset import DatasetRecording
 from recordings.formats.own import OwnRecording
 from recordings.formats.own_about import ABOUT, STREAMS
 from recordings.formats.picture_folder import has_pictures
+from recordings.formats.ros_magic import BAG_EXTENSIONS, BAG_MAGICS, BAG_METADATA
 from recordings.recording import NotARecording, OpenOptions, Recording, RecordingError
 
 
@@ -70,6 +71,9 @@ FORMATS: tuple[Format, ...] = (
         _dataset,
     ),
     Format("AEDAT 2.0 or 3.1", (b"#!AER-DAT2.0", b"#!AER-DAT3.1"), (".aedat",), _dataset),
+    Format(
+        "ROS bag", BAG_MAGICS, BAG_EXTENSIONS, _dataset, folder=lambda path: (path / BAG_METADATA).is_file()
+    ),
     Format("folder of pictures with events and times", (), (), _dataset, folder=has_pictures),
     Format("Prophesee RAW or DAT", (b"% ",), (".raw", ".dat"), _prophesee_raw),
     Format("spike camera's", (), (SPIKE_EXTENSION,), _dataset),

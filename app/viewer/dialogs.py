@@ -9,8 +9,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 RIGS = "Rig files (*.toml)"
-RECORDINGS = "Recordings (*.aedat4 *.aedat *.raw *.dat *.h5 *.hdf5 *.npz streams.hmc);;All files (*)"
-OF_OWN_FOLDER = ("streams.hmc", "recording.toml")  # a recording of our own is the folder that these lie in
+RECORDINGS = (
+    "Recordings (*.aedat4 *.aedat *.raw *.dat *.h5 *.hdf5 *.npz *.bag *.mcap *.db3 streams.hmc metadata.yaml);;"
+    "All files (*)"
+)
+OF_FOLDER = ("streams.hmc", "recording.toml", "metadata.yaml")  # a recording is the folder that these lie in
 
 
 def recording(parent: QWidget, folder: Path | None) -> Path | None:
@@ -20,8 +23,8 @@ def recording(parent: QWidget, folder: Path | None) -> Path | None:
 
 
 def whole(path: Path) -> Path:
-    """The recording that a file is of: one of our own is a folder, which a dialog for files cannot give."""
-    return path.parent if path.name in OF_OWN_FOLDER else path
+    """The recording that a file is of: some are folders, which a dialog for files cannot give."""
+    return path.parent if path.name in OF_FOLDER else path
 
 
 def dropped(urls: list[QUrl]) -> tuple[Path | None, str]:

@@ -10,6 +10,7 @@ from recordings.formats.esl_mat import EslSource, mat_files
 from recordings.formats.event_files import event_columns
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
 from recordings.formats.npy_members import Archive
+from recordings.formats.ros_magic import BAG_MAGICS, BAG_METADATA
 from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
 from recordings.sandbox_child import Refused
 
@@ -39,6 +40,10 @@ def open_source(path: Path, geometry: tuple[int, ...] | None) -> Source:
         return Aedat3Source(path, size)
     if start.startswith(b"PK"):
         return _npz(path, size)
+    if start.startswith(BAG_MAGICS):
+        from recordings.formats.ros_bag import RosBagSource
+
+        return RosBagSource(path, size)
     return SpikeSource.of_dat(path, size)
 
 
@@ -79,6 +84,10 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Source:
     from recordings.formats.highrev import HighRevSource, is_highrev
     from recordings.formats.picture_folder import PictureFolder
 
+    if (path / BAG_METADATA).is_file():
+        from recordings.formats.ros_bag import RosBagSource
+
+        return RosBagSource(path, size)
     if is_highrev(path):
         return HighRevSource(path, size)
     files = sorted(path.glob("*.npz"))

@@ -19,7 +19,16 @@ from recordings.sandbox_child import Refused, Reply
 # What reads some of the files and is imported then; see `recordings.sandbox_nursery`.
 ALSO = tuple(
     f"recordings.formats.{name}"
-    for name in ("aedat2", "aedat3", "dsec_h5", "efnet_h5", "highrev", "picture_folder", "prophesee_h5")
+    for name in (
+        "aedat2",
+        "aedat3",
+        "dsec_h5",
+        "efnet_h5",
+        "highrev",
+        "picture_folder",
+        "prophesee_h5",
+        "ros_bag",
+    )
 )
 
 Keyed = tuple[int, Reply]

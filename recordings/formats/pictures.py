@@ -62,10 +62,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         FrameRefused: not readable, damaged, or too large.
     """
-    # OpenCV looks at this when it is first loaded; larger pictures are refused before they are allocated.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_BYTES // 3))
-    import cv2
-
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -75,13 +71,22 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as e:
         raise FrameRefused(f"{path.name} cannot be read ({e.strerror or e})") from e
+    return decoded(data, path.name)
+
+
+def decoded(data: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """The picture that a file's bytes hold; `name` stands in messages. See `read_picture`."""
+    # OpenCV looks at this when it is first loaded; larger pictures are refused before they are allocated.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_BYTES // 3))
+    import cv2
+
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION) if size else None
+        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
     except (cv2.error, MemoryError) as e:
         limit = f"damaged, or larger than {megabytes(MAX_PICTURE_BYTES)} of memory"
-        raise FrameRefused(f"{path.name} is {limit}") from e
+        raise FrameRefused(f"{name} is {limit}") from e
     if image is None:
-        raise FrameRefused(f"{path.name} is no picture that can be read, or damaged")
+        raise FrameRefused(f"{name} is no picture that can be read, or damaged")
     return picture(np.asarray(image), planes_first=False, bgr=True)
 
 

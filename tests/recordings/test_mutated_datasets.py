@@ -25,6 +25,8 @@ from tests.recordings.make_folders import write_highrev
 from tests.recordings.make_hdf5 import write_dsec, write_prophesee, write_scer
 from tests.recordings.make_mat import write_esl
 from tests.recordings.make_prophesee import ENCODINGS, write
+from tests.recordings.make_rosbag import KINDS as ROS
+from tests.recordings.make_rosbag import davis
 from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.reading import read_through
 from tests.recordings.sample import sample_edges, sample_events, sample_frames
@@ -105,6 +107,11 @@ def _esl(path: Path) -> Path:
     return write_esl(path, made_events(2000, size=FOLDER_SIZE))
 
 
+def _ros(kind: str) -> Callable[[Path], Path]:
+    picture = np.full((48, 64), 90, np.uint8)
+    return lambda path: davis(kind, path, made_events(2000), [(1_000_000, 20_000, picture)])
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "own": _own,
     "msrbd": _msrbd,
@@ -119,6 +126,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "spikes-dat": _spikes("dat"),
     "highrev": _highrev,
     "esl-mat": _esl,
+    **{kind: _ros(kind) for kind in ROS},
     **{f"prophesee-{e}": _prophesee(e) for e in ENCODINGS},
     # One wrong byte in LZ4 makes dv-processing hang, and each hang costs its deadline: see the soak run.
     "aedat4-zstd": _aedat4("ZSTD"),

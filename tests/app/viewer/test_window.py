@@ -15,6 +15,7 @@ from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
+from recordings.open import FORMATS
 from tests.app.viewer.conftest import Clock, MakeWindow, run
 from tests.app.viewer.fake_session import FakeSession
 
@@ -358,6 +359,7 @@ def test_a_recording_of_our_own_is_opened_by_any_of_its_files(
     """It is a folder; the dialog for files cannot give one."""
     for name, opened in (
         ("cups/streams.hmc", "cups"),
+        ("bag/metadata.yaml", "bag"),
         ("cups/recording.toml", "cups"),
         ("a.npz", "a.npz"),
         ("", None),
@@ -397,3 +399,8 @@ def test_enter_alone_forgets_nothing(window: ViewerWindow, qtbot: QtBot) -> None
     window.ask_to_forget()
     assert "recent recordings" in asked[0]
     assert window.remembered.source == "simulated:night"
+
+
+def test_every_format_can_be_found_in_the_dialog() -> None:
+    for known in FORMATS:
+        assert all(f"*{end}" in dialogs.RECORDINGS for end in known.extensions), known.name

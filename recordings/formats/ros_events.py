@@ -1,0 +1,191 @@
+"""The events of one topic of a ROS bag, in order, on the clock of the messages' headers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture import evt_time
+from recordings.formats import ros_messages as ros
+from recordings.formats.dataset_source import Edges, Found, Piece, coordinates, remark, side
+from recordings.sandbox_child import Refused
+
+SEEN = 200
+"""Messages at the beginning that tell the size and, for EVT3, how the sensor's clock lies on the host's."""
+# A read from the middle begins so much earlier in the order of writing, which has a delay that varies.
+_EARLIER_NS = 2_000_000_000
+_WRAP_US = 1 << 24  # of EVT3's time
+_NO_TAILS = np.empty(0, np.uint16)
+
+
+class Messages(Protocol):
+    """A bag; see `ros_bag.Bag`."""
+
+    topics: dict[str, str]
+    end_ns: int
+
+    def messages(self, topics: Sequence[str], start_ns: int | None = None) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time of writing in ns, the message)."""
+
+
+class EventStream:
+    """Reads the events of a topic.
+
+    Args:
+        bag: for a look at the beginning and the end.
+        topic: to read.
+        cdr: how messages are written.
+        stated: the sensor's size where the person gave it.
+        problems: what is found goes there.
+
+    Attributes:
+        size: (width, height) of the sensor.
+        start_us, end_us: of the first and of the last message's events.
+        has_edges: trigger edges were among the first events.
+
+    Raises:
+        Refused: no events, or in an encoding that is not read.
+    """
+
+    def __init__(
+        self, bag: Messages, topic: str, cdr: bool, stated: tuple[int, int] | None, problems: list[str]
+    ) -> None:
+        self._topic, self._cdr = topic, cdr
+        self._packets = bag.topics[topic] == ros.EVENT_PACKET
+        self._offset_us: int | None = None  # of EVT3
+        self.encoding = ""
+        written = [(at, data) for _, at, data in islice(bag.messages([topic]), SEEN)]
+        first = [data for _, data in written]
+        size, why = None, ""
+        for data in first:
+            try:
+                size = size or self._size_in(data)
+            except ros.Malformed as e:
+                why = why or str(e)
+        if size is None:
+            raise Refused(f"{topic}: none of its messages can be read; the first {why}")
+        told = stated or size
+        self.size = side(told[0], "a sensor's width"), side(told[1], "a sensor's height")
+        if stated is not None and stated != size and 0 not in size:
+            problems.append(f"its messages say {size[0]}×{size[1]}, {stated[0]}×{stated[1]} was stated")
+        if self.encoding == "evt3":
+            self._offset_us = self._lie(first, problems)
+        found = [f for f in self._decoded(first) if not isinstance(f, str)]
+        times = [f.t for f in found if len(f.t)]
+        if not times:
+            raise Refused(f"{topic}: no events in its first {len(first)} messages")
+        self.has_edges = any(isinstance(f, Edges) for f in found)
+        self.start_us = int(min(t.min() for t in times))
+        self._delay_ns = written[0][0] - 1000 * self.start_us
+        self.end_us = max(int(max(t.max() for t in times)), self._last_us(bag))
+
+    def _size_in(self, data: bytes) -> tuple[int, int]:
+        if self._packets:
+            p = ros.packet(data, self._cdr)
+            if p.encoding not in ("mono", "evt3"):
+                raise Refused(
+                    f"{self._topic}: events encoded as {p.encoding[:40]!r} are not read (mono and evt3 are); "
+                    "convert them with event_camera_tools"
+                )
+            self.encoding = p.encoding
+            return p.size
+        w = ros.Wire(data, self._cdr)
+        w.header()
+        height, width = w.u32(), w.u32()
+        return width, height
+
+    def _last_us(self, bag: Messages) -> int:
+        """When the events of the last message end."""
+        last = b""
+        for back_ns in (10**9, 10**11, bag.end_ns):
+            for _, _, data in bag.messages([self._topic], bag.end_ns - back_ns):
+                last = data
+            if last:
+                break
+        try:
+            times = [f.t for f in self._decoded([last]) if not isinstance(f, str) and len(f.t)]
+            return int(max(t.max() for t in times)) if times else ros.Wire(last, self._cdr).header() // 1000
+        except ros.Malformed:
+            return -(1 << 60)
+
+    def _lie(self, first: list[bytes], problems: list[str]) -> int:
+        """Host's clock less sensor's clock, µs: the median over the first messages."""
+        state, offsets = evt_time.new_state(), []
+        for data in first:
+            try:
+                p = ros.packet(data, self._cdr)
+            except ros.Malformed:
+                continue
+            times = [f.t for f in self._evt3(p, state) if len(f.t)]
+            if times:
+                offsets.append(p.stamp_ns // 1000 - int(min(t[0] for t in times)))
+        if not offsets:
+            raise Refused(f"{self._topic}: no events in its first {len(first)} messages")
+        spread = max(offsets) - min(offsets)
+        remark(
+            problems,
+            "the event camera's own clock is laid on the messages' stamps, which scatter by "
+            f"{spread / 1000:.3g} ms",
+        )
+        return round(statistics.median(offsets))
+
+    def read(self, bag: Messages, start_us: int | None) -> Iterator[Found]:
+        """Events and edges from `start_us` on, or a little earlier; a line of text where some are lost."""
+        since = None if start_us is None else max(0, 1000 * start_us + self._delay_ns - _EARLIER_NS)
+        yield from self._decoded(d for _, _, d in bag.messages([self._topic], since))
+
+    def _decoded(self, messages: Iterator[bytes] | list[bytes]) -> Iterator[Piece | Edges | str]:
+        state, lift = evt_time.new_state(), None
+        for data in messages:
+            try:
+                if not self._packets:
+                    w = ros.Wire(data, self._cdr)
+                    w.header()
+                    w.u32()
+                    w.u32()
+                    yield w.events()
+                    continue
+                p = ros.packet(data, self._cdr)
+                if p.encoding != self.encoding:
+                    yield f"a message of {self._topic} is encoded as {p.encoding[:40]!r}"
+                elif p.encoding == "mono":
+                    yield ros.mono_events(p)
+                else:
+                    found = [f for f in self._evt3(p, state) if len(f.t)]
+                    if lift is None and found:
+                        lift = self._lift(p, min(int(f.t[0]) for f in found))
+                    yield from (f._replace(t=f.t + (lift or 0)) for f in found)
+            except ros.Malformed as e:
+                yield f"a message of {self._topic} {e}"
+
+    def _lift(self, p: ros.Packet, first_us: int) -> int:
+        """What is added to the decoder's times: it begins anywhere within the 16.8 s of EVT3's counter."""
+        if self._offset_us is None:
+            return 0
+        turns = round((p.stamp_ns // 1000 - self._offset_us - first_us) / _WRAP_US)
+        return self._offset_us + turns * _WRAP_US
+
+    def _evt3(self, p: ros.Packet, state: NDArray[np.int64]) -> list[Piece | Edges]:
+        from capture.evt3 import evt3  # numba takes its time to import
+
+        heads = np.frombuffer(p.data, "<u2", len(p.data) // 2)
+        out: list[Piece | Edges] = []
+        at = 0
+        while at < len(heads):
+            room = 12 * (len(heads) - at) + 24
+            t, x, y = np.empty(room, np.int64), np.empty(room, np.uint16), np.empty(room, np.uint16)
+            on, et = np.empty(room, np.bool_), np.empty(len(heads) + 1, np.int64)
+            rising, channel = np.empty(len(et), np.bool_), np.empty(len(et), np.uint8)
+            at, n, m = evt3(
+                heads, _NO_TAILS, at, len(heads), state, t, x, y, on, et, rising, channel
+            )  # fmt: skip
+            if m:
+                out.append(Edges(et[:m].copy(), rising[:m].copy()))
+            if n:
+                out.append(Piece(t[:n].copy(), coordinates(x[:n]), coordinates(y[:n]), on[:n].copy()))
+        return out
