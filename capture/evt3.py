@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.evt_time import (
     BACKWARDS,
     BAD_TIME,
@@ -41,7 +41,7 @@ for _k in range(32):
     BIT[((0x077CB531 << _k) & 0xFFFFFFFF) >> 27] = _k
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def time_word(heads: NDArray[Any], i: int, high: int, value: int, shift: int, small: int, state: I64) -> int:
     """The high part behind the high word at `i`; what is wrong with it is counted."""
     following = -1
@@ -55,7 +55,7 @@ def time_word(heads: NDArray[Any], i: int, high: int, value: int, shift: int, sm
     return high
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def evt3(
     heads: U16, tails: U16, start: int, stop: int, state: I64,
     t: I64, x: U16, y: U16, p: Bool, et: I64, rising: Bool, channel: U8,

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 I64 = NDArray[np.int64]
 
@@ -44,7 +45,7 @@ def new_state(version: int = 0) -> I64:
     return state
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def settle(high: int, value: int, following: int, bits: int, small: int) -> tuple[int, int]:
     """The high part behind a high word.
 
@@ -84,7 +85,7 @@ def settle(high: int, value: int, following: int, bits: int, small: int) -> tupl
     return high - back, 2
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def next_high(heads: NDArray[Any], at: int, shift: int) -> int:
     """Value of the first high word from `at` on; -1 when there is none. Its type 8 stands above bit `shift`."""
     mask = (1 << shift) - 1
@@ -95,7 +96,7 @@ def next_high(heads: NDArray[Any], at: int, shift: int) -> int:
     return -1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def doubtful(heads: NDArray[Any], stop: int, high: int, shift: int, small: int) -> bool:
     """Whether the last high word of `heads[:stop]` is one that only the next high word can bear out.
 
@@ -120,7 +121,7 @@ def doubtful(heads: NDArray[Any], stop: int, high: int, shift: int, small: int) 
     return bool(high < 0 or ((last - high) & mask) > small)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def scan(heads: NDArray[Any], stop: int, state: I64, shift: int, small: int) -> tuple[int, int]:
     """Follow the high words of a block; count triggers.
 
@@ -149,7 +150,7 @@ def scan(heads: NDArray[Any], stop: int, state: I64, shift: int, small: int) -> 
     return first, first_high
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def scan_dat(heads: NDArray[np.uint32], stop: int, state: I64, shift: int, small: int) -> tuple[int, int]:
     """As `scan` for DAT, where every item carries its time."""
     high = state[HIGH]

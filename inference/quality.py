@@ -10,9 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from inference.tone import BINS, Tone, encode_tables, to_linear
 
 Image = NDArray[np.uint8]
@@ -136,13 +136,13 @@ class Reblur:
         return ReblurResidual(float(np.sqrt(square / blurred.size)), out)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _add_light(total: NDArray[np.uint32], codes: NDArray[np.uint8], light: NDArray[np.uint32]) -> None:
     for i in range(len(codes)):
         total[i] += light[codes[i]]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _compare(
     total: NDArray[np.uint32], full: int, blurred: NDArray[np.uint8], coarse: NDArray[np.uint8],
     thresholds: NDArray[np.float32], out: NDArray[np.float32],

@@ -10,8 +10,9 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 Tone = Literal["linear", "srgb"]
 
@@ -56,7 +57,7 @@ def encode_tables(tone: Tone) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return coarse, fine
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _encode(
     light: NDArray[np.float32], coarse: NDArray[np.uint8], thresholds: NDArray[np.float32],
     out: NDArray[np.uint8],

@@ -214,8 +214,11 @@ def opencv() -> Check:
 
 _NUMBA = """
 import numba
+import capture.evt_time
+from capture.compiled import is_kept
 f = numba.njit(lambda a: a + 1)
-answer({"version": numba.__version__, "threads": numba.config.NUMBA_NUM_THREADS, "two": int(f(1))})
+answer({"version": numba.__version__, "threads": numba.config.NUMBA_NUM_THREADS, "two": int(f(1)),
+        "kept": is_kept()})
 """
 
 
@@ -223,7 +226,13 @@ def numba() -> Check:
     """numba can compile."""
     p = probe(_NUMBA, timeout_s=120)
     if p.ok and p.facts["two"] == 2:
-        return Check("numba", State.OK, f"{p.facts['version']}, {p.facts['threads']} threads", needed=True)
+        about = f"{p.facts['version']}, {p.facts['threads']} threads"
+        if not p.facts["kept"]:
+            return Check(
+                "numba", State.NOTE, f"{about}; compiled code cannot be kept: every start takes up to a minute",
+                "set NUMBA_CACHE_DIR to a folder of yours that can be written to", needed=True,
+            )  # fmt: skip
+        return Check("numba", State.OK, about, needed=True)
     return Check("numba", State.MISSING, p.why, _REINSTALL.format("numba"), needed=True)
 
 

@@ -21,9 +21,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 
 F32 = NDArray[np.float32]
@@ -39,7 +39,7 @@ AROUND_US = 30_000  # events before and after, that end the lines which begin or
 MOST_PIXELS = 3_000
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _under(level: float, slope: float, length: float) -> float:
     """∫ exp(level + slope · u) du from 0 to length."""
     rise = slope * length
@@ -48,7 +48,7 @@ def _under(level: float, slope: float, length: float) -> float:
     return math.exp(level) * length * (math.exp(rise) - 1.0) / rise
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _integrals(
     at: F64, step: F64, first: NDArray[np.int64], asked: F64, rank: NDArray[np.int64], out: F64
 ) -> None:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from capture.compiled import njit
 from capture.validation import Strict
 
 F32 = NDArray[np.float32]
@@ -93,7 +93,7 @@ class RawEvents:
     p: NDArray[np.bool_]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _step(
     t0: float, t1: float, log0: F32, log1: F32, y: F32, d: F32, on: F32, off: F32, leak: F32,
     ready: F64, noise_at: F64, noise_max: F32, extra: F32, decay: F32, lag: F32, cap: F32, reset: F32,
@@ -198,7 +198,7 @@ def _step(
     return n, written
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _read_out(t: I64, busy_until: float, each_us: float, longest_us: float, keep: Any) -> float:
     """Serve events one after another; rewrites `t` to when each is read, clears `keep` of those dropped."""
     for k in range(len(t)):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, fastmath=True)
 def _blend(
     out: F32, tex: F32, used: NDArray[np.bool_], m: F64, affine: bool, x0: int, y0: int, x1: int, y1: int
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 F32 = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def sample_taps(table: F32, offset: F32, mask: F32, first: int, k: int, out: F32) -> None:
     """What the taps of some rows of pixels read, weighed.
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
 
@@ -17,7 +17,7 @@ from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, 
 _SUM, _GAIN, _SINCE, _INTEGRAL = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _accumulate(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
     width: int, height: int, start: int, end: int, times: NDArray[np.int64],

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 from inference.bands import in_bands
 from inference.representations.double_integral import Contrast
@@ -31,7 +31,7 @@ _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.f
 # time of the last event, OFF and ON events. Whole numbers are exact in float32 up to 16 million.
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _pass(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
     width: int, top: int, bottom: int, start: int, at: NDArray[np.int64], gain: F32, on: float, off: float,
@@ -67,7 +67,7 @@ def _pass(
         k += 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _finish(
     length: float, gain: F32, m: F32, asinh: F32, on: float, off: float, power: float, state: F32,
     snapshots: F32, rows: NDArray[np.int64], middle: int, limit: float, logs: F32, begin: int, n: int,

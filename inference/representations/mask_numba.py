@@ -6,11 +6,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+
+@njit(nogil=True)
 def _support(grid: NDArray[Any], out: NDArray[np.uint8]) -> None:
     channels, n = grid.shape
     for i in range(n):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 Index = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _count(
     x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8],
     lo: Index, hi: Index, channel: Index, left: int, top: int, width: int, height: int,
@@ -37,7 +38,7 @@ def _count(
     return outside
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _sum(
     x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8],
     lo: Index, hi: Index, width: int, height: int, out: NDArray[np.int32],

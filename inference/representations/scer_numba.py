@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations.coding import Columns, Mode
@@ -13,7 +13,7 @@ from inference.representations.scatter_numba import plain, sum_runs
 from inference.representations.scer import Bounds, bounds, check_bins, edges
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _whole(
     x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8], at: Bounds, half: int, shift: int,
     width: int, height: int, sums: NDArray[np.int32], out: NDArray[np.float32],
@@ -41,7 +41,7 @@ def _whole(
             row[i] = np.float32(sums[i])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _cumulate(parts: NDArray[np.int32], out: NDArray[np.float32], half: int, shift: int) -> None:
     """Channels from parts, both (channels, pixels)."""
     bins, n = parts.shape

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.errors import InvalidPacket, UsageError
 from inference.representations.spikes import GAIN, STEPS, THRESHOLD, Origin, SpikeStream, window
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _integrate(
     light: NDArray[np.float32], v: NDArray[np.float32], gain: np.float32, steps: np.float32,
     threshold: np.float32, out: NDArray[np.uint8],
@@ -30,7 +30,7 @@ def _integrate(
             v[i] = u
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _mean(frames: NDArray[Any], out: NDArray[np.float32]) -> None:
     length, n = frames.shape
     total = np.zeros(n, np.float32)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations.coding import Columns, Mode, check_window
@@ -13,7 +13,7 @@ from inference.representations.scatter_numba import plain
 from inference.representations.voxel import check_grid, edges, inside, scaled_times
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _add(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8],
     at: NDArray[np.int64], start: int, length: int, width: int, height: int, out: NDArray[np.int64],
@@ -38,7 +38,7 @@ def _add(
     return outside
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _whole(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8],
     at: NDArray[np.int64], start: int, length: int, width: int, height: int, sums: NDArray[np.int64],
@@ -71,13 +71,13 @@ def _whole(
             here[i] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _divide(numerators: NDArray[np.int64], length: int, out: NDArray[np.float32]) -> None:
     for i in range(len(numerators)):
         out[i] = np.float32(np.float64(numerators[i]) / np.float64(length))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _add_published(
     s: NDArray[np.float32], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8],
     bins: int, width: int, height: int, out: NDArray[np.float32],

@@ -17,9 +17,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from inference.tone import BINS, Tone, encode_tables, to_linear
 
 CLIP_FROM, CLIP_FULL = 244, 254
@@ -54,7 +54,7 @@ def _below_clipping(code: NDArray[np.float64]) -> NDArray[np.float64]:
 
 # Indices that are unsigned spare numba's test for negative ones, and whole rows in one function (rather than a
 # function per pixel) spare passing nine arrays for each: together a factor of three.
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _gray_row(
     image: NDArray[np.uint8], ratio: NDArray[np.float32], out: NDArray[np.uint8],
     light: NDArray[np.float32], up: NDArray[np.float32], over: NDArray[np.float32],
@@ -69,7 +69,7 @@ def _gray_row(
         out[i] = k + (v >= thresholds[np.uint32(k) + np.uint32(1)])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _rgb_row(
     image: NDArray[np.uint8], ratio: NDArray[np.float32], out: NDArray[np.uint8],
     light: NDArray[np.float32], up: NDArray[np.float32], over: NDArray[np.float32],
@@ -89,7 +89,7 @@ def _rgb_row(
         out[i, 2] = k2 + (v2 >= thresholds[np.uint32(k2) + np.uint32(1)])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _sample_row(
     ratio: NDArray[np.float32], m: NDArray[np.float64], v: int, row: NDArray[np.float32]
 ) -> None:  # fmt: skip
@@ -123,7 +123,7 @@ def _sample_row(
         row[u] = a + fy * (b - a)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _gray(
     image: NDArray[np.uint8], ratio: NDArray[np.float32], m: NDArray[np.float64], same: bool,
     out: NDArray[np.uint8], light: NDArray[np.float32], up: NDArray[np.float32], over: NDArray[np.float32],
@@ -138,7 +138,7 @@ def _gray(
         _gray_row(image[v], row, out[v], light, up, over, coarse, thresholds)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _rgb(
     image: NDArray[np.uint8], ratio: NDArray[np.float32], m: NDArray[np.float64], same: bool,
     out: NDArray[np.uint8], light: NDArray[np.float32], up: NDArray[np.float32], over: NDArray[np.float32],
@@ -153,7 +153,7 @@ def _rgb(
         _rgb_row(image[v], row, out[v], light, up, over, coarse, thresholds)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _count_saturated(image: NDArray[np.uint8], limit: int) -> int:
     n = 0
     for i in range(image.shape[0]):

@@ -8,11 +8,12 @@ picture that takes a dozen passes over memory; here it is one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+
+@njit(nogil=True, error_model="numpy")
 def _add(
     image: NDArray[np.uint8], change: NDArray[np.float32], m: NDArray[np.float64], out: NDArray[np.uint8]
 ) -> None:

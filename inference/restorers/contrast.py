@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_numba import DoubleIntegral
@@ -62,7 +62,7 @@ class Sample:
     evaluations: int
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _edge_share(
     light: NDArray[np.float32], ratio: NDArray[np.float32], edges: NDArray[np.float32],
     usable: NDArray[np.bool_],

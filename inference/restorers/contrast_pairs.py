@@ -27,9 +27,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 from inference.representations.double_integral import Contrast
 from inference.restorers.contrast import HIGHEST, LOWEST, active_box, cut
@@ -190,7 +190,7 @@ def _moments_of(a: AlignedExposure, box: tuple[int, int, int, int]) -> _Moments:
     return _Moments(cut(a.exposure_events(), box), a.exposure.start_us, a.exposure.end_us)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _moments(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_], width: int,
     start: int, end: int, on: float, off: float, state: NDArray[np.float64], out: NDArray[np.float64],
@@ -225,7 +225,7 @@ def _moments(
         out[4, i] = row[6]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _normal(
     a: NDArray[np.float64], b: NDArray[np.float64], first: NDArray[np.float32], second: NDArray[np.float32],
     gap: NDArray[np.float64], usable: NDArray[np.bool_], on: float, off: float, gain: float, coded: bool,

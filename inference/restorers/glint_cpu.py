@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from inference.bands import in_bands
 from inference.networks.glint import INPUTS, LOG_LIMIT
 from inference.representations.edi_stack import CHANNELS, MULTIPLES
@@ -32,7 +32,7 @@ _MIX = np.array(LUMINANCE, np.float32)
 _N = len(MULTIPLES)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) -> None:
     """For each pixel of image row v: the event pixel up left of it (−1: unseen), and the fractions."""
     # A centre on the very border counts as seen, whatever float32 makes of it.
@@ -56,7 +56,7 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
         part[0, u], part[1, u] = x - np.float32(xi), y - np.float32(yi)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _pack(
     image: U8, edi: U8, stack: F32, w: int, m: NDArray[np.float64], same: bool, codes: F32,
     rows: I64, columns: I64, begin: int, end: int, out: F32,
@@ -98,7 +98,7 @@ def _pack(
                 out[below, q // 2, first + q % 2] = line[columns[q]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _compose(
     image: U8, edi: U8, packed: F32, y: F32, limit: float, ratios: int, codes: F32, mix: F32, first: int,
     last: int, out: U8,

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.packets import Events
 from inference.representations.double_integral import Contrast
 
@@ -35,7 +35,7 @@ HOT_LEAST = 20  # events in one exposure
 HOT_TIMES = 5  # times the mean of the eight neighbours; below 8, so that two side by side are both found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _count(x: NDArray[np.uint16], y: NDArray[np.uint16], counts: NDArray[np.int32]) -> None:
     h, w = counts.shape
     for i in range(len(x)):
@@ -43,7 +43,7 @@ def _count(x: NDArray[np.uint16], y: NDArray[np.uint16], counts: NDArray[np.int3
             counts[y[i], x[i]] += 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _find_hot(counts: NDArray[np.int32], least: int, times: int, hot: NDArray[np.bool_]) -> int:
     h, w = counts.shape
     found = 0

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.errors import UsageError
 from capture.packets import Events, TriggerEdges
 
@@ -108,7 +108,7 @@ def encode(events: Events, triggers: TriggerEdges | None = None, *, zero_us: int
     return Evt3Encoder(events.width, events.height, zero_us=zero_us).encode(events, triggers)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _tell(now: int, out: NDArray[np.uint16], at: int, state: NDArray[np.int64]) -> int:
     """The words that bring the time to `now`; where the next word goes."""
     high, low = now >> 12, now & 0xFFF
@@ -127,7 +127,7 @@ def _tell(now: int, out: NDArray[np.uint16], at: int, state: NDArray[np.int64]) 
     return at
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _encode(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
     et: NDArray[np.int64], rising: NDArray[np.bool_], channel: int,

@@ -11,10 +11,10 @@ Coordinates are handed on as they stand; whoever takes them checks them against 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.compiled import njit
 from capture.evt3 import BIT as _BIT
 from capture.evt3 import time_word as _time_word
 from capture.evt_time import (
@@ -42,7 +42,7 @@ Bool = NDArray[np.bool_]
 SMALL_EVT2, SMALL_DAT = 512, 10_000
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def evt3_context(heads: U16, stop: int, state: I64) -> bool:
     """What words before `stop` say of row and vector base, looked for backwards; True when both are known.
 
@@ -71,7 +71,7 @@ def evt3_context(heads: U16, stop: int, state: I64) -> bool:
     return False
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def evt2(
     heads: U32, tails: U32, start: int, stop: int, state: I64,
     t: I64, x: U16, y: U16, p: Bool, et: I64, rising: Bool, channel: U8,
@@ -129,7 +129,7 @@ def evt2(
     return i, n, m
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def dat(
     heads: U32, tails: U32, start: int, stop: int, state: I64,
     t: I64, x: U16, y: U16, p: Bool, et: I64, rising: Bool, channel: U8,

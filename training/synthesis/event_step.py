@@ -9,15 +9,16 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from capture.compiled import njit
 
 F32 = NDArray[np.float32]
 MOST = 4096
 """Events of a pixel in one step."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def cross(
     t0: float, t1: float, light: F32, dark: float, cutoff: float, cutoff_dark: float, leak: float,
     refractory: float, on: F32, off: F32, filtered: F32, ready: F32, level: F32, first: F32, period: F32,
@@ -79,7 +80,7 @@ def cross(
     return total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def emit(
     first: F32, period: F32, count: NDArray[np.int32], t: F32, pixel: NDArray[np.int64], p: NDArray[np.bool_]
 ) -> None:
@@ -92,7 +93,7 @@ def emit(
             k += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def noisy(
     dt_s: float, light: F32, dark: float, mid_gray: float, shot: float, dark_hz: float, hot: F32, drawn: F32,
     level: F32, pixel: NDArray[np.int64],

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from capture.compiled import njit
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.draws import chance, even, log_even
 from training.synthesis.layers import LoadPhoto, outline, smooth_field, texture
@@ -182,7 +182,7 @@ class Scene:
         return torch.stack([(px + MARGIN) * to_unit - 1, (py + MARGIN) * to_unit - 1], dim=-1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, error_model="numpy")
 def _looks(
     matrices: _F32,
     values: _F32,

@@ -201,3 +201,11 @@ def test_makefile_installs_what_doctor_names() -> None:
     script = (ROOT / ".ci" / "system-libraries").read_text().replace("\\\n", "")
     listed = script.split('packages="')[1].split('"')[0].split()
     assert listed == checks.QT_SYSTEM_PACKAGES.split()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_code_that_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: bool) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / ("cache" if kept else "halfmirror-compiled-x")))
+    check = checks.numba()
+    assert check.state is (State.OK if kept else State.NOTE)
+    assert ("NUMBA_CACHE_DIR" in check.advice) is not kept

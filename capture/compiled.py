@@ -1,0 +1,63 @@
+"""Functions that numba compiles, kept on disk where that can be done and compiled anew where it cannot.
+
+numba keeps machine code beside the source or in the user's cache folder. A program that was installed by
+someone else and runs without a home that can be written to (a container with a user of its own, a service) has
+neither, and numba then refuses the function itself, so nothing could be imported. Such a program gets a folder
+of its own for as long as it runs. Processes that it starts share it; nobody else can write to it, since numba
+reads what it finds there with pickle.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+_PLACE = "NUMBA_CACHE_DIR"  # numba's own; processes that are started inherit it
+_PREFIX = "halfmirror-compiled-"
+_Result = TypeVar("_Result")
+
+
+def njit(**options: Any) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """`numba.njit(cache=True, **options)` that also works where numba finds no place for its cache.
+
+    Arguments are not checked by their types: compiled code takes numpy's numbers where the source says `int`.
+    """
+
+    def compiled(function: Callable[..., _Result]) -> Callable[..., _Result]:
+        made: Callable[..., _Result]
+        try:
+            made = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # "cannot cache function …: no locator available"
+            made = numba.njit(cache=_make_place(), **options)(function)
+        return made
+
+    return compiled
+
+
+def is_kept() -> bool:
+    """Whether numba found a place where compiled code outlives the program, as far as functions were made."""
+    return not Path(numba.config.CACHE_DIR).name.startswith(_PREFIX)
+
+
+def _make_place() -> bool:
+    """A folder for this run and the processes it starts; False where not even that can be had."""
+    try:
+        folder = tempfile.mkdtemp(prefix=_PREFIX)
+    except OSError:
+        return False
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # a fork has this handler, too, and not the folder
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    os.environ[_PLACE] = numba.config.CACHE_DIR = folder
+    return True
