@@ -80,9 +80,20 @@ FORMATS: tuple[Format, ...] = (
 )  # fmt: skip
 
 
+_LOOKED_AT = 100  # of a folder's entries, for the folder that may have been meant
+
+
 def known_formats() -> str:
     """The known formats in words, for messages."""
     return ", ".join(f"{f.name} ({' '.join(f.extensions) or 'folder'})" for f in FORMATS)
+
+
+def _folder_within(path: Path) -> Path | None:
+    """The first folder in `path` that is a recording itself, as data sets and our own exports have them."""
+    for inner in sorted(path.iterdir())[:_LOOKED_AT]:
+        if inner.is_dir() and any(f.folder is not None and f.folder(inner) for f in FORMATS):
+            return inner
+    return None
 
 
 def recognise(path: Path) -> Format:
@@ -99,7 +110,9 @@ def recognise(path: Path) -> Format:
             for known in FORMATS:
                 if known.folder is not None and known.folder(path):
                     return known
-            raise NotARecording(f"{path}: is a folder, not a recording; give a file in it")
+            within = _folder_within(path)
+            give = f"give one that lies in it, such as {within}" if within else "give a file in it"
+            raise NotARecording(f"{path}: is a folder, not a recording; {give}")
         if not path.is_file():
             raise NotARecording(f"{path}: is not a regular file")
         with path.open("rb") as f:

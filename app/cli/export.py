@@ -21,6 +21,12 @@ EXAMPLE = (
 EVENT_FORMATS = ("efnet-h5", "highrev", "dsec", "aedat4", "evt3", "hdf5")
 PICTURE_FORMATS = ("png", "mp4")
 FORMATS = ("msrbd", *EVENT_FORMATS, *PICTURE_FORMATS)
+# How a file of each format is called; the other formats are folders.
+SUFFIXES = {
+    "efnet-h5": (".h5", ".hdf5"), "aedat4": (".aedat4",), "evt3": (".raw",), "hdf5": (".hdf5", ".h5"),
+    "mp4": (".mp4",),
+}  # fmt: skip
+_OTHERS = {".png", ".jpg", ".jpeg", ".avi", ".mkv", ".mov", ".npz", ".dat", ".aedat"}
 # The simulated rig never ends; so long it is looked at for a number of frames.
 LONGEST_S = 3600.0
 
@@ -85,6 +91,7 @@ def export(
     if frames is not None and not 1 <= frames <= 1_000_000:
         raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
     refuse_input(output, input_)
+    _check_name(to, output)
     zero_us: int | None = None
     if marked:
         from_, until, zero_us = _marks(input_, from_, until)
@@ -100,6 +107,17 @@ def export(
     if to in EVENT_FORMATS:
         return _events(to, input_, request, seconds, said)
     return _pictures(to, input_, request, seconds, said, restored)
+
+
+def _check_name(to: str, output: Path) -> None:
+    """A name that promises another kind of file is refused: other programs go by it."""
+    from capture.errors import UsageError
+
+    own = SUFFIXES.get(to, ())
+    known = _OTHERS.union(*SUFFIXES.values())
+    if output.suffix.lower() in known.difference(own):
+        how = f"is written as NAME{own[0]}" if own else "is a folder"
+        raise UsageError(f"-o {output}: {to} {how}; give such a name")
 
 
 def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None, int]:
@@ -132,7 +150,7 @@ def _stem(input_: str, name: str | None) -> str:
 
     if name is not None:
         if not re.fullmatch(r"[\w][\w.-]{0,99}", name):
-            raise UsageError(f"--name {name!r}: give letters, digits, dots, hyphens")
+            raise UsageError(f"--name {name!r}: give letters, digits, dots, hyphens, underscores")
         return name
     # A simulated rig's settings are no part of its name.
     said = input_ if Path(input_).exists() else input_.partition("?")[0]

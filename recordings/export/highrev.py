@@ -72,7 +72,7 @@ class HighRevWriter:
     def finish(self) -> None:
         """See `Writer.finish`."""
         self._close_last(1 << 62)
-        with (self._folder / TABLE).open("w", encoding="ascii", newline="") as f:
+        with (self._folder / TABLE).open("w", encoding="utf-8", newline="") as f:
             csv.writer(f, lineterminator="\n").writerows([COLUMNS, *self._rows])
 
     def abandon(self) -> None:
@@ -82,7 +82,7 @@ class HighRevWriter:
 def read_back(folder: Path, size: tuple[int, int]) -> Content:
     """The content of a written folder, straight from its files."""
     content = Content()
-    with (folder / TABLE).open(encoding="ascii", newline="") as f:
+    with (folder / TABLE).open(encoding="utf-8", newline="") as f:
         rows = list(csv.reader(f))[1:]
     for name, start, end in rows:
         content.add_frame(read_png(folder / BLUR / name), int(start), int(end))

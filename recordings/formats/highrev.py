@@ -4,6 +4,9 @@ An event file has x, y, timestamp, polarity, each (n, 1). The names of x and y a
 `y`. A frame has several event files; all but the last lie in its exposure, the last one behind it, so the
 exposure is from the first event to the first of the last file. Events lie on the picture's own pixels. An event
 belongs to the frame whose files hold it, up to where those of the next frame begin.
+
+An `exposures.csv` beside (our export writes one; `pictures` has its form) tells the exposures themselves, also
+those behind which no event came.
 """
 
 from __future__ import annotations
@@ -17,11 +20,19 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
-from recordings.formats.pictures import find_pictures, first_size, natural, read_picture
+from recordings.formats.pictures import (
+    find_pictures,
+    first_size,
+    frame_times,
+    natural,
+    read_picture,
+    read_stamps,
+)
 from recordings.sandbox_child import Refused
 
 _EVENTS = re.compile(r"(.+)_(\d+)_(\d+)")
 _PICTURE = re.compile(r"(.+)_(\d+)")
+_TABLE = "exposures.csv"
 
 
 def is_highrev(folder: Path) -> bool:
@@ -71,7 +82,10 @@ class HighRevSource:
             begins += [firsts[0]] * len(group)
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
-        remark(problems, "exposures reach from a frame's first event to the first of its last event file")
+        told = self._told(path / _TABLE, kept, problems)
+        if told is None:
+            remark(problems, "exposures reach from a frame's first event to the first of its last event file")
+        found = told or found
         self.facts = SourceFacts(
             format="highrev", event_size=size, image_size=image, camera="HighREV",
             start_us=min(self._events.first_us, *(f.start_us for f in found)),
@@ -83,6 +97,18 @@ class HighRevSource:
         order = in_order(found, self.facts)
         self.frames = [found[i] for i in order]
         self._pictures = [kept[i] for i in order]
+
+    def _told(self, table: Path, pictures: list[Path], problems: list[str]) -> list[FrameTime] | None:
+        """The exposures of the table; None where there is none that can be read."""
+        if not table.is_file():
+            return None
+        try:
+            return frame_times(
+                read_stamps(table), pictures, (self._events.first_us, self._events.last_us), problems
+            )
+        except Refused as e:
+            remark(problems, f"{e}; it is left out")
+            return None
 
     def _check_exchange(self, image: tuple[int, int], problems: list[str]) -> None:
         """Whether x and y are exchanged in these files as in the published ones."""

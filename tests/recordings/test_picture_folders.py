@@ -147,6 +147,24 @@ def test_highrev_with_its_exchanged_coordinates(tmp_path: Path, exchanged: bool)
     assert right_pictures(frames)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_highrev_with_a_table_of_exposures(tmp_path: Path, damaged: bool) -> None:
+    """As our export writes one: nothing came behind the last exposure, so the event files do not tell it."""
+    write_highrev(tmp_path, full(20_000))
+    rows = [f"SEQ_{k:05d}.png,{a},{b}" for k, (a, b) in enumerate(EXPOSURES[: 2 if damaged else None])]
+    (tmp_path / "exposures.csv").write_text("\n".join(["file,exposure_start_us,exposure_end_us", *rows]) + "\n")
+    with open_recording(tmp_path) as r:
+        times = r.frame_times_us()
+        named = [p for p in r.info.problems if "exposures.csv" in p]
+    if damaged:
+        assert times[-1][1] is None
+        assert named == [f"exposures.csv has no time for SEQ_00002.png ({FRAMES - 2} of {FRAMES} pictures); "
+                         "it is left out"]  # fmt: skip
+    else:
+        assert times == EXPOSURES
+        assert not named
+
+
 def test_several_sequences_of_highrev_are_named(tmp_path: Path) -> None:
     write_highrev(tmp_path, full(20_000))
     (tmp_path / "blur" / "OTHER_00001.png").write_bytes((tmp_path / "blur" / "SEQ_00001.png").read_bytes())
@@ -273,3 +291,14 @@ def test_how_it_is_read_is_no_loss(tmp_path: Path) -> None:
     assert verify(tmp_path).grade == 0
     (tmp_path / "images" / "000001.png").write_bytes(b"no picture")
     assert verify(tmp_path).grade == 1
+
+
+def test_a_folder_of_recordings_names_one_of_them(tmp_path: Path) -> None:
+    for name in ("about", "train"):
+        (tmp_path / name).mkdir()
+    npz(tmp_path / "train" / "SEQ_000000.npz", full())
+    with pytest.raises(NotARecording) as e:
+        open_recording(tmp_path)
+    assert str(e.value) == (
+        f"{tmp_path}: is a folder, not a recording; give one that lies in it, such as {tmp_path / 'train'}"
+    )

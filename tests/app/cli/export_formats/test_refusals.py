@@ -46,6 +46,26 @@ def test_a_recording_without_frames(
     assert same(events, sample_events(), START_US)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("mp4", "a.avi", "mp4 is written as NAME.mp4"),
+        ("png", "a.png", "png is a folder"),
+        ("dsec", "a.h5", "dsec is a folder"),
+        ("msrbd", "a.npz", "msrbd is a folder"),
+        ("aedat4", "a.raw", "aedat4 is written as NAME.aedat4"),
+        ("evt3", "a.AEDAT4", "evt3 is written as NAME.raw"),
+    ],
+)
+def test_a_name_that_promises_something_else(
+    davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, name: str, said: str
+) -> None:
+    out = tmp_path / name
+    assert run(davis, kind, out) == 2
+    assert capsys.readouterr().err == f"halfmirror: -o {out}: {said}; give such a name\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", EVENT_FORMATS)
 def test_a_recording_without_events(
     no_events: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
