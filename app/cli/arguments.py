@@ -193,7 +193,9 @@ def rig_source(text: str) -> str | Path:
 
         Rig.load(path)
         return path
-    if path.exists() or "/" in text:
+    if "/" in text and not path.exists():
+        raise UsageError(f"{text} does not exist; give a rig file (.toml), simulated:PRESET, or a recording")
+    if path.exists():
         raise UsageError(f"{text} is not a rig file (.toml); for a recording use: halfmirror replay {text}")
     from capture.registry import open_driver
 

@@ -47,7 +47,8 @@ def bench(
     """Measure on this machine, live: each network by itself, and from the end of an exposure to its picture.
 
     The session is the one of `live`, with its worker processes, paced by the cameras; pictures that come too
-    late for the network are counted as lost. Medians, 95th and 99th percentiles.
+    late for the network are counted as lost; a recording begins again at its end. Medians, 95th and 99th
+    percentiles.
     """  # fmt: skip
     from app.cli.arguments import positive_seconds, restorer_options, rig_source
     from app.cli.progress import bar
@@ -59,14 +60,16 @@ def bench(
     options = restorer_options(
         None, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
     )
-    what: str | Path = source if _is_recording(source) else rig_source(source)
+    recorded = _is_recording(source)
+    what: str | Path = source if recorded else rig_source(source)
     names = _names(network or list(DEFAULT), random_weights)
     for name in names:
         models.check(name, _of(name, options))
     found: dict[str, Speed] = {}
     with bar() as tell:
         for name in names:
-            session = make_session(what, name, options=_of(name, options))
+            # A recording may be shorter than the warm-up: it begins again until the time is over.
+            session = make_session(what, name, options=_of(name, options), loop=recorded)
             found[name] = measure(session, seconds, partial(_told, tell, name))
     if as_json:
         import json

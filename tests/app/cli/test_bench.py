@@ -13,15 +13,19 @@ from app import measure
 from app.cli import main
 from capture.camera import CameraState
 from tests.app.test_measure import Fake
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import sample_events, sample_frames
 
 
 class Made:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, str, dict[str, Any]]] = []
         self.state = CameraState.RUNNING
+        self.looped: list[bool] = []
 
-    def __call__(self, source: str | Path, network: str, *, options: dict[str, Any]) -> Fake:
+    def __call__(self, source: str | Path, network: str, *, options: dict[str, Any], loop: bool) -> Fake:
         self.calls.append((source, network, options))
+        self.looped.append(loop)
         return Fake(state=self.state)
 
 
@@ -34,6 +38,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     return maker
 
 
+@pytest.fixture
+def davis_recording(tmp_path: Path) -> Path:
+    return write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+
+
 def test_edi_and_glint_unless_others_are_named(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["bench", "--seconds", "0.2", "--dtype", "bfloat16", "--set", "grid=event"]) == 0
     assert [(c[0], c[1]) for c in made.calls] == [("simulated:davis", "edi"), ("simulated:davis", "glint")]
@@ -41,6 +50,18 @@ def test_edi_and_glint_unless_others_are_named(made: Made, capsys: pytest.Captur
     said = capsys.readouterr().out
     for words in ("edi", "glint", "CPU, float32", "whole chain", "2.0 / 2.0 / 2.0 ms", "pictures 8×6", "cores"):
         assert words in said, words
+
+
+def test_a_recording_begins_again_however_short_it_is(made: Made, davis_recording: Path) -> None:
+    assert main.run(["bench", str(davis_recording), "-n", "edi", "--seconds", "0.1"]) == 0
+    assert main.run(["bench", "simulated:davis", "-n", "edi", "--seconds", "0.1"]) == 0
+    assert made.looped == [True, False]
+
+
+def test_what_does_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone.aedat4"
+    assert main.run(["bench", str(gone)]) == 2
+    assert capsys.readouterr().err.startswith(f"halfmirror: {gone} does not exist; give ")
 
 
 def test_json(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
