@@ -12,6 +12,7 @@ DAVIS's picture is the middle of its exposure; other drivers' stamps are taken f
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ class RosBagSource:
         if not events and not self._topic:
             there = ", ".join(sorted(set(bag.topics.values()))[:8]) or "nothing"
             raise Refused(f"holds neither events nor pictures that are known; in it: {there}")
-        self._at: list[int] = []
+        self._at: list[int] = []  # when each picture was written, in that order
         self._shown: Bag | None = None
         self._running: tuple[int, Iterator[tuple[str, int, bytes]]] | None = None
         self._stream = None
@@ -134,9 +135,8 @@ class RosBagSource:
             note="events and pictures have the same size", stamp_in_middle=True,
             has_triggers=self._stream is not None and self._stream.has_edges,
         )  # fmt: skip
-        order = in_order(times, self.facts)
-        self.frames = [times[i] for i in order]
-        self._at = [self._at[i] for i in order]
+        self._places = in_order(times, self.facts)
+        self.frames = [times[i] for i in self._places]
 
     def _chosen(self, bag: Bag, kinds: Sequence[str], what: str, beside: str) -> str:
         """The topic of these kinds that is read, "" for none; that there are others is said."""
@@ -226,22 +226,21 @@ class RosBagSource:
         """See `Source.image`."""
         if self._shown is None:
             self._shown = Bag(self._path)  # of its own: the events are read at another place
-        at = self._at[index]
-        nth = sum(1 for a in self._at[:index][-8:] if a == at)  # of those written at the same time
-        if self._running is None or self._running[0] != index or nth:
-            messages = self._shown.messages([self._topic], at)
-            for _ in range(nth):
-                next(messages, None)
+        place = self._places[index]
+        at = self._at[place]
+        running, self._running = self._running, None
+        if running is not None and running[0] == place:
+            messages = running[1]
         else:
-            messages = self._running[1]
-        self._running = None
+            messages = self._shown.messages([self._topic], at)
+            for _ in range(place - bisect_left(self._at, at)):  # written at the same time, before it
+                next(messages, None)
         _, found, data = next(messages, ("", -1, b""))
         if found != at:
             raise FrameRefused("is not where the bag's index says")
+        self._running = place + 1, messages
         if len(data) > MAX_PICTURE_BYTES:
             raise FrameRefused(f"has {len(data)} bytes; at most {MAX_PICTURE_BYTES} are read")
-        if self._at[index + 1 : index + 2] > [at]:
-            self._running = index + 1, messages
         return picture_in(data, self._shown.topics[self._topic], self._cdr)
 
     # --- events ---------------------------------------------------------------------------------------

@@ -237,6 +237,17 @@ def test_pictures_written_at_the_same_time_are_told_apart(tmp_path: Path) -> Non
         assert [int(f.image[0, 0]) for f in events_and_frames(r, START_US + 1500)[1]] == [2, 3]
 
 
+def test_pictures_that_were_written_out_of_order(tmp_path: Path) -> None:
+    m, e = Maker("ros1"), events()
+    messages = [("/events", ARRAY, 1000 * int(e.t[9]), m.array(e, 0, 10))]
+    for place, k in enumerate([0, 2, 1, 3, 4]):
+        image = m.image(START_US + 1000 * k, np.full((48, 64), k, np.uint8), "mono8")
+        messages.append(("/image", "sensor_msgs/msg/Image", 1000 * (START_US + 9000 * place), image))
+    with open_recording(m.write(tmp_path / "bag", messages)) as r:
+        assert [int(f.image[0, 0]) for f in events_and_frames(r)[1]] == [0, 1, 2, 3, 4]
+        assert any("do not lie in order of time" in p for p in r.info.problems)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_encodings_and_layouts_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     m, e = Maker(kind), events()
