@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from calibration.field import Exposed, FieldMeter, FieldShift, Items, chosen, exposed
+from calibration.field import CELLS, REACH_PX, Exposed, FieldMeter, FieldShift, Items, chosen, exposed
 from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
 from calibration.time.solve import Progress, calibrate_time
 from sync.rig import Rig
 
 PASS_PX, WARN_PX = 0.75, 1.5
 """RMS shift over the field, event pixels. The method itself is good for some 0.3."""
-STROBE_US = 400.0
+FEWEST_CELLS = 3
+"""Fewer of them do not condemn a rig unless the field as a whole agrees somewhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,7 @@ class CheckResult:
     """What came out.
 
     Attributes:
-        shift: where events and picture lie apart; None when nothing moved.
+        shift: where events and picture lie apart; None when nothing moved, or no edges were recognised.
         time: the clock as this recording has it.
         troubles: what is wrong, worst first.
         best: the frame in which most moved, for a picture; None without one.
@@ -81,10 +82,13 @@ def check(
                 "edges scatter", f"edges scatter by {time.residual_us:.1f} µs, {stated:.1f} when calibrated"
             )
         )
+    if time.relation == "trigger" and time.active_high != rig.clock.active_high:
+        troubles = [t for t in troubles if t.name != "polarity"] + [_polarity(time)]
     shift, best = None, None
     if time.clock is not None:
-        shift, best = measure_field(items, time.clock, rig, time.frames, progress)
-    troubles += _judge(shift, time)
+        meter, best = measure_field(items, time.clock, rig, time.frames, progress)
+        shift = meter.result()
+        troubles += _judge(shift, meter)
     order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]
     troubles.sort(key=lambda t: order.index(t.verdict))
     return CheckResult(shift, time, troubles, best)
@@ -92,7 +96,7 @@ def check(
 
 def measure_field(
     items: Items, clock: AffineClock, rig: Rig, frames: int, progress: Progress = lambda s, n: None
-) -> tuple[FieldShift | None, Exposed | None]:  # fmt: skip
+) -> tuple[FieldMeter, Exposed | None]:  # fmt: skip
     """Shift over the field, and the frame in which most moved."""
     meter, best = FieldMeter(rig), None
     wanted = chosen(frames if frames else 10**6)
@@ -104,22 +108,51 @@ def measure_field(
         progress("comparing edges", min(1.0, n / max(1, frames)))
         if meter.add(e) and (best is None or len(e.events) > len(best.events)):
             best = e
-    return meter.result(), best
+    return meter, best
 
 
-def _judge(shift: FieldShift | None, time: TimeResult) -> list[Trouble]:
-    if shift is None:
-        if time.clock is None:
-            return []
-        return [Trouble("no motion", "too little moves in this recording to compare edges; geometry unchecked")]
-    if shift.rms_px > WARN_PX:
+def _judge(shift: FieldShift | None, meter: FieldMeter) -> list[Trouble]:
+    whole = meter.whole()
+    if whole is not None and whole.mirrored:
         return [
-            Trouble("geometry", f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS; "
-                    f"{shift.dx:+.2f}, {shift.dy:+.2f} on average): calibrate the rig again", Verdict.FAIL)
+            Trouble("geometry", "events and picture agree only when one of them is mirrored: the rig file "
+                    "has it the wrong way round, calibrate the rig again", Verdict.FAIL)
+        ]  # fmt: skip
+    if whole is not None and np.hypot(whole.dx, whole.dy) > REACH_PX:
+        return [
+            Trouble("geometry", f"events and picture lie {np.hypot(whole.dx, whole.dy):.0f} event pixels "
+                    f"apart ({whole.dx:+.0f}, {whole.dy:+.0f}): calibrate the rig again", Verdict.FAIL)
+        ]  # fmt: skip
+    if shift is None and not meter.moved:
+        return [Trouble("no motion", "too little moves in this recording to compare edges; geometry unchecked")]
+    if shift is None:
+        return [
+            Trouble("no edges", "edges of events and picture were not recognised in each other anywhere; "
+                    "geometry unchecked: record while the rig itself moves, or calibrate it again")
+        ]  # fmt: skip
+    places = int(np.isfinite(shift.quality).sum())
+    few = (
+        f", but in {places} of {CELLS[0] * CELLS[1]} places only"
+        if places < FEWEST_CELLS and whole is None
+        else ""
+    )
+    apart = f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS"
+    if shift.rms_px > WARN_PX and not few:
+        return [
+            Trouble("geometry", f"{apart}; {shift.dx:+.2f}, {shift.dy:+.2f} on average): calibrate the rig again",
+                    Verdict.FAIL)
         ]  # fmt: skip
     if shift.rms_px > PASS_PX:
-        return [Trouble("geometry", f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS)")]
+        return [Trouble("geometry", f"{apart}){few}")]
     return []
+
+
+def _polarity(time: TimeResult) -> Trouble:
+    level, value = ("high", "true") if time.active_high else ("low", "false")
+    return Trouble(
+        "polarity", f"the shutter is open while the signal is {level}, not as the rig file says: set "
+        f"active_high = {value} in it, or calibrate again"
+    )  # fmt: skip
 
 
 def other_cameras(rig: Rig, serials: dict[str, str]) -> list[Trouble]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.time.result import AffineClock
+from calibration.whole_field import WholeField, WholeShift
 from capture.packets import EventPacket, Events, Frame, FrameClock, FrameKind
 from inference.alignment import event_edges, image_edges
 from inference.restorers.picture import picture_of
@@ -27,7 +28,9 @@ CELLS = (3, 4)
 REACH_PX = 5
 FRAMES = 24
 MIN_EVENTS = 300
-MIN_PEAK = 0.1
+MIN_PEAK, MIN_RISE = 0.1, 0.08
+"""Correlation at the peak, and by how much it stands above the middle of its surface: edges that are recognised
+rise by 0.15 and more, a scene in which everything runs along its own lines by 0.05."""
 MIN_FRAMES = 3
 
 Items = Callable[[], Iterable[EventPacket | Frame]]
@@ -48,7 +51,7 @@ class FieldShift:
     """Shift of the picture's edges against the events', event pixels.
 
     Attributes:
-        cells: (R, C, 2) float64 shift (x, y) in each cell; nan where nothing moved.
+        cells: (R, C, 2) float64 shift (x, y) in each cell; nan where nothing moved or no edge was recognised.
         quality: (R, C) float64 correlation at the peak.
         dx, dy: of the whole field.
         rms_px: root mean square of the cells' shifts.
@@ -110,7 +113,7 @@ class FieldMeter:
         self._sums = np.zeros((rows, columns, side, side))
         self._weights = np.zeros((rows, columns))
         self._n = np.zeros((rows, columns), np.int64)
-        self._whole = np.zeros((side, side))
+        self._whole = WholeField()
         self.frames = 0
 
     def add(self, e: Exposed) -> bool:
@@ -119,6 +122,7 @@ class FieldMeter:
         if int(drawn.sum()) < MIN_EVENTS:
             return False
         seen = image_edges(picture_of(e.frame), self._rig)
+        self._whole.add(drawn, seen)
         a: Any = cv2.GaussianBlur(drawn, (0, 0), 1.0)
         b: Any = cv2.GaussianBlur(np.minimum(seen, 4.0 * float(seen.mean()) + 1e-6), (0, 0), 1.0)
         h, w = seen.shape
@@ -141,15 +145,26 @@ class FieldMeter:
         self.frames += 1
         return True
 
+    @property
+    def moved(self) -> int:
+        """In how many cells enough moved, in enough frames."""
+        return int((self._n >= MIN_FRAMES).sum())
+
+    def whole(self) -> WholeShift | None:
+        """Where the field as a whole agrees, however far away."""
+        return self._whole.result()
+
     def result(self) -> FieldShift | None:
-        """What they say together; None when nothing moved anywhere."""
+        """What they say together; None when no edges were recognised anywhere."""
         shape = CELLS
         cells, quality = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
         for i, j in np.ndindex(*shape):
             if self._n[i, j] < MIN_FRAMES:
                 continue
-            peak = _peak(self._sums[i, j] / self._weights[i, j])
-            if peak is not None and peak[2] >= MIN_PEAK:
+            surface = self._sums[i, j] / self._weights[i, j]
+            peak = _peak(surface)
+            rise = float(surface.max() - np.median(surface))
+            if peak is not None and peak[2] >= MIN_PEAK and rise >= MIN_RISE:
                 cells[i, j], quality[i, j] = peak[:2], peak[2]
         good = np.isfinite(quality)
         if not good.any():

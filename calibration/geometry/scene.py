@@ -46,6 +46,9 @@ _REACH_PX = 26.0  # of a patch's window, standard deviations 2
 _BLUR = 0.8
 _SURE_PX = 0.3
 """A patch counts if its shift is known to this in its worse direction."""
+_PATCH_LIKENESS = 0.5
+"""Correlation of both pictures of change within a patch. Where only noise changes it is near 0, and the slopes
+of that noise would still tell a shift, and seem sure of it."""
 _FURTHEST_PX = 2.5
 _ROUNDS = 2
 _STIFFER = 1.04
@@ -292,6 +295,7 @@ def _shifts(
         return np.asarray(along_y @ a.astype(np.float64) @ along_x.T, np.float64).reshape(-1)
 
     sums = np.zeros((6, len(along_x) * len(along_y)))
+    alike = np.zeros((3, sums.shape[1]))
     area = np.zeros(sums.shape[1])
     for c in members:
         told, weight = told_change(c, homography, size, at)
@@ -306,6 +310,8 @@ def _shifts(
         gx, gy = gradients(np.asarray(0.5 * (told + np.float32(gain) * seen), np.float32))
         for k, a in enumerate((gx * gx, gx * gy, gy * gy, gx * miss, gy * miss, miss * miss)):
             sums[k] += patches(a * robust)
+        for k, a in enumerate((told * seen, told * told, seen * seen)):
+            alike[k] += patches(a * weight)
         area += patches(robust)
     xx, xy, yy, bx, by, mm = sums
     det = np.maximum(xx * yy - xy * xy, 1e-12)
@@ -315,5 +321,6 @@ def _shifts(
     # Blurred pixels are not independent: about 4 π blur² of them share one draw of the noise.
     independent = 4 * np.pi * (_BLUR**2 + 0.3)
     sure = np.sqrt(independent * variance / np.maximum(smaller, 1e-12))
+    sure[alike[0] < _PATCH_LIKENESS * np.sqrt(alike[1] * alike[2])] = np.inf
     sure[area < 0.25 * np.median(area[area > 0]) if (area > 0).any() else area >= 0] = np.inf
     return shift, sure

@@ -189,3 +189,50 @@ def test_other_cameras_are_named() -> None:
     assert "handheld-7" in found.text
     r = check(material().takes[-1].items, c.rig, serials={"image": "other"}, time=replace(c.time, troubles=[]))
     assert r.verdict is Verdict.WARN
+
+
+def shifted(rig: Rig, before: np.ndarray, *, mirrored: bool | None = None) -> Rig:
+    m = np.asarray(before, float) @ rig.image_from_event
+    rows = tuple(tuple(float(v) for v in r) for r in m / m[2, 2])
+    hand = rig.geometry.mirrored if mirrored is None else mirrored
+    g = rig.geometry.model_copy(update={"image_from_event": rows, "mirrored": hand})
+    return rig.model_copy(update={"geometry": g})
+
+
+def test_a_check_tells_a_rig_that_lies_far_off_from_a_scene_without_motion() -> None:
+    c, m = calibration(), material()
+    far = shifted(c.rig, [[1, 0, 20 * c.rig.scale], [0, 1, -9 * c.rig.scale], [0, 0, 1]])
+    r = check(m.takes[-1].items, far, time=c.time)
+    assert r.verdict is Verdict.FAIL
+    assert "22 event pixels apart (+20, +9)" in r.troubles[0].text
+    other = shifted(c.rig, [[-1, 0, c.rig.image.width - 1], [0, 1, 0], [0, 0, 1]], mirrored=False)
+    r = check(m.takes[-1].items, other, time=c.time)
+    assert r.verdict is Verdict.FAIL
+    assert "only when one of them is mirrored" in r.troubles[0].text
+
+
+def test_a_check_does_not_condemn_a_right_rig_for_what_runs_along_its_own_edges() -> None:
+    """Traffic before a rig that stands still: long edges along the way, few that cross it."""
+    from app.calibrating import checked_take
+
+    rig = Rig.from_facts("t", traffic_facts())
+    take = checked_take("simulated:traffic", rig)
+    r = check(take.items, rig, serials=take.serials)
+    assert r.verdict is Verdict.WARN, [t.text for t in r.troubles]
+    assert {t.name for t in r.troubles} == {"no edges"}
+
+
+def traffic_facts():
+    from capture.simulated.presets import configure
+    from capture.simulated.rig import facts_of
+
+    return facts_of(configure("traffic"))
+
+
+def test_a_check_names_the_polarity_that_the_rig_file_has_wrong() -> None:
+    c, m = calibration(), material()
+    wrong = c.rig.model_copy(update={"clock": c.rig.clock.model_copy(update={"active_high": False})})
+    r = check(m.takes[-1].items, wrong)
+    assert r.verdict is Verdict.WARN
+    (found,) = [t for t in r.troubles if t.name == "polarity"]
+    assert "set active_high = true" in found.text

@@ -117,3 +117,32 @@ def test_cameras_that_look_at_different_things() -> None:
     assert s.geometry.verdict == "fail"
     assert "look at different things" in s.geometry.problems[0]
     assert s.likeness < 0.35
+
+
+def test_noise_does_not_stand_for_motion() -> None:
+    """Where only noise changes, its own slopes must not count as patches whose shift is known."""
+    take = taken()
+    rng = np.random.default_rng(2)
+    w, h = take.truth.event_size
+    left = take.truth.image_size[0] // 3
+    frames = []
+    for f in take.frames:
+        still = take.frames[0].picture.copy()
+        still[:, :left] = f.picture[:, :left]
+        noisy = still.astype(float) + rng.normal(0, 2.0, still.shape)
+        frames.append(replace(f, picture=noisy.clip(0, 255).astype(np.uint8)))
+    e = take.events
+    moves = take.truth.pixel_map.to_image(np.stack([e.x, e.y], axis=1).astype(float))[:, 0] < left
+    n = 60_000
+    t = np.concatenate([e.t[moves], rng.integers(e.t[0], e.t[-1], n)])
+    order = np.argsort(t, kind="stable")
+    x = np.concatenate([e.x[moves], rng.integers(0, w, n).astype(np.uint16)])[order]
+    y = np.concatenate([e.y[moves], rng.integers(0, h, n).astype(np.uint16)])[order]
+    p = np.concatenate([e.p[moves], rng.random(n) < 0.5])[order]
+    s = solve_scene(
+        frames, Events(t[order], x, y, p, w, h), take.truth.image_size, take.truth.event_size,
+        start=take.truth.config.image_from_event,
+    )  # fmt: skip
+    assert s.likeness > 0.5, "the left third does move"
+    assert s.geometry.verdict == "fail"
+    assert "no views in the" in s.geometry.problems[0]
