@@ -13,13 +13,12 @@ import numpy as np
 
 from app.recorder import RecordRequest
 from app.recording import record
-from app.sources import SourceRequest, rig_of
+from app.sources import SourceRequest, rig_of, serials_of
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
 from calibration.run import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
-from recordings.formats.own import OwnRecording
 from recordings.open import open_recording, require_frames
 from recordings.recorder.take import Limits
 from sync.rig import Rig
@@ -117,14 +116,6 @@ def of_recordings(paths: Sequence[Path], rig_file: str | Path | None = None) -> 
         takes.append(Take(path.name, _reader(path), serials))
     assert rig is not None
     return Material(with_serials(rig, takes[-1].serials), takes)
-
-
-def serials_of(recording: Any) -> dict[str, str]:
-    """Serial numbers of the cameras that recorded, by role, as far as the file tells."""
-    if not isinstance(recording, OwnRecording):
-        return {}
-    about = recording.about
-    return {k: v for k, v in (("events", about.events.serial), ("image", about.frames.serial)) if v}
 
 
 def with_serials(rig: Rig, serials: dict[str, str]) -> Rig:

@@ -147,10 +147,20 @@ def rig_of(recording: Recording, name: str) -> Rig | None:
     return None if facts is None else Rig.from_facts(name, facts)
 
 
+def serials_of(recording: Recording) -> dict[str, str]:
+    """Serial numbers of the cameras that recorded, by role, as far as the file tells."""
+    if not isinstance(recording, OwnRecording):
+        return {}
+    about = recording.about
+    return {k: v for k, v in ((EVENTS, about.events.serial), ("image", about.frames.serial)) if v}
+
+
 def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     """The rig that a recording with frames was made with: by itself, else by the rig file that was given.
 
-    Of a rig file everything holds but the clock: both streams of a recording are on one already.
+    Our own recordings of two cameras bring the rig file as it was then; one that was calibrated later, perhaps
+    from this very recording, takes its place, its clock too. Where another format does not tell the rig,
+    everything of a rig file holds but the clock: both streams of such a recording are on one already.
 
     Raises:
         UsageError: nothing tells it; or the rig file is wrong, not needed, or not of cameras of these sizes.
@@ -173,7 +183,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     rig = Rig.load(file)
     if info.event_size is None:
         raise UsageError(f"{info.path} has no events that --rig could place; leave --rig out")
-    if told is not None:
+    again = told is not None and isinstance(recording, OwnRecording) and told.clock.relation != "same"
+    if told is not None and not again:
         raise UsageError(f"{info.path} tells itself how event pixels lie on its pictures; leave --rig out")
     if not rig.has_events:
         raise UsageError(f"{file} has no event camera; give a rig file that maps event pixels to the image")
@@ -186,6 +197,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
                 f"{file} is for {what} of {entry.width}×{entry.height}, {info.path} has {size[0]}×{size[1]}: "
                 "give the rig file of its cameras"
             )
+    if told is not None:
+        return _calibrated_later(told, rig, file, serials_of(recording))
     here = {"camera": name, "serial": "", "settings": {}}
     return rig.model_copy(
         update={
@@ -193,6 +206,32 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
             "clock": Clock(),
         }
     )  # fmt: skip
+
+
+def _calibrated_later(told: Rig, rig: Rig, file: Path, serials: Mapping[str, str]) -> Rig:
+    """A rig file in place of the one that a recording of ours brought, whose cameras stay."""
+    if rig.clock.relation == "same":
+        raise UsageError(f"{file} is of one sensor, the recording of two cameras: give its own rig file")
+    for word, entry, there in (
+        ("event", rig.events, serials.get(EVENTS)),
+        ("frame", rig.image, serials.get("image")),
+    ):
+        if entry.serial and there and entry.serial != there:
+            raise UsageError(
+                f"{file} is of the {word} camera {entry.serial}, the recording of {there}: give the rig file of "
+                "its cameras"
+            )
+    return rig.model_copy(
+        update={
+            "name": told.name,
+            "events": rig.events.model_copy(
+                update={"camera": told.events.camera, "settings": told.events.settings}
+            ),
+            "image": rig.image.model_copy(
+                update={"camera": told.image.camera, "settings": told.image.settings}
+            ),
+        }
+    )
 
 
 def _rig_file(path: Path) -> Source:

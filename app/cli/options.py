@@ -24,7 +24,8 @@ RigFile = Annotated[
     Path | None,
     typer.Option(
         "--rig", metavar="RIG.toml",
-        help="How event pixels lie on the pictures, if a recording of two cameras does not tell it.",
+        help="How event pixels lie on the pictures of two cameras: where the recording does not tell it, or a "
+        "calibration that was made later.",
         show_default=False,
     ),
 ]  # fmt: skip

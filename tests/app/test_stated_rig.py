@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 from app.cli.program import execute
 from app.offline import open_input
 from app.sources import SourceRequest, resolve
+from calibration.nominal import nominal
 from capture.errors import UsageError
 from recordings.open import open_recording
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig
+from tests.capture.simulated_small import small
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.reading import events_and_frames
 from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
 
@@ -178,3 +183,54 @@ def test_reading_alone_needs_no_rig(two: Path) -> None:
 def test_where_one_is_stated_none_is_asked_for(two: Path, tmp_path: Path) -> None:
     with open_recording(two, rig=rig(tmp_path / "rig.toml")) as r:
         assert not any("rig" in p for p in r.info.problems)
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of two cameras whose rig nobody had calibrated."""
+    path = tmp_path_factory.mktemp("ours") / "ours"
+    config = small(paced=False)
+    write_own(path, nominal(rig_of_config(config)), items_of(config, 1.0))
+    about = tomllib.loads((path / "recording.toml").read_text())
+    about["events"]["serial"] = about["frames"]["serial"] = "this one"
+    (path / "recording.toml").write_text(tomli_w.dumps(about))
+    return path
+
+
+def test_a_rig_that_was_calibrated_later_takes_the_place_of_the_one_in_our_recording(
+    ours: Path, tmp_path: Path
+) -> None:
+    truth = rig_of_config(small(paced=False))
+    later = tmp_path / "rig.toml"
+    clock = truth.clock.model_copy(update={"delay_us": 30.0, "residual_us": 1.0})
+    events = truth.events.model_copy(update={"camera": "evk4:1", "threshold_on": 0.31})
+    truth.model_copy(update={"clock": clock, "events": events}).save(later)
+    with open_input(str(ours)) as before, open_input(str(ours), rig=later) as source:
+        assert before.rig.geometry != truth.geometry
+        assert source.rig.geometry == truth.geometry
+        assert source.rig.clock == clock
+        assert source.rig.events.threshold_on == 0.31
+        # Whose the recording is does not change.
+        assert source.rig.events.camera == before.rig.events.camera
+    line = ["deblur", str(ours), "-n", "edi", "--contrast", "0.2", "--device", "cpu", "--rig", str(later)]
+    assert execute([*line, "-o", str(tmp_path / "out")]) == 0
+    assert resolve(SourceRequest(str(ours), ours, {"rig": later})).rig.geometry == truth.geometry
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"events": {"serial": "other"}}, "is of the event camera other, the recording of"),
+        ({"image": {"serial": "other"}}, "is of the frame camera other, the recording of"),
+        ({"clock": {"relation": "same"}}, "is of one sensor, the recording of two cameras"),
+        ({"image": {"width": 50}}, "is for pictures of 50×"),
+    ],
+)
+def test_another_rig_does_not_take_it(
+    ours: Path, tmp_path: Path, change: dict[str, dict[str, object]], says: str
+) -> None:
+    truth = rig_of_config(small(paced=False))
+    part = {k: getattr(truth, k).model_copy(update=v) for k, v in change.items()}
+    truth.model_copy(update=part).save(tmp_path / "rig.toml")
+    with pytest.raises(UsageError, match=says), open_input(str(ours), rig=tmp_path / "rig.toml"):
+        pass
