@@ -166,12 +166,15 @@ def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) ->
             done = float(figures.get("elapsed_s", 0.0)) / wanted.seconds
             share("recording: show the board from all sides, then move the rig", min(1.0, done))
 
-    record(
+    result = record(
         request,
         RecordRequest(folder, limits=Limits(seconds=wanted.seconds)),
         said=lambda line: None,
         watch=watch,
     )
+    if result.interrupted:
+        # `record` ends cleanly and keeps what there is. Who stops a calibration wants none of half the views.
+        raise KeyboardInterrupt
     made = of_recordings([folder])
     return Material(made.rig, [replace(made.takes[0], name=f"{source}, {wanted.seconds:g} s live")])
 

@@ -218,8 +218,8 @@ def _calibrated_later(told: Rig, rig: Rig, file: Path, serials: Mapping[str, str
     ):
         if entry.serial and there and entry.serial != there:
             raise UsageError(
-                f"{file} is of the {word} camera {entry.serial}, the recording of {there}: give the rig file of "
-                "its cameras"
+                f"{file} is of the {word} camera {entry.serial}, the recording of {there}: give the rig file "
+                "of its cameras"
             )
     return rig.model_copy(
         update={

@@ -139,8 +139,8 @@ def _judge(shift: FieldShift | None, meter: FieldMeter) -> list[Trouble]:
     apart = f"events and picture lie {shift.rms_px:.2f} event pixels apart (RMS"
     if shift.rms_px > WARN_PX and not few:
         return [
-            Trouble("geometry", f"{apart}; {shift.dx:+.2f}, {shift.dy:+.2f} on average): calibrate the rig again",
-                    Verdict.FAIL)
+            Trouble("geometry", f"{apart}; {shift.dx:+.2f}, {shift.dy:+.2f} on average): calibrate the rig "
+                    "again", Verdict.FAIL)
         ]  # fmt: skip
     if shift.rms_px > PASS_PX:
         return [Trouble("geometry", f"{apart}){few}")]

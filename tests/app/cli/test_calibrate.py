@@ -10,6 +10,7 @@ import pytest
 from app import calibrating
 from app.cli.program import execute
 from app.output.atomic import part_of
+from app.recording import RecordResult
 from calibration.run import Take
 from sync.rig import Rig
 from tests.calibration.small import NAME, calibration, material
@@ -207,3 +208,15 @@ def test_the_target_needs_a_screen(
     monkeypatch.setattr("app.cli.run_session.no_window", lambda: "no display")
     assert execute(["calibrate", "show-target"]) == 1
     assert "-o board.pdf" in capsys.readouterr().err
+
+
+def test_stopping_while_a_live_rig_is_recorded_stops_the_calibration(
+    tmp_path: Path, rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recording ends cleanly at Ctrl+C; what there is by then must not become a rig file."""
+    stopped = RecordResult(interrupted=True)
+    monkeypatch.setattr(calibrating, "record", lambda *a, **k: stopped)
+    out = tmp_path / "new.toml"
+    assert execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(out)]) == 130
+    assert not out.exists()
+    assert "no such file" not in capsys.readouterr().err
