@@ -219,8 +219,10 @@ class _Run:
     def _check_health(self) -> None:
         for health in self.result.health.values():
             if health["state"] == "stopped" and not self.result.interrupted:
+                left = health["losses"].get("disk items", 0)
+                but = f"but for the last {left} packets and frames, " if left else ""
                 raise RecordingFailed(
-                    f"recording ended early: {health['message']}; {health['frames']} frames and "
+                    f"recording ended early: {health['message']}; {but}{health['frames']} frames and "
                     f"{health['events']} events before that are kept"
                 )
 
