@@ -344,7 +344,7 @@ class Rig(Strict):
             tmp.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
             tmp.replace(path)
         except OSError as e:
-            raise UsageError(f"rig file {path} cannot be written ({e})") from e
+            raise UsageError(f"rig file {path} cannot be written ({e.strerror or e})") from e
         finally:
             tmp.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ stage. A stage that is complete is left alone, one that was stopped goes on, so 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +73,16 @@ class ChainRequest:
     device: str = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a chain was begun with, as `chain.json` keeps it; the fields are those of the request."""
+
+    chain: str
+    overrides: dict[str, Any]
+    init: str | None
+    max_minutes: float | None
+
+
 def is_chain(source: str) -> bool:
     """`source` names a chain, or a folder with one."""
     return source in CHAINS or (Path(source) / RECORD).is_file()
@@ -86,13 +97,17 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
     Raises:
         UsageError, WeightsError, TrainingError, KeyboardInterrupt: as `training.engine.train`, of the stage.
     """
-    name, overrides, init = _asked(request)
-    stages = CHAINS[name]
+    began = _asked(request)
+    stages = CHAINS[began.chain]
+    overrides = {**began.overrides, **request.overrides}
     planned = {stage.name: _recipe(stage, stages, request.folder, overrides) for stage in stages}
     for recipe in planned.values():
         tasks.create(recipe)  # what a later stage cannot use is told before the first is trained
     if not request.resume:
-        _create(request.folder, {"chain": name, "overrides": dict(overrides), "init": init and str(init)})
+        _create(request.folder)
+    if not request.resume or request.max_minutes is not None:
+        replace_bytes(request.folder / RECORD, json.dumps(dataclasses.asdict(began), indent=1).encode())
+    init = Path(began.init) if began.init else None
     outcome: Outcome | None = None
     for stage in stages:
         folder = request.folder / stage.name
@@ -102,7 +117,7 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
         first = init if stage is stages[-1] and not goes_on else None
         try:
             outcome = train(
-                Request(planned[stage.name], folder, goes_on, first, request.max_minutes, request.device)
+                Request(planned[stage.name], folder, goes_on, first, began.max_minutes, request.device)
             )
         finally:
             _discard(request.folder)
@@ -113,27 +128,33 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
     return outcome
 
 
-def _asked(request: ChainRequest) -> tuple[str, dict[str, Any], Path | None]:
-    """Name, overrides and first weights: of the request, or of the folder that goes on."""
+def _asked(request: ChainRequest) -> _Record:
+    """What the chain is begun with; of one that goes on, as its folder has it, but for the minutes."""
     if not request.resume:
         if request.chain not in CHAINS:
             raise UsageError(f"{request.chain} holds a chain that was begun; go on with it: --resume")
-        return request.chain, dict(request.overrides), request.init and request.init.resolve()
+        init = None if request.init is None else str(request.init.resolve())
+        return _Record(request.chain, dict(request.overrides), init, request.max_minutes)
     if request.init is not None:
         raise UsageError("--init gives a new run its first weights; a resumed one has its own")
     path = request.folder / RECORD
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
-        name, given, init = found["chain"], dict(found["overrides"]), found["init"]
+        minutes = found.get("max_minutes") if request.max_minutes is None else request.max_minutes
+        record = _Record(
+            found["chain"], dict(found["overrides"]), found["init"], None if minutes is None else float(minutes)
+        )
     except FileNotFoundError as error:
         raise UsageError(
             f"{request.folder} holds no chain to resume; leave --resume out to begin one"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, AttributeError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged; begin anew in another folder") from error
-    if name not in CHAINS or (request.chain in CHAINS and name != request.chain):
-        raise UsageError(f"{request.folder} holds the chain {name!r}; resume that, or give another folder")
-    return name, given | dict(request.overrides), Path(init) if init else None
+    if record.chain not in CHAINS or (request.chain in CHAINS and record.chain != request.chain):
+        raise UsageError(
+            f"{request.folder} holds the chain {record.chain!r}; resume that, or give another folder"
+        )
+    return record
 
 
 def _recipe(stage: Stage, stages: tuple[Stage, ...], folder: Path, overrides: Mapping[str, Any]) -> Recipe:
@@ -146,7 +167,7 @@ def _recipe(stage: Stage, stages: tuple[Stage, ...], folder: Path, overrides: Ma
     return recipes.load(stage.recipe, own)
 
 
-def _create(folder: Path, record: Mapping[str, Any]) -> None:
+def _create(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         go_on = f"; go on with: halfmirror train {folder} --resume" if (folder / RECORD).exists() else ""
         raise UsageError(f"{folder} exists already and is not empty: give another folder with -o{go_on}")
@@ -154,7 +175,6 @@ def _create(folder: Path, record: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"cannot make {folder}: {why(error)}; give another folder with -o") from error
-    replace_bytes(folder / RECORD, json.dumps(record, indent=1).encode())
 
 
 def _discard(folder: Path) -> None:

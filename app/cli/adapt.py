@@ -11,6 +11,8 @@ from typing import Any
 from app.cli import console
 
 SECONDS = 20.0
+LEAST_SIDE = 32
+"""Of the parts that are cut out, pixels: smaller than what the networks look at makes no sense."""
 _CURVES = {"linear": "proportional to light", "srgb": "sRGB"}
 
 
@@ -40,7 +42,7 @@ def adapt(
     from app.version import version
     from capture.errors import UsageError
     from training.adapt.pairs import Collector, kind_of
-    from training.adapt.run import RECORD, WEIGHTS, start
+    from training.adapt.run import WEIGHTS, start
     from training.adapt.run import adapt as run
     from training.adapt.tones import samples_for
     from training.adapt.tune import Settings
@@ -60,11 +62,13 @@ def adapt(
         first = error.errors()[0]
         known = ", ".join((*Settings.model_fields, "seconds", "side", "network.OPTION"))
         raise UsageError(f"--set {first['loc'][0]}: {first['msg']}; known: {known}") from error
+    if side < LEAST_SIDE:
+        raise UsageError(f"--set side: give {LEAST_SIDE} or more, the pixels of a part that is cut out")
     begun = start(network, init)
     rig = rig_of_all(data)
     folder = output or Path("runs") / f"adapt-{network}-{time.strftime('%Y%m%d-%H%M%S')}"
     with (
-        staged_folder(folder, overwrite=False, ours=lambda path: path.name in (WEIGHTS, RECORD)) as staged,
+        staged_folder(folder, overwrite=None) as staged,
         bar() as show,
     ):
         tones: set[str] = set()

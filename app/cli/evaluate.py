@@ -19,6 +19,7 @@ EXAMPLE = (
     "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation\n"
     "Example: halfmirror evaluate efnet --data GoPro/test --protocol efnet-gopro -o evaluation"
 )
+SYNTHETIC = "synthetic"
 _TABLE, _REPORT, _PICTURES = "report.md", "report.json", "pictures"
 
 
@@ -31,7 +32,7 @@ def evaluate(
     ],
     suite: Annotated[
         str, typer.Option("--suite", metavar="SUITE", help="synthetic (sequences), or a folder of saved items.")
-    ] = "synthetic",
+    ] = SYNTHETIC,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,14 +78,17 @@ def evaluate(
     blurred frame itself. With --data and --protocol a published data set is measured as its authors did, and
     the published numbers stand beside.
     """
+    from capture.errors import UsageError
+
     if data or protocol is not None:
+        if set_ or best_contrast or suite != SYNTHETIC:
+            raise UsageError("--suite, --set and --best-contrast are not for a data set (--data, --protocol)")
         return _after_protocol(
             networks, output, data or [], protocol, _options(networks, option or []), device, devices, pictures,
             overwrite, lpips,
         )  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
-    from capture.errors import UsageError
     from training import report
     from training.evaluation import Choice
     from training.evaluation import evaluate as run
@@ -96,7 +100,7 @@ def evaluate(
     opened = open_suite(suite, dict(override(text) for text in set_ or []))
     distance, missing = _distance(lpips, device)
     choice = Choice(tuple(networks), _options(networks, option or []), device, best_contrast, reblur, distance)
-    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
+    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:
             result = run(opened, choice, _drawing(folder, output, pictures, len(opened), show))
@@ -124,7 +128,7 @@ def _after_protocol(
             "--data and --protocol belong together, such as --data GoPro/test --protocol efnet-gopro"
         )
     wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures, lpips)
-    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": device}
+    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:
             result = measure(wanted, show)
@@ -139,6 +143,18 @@ def _after_protocol(
                     (folder / _PICTURES / f"{_file_name(name)}.png").write_bytes(png)
     console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
     return 0
+
+
+def _named(device: str) -> str:
+    """The device that times were measured on, which `auto` does not tell."""
+    from inference.device import choose_device
+
+    chosen = choose_device(device)
+    if chosen.type != "cuda":
+        return str(chosen)
+    import torch
+
+    return f"{chosen} ({torch.cuda.get_device_name(chosen)})"
 
 
 def _options(networks: list[str], given: list[str]) -> dict[str, dict[str, Any]]:

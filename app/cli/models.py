@@ -166,6 +166,8 @@ def convert(
     target = output or file.with_suffix(".safetensors")
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give the name of a file with -o")
+    if target.suffix != ".safetensors":
+        raise UsageError(f"-o {target}: give a name that ends in .safetensors, by which others know the format")
     if target.exists() and (target.samefile(file) if file.exists() else False):
         raise UsageError(f"{target} is the file itself; give another name with -o")
     if target.exists() and not overwrite:

@@ -69,10 +69,10 @@ def _repaired(path: Path, output: Path, about: Path | None, progress: Progress) 
     if output.absolute().is_relative_to(path.absolute()):
         raise UsageError(f"-o {output} lies inside the recording; give another place")
     if name == OWN:
-        with staged_folder(output) as folder, writing(output):
+        with staged_folder(output, overwrite=None) as folder, writing(output):
             return repair_own(path, folder, about=about, progress=progress)
     if name == AEDAT4:
-        with staged_file(output) as part, writing(output):
+        with staged_file(output, overwrite=None) as part, writing(output):
             return repair_aedat4(path, part, progress)
     raise RecordingError(
         f"{path}: is {name}, which need not be mended: it is read as far as it can be read "

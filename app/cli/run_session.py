@@ -147,7 +147,7 @@ def run_without_window(
     if publish is not None:
         console.say(f"Publishing at {publish}; Ctrl+C ends it.")
     about = {"version": version(), "command": sys.argv, "source": str(source), "network": network}
-    staged = contextlib.nullcontext() if final is None else staged_folder(final)
+    staged = contextlib.nullcontext() if final is None else staged_folder(final, overwrite=None)
     with staged as part, _Line(seconds) as line:
         run = run_headless(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,

@@ -40,7 +40,9 @@ def synthesise(
     test: Annotated[
         int | None, typer.Option("--test", min=0, help="Videos of the test split (an eighth of --count).")
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=3, max=1000, help="Frames of a video.")] = 12,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=3, max=1000, help="Frames of a video (12).")
+    ] = None,
     scale: Annotated[
         int, typer.Option("--scale", min=1, max=8, help="Image pixels along an event pixel; videos of msrbd.")
     ] = 1,
@@ -49,7 +51,9 @@ def synthesise(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any range of the synthesis, e.g. --set blur_px=[2,20].")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes; 0: one for each core.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, max=1024, help="Processes; 0: one for each core.")
+    ] = 0,
     preview: Annotated[
         Path | None, typer.Option("--preview", help="Draw a contact sheet of some samples into this PNG.")
     ] = None,
@@ -65,6 +69,7 @@ def synthesise(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from app.cli import console
+    from app.output.atomic import require_place, staged_file, writing
     from app.signals import start_tracker
     from capture.errors import UsageError
     from training.photos import open_photos
@@ -75,12 +80,14 @@ def synthesise(
     if count is not None and count < 1:
         raise UsageError(f"--count {count}: give 1 or more")
     videos = format_ != "pool"
-    if not videos and (test is not None or scale != 1):
-        raise UsageError("--test and --scale are of videos; give --format, such as efnet-h5")
+    if not videos and (test is not None or frames is not None or scale != 1):
+        raise UsageError("--test, --frames and --scale are of videos; give --format, such as efnet-h5")
     if videos and preview is not None:
         raise UsageError("--preview is of a pool; look at the files of a video themselves")
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview {preview}: give a name that ends in .png")
+    if preview is not None:
+        require_place(preview)  # before hours of drawing
     start_tracker()
     config = synthesis_config(settings or [], size)
     found = open_photos(photos, say=console.say)
@@ -88,7 +95,7 @@ def synthesise(
         console.say(f"skipped: {skipped.name} {skipped.reason}")
     if videos:
         number = 48 if count is None else count
-        return _videos(output, format_, number, test, frames, scale, config, seed, found, workers)
+        return _videos(output, format_, number, test, frames or 12, scale, config, seed, found, workers)
     order = Order(output, 1024 if count is None else count, config, seed, found, workers)
     columns = (
         TextColumn("drawing"),
@@ -98,7 +105,8 @@ def synthesise(
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    with Progress(*columns, console=console.err(), transient=True) as progress:
+    terminal = console.err()
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         bar = progress.add_task("", total=order.shards * 32)
         made = make_pool(order, lambda done, of: progress.update(bar, completed=done, total=of))
     seconds = time.monotonic() - began
@@ -108,7 +116,8 @@ def synthesise(
         + (f"; {made} drawn now, {made / seconds:.1f} samples/s" if made else "; all were there already")
     )
     if preview is not None:
-        write_preview(output, preview)
+        with staged_file(preview, overwrite=True) as part, writing(preview):
+            write_preview(output, part)
         console.say(f"{preview}: blurred | double integral | truth")
     return 0
 

@@ -39,7 +39,12 @@ def train(
         str | None, typer.Option("--photos", help="Photos of synthetic data: a folder, or package:NAME.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="PATH", help="A recording; may come several times.")
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Data set of the recipe, or of adapt a recording; may come several times.",
+        ),
     ] = None,
     init: Annotated[
         Path | None, typer.Option("--init", metavar="WEIGHTS", help="First weights from a file.")

@@ -63,10 +63,11 @@ def require_place(final: Path) -> None:
 
 
 @contextmanager
-def staged_file(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path]:
     """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise.
 
     A `.part` left by a killed run is replaced. Two runs at once on the same target: the second is refused.
+    `overwrite` None: off, and the command has no such option that could be named.
 
     Raises:
         UsageError: `final` exists and `overwrite` is off, is a folder, or is being written by another run.
@@ -102,12 +103,13 @@ def staged_file(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def staged_folder(
-    final: Path, *, overwrite: bool = False, ours: Callable[[Path], bool] = lambda _: False
+    final: Path, *, overwrite: bool | None = False, ours: Callable[[Path], bool] = lambda _: False
 ) -> Iterator[Path]:
     """Give a new folder to fill; rename it to `final` when the block ends well, remove it otherwise.
 
     An existing empty folder may be used. With `overwrite` an existing folder is replaced only if `ours` says
-    that it is an earlier output of the same kind: a folder with anything else in it is never removed.
+    that it is an earlier output of the same kind: a folder with anything else in it is never removed. None:
+    off, and the command has no such option that could be named.
 
     Raises:
         UsageError: `final` exists, is a file, holds other things, or is being written by another run.
@@ -120,7 +122,7 @@ def staged_folder(
         raise UsageError(f"{final} is a file; give the name of a folder, or of a video ending in .mp4, with -o")
     used = final.is_dir() and any(final.iterdir())
     if used and not overwrite:
-        raise UsageError(f"{final} exists already and is not empty; give another name or --overwrite")
+        raise UsageError(f"{final} exists already and is not empty; {_instead(overwrite)}")
     if used and not ours(final):
         raise UsageError(
             f"{final} holds files that this program did not write, so it is not replaced; give another folder"
@@ -146,9 +148,13 @@ def staged_folder(
         os.close(lock)
 
 
-def _refuse_existing(final: Path, overwrite: bool) -> None:
+def _refuse_existing(final: Path, overwrite: bool | None) -> None:
     if final.exists() and not overwrite:
-        raise UsageError(f"{final} exists already; give another name or --overwrite")
+        raise UsageError(f"{final} exists already; {_instead(overwrite)}")
+
+
+def _instead(overwrite: bool | None) -> str:
+    return "give another name with -o" if overwrite is None else "give another name or --overwrite"
 
 
 def _hold(lock: int, part: Path, final: Path) -> None:

@@ -49,7 +49,7 @@ def write_target(board: Board, path: Path, paper: str = "a4") -> None:
         tmp.write_bytes(data)
         tmp.replace(path)
     except OSError as e:
-        raise UsageError(f"{path} cannot be written ({e})") from e
+        raise UsageError(f"{path} cannot be written ({e.strerror or e})") from e
     finally:
         tmp.unlink(missing_ok=True)
 

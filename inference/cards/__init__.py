@@ -151,6 +151,8 @@ def card(network: str) -> Card:
     Raises:
         UsageError: unknown network.
     """
+    if network in ("edi", "none"):
+        raise UsageError(f"{network} works without weights; those with weights: {', '.join(NAMES)}")
     if network not in NAMES:
         raise UsageError(f"no network with weights is called {network!r}; known: {', '.join(NAMES)}")
     text = resources.files(__name__).joinpath(f"{network}.toml").read_text(encoding="utf-8")

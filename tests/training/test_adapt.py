@@ -242,7 +242,9 @@ def test_the_command_writes_weights_that_the_live_program_takes(
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
     card, _ = store.add("glint", out / "weights.safetensors")
     assert ("adapted to simulated" in card.trained_on) == record["changed"]
+    capsys.readouterr()
     assert execute([*command, *settings]) == 2  # the folder is there already
+    assert capsys.readouterr().err.endswith("is not empty; give another name with -o\n")
 
 
 def run(tmp_path: Path, *words: str) -> int:
@@ -258,6 +260,7 @@ def run(tmp_path: Path, *words: str) -> int:
         (("--network", "gem", "--data", SMALL), "gem: no weights"),
         (("--network", "glint", "--data", "/nowhere/at/all"), "does not exist"),
         (("--network", "glint", "--data", SMALL, "--set", "step=3"), "--set step"),
+        (("--network", "glint", "--data", SMALL, "--set", "side=0"), "--set side: give 32 or more"),
         (("--network", "glint", "--data", SMALL, "--resume"), "none of --photos, --resume"),
         (("--network", "glint", "--data", SMALL, "--set", "seconds=0.3"), "are too few"),
         (

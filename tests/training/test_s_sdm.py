@@ -301,6 +301,18 @@ def test_a_stopped_chain_goes_on_where_it_was(tiny_chain: Path, monkeypatch: pyt
         do(tiny_chain, resume=True, overrides={"two.run.steps": 9})
 
 
+def test_a_chain_by_time_goes_on_by_its_folder_alone(tiny_chain: Path) -> None:
+    do(tiny_chain, overrides={"run.steps": 2}, max_minutes=1e-4)
+    out, told = do(tiny_chain, str(tiny_chain), resume=True)
+    assert (out.complete, told) == (True, ["one", "two"])
+    steps = out.step
+    do(tiny_chain, resume=True, max_minutes=2e-4)  # longer, which the folder then has as well
+    out, _ = do(tiny_chain, resume=True)
+    assert out.complete
+    assert out.step >= steps
+    assert "max_minutes = 0.0002" in (tiny_chain / "two/recipe.toml").read_text()
+
+
 def test_a_stage_that_was_killed_before_its_first_state_begins_anew(tiny_chain: Path) -> None:
     do(tiny_chain, overrides={"run.steps": 1})
     (tiny_chain / "two/state.pt").unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -19,7 +18,7 @@ def write_preview(folder: Path, path: Path) -> None:
     """Draw 32 samples, spread over the pool, each blurred | double integral | truth, into a PNG.
 
     Raises:
-        UsageError: no pool, or the picture cannot be written.
+        UsageError: no pool. OSError: the picture cannot be written.
     """
     pool = Pool(folder)
     places = np.linspace(0, len(pool) - 1, _ACROSS * _DOWN).round().astype(int)
@@ -28,14 +27,7 @@ def write_preview(folder: Path, path: Path) -> None:
     done, data = cv2.imencode(".png", np.vstack(rows)[..., ::-1])
     if not done:
         raise UsageError(f"cannot draw {path}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    path.write_bytes(data.tobytes())
 
 
 def _tile(pool: Pool, place: int) -> NDArray[np.uint8]:

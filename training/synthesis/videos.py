@@ -94,8 +94,10 @@ def _claim(order: VideoOrder) -> None:
             return
         if any(order.folder.iterdir()):
             raise UsageError(f"{order.folder} holds something else; give a new folder")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot use {order.folder}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot use {order.folder}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"cannot use {order.folder}: {path.name} is damaged ({error})") from error
     replace_bytes(path, json.dumps(what, indent=1).encode())
 
 

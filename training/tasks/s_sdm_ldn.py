@@ -54,7 +54,7 @@ class LdnTask(SpikeTask):
         if self._kind == LPIPS and lpips.weights_file("vgg") is None:
             raise UsageError(
                 f"loss {LPIPS} needs the weights of LPIPS (VGG), which are not here: {lpips.HINT}; or take "
-                f"ours, which needs none: --set loss.name={SSIM}"
+                f"ours, which needs none: --set loss.name={SSIM}, in the chain s-sdm --set ldn.loss.name={SSIM}"
             )
         self._teacher: Teacher | None = None
         self._distance: lpips.Lpips | None = None

@@ -140,10 +140,12 @@ def test_errors_are_one_line_with_a_code(checkpoint: Path, tmp_path: Path, capsy
         (["add", LDN, str(tmp_path)], 2, "is a folder"),
         (["add", LDN, str(checkpoint), "--channel-order", "rbg"], 2, "rbg"),
         (["info", "squint"], 2, "squint"),
+        (["info", "edi"], 2, "edi works without weights; those with weights: glint"),
         (["verify", "squint"], 2, "squint"),
         (["convert", str(hostile)], 1, "nothing was run"),
         (["convert", str(checkpoint), "--to", "onnx"], 2, "safetensors"),
         (["convert", str(checkpoint), "-o", str(tmp_path)], 2, "is a folder"),
+        (["convert", str(checkpoint), "-o", str(tmp_path / "x.pth")], 2, "ends in .safetensors"),
         (["convert", ""], 2, "is a folder"),
         (["nonsense"], 2, "nonsense"),
     ):

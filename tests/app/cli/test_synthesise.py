@@ -27,7 +27,7 @@ def test_a_pool_with_a_corrupt_photo_among_good_ones(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
-    out, sheet = tmp_path / "pool", tmp_path / "sheet.png"
+    out, sheet = tmp_path / "pool", tmp_path / "sheets" / "first.png"
     call = ["synthesise", "-o", str(out), "--photos", str(folder), "--preview", str(sheet), *SMALL]
     assert main.run(call) == 0
     said = capsys.readouterr().err
@@ -36,6 +36,8 @@ def test_a_pool_with_a_corrupt_photo_among_good_ones(
     assert "samples/s" in said
     assert len(Pool(out)) == 32
     assert cv2.imread(str(sheet)) is not None
+    assert [p.name for p in sheet.parent.iterdir()] == [sheet.name]
+    assert "" not in said.splitlines()  # of a bar that is not shown
     assert main.run(call) == 0
     assert "all were there already" in capsys.readouterr().err
     assert main.run([*call, "--seed", "9"]) == 2
@@ -51,6 +53,9 @@ def test_a_pool_with_a_corrupt_photo_among_good_ones(
         (["--size", "33"], "multiple of 8"),
         (["--preview", "sheet.gif"], ".png"),
         (["--photos", "package:no-such"], "no-such"),
+        (["--workers", "-1"], "--workers"),
+        (["--frames", "5"], "--frames"),
+        (["--preview", "/proc/sheet.png"], "cannot write /proc/sheet.png"),
     ],
 )
 def test_refused_in_one_line(
@@ -90,6 +95,21 @@ def test_videos_in_a_published_layout_that_a_protocol_measures(
     assert (result / "report.md").is_file()
     assert main.run(["evaluate", "none", "--protocol", "sc-net", "-o", str(tmp_path / "x")]) == 2
     assert "--data and --protocol belong together" in capsys.readouterr().err
+    capsys.readouterr()
+    for more in (["--suite", "mine"], ["--set", "count=2"], ["--best-contrast"]):
+        call = [
+            "evaluate",
+            "none",
+            "--data",
+            str(out),
+            "--protocol",
+            "sc-net",
+            "-o",
+            str(tmp_path / "x"),
+            *more,
+        ]
+        assert main.run(call) == 2
+        assert "are not for a data set" in capsys.readouterr().err
     assert main.run(["evaluate", "none", "--devices", "2", "-o", str(tmp_path / "x")]) == 2
     assert "it goes with --data and --protocol" in capsys.readouterr().err
 

@@ -96,7 +96,10 @@ def find(paths: Sequence[str | Path]) -> Found:
             raise UsageError(f"{path} does not exist; give a file or folder of a data set")
         found = _below(path, "", out.splits)
         if not found and not out.splits:
-            raise UsageError(f"{path} holds no data set of a known layout; known are {_LAYOUTS}")
+            raise UsageError(
+                f"{path} holds no data set of a known layout; known are {_LAYOUTS}; a recording "
+                "of one's own becomes such a set with: halfmirror export --to msrbd"
+            )
         candidates += found
     for candidate, result in zip(candidates, _probed(candidates), strict=True):
         if isinstance(result, str):
