@@ -80,12 +80,18 @@ class Take:
         self._ends_us: int | None = None
         self._ended_s: float | None = None
         self._lost = {EVENTS: 0, FRAME: 0}
-        self._last_word = ""
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self.changed = ""
         self.preroll_s = 0.0
 
     def cameras_start(self) -> None:
         """Now, and not before: how long they took to get ready does not count."""
         self._began = time.monotonic()
+
+    @property
+    def begun(self) -> bool:
+        """Items of both cameras are in it, or of the only one."""
+        return len(self._sizes) >= (1 if self._alone else 2)
 
     def describe(self, about: About) -> None:
         """Say more exactly who the cameras are."""
@@ -104,8 +110,11 @@ class Take:
     def add(self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int) -> None:
         """Record an item that was read whole; `lost` of its stream are missing before it.
 
-        `item` is only looked at for its stamps (its arrays may be gone); `chunk` is what is written.
+        `item` is only looked at for its stamps and size (its arrays may be gone); `chunk` is what is written.
+        An item of another size than those before it is not recorded: `changed` then says why this must end.
         """
+        if not self._fits(item):
+            return
         if chunk.kind == FRAME and not self._wanted(chunk):
             self.watch.health.frames_left_out += 1
             self._lost[FRAME] += lost
@@ -126,6 +135,22 @@ class Take:
         seconds = self._limits.seconds
         if self._ends_us is None and seconds is not None and h.first_us is not None:
             self._ends_us = h.first_us + round(seconds * 1e6)
+
+    def _fits(self, item: EventPacket | Frame | StreamEnd) -> bool:
+        """A camera that comes back with another sensor or region does not belong to what is recorded."""
+        if isinstance(item, EventPacket):
+            name, size = "events", (item.events.width, item.events.height)
+        elif isinstance(item, Frame):
+            name, size = "frames", (item.image.shape[1], item.image.shape[0])
+        else:
+            return True
+        first = self._sizes.setdefault(name, size)
+        if size != first and not self.changed:
+            self.changed = (
+                f"{name} are {size[0]}×{size[1]} now, {first[0]}×{first[1]} before: the camera came back with "
+                "other settings; record again"
+            )
+        return size == first
 
     def _wanted(self, chunk: Draft) -> bool:
         """A counted sequence holds so many frames, each with its events; others are not of it."""

@@ -168,7 +168,8 @@ class _Recorder:
                 told = {k: v for k, v in dict(c.arguments[role]).items() if k in _TOLD}
                 camera = getattr(self._about, role).model_copy(update=told)
                 self._about = self._about.model_copy(update={role: camera})
-        if self._take is not None:
+        # Who comes back with other settings is not who recorded this (`Take.changed`).
+        if self._take is not None and not self._take.begun:
             self._take.describe(self._about_of(self._n))
 
     def _begin_asked(self, a: dict[str, Any]) -> None:
@@ -211,9 +212,9 @@ class _Recorder:
         take, ended = self._take, self._ends >= self.spec.streams and not self.spec.armed
         if self.link.stopping or ended:
             return True
-        if take is None or not (take.file.stopped or take.complete):
+        if take is None or not (take.file.stopped or take.changed or take.complete):
             return False
-        if self._n + 1 == len(self._folders) or take.file.stopped:
+        if self._n + 1 == len(self._folders) or take.file.stopped or take.changed:
             if not self.spec.armed:
                 return True
             self._close_take(take)
@@ -227,7 +228,7 @@ class _Recorder:
     def _close_take(self, take: Take, why: str | None = None) -> None:
         """Begin to write what waits and to close; the rings are read on meanwhile."""
         if why is None:
-            why = "" if self._whole(take) else "stopped before it was complete"
+            why = take.changed or ("" if self._whole(take) else "stopped before it was complete")
         self._closing.append(_Closing(take, why))
 
     def _tell(self, c: _Closing) -> None:

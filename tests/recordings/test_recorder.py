@@ -359,3 +359,22 @@ def test_the_disk_is_tried_and_a_slow_one_is_named(tmp_path: Path) -> None:
     assert "beside the frames it holds 5.1 Mev/s" in too_slow(tmp_path, 200e6, frame, 60.0)
     assert "not even the frames fit" in too_slow(tmp_path, 100e6, frame, 60.0)
     assert too_slow(tmp_path, 1.0, frame, 0.0) == ""
+
+
+@pytest.mark.parametrize("kind", [EventPacket, Frame])
+def test_a_camera_that_comes_back_with_another_size_ends_the_recording(
+    tmp_path: Path, rig: Rig, items: list[Item], kind: type
+) -> None:
+    """What came before it stays whole: nothing of another sensor or region is mixed into it."""
+    other = items_of(small(paced=False, event_width=40, event_height=30, image_width=80, image_height=64), 0.2)
+    strange = next(i for i in other if isinstance(i, kind))
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    feed(take, items)
+    assert take.begun
+    assert not take.changed
+    take.add(strange, draft(strange, None), 0)
+    assert f"{'events' if kind is EventPacket else 'frames'} are " in take.changed
+    last = take.finish(take.changed)
+    assert (last["state"], last["message"]) == ("stopped", take.changed)
+    with open_recording(tmp_path / "r") as r:
+        assert len(list(r.items())) == len(items)
