@@ -15,6 +15,7 @@ from app.viewer import dialogs
 from app.viewer.calibration_desk import CalibrationDesk
 from app.viewer.empty_state import EmptyState
 from app.viewer.exposure_bar import ExposureBar
+from app.viewer.first_size import first_size
 from app.viewer.help_overlay import HelpOverlay
 from app.viewer.marking import Marking
 from app.viewer.modes import EventsMode, View
@@ -75,7 +76,7 @@ class ViewerWindow(QMainWindow):
         connect(self)
         self.setWindowTitle("Halfmirror")
         self.setAcceptDrops(True)
-        self.resize(1280, 800)
+        self.resize(first_size())
         self.setMinimumSize(720, 480)
         if (geometry := remembered.geometry) is not None:
             self.restoreGeometry(geometry)
@@ -337,7 +338,7 @@ class ViewerWindow(QMainWindow):
         self.picture.set_wipe(0.5)
         self.set_view(View.WIPE)
         self.set_events_mode(EventsMode.OFF)
-        self.resize(1280, 800)
+        self.resize(first_size())
         self.remembered.reset()
         self.say("Window and choices are as at the first start.")
 

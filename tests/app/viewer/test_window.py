@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.viewer import dialogs
+from app.viewer.first_size import within
 from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
@@ -404,3 +405,18 @@ def test_enter_alone_forgets_nothing(window: ViewerWindow, qtbot: QtBot) -> None
 def test_every_format_can_be_found_in_the_dialog() -> None:
     for known in FORMATS:
         assert all(f"*{end}" in dialogs.RECORDINGS for end in known.extensions), known.name
+
+
+def test_the_first_window_is_no_larger_than_the_screen() -> None:
+    assert within(QSize(1920, 1080)) == QSize(1280, 800)
+    # A small panel, and a screen of 1920 × 1080 at twice the size.
+    assert within(QSize(1024, 600)) == QSize(1016, 560)
+    assert within(QSize(960, 540)) == QSize(952, 500)
+
+
+def test_a_window_as_at_the_first_start_asks_the_screen(
+    window: ViewerWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.viewer.window.first_size", lambda: QSize(800, 520))
+    window.forget()
+    assert window.size() == QSize(800, 520)
