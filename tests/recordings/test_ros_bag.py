@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -304,6 +305,46 @@ def test_without_rosbags_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "rosbags.rosbag1", None)
     with pytest.raises(Refused, match=r"needs: pip install 'halfmirror\[ros\]'"):
         Bag(path)
+
+
+def test_definitions_as_bags_tell_them() -> None:
+    """With comments, constants, and the definitions of what is inside, as ROS 1 and 2 write them."""
+    line = 80 * "="
+    told = f"""# This message contains an array of events
+# (0, 0) is at top-left corner of image
+#
+
+Header header
+
+uint32 height         # image height, that is, number of rows
+uint32 width          # image width, that is, number of columns
+uint8 SOMETHING=3
+
+# an array of events
+Event[] events
+
+{line}
+MSG: std_msgs/Header
+# Standard metadata
+uint32 seq
+time stamp
+string frame_id
+
+{line}
+MSG: dvs_msgs/Event
+# A DVS event
+uint16 x
+uint16 y
+time ts
+bool polarity
+"""
+    ros.require_layout(ARRAY, told)
+    ros.require_layout(ARRAY, "")
+    with pytest.raises(ros.Malformed, match="has the fields header, height, events instead of"):
+        ros.require_layout(ARRAY, re.sub("uint32 width.*", "", told))
+    with pytest.raises(ros.Malformed, match="has the fields x, y, time, polarity instead of"):
+        ros.require_layout(ARRAY, told.replace("time ts", "uint64 time"))
+    ros.require_layout("std_msgs/msg/Int32", "float32 data")  # nothing is known of those
 
 
 def test_messages_that_are_cut_off() -> None:
