@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from typing import Any
 
@@ -111,6 +112,18 @@ class PictureReader:
             return []
         parts, self._stream_parts = self._stream_parts, []
         return parts
+
+    def pass_over(self) -> int:
+        """Let go of all that waits, without a copy; how many pictures of the stream that was."""
+        passed = 0
+        self._stream_parts, self._newest = [], None
+        while self._reader.waiting:
+            with contextlib.suppress(TornItem), self._reader.next() as item:
+                if item is None:
+                    break
+                h = item.header
+                passed += h["residual"] is None and not h["held"] and h["part"] == 0
+        return passed
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something may have come, at most some 20 ms."""

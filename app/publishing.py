@@ -202,7 +202,11 @@ class _Publisher:
         while not self._link.stopping:
             self._link.poll()
             self._heed_subscribers()
-            p = self._reader.poll()
+            if self._listening:
+                p = self._reader.poll()
+            else:
+                p, passed = None, self._reader.pass_over()
+                self._number += passed
             if p is None:
                 self._reader.wait(0.02)
             elif p.residual is None:  # the window's map of an exposure that was sent; its requests are not read
@@ -219,8 +223,6 @@ class _Publisher:
 
     def _publish(self, p: Picture) -> None:
         self._number += 1
-        if not self._listening:
-            return
         header = json.dumps(header_of(p, self._number, self._spec.source), allow_nan=False).encode()
         parts = (TOPIC, header, _plain(p.blurred), b"" if p.sharp is None else _plain(p.sharp))
         # Whoever is too slow misses this one and sees it by the number; nobody waits for it.
