@@ -36,8 +36,13 @@ def replace_bytes(path: Path, data: bytes | memoryview) -> None:
         kept = "; the one written before stays as it is" if path.exists() else ""
         raise TrainingError(
             f"cannot write {path} ({why(error)}, {free_megabytes(path)} MB free there){kept}: "
-            "free some space, then go on with --resume"
+            f"free some space, then {'go on with --resume' if _of_a_run(path) else 'give the command again'}"
         ) from error
+
+
+def _of_a_run(path: Path) -> bool:
+    """Whether a file lies in the folder of a run, or in one below it: that alone can be resumed."""
+    return any((folder / "run.json").exists() for folder in path.parents[:2])
 
 
 def replace_with(path: Path, buffer: io.BytesIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from app.cli.options import ExposureUs, RigFile
 
 if TYPE_CHECKING:
     from app.export import ExportRequest, ExportResult
+    from app.offline import Item
     from recordings.recording import OpenOptions
 
 EXAMPLE = (
@@ -159,11 +161,27 @@ def _stem(input_: str, name: str | None) -> str:
     return stem[:100] or "recording"
 
 
+def _shown(items: Iterable[Item], show: Callable[[str, float], None]) -> Iterator[Item]:
+    """The items, and by how far they reach a bar that moves: how much there is, not every source knows."""
+    from capture.packets import EventPacket
+
+    start: int | None = None
+    for item in items:
+        yield item
+        if isinstance(item, EventPacket):
+            start = item.complete_until_us if start is None else start
+            show(f"writing, second {(item.complete_until_us - start) / 1e6:.1f}", 0)
+    show("reading back", 0)
+
+
 def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
+    from app.cli import progress
     from app.export import export_msrbd
     from app.offline import open_input
 
-    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source:
+    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source, progress.bar() as show:
+        show("preparing", 0)
+        source.items = _shown(source.items, show)
         r = export_msrbd(source, request)
         problems = source.problems()
     assert r.grid is not None
@@ -178,11 +196,13 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
 
 
 def _events(kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
-    from app.cli import console
+    from app.cli import console, progress
     from app.export_formats import export as run
     from app.export_formats import open_export
 
-    with open_export(input_, seconds, said) as source:
+    with open_export(input_, seconds, said) as source, progress.bar() as show:
+        show("preparing", 0)
+        source.items = _shown(source.items, show)
         r, notes = run(kind, source, request)
         problems = source.problems()
     if r.frames_in:
@@ -205,14 +225,16 @@ def _pictures(
     kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions,
     restored: str | None,
 ) -> int:  # fmt: skip
-    from app.cli import console
+    from app.cli import console, progress
     from app.export_pictures import PASSED_THROUGH, export_pictures
     from app.offline import open_input
     from inference import models
 
     network = restored or PASSED_THROUGH
     models.check(network)
-    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source:
+    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source, progress.bar() as show:
+        show("preparing", 0)
+        source.items = _shown(source.items, show)
         result, w = export_pictures(kind, source, request, network, {})
         problems = source.problems()
     o = console.out()
@@ -250,7 +272,7 @@ def _told(r: ExportResult, request: ExportRequest, problems: list[str], what: st
 
     o = console.out()
     o.print(what, markup=False, soft_wrap=True)
-    o.print(f"read back and equal: checksum {r.facts.checksum}", markup=False)
+    o.print(f"read back and equal: checksum {r.facts.checksum}", markup=False, soft_wrap=True)
     for problem in problems:
         console.say(f"note: {problem}")
     o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

@@ -20,3 +20,14 @@ def test_a_buffer_can_be_closed_whatever_became_of_the_file(tmp_path: Path) -> N
     buffer.close()  # the error, whose traceback holds what was written, is still there
     assert kept.tb is not None
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("resumable", "advice"), [(True, "go on with --resume"), (False, "give the command again")]
+)
+def test_only_a_run_is_told_to_be_resumed(tmp_path: Path, resumable: bool, advice: str) -> None:
+    if resumable:
+        (tmp_path / "run.json").touch()
+    (tmp_path / "previews").touch()  # in the way
+    with pytest.raises(TrainingError, match=f": free some space, then {advice}$"):
+        replace_with(tmp_path / "previews" / "a.png", io.BytesIO(b"some"))

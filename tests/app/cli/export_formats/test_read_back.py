@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from app.cli import progress
 from app.cli.export import EVENT_FORMATS
 from recordings.export import writers
 from recordings.marks import Marks, save
@@ -112,6 +115,25 @@ def test_dsecs_layout(davis: Path, tmp_path: Path) -> None:
     assert spans(frames) == EXPOSURES
     picture = cv2.imread(str(out / "images" / "000003.png"))
     assert np.array_equal(picture[..., ::-1], sample_frames(colour=True)[3].image)
+
+
+@pytest.mark.parametrize("kind", ["msrbd", "evt3", "png"])
+def test_the_bar_says_how_far_it_is(
+    davis: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def bar() -> Iterator[Callable[[str, float], None]]:
+        yield lambda step, _share: told.append(step)
+
+    monkeypatch.setattr(progress, "bar", bar)
+    assert run(davis, kind, target(tmp_path, kind)) == 0
+    assert told[0] == "preparing"
+    assert told[-1] == "reading back"
+    seconds = [float(step.removeprefix("writing, second ")) for step in told[1:-1]]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > 0.5
 
 
 def test_highrev_of_a_recording_with_an_umlaut(davis: Path, tmp_path: Path) -> None:
