@@ -159,7 +159,8 @@ def _print(result: RecordResult) -> None:
 
     for folder, h in result.health.items():
         found = [f"{n} {place}" for place, n in h["losses"].items() if n]
-        lost = ", ".join([*found, *interruptions(h)]) or "nothing lost"
+        named = ["lost " + ", ".join(found)] if found else []
+        lost = "; ".join([*named, *interruptions(h)]) or "nothing lost"
         clock = h["clock"]
         unmatched = clock.get("frames_without_trigger", 0)
         wire = f", {unmatched} frames without trigger" if unmatched else ""

@@ -171,3 +171,13 @@ def test_a_camera_that_was_away_is_told_at_the_end(
     said = capsys.readouterr().out
     assert says in said
     assert ("nothing lost" in said) == (not gaps)
+
+
+def test_what_was_lost_is_called_so_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """A count beside a place ("7000 camera events") could as well be what was recorded."""
+    health = {
+        "frames": 8, "events": 5000, "disk": {"bytes": 40_000}, "elapsed_s": 1.0, "message": "", "clock": {},
+        "losses": {"camera events": 7000, "ring frames": 2}, "gap_count": 3, "frame_gap_count": 0,
+    }  # fmt: skip
+    record._print(RecordResult({"cups": health}))
+    assert "; lost 7000 camera events, 2 ring frames; events interrupted 3 times" in capsys.readouterr().out
