@@ -255,7 +255,7 @@ def _sharpless(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("layout", "text"),
     [
-        ({"train": 2, "test": 0}, "test split .* is empty or missing"),
+        ({"train": 2, "test": 0}, "test split .* is empty or missing.*: --set data.validation=0"),
         ({"train": 0, "test": 2}, "no usable sequence in its train split"),
     ],
 )

@@ -157,14 +157,16 @@ def divided(found: Found, validates: bool) -> tuple[list[SequenceFacts], list[Se
             raise UsageError(f"{found.where} has no usable sequence in its train split")
         if validates and not test:
             raise UsageError(
-                f"the test split of {found.where} is empty or missing; give one, or set data.validation=0"
+                f"the test split of {found.where} is empty or missing; give one, or train without: "
+                "--set data.validation=0"
             )
         return train, test if validates else []
     if not validates:
         return found.sequences, []
     if len(found.sequences) < 2:
         raise UsageError(
-            f"{found.where} is one sequence, and none can be held out: give more, or set data.validation=0"
+            f"{found.where} is one sequence, and none can be held out: give more, or train without: "
+            "--set data.validation=0"
         )
     held = set(range(_HELD_OUT - 1, len(found.sequences), _HELD_OUT)) or {len(found.sequences) - 1}
     return (
