@@ -43,14 +43,16 @@ class Subscriber:
         self.socket.connect(address)
         self.socket.subscribe("halfmirror")
 
-    def next(self) -> tuple[dict[str, Any], np.ndarray, np.ndarray | None]:
-        topic, header, blurred, sharp = self.socket.recv_multipart()
-        assert topic == b"halfmirror"
-        h = json.loads(header)
-        picture = None
-        if h["sharp"] is not None:
-            picture = np.frombuffer(sharp, np.uint8).reshape(h["sharp"])
-        return h, np.frombuffer(blurred, np.uint8).reshape(h["blurred"]), picture
+    def next(self) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        """The next restored picture; on a busy machine some exposures are refused."""
+        while True:
+            topic, header, blurred, sharp = self.socket.recv_multipart()
+            assert topic == b"halfmirror"
+            h = json.loads(header)
+            assert (h["sharp"] is None) == (len(sharp) == 0) == bool(h["refusal"])
+            if h["sharp"] is not None:
+                pictures = np.frombuffer(sharp, np.uint8).reshape(h["sharp"])
+                return h, np.frombuffer(blurred, np.uint8).reshape(h["blurred"]), pictures
 
     def close(self) -> None:
         self.socket.close()
@@ -121,7 +123,6 @@ def test_many_instants_are_one_picture(live: Watch, subscriber: Subscriber) -> N
     assert p.sharp.shape == (12, 48, 64)
     while True:
         h, _, sharp = subscriber.next()
-        assert sharp is not None
         assert len(sharp) == len(h["instants"]) == len(h["times_us"])
         if len(sharp) == 12:
             break
@@ -135,8 +136,8 @@ def test_a_killed_publisher_comes_back_and_nobody_else_notices(live: Watch, subs
     others = {n: live.worker(n).restarts for n in ("events", "frames", "restore")}
     os.kill(live.worker(PUBLISH).pid or 0, signal.SIGKILL)
     live.until(lambda: live.worker(PUBLISH).restarts == 1, "the next publisher")
-    live.restored(len(live.restored(1)) + 3)
-    while subscriber.next()[0]["number"] > 20:  # those before it were sent long ago and count on
+    newest = live.restored(len(live.restored(1)) + 3)[-1].ordinal
+    while subscriber.next()[0]["ordinal"] <= newest:
         pass
     assert {n: live.worker(n).restarts for n in others} == others
 
@@ -172,7 +173,10 @@ def test_the_document_reads_as_it_stands() -> None:
         try:
             session.start()
             assert reader.stdout is not None
-            lines = [reader.stdout.readline().split() for _ in range(3)]
+            lines: list[list[str]] = []
+            while len(lines) < 3:
+                words = reader.stdout.readline().split()
+                lines += [words] if words[0] != "refused:" else []
         finally:
             reader.kill()
             session.stop()
