@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from capture import evt_time
 from recordings.formats import ros_messages as ros
 from recordings.formats.dataset_source import Edges, Found, Piece, coordinates, remark, side
+from recordings.formats.ros_clock import Pair, SensorClock
 from recordings.sandbox_child import Refused
 
 SEEN = 200
 """Messages at the beginning that tell the size and, for EVT3, how the sensor's clock lies on the host's."""
+ENOUGH = 50
+"""So many at the end."""
 # A read from the middle begins so much earlier in the order of writing, which has a delay that varies.
 _EARLIER_NS = 2_000_000_000
-_WRAP_US = 1 << 24  # of EVT3's time
 _NO_TAILS = np.empty(0, np.uint16)
 
 
@@ -57,7 +59,7 @@ class EventStream:
     ) -> None:
         self._topic, self._cdr = topic, cdr
         self._packets = bag.topics[topic] == ros.EVENT_PACKET
-        self._offset_us: int | None = None  # of EVT3
+        self._clock: SensorClock | None = None  # of EVT3
         self.encoding = ""
         written = [(at, data) for _, at, data in islice(bag.messages([topic]), SEEN)]
         first = [data for _, data in written]
@@ -74,7 +76,11 @@ class EventStream:
         if stated is not None and stated != size and 0 not in size:
             problems.append(f"its messages say {size[0]}×{size[1]}, {stated[0]}×{stated[1]} was stated")
         if self.encoding == "evt3":
-            self._offset_us = self._lie(first, problems)
+            pairs = self._pairs(first)
+            if not pairs:
+                raise Refused(f"{topic}: no events in its first {len(first)} messages")
+            self._clock = SensorClock.of(pairs).followed(self._pairs(self._last(bag)))
+            remark(problems, str(self._clock))
         found = [f for f in self._decoded(first) if not isinstance(f, str)]
         times = [f.t for f in found if len(f.t)]
         if not times:
@@ -99,48 +105,46 @@ class EventStream:
         height, width = w.u32(), w.u32()
         return width, height
 
+    def _last(self, bag: Messages) -> deque[bytes]:
+        """The last messages."""
+        last: deque[bytes] = deque(maxlen=SEEN)
+        for back_ns in (10**9, 10**10, 10**11, bag.end_ns):
+            last.clear()
+            last.extend(data for _, _, data in bag.messages([self._topic], bag.end_ns - back_ns))
+            if len(last) >= ENOUGH:
+                break
+        return last
+
     def _last_us(self, bag: Messages) -> int:
         """When the events of the last message end."""
-        last = b""
-        for back_ns in (10**9, 10**11, bag.end_ns):
-            for _, _, data in bag.messages([self._topic], bag.end_ns - back_ns):
-                last = data
-            if last:
-                break
+        last = list(self._last(bag))[-1:]
         try:
-            times = [f.t for f in self._decoded([last]) if not isinstance(f, str) and len(f.t)]
-            return int(max(t.max() for t in times)) if times else ros.Wire(last, self._cdr).header() // 1000
+            times = [f.t for f in self._decoded(last) if not isinstance(f, str) and len(f.t)]
+            return int(max(t.max() for t in times)) if times else ros.Wire(last[0], self._cdr).header() // 1000
         except ros.Malformed:
             return -(1 << 60)
 
-    def _lie(self, first: list[bytes], problems: list[str]) -> int:
-        """Host's clock less sensor's clock, µs: the median over the first messages."""
-        state, offsets = evt_time.new_state(), []
-        for data in first:
+    def _pairs(self, messages: Iterable[bytes]) -> list[Pair]:
+        """The first event's time by the sensor, and the stamp, of messages that follow each other (EVT3)."""
+        state, pairs = evt_time.new_state(), []
+        for data in messages:
             try:
                 p = ros.packet(data, self._cdr)
             except ros.Malformed:
                 continue
             times = [f.t for f in self._evt3(p, state) if len(f.t)]
             if times:
-                offsets.append(p.stamp_ns // 1000 - int(min(t[0] for t in times)))
-        if not offsets:
-            raise Refused(f"{self._topic}: no events in its first {len(first)} messages")
-        spread = max(offsets) - min(offsets)
-        remark(
-            problems,
-            "the event camera's own clock is laid on the messages' stamps, which scatter by "
-            f"{spread / 1000:.3g} ms",
-        )
-        return round(statistics.median(offsets))
+                pairs.append((int(min(t[0] for t in times)), p.stamp_ns // 1000))
+        return pairs
 
     def read(self, bag: Messages, start_us: int | None) -> Iterator[Found]:
         """Events and edges from `start_us` on, or a little earlier; a line of text where some are lost."""
         since = None if start_us is None else max(0, 1000 * start_us + self._delay_ns - _EARLIER_NS)
         yield from self._decoded(d for _, _, d in bag.messages([self._topic], since))
 
-    def _decoded(self, messages: Iterator[bytes] | list[bytes]) -> Iterator[Piece | Edges | str]:
-        state, lift = evt_time.new_state(), None
+    def _decoded(self, messages: Iterable[bytes]) -> Iterator[Piece | Edges | str]:
+        state, clock = evt_time.new_state(), self._clock
+        lift: int | None = None
         for data in messages:
             try:
                 if not self._packets:
@@ -157,18 +161,13 @@ class EventStream:
                     yield ros.mono_events(p)
                 else:
                     found = [f for f in self._evt3(p, state) if len(f.t)]
-                    if lift is None and found:
-                        lift = self._lift(p, min(int(f.t[0]) for f in found))
-                    yield from (f._replace(t=f.t + (lift or 0)) for f in found)
+                    if not found or clock is None:
+                        continue
+                    if lift is None:
+                        lift = clock.lift((min(int(f.t[0]) for f in found), p.stamp_ns // 1000))
+                    yield from (f._replace(t=clock.host(f.t + lift)) for f in found)
             except ros.Malformed as e:
                 yield f"a message of {self._topic} {e}"
-
-    def _lift(self, p: ros.Packet, first_us: int) -> int:
-        """What is added to the decoder's times: it begins anywhere within the 16.8 s of EVT3's counter."""
-        if self._offset_us is None:
-            return 0
-        turns = round((p.stamp_ns // 1000 - self._offset_us - first_us) / _WRAP_US)
-        return self._offset_us + turns * _WRAP_US
 
     def _evt3(self, p: ros.Packet, state: NDArray[np.int64]) -> list[Piece | Edges]:
         from capture.evt3 import evt3  # numba takes its time to import

@@ -150,12 +150,15 @@ def davis(
 
 def prophesee(
     kind: str, path: Path, e: Events, edges: TriggerEdges | None, encoding: str, *, sensor_us: int = 0,
-    scatter_us: int = 0,
+    scatter_us: int = 0, drift: float = 0.0, each: int = 500,
 ) -> Path:  # fmt: skip
-    """Packets as the Metavision driver writes them; `sensor_us`: the sensor's clock less the stamps' (EVT3)."""
+    """Packets as the Metavision driver writes them; `sensor_us`: the sensor's clock less the stamps' (EVT3).
+
+    The stamps' clock gains `drift` on the sensor's, from the first event on. `each`: events in a packet.
+    """
     m, messages = Maker(kind), []
     edges = edges or TriggerEdges.empty()
-    for n, (a, b) in enumerate(slices(e, 500)):
+    for n, (a, b) in enumerate(slices(e, each)):
         part = Events(e.t[a:b] + sensor_us, e.x[a:b], e.y[a:b], e.p[a:b], e.width, e.height)
         low, high = int(e.t[a]), int(e.t[b]) if b < len(e) else 1 << 60
         ours = (edges.t >= low) & (edges.t < high)
@@ -166,7 +169,7 @@ def prophesee(
             words |= part.x.astype(np.uint64) << 32
             words |= ((part.t - part.t[0]) * 1000).astype(np.uint64)
             data = words.astype("<u8").tobytes()
-        stamp = int(e.t[a]) + (scatter_us if n % 2 else -scatter_us)
+        stamp = int(e.t[a]) + (scatter_us if n % 2 else -scatter_us) + round(drift * int(e.t[a] - e.t[0]))
         messages.append(
             ("/ev/events", PACKET, 1000 * (int(e.t[b - 1]) + 3000), m.packet(e, stamp, encoding, data))
         )

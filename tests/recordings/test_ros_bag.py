@@ -13,6 +13,7 @@ from app.cli.program import execute
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from recordings.formats import ros_messages as ros
 from recordings.formats.ros_bag import Bag
+from recordings.formats.ros_clock import WRAP_US, SensorClock
 from recordings.open import open_recording
 from recordings.recording import NotARecording, RecordingError
 from recordings.sandbox_child import Refused
@@ -107,6 +108,34 @@ def test_the_sensors_clock_is_laid_on_stamps_that_scatter_and_through_its_wraps(
         for k in (2000, 5500):
             later = events_and_frames(r, int(found.t[k]))[0]
             assert np.array_equal(later.t, found.t[found.t >= found.t[k]])
+
+
+def test_clocks_that_run_apart_are_held_together(tmp_path: Path) -> None:
+    """80 ppm, 20 ms in four minutes: events lie where the host's clock had them, at the end, too."""
+    e = events(100_000)
+    e = Events(START_US + (e.t - e.t[0]) * 750, e.x, e.y, e.p, *SIZE)
+    path = prophesee(
+        "ros1", tmp_path / "bag", e, None, "evt3",
+        sensor_us=5_000_000 - START_US, scatter_us=300, drift=8e-5, each=50,
+    )  # fmt: skip
+    with open_recording(path) as r:
+        assert any("and drifts by 80 ppm" in p for p in r.info.problems)
+        error = events_and_frames(r)[0].t - e.t - np.rint(8e-5 * (e.t - e.t[0])).astype(np.int64)
+        assert np.abs(error).max() < 400
+        later = events_and_frames(r, int(e.t[90_000]))[0]
+        assert np.array_equal(later.t, events_and_frames(r)[0].t[-len(later.t) :])
+
+
+def test_a_stamp_that_jumps_is_no_drift() -> None:
+    first = [(1000 * k, 1000 * k + 7_000_000) for k in range(200)]
+    clock = SensorClock.of(first)
+    later = [(s + 60_000_000, h + 60_000_000) for s, h in first]
+    assert clock.followed(later).drift == 0
+    assert clock.followed([(s, h + 5_000_000) for s, h in later]) == clock
+    assert clock.followed([(s, h + 6000) for s, h in later]).drift == pytest.approx(1e-4)
+    assert clock.followed([]) == clock
+    wrapped = [(s % WRAP_US, h + 6000) for s, h in later]
+    assert clock.followed(wrapped).drift == pytest.approx(1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
