@@ -15,7 +15,7 @@ import numpy as np
 
 from app.asking import Asking
 from app.figures import Figures
-from app.picture_reader import VIEWER, PictureReader
+from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
@@ -29,7 +29,7 @@ from capture.link import one_line
 from capture.ring import RingLayout, RingRef
 from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
-from inference.worker import LONGEST_PART_LATENTS, READER, RestoreWorkerSpec, run_restore_worker
+from inference.worker import READER, RestoreWorkerSpec, run_restore_worker
 from recordings import timeline as timelines
 from recordings.recorder.worker import CAMERAS
 from recordings.recorder.worker import READER as RECORDER_READER
@@ -38,7 +38,6 @@ from recordings.recording import OpenOptions
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
 FRAME_SLOTS, LIVE_FRAME_SLOTS = 12, 36  # more where a recorder may read along, which must lose none
-EVENTS_OF_A_PICTURE = 8 << 20
 NOTE_S = 6.0
 OPENING_GRACE_S = 1.0
 _REPLAY_VERBS = {"pause", "play", "step", "seek", "speed", "loop"}
@@ -167,9 +166,9 @@ class LiveSession:
             frames = supervisor.create_ring(
                 RingLayout("frames", slots * frame_bytes, 64, readers=readers, lossless=lossless)
             )
-            one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
             watching = (VIEWER,) if self._publish is None else (VIEWER, PUBLISHER)
-            pictures = supervisor.create_ring(RingLayout("pictures", 3 * one, 64, readers=watching))
+            room = room_for(len(self._latents), frame_bytes)
+            pictures = supervisor.create_ring(RingLayout("pictures", room, 64, readers=watching))
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(

@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 from app.session import Picture, Residual
 from capture.packets import Events
 from capture.ring import Item, RingReader, RingRef, TornItem
+from inference.worker import LONGEST_PART_LATENTS
 from sync.rig import Rig
 
 VIEWER = "viewer"
+EVENTS_OF_A_PICTURE = 8 << 20
+MOST_BYTES = 1 << 30
+
+
+def room_for(latents: int, frame_bytes: int) -> int:
+    """Bytes of a ring of pictures: all parts of one of so many instants must lie there, and two more."""
+    one = (LONGEST_PART_LATENTS + 2) * frame_bytes + EVENTS_OF_A_PICTURE
+    parts = max(1, -(-latents // LONGEST_PART_LATENTS))
+    return max(3 * one, min((parts + 2) * one, MOST_BYTES))
 
 
 class PictureReader:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.live import make_session
+from app.picture_reader import room_for
 from capture.camera import CameraState
 from inference import models
 from tests.app import failing_network
@@ -88,6 +89,18 @@ def test_more_instants_than_fit_into_one_item_are_one_picture(davis: Watch) -> N
     many = [p for p in davis.pictures if len(p.latents) == 12]
     assert [p.ordinal for p in many] == sorted({p.ordinal for p in many})
     assert all(p.sharp is not None and len(p.sharp) == 12 for p in many)
+
+
+def test_all_parts_of_a_picture_have_room_in_the_ring() -> None:
+    frame = 1152 * 768 * 3
+    usual = room_for(1, frame)
+    assert room_for(5, frame) == usual
+    for latents in (6, 20, 50):
+        parts = -(-latents // 5)
+        assert room_for(latents, frame) >= (latents + 2 * parts) * frame + usual // 3
+    assert (
+        room_for(1000, frame) == 1 << 30
+    )  # no picture of that many is whole there; it does not take all memory
 
 
 def test_networks_switch_while_streaming(davis: Watch) -> None:
