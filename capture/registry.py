@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -135,7 +136,9 @@ def driver(name: str) -> Driver:
                 target = e.value
                 break
     if target is None:
-        raise UsageError(f"unknown camera {name!r}; known: {', '.join(names())}")
+        near = get_close_matches(name.lower(), names(), 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"unknown camera {name!r}; {hint}known: {', '.join(names())}")
     module, _, attribute = target.partition(":")
     try:
         found: Driver = getattr(import_module(module), attribute)

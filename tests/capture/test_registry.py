@@ -11,6 +11,12 @@ def test_an_unknown_camera_lists_the_known_ones() -> None:
         registry.open_driver("nikon:3")
 
 
+@pytest.mark.parametrize(("typed", "near"), [("simulatet:", "simulated"), ("gencam:127.0.0.1", "genicam")])
+def test_a_misspelt_camera_is_told_the_nearest(typed: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+        registry.open_driver(typed)
+
+
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(UsageError, match="empty before the colon"):
         registry.CameraName.parse(":handheld")
