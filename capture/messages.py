@@ -105,11 +105,15 @@ _to_worker: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discri
 def pack(message: FromWorker | ToWorker) -> bytes:
     """Bytes of a message.
 
+    A file's name that is no UTF-8 is lone surrogates to Python. What a worker tells is for people, and reads
+    `\\udcff` then; in what it is asked for such a name would be another one, and is refused.
+
     Raises:
         InvalidMessage: it holds what msgpack has no place for, or it is too large.
     """
     try:
-        data: bytes = msgpack.packb(message.model_dump())
+        errors = "strict" if isinstance(message, Command) else "backslashreplace"
+        data: bytes = msgpack.packb(message.model_dump(), unicode_errors=errors)
     except (TypeError, ValueError, OverflowError) as e:
         raise InvalidMessage(f"message {message.type!r} cannot be packed: {e}") from e
     if len(data) > LARGEST:
