@@ -192,14 +192,14 @@ def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None)
     if not failed:
         with staged_file(output, overwrite=overwrite) as part:
             c.rig.save(part)
-    _print(c, output if not failed else None, html)
+    worst = next((f"{s}: {t}" for s, t, v in c.problems() if v is Verdict.FAIL), "see the report")
+    _print(c, output if not failed else None, html, worst if failed else "")
     if tell is not None:
         tell(
             "report", "done", 1.0, verdict=str(c.verdict), report=str(html), rig="" if failed else str(output),
             summary=summary(c), problems=[t for _, t, v in c.problems() if v is not Verdict.PASS],
         )  # fmt: skip
     if failed:
-        worst = next((f"{s}: {t}" for s, t, v in c.problems() if v is Verdict.FAIL), "see the report")
         console.fail(f"not calibrated: {worst}; no rig file was written, the report is {html}")
         return 1
     return 0
@@ -221,15 +221,19 @@ def summary(c: Calibration) -> list[str]:
     return lines
 
 
-def _print(c: Calibration, output: Path | None, html: Path) -> None:
+def _print(c: Calibration, output: Path | None, html: Path, last: str) -> None:
+    """`last`: the problem that the last line will name; nothing is said twice."""
     from calibration.time.result import Verdict
 
     o = console.err()
+    problems = [(f"{step}: {text}", v) for step, text, v in c.problems() if v is not Verdict.PASS]
+    named = [line for line, _ in problems]
     for line in summary(c):
-        o.print(line, markup=False, soft_wrap=True)
-    for step, text, verdict in c.problems():
-        if verdict is not Verdict.PASS:
-            console.say(f"{verdict}: {step}: {text}")
+        if line not in named:
+            o.print(line, markup=False, soft_wrap=True)
+    for line, verdict in problems:
+        if line != last:
+            console.say(f"{verdict}: {line}")
     o.print(f"verdict: {c.verdict}", markup=False)
     o.print(str(html), style="bold", markup=False, soft_wrap=True)
     if output is not None:
