@@ -58,6 +58,7 @@ class Figures:
         self.stage_fps: dict[str, float] = {}
         self.waiting = 0
         self.cameras: dict[str, dict[str, int]] = {}
+        self._cautions: dict[str, None] = {}  # in the order in which they came, each once
         self._dead: Counter[str] = Counter()
         self._dead_events: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES)
@@ -75,6 +76,10 @@ class Figures:
             self._dead_events.update(event_losses_of(self.restore))
             self._dead_ends += int(self.restore.get("frame_ends", 0))
         self.restore = report
+
+    def caution(self, line: str) -> None:
+        """What a person should know of the whole run; a camera that comes back may say it again."""
+        self._cautions[line] = None
 
     def shown(self, p: Picture) -> None:
         """A picture of the stream goes on screen now."""
@@ -155,6 +160,7 @@ class Figures:
             drift=self._drift(),
             cameras=dict(self.cameras),
             runs_on=str(self.restore.get("runs_on", "")),
+            cautions=tuple(self._cautions),
             ended=ended,
         )
 

@@ -17,7 +17,7 @@ from app.asking import Asking
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
-from app.recorder import RecorderWatch, RecordRequest
+from app.recorder import RecorderWatch, RecordRequest, serials_told
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
@@ -275,12 +275,10 @@ class LiveSession:
 
     def _meet(self, cameras: dict[str, Any]) -> None:
         """Cameras have told who they are: is the rig file of these?"""
-        roles = ((CameraRole.EVENTS, "events"), (CameraRole.FRAMES, "image"))
-        told = {name: cameras.get(role.value) for role, name in roles}
-        serials = {name: str(c.get("serial", "")) for name, c in told.items() if isinstance(c, dict)}
         if self._source is not None:
-            for line in self._source.rig.other_cameras(serials):
+            for line in self._source.rig.other_cameras(serials_told(cameras)):
                 self._say(line)
+                self._figures.caution(line)
 
     def _ended(self, workers: tuple[WorkerStatus, ...]) -> bool:
         if not self.is_recording or not any(w.name == REPLAY and w.detail == "end" for w in workers):

@@ -163,6 +163,13 @@ def about_of(source: Source) -> About:
     )  # fmt: skip
 
 
+def serials_told(cameras: dict[str, Any]) -> dict[str, str]:
+    """Serial numbers as `Rig.other_cameras` takes them, out of a message of the topic `CAMERAS`."""
+    roles = ((CameraRole.EVENTS, "events"), (CameraRole.FRAMES, "image"))
+    told = {name: cameras.get(role.value) for role, name in roles}
+    return {name: str(c.get("serial", "")) for name, c in told.items() if isinstance(c, dict)}
+
+
 def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:
     """Try the disk for about a second; one sentence when it is too slow for the rig, "" when it is not.
 

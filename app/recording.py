@@ -20,6 +20,7 @@ from app.recorder import (
     begin_arguments,
     check_cameras,
     recorder_plan,
+    serials_told,
     slow_disk,
 )
 from app.session import WorkerStatus
@@ -29,7 +30,8 @@ from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
 from recordings.formats.own_about import ABOUT
-from recordings.recorder.worker import BEGIN, END, READER
+from recordings.recorder.worker import BEGIN, CAMERAS, END, READER
+from sync.rig import Rig
 
 EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
 """More than live: 1.5 s of 10 Mev/s and of 60 fps, should the recorder be held up for a moment."""
@@ -103,10 +105,10 @@ def record(
         run: _Run
         if what.preroll_s:
             s.add(armed_plan(source, what.preroll_s, events, frames))
-            run = _ArmedRun(s, watch, what, signal, said)
+            run = _ArmedRun(s, watch, said, rig, what, signal)
         else:
             s.add(recorder_plan(source, what, events, frames))
-            run = _Run(s, watch)
+            run = _Run(s, watch, said, rig)
         if what.also_msrbd:
             s.add(also_msrbd.plan(AlsoMsRbd(what.folders, what.split or "train")))
         try:
@@ -131,9 +133,10 @@ def _check_free(folders: list[Path]) -> None:
 class _Run:
     """Watches the workers."""
 
-    def __init__(self, s: Supervisor, watch: Watch) -> None:
+    def __init__(self, s: Supervisor, watch: Watch, said: Callable[[str], None], rig: Rig) -> None:
         self.result = RecordResult()
-        self._s, self._watch = s, watch
+        self._s, self._watch, self._said, self._rig = s, watch, said, rig
+        self._warned: set[str] = set()
         self._recorder = RecorderWatch()
         self._faulted: float | None = None
 
@@ -194,7 +197,16 @@ class _Run:
                 self.result.written.hear(m.body)
             else:
                 self._recorder.hear(self._s, m)
+            if m.topic == CAMERAS:
+                self._meet(m.body)
         self.result.health = self._recorder.health
+
+    def _meet(self, cameras: dict[str, Any]) -> None:
+        """Cameras have told who they are: is the rig file, which goes into the recording, of these?"""
+        for line in self._rig.other_cameras(serials_told(cameras)):
+            if line not in self._warned:  # a camera that comes back tells it again
+                self._warned.add(line)
+                self._said(line)
 
     def _check_cameras(self, cameras: list[WorkerStatus]) -> None:
         """Before the first frame a camera that fails ends the run; later it may come back."""
@@ -234,12 +246,13 @@ class _ArmedRun(_Run):
         self,
         s: Supervisor,
         watch: Watch,
+        said: Callable[[str], None],
+        rig: Rig,
         what: RecordRequest,
         signal: Callable[[], bool],
-        said: Callable[[str], None],
     ) -> None:
-        super().__init__(s, watch)
-        self._what, self._signal, self._said = what, signal, said
+        super().__init__(s, watch, said, rig)
+        self._what, self._signal = what, signal
 
     def sequences(self) -> None:
         """One after the other; then the recorder is told to stop.

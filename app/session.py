@@ -139,6 +139,8 @@ class SessionStatus:
     # What each camera's driver counts, by role: frames delivered, and lost by cause; {} where it does not.
     cameras: dict[str, dict[str, int]] = field(default_factory=dict)
     runs_on: str = ""  # device and number type of the network, as the restore worker has it
+    # What holds for the whole run and a person should know: the rig file is of other cameras.
+    cautions: tuple[str, ...] = ()
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

@@ -36,6 +36,8 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
             row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
         if s.exposure_source:
             row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
+        for line in s.cautions:
+            row("warning", line)
         for w in s.workers:
             restarts = f", {w.restarts} restarts" if w.restarts else ""
             row(f"worker {w.name}", f"{w.state}{restarts}" + (f": {w.detail}" if w.detail else ""))

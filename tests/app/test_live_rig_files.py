@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.live import make_session
+from app.recorder import RecordRequest
+from app.recording import record
+from app.sources import SourceRequest
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
+from recordings.recorder.take import Limits
 from tests.app.live_watch import Watch
 
 
@@ -87,8 +91,23 @@ def test_a_rig_file_of_other_serial_numbers_is_warned_of(tmp_path: Path) -> None
             lambda: session.status() and any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning"
         )
         watch.restored(1)
+        # The note passes; who reads the summary of a run should know it too.
+        assert [("davis-7" in c, "davis-0" in c) for c in session.status().cautions] == [(True, True)]
     finally:
         session.stop()
+
+
+def test_recording_warns_of_other_serial_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
+    path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
+    said: list[str] = []
+    record(
+        SourceRequest.of(path), RecordRequest(tmp_path / "take", limits=Limits(frames=3)), said=said.append,
+        watch=lambda figures, waiting: None,
+    )  # fmt: skip
+    (line,) = [s for s in said if "davis-7" in s]
+    assert "davis-0 is there" in line
 
 
 def test_a_camera_that_a_rig_file_misspells_is_refused_at_once(tmp_path: Path) -> None:

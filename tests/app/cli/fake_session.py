@@ -27,7 +27,7 @@ def picture(ordinal: int, *, refusal: str = "", latents: tuple[float, ...] = (0.
 
 
 class FakeSession:
-    """Gives `pictures`, then nothing. `workers` and `waiting` are what `status` shows."""
+    """Gives `pictures`, then nothing. `workers` and `cautions` are what `status` shows."""
 
     def __init__(
         self, pictures: list[Picture], *, is_recording: bool = False, every_s: float = 0.0,
@@ -37,6 +37,7 @@ class FakeSession:
         self.is_recording = is_recording
         self.calls: list[str] = []
         self.workers: tuple[WorkerStatus, ...] = (WorkerStatus("replay", CameraState.RUNNING),)
+        self.cautions: tuple[str, ...] = ()
         self._pictures = list(pictures)
         self._every_s = every_s
         self._error = error
@@ -68,7 +69,7 @@ class FakeSession:
             fps=25.0, stage_fps={"frames": 25.0, "restore": 24.0}, latency_p50_ms=31.0, latency_p95_ms=44.0,
             items_in=self._given + 2, items_out=self._given, waiting=0, losses={"camera frames": 2, "ring": 0},
             exposure_source="trigger", uncertainty_us=5.0, workers=self.workers, message="preparing",
-            ended=self._ended,
+            cautions=self.cautions, ended=self._ended,
         )  # fmt: skip
 
     def timeline(self) -> Timeline | None:

@@ -139,6 +139,17 @@ def test_failed_run_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_holds_for_the_whole_run_is_in_its_table_and_summary(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.session.cautions = ("the rig file is of another camera",)  # type: ignore[attr-defined]
+    assert main.run(["live", "--headless", "--seconds", "0.2", "-o", "run"]) == 0
+    assert "warning" in (out := capsys.readouterr().out)
+    assert "the rig file is of another camera" in out
+    status = json.loads((tmp_path / "run" / SUMMARY).read_text())["status"]
+    assert status["cautions"] == ["the rig file is of another camera"]
+
+
 def test_worker_that_is_down_at_the_end_is_an_error_and_the_rest_is_kept(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
