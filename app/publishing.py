@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import zmq
 from numpy.typing import NDArray
+from zmq.utils.monitor import parse_monitor_message
 
 from app.picture_reader import PictureReader
 from app.session import Picture
@@ -38,6 +39,9 @@ QUEUED = 2
 """Pictures that wait for a subscriber who is slow; what comes then is not sent to it."""
 BIND_S = 5.0
 """How long an address may still be held by the session before this one."""
+LONGEST_SUBSCRIPTION = 1024
+"""Bytes of a subscriber's message; who sends more is cut off. ZeroMQ keeps a topic in a hundred times its
+length."""
 _FIGURES_S = 2.0
 _IPC = "ipc://"
 
@@ -73,7 +77,11 @@ def checked_address(text: str) -> str:
     if m := re.fullmatch(r"tcp://(\*|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})", text):
         if 1 <= int(m[2]) <= 65535:
             return text
-    elif text.startswith(_IPC) and 0 < len(text.removeprefix(_IPC).encode(errors="replace")) <= 100:
+    elif (
+        text.startswith(_IPC)
+        and 0 < len(text.removeprefix(_IPC).encode(errors="replace")) <= 100
+        and text != f"{_IPC}*"
+    ):  # for which ZeroMQ chooses a path that nobody learns
         return text
     raise UsageError(
         f"--publish {text!r} is no address; give a port (5556), tcp://HOST:PORT (tcp://*:5556 for other "
@@ -97,15 +105,15 @@ def _bound(address: str) -> Iterator[zmq.Socket[bytes]]:
     try:
         yield out
     finally:
-        out.close()
-        if address.startswith(_IPC):  # which ZeroMQ leaves behind
+        # ZeroMQ leaves the file behind. It goes first: once the socket is closed it may be the next one's.
+        if address.startswith(_IPC):
             Path(address.removeprefix(_IPC)).unlink(missing_ok=True)
+        out.close()
 
 
 def _bind(address: str) -> zmq.Socket[bytes]:
-    # XPUB tells who comes and goes (VERBOSER: each of them), so that nothing is done for nobody.
-    out = notices.socket(zmq.XPUB, hwm=QUEUED)
-    out.setsockopt(zmq.XPUB_VERBOSER, 1)
+    out = notices.socket(zmq.PUB, hwm=QUEUED)
+    out.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)
     out.setsockopt(zmq.IPV6, "[" in address)
     try:
         if address.startswith(_IPC):
@@ -130,6 +138,7 @@ def _spare(path: Path) -> None:
     if not path.is_socket():
         raise OSError(errno.EEXIST, "")
     with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(1.0)  # somebody who hangs takes no connections after so many
         try:
             trial.connect(str(path))
         except ConnectionRefusedError:
@@ -179,6 +188,7 @@ def run_publish_worker(link: WorkerLink, spec: PublishSpec) -> None:
         while not link.stopping:
             try:
                 out = stack.enter_context(_bound(spec.address))
+                audience = stack.enter_context(contextlib.closing(_Audience(out)))
             except UsageError as e:
                 if time.monotonic() > deadline:
                     raise HalfmirrorError(str(e)) from e
@@ -186,14 +196,43 @@ def run_publish_worker(link: WorkerLink, spec: PublishSpec) -> None:
                 link.beat(CameraState.STARTING, f"waiting for {spec.address}")
                 continue
             reader = stack.enter_context(contextlib.closing(PictureReader(spec.pictures, spec.rig, PUBLISHER)))
-            _Publisher(link, spec, out, reader).run()
+            _Publisher(link, spec, out, audience, reader).run()
+
+
+class _Audience:
+    """Who is connected, so that nothing is done for nobody.
+
+    Connections are counted, not subscriptions: of those a program may have several, or the same one twice, of
+    which ZeroMQ tells fewer endings than beginnings.
+    """
+
+    def __init__(self, out: zmq.Socket[bytes]) -> None:
+        self._out = out
+        self._monitor = out.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._connected: set[int] = set()
+
+    def count(self) -> int:
+        """How many there are now."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._connected.add(event["value"])
+                else:
+                    self._connected.discard(event["value"])
+        return len(self._connected)
+
+    def close(self) -> None:
+        self._out.disable_monitor()
 
 
 class _Publisher:
     def __init__(
-        self, link: WorkerLink, spec: PublishSpec, out: zmq.Socket[bytes], reader: PictureReader
-    ) -> None:
+        self, link: WorkerLink, spec: PublishSpec, out: zmq.Socket[bytes], audience: _Audience,
+        reader: PictureReader,
+    ) -> None:  # fmt: skip
         self._link, self._spec, self._socket, self._reader = link, spec, out, reader
+        self._audience = audience
         self._number = 0
         self._listening = 0
         self._sent_at: deque[float] = deque()
@@ -201,7 +240,7 @@ class _Publisher:
     def run(self) -> None:
         while not self._link.stopping:
             self._link.poll()
-            self._heed_subscribers()
+            self._listening = self._audience.count()
             if self._listening:
                 p = self._reader.poll()
             else:
@@ -213,13 +252,6 @@ class _Publisher:
                 self._publish(p)
             if self._link.beat_due:
                 self._report()
-
-    def _heed_subscribers(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                said = self._socket.recv(zmq.NOBLOCK)
-                if said[:1] in (b"\0", b"\1"):  # anything else is a subscriber's own message
-                    self._listening = max(0, self._listening + (1 if said[0] else -1))
 
     def _publish(self, p: Picture) -> None:
         self._number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -98,6 +99,40 @@ def test_the_process_says_who_listens(live: Watch, subscriber: Subscriber, addre
     live.until(lambda: live.worker(PUBLISH).detail.endswith(": 1 listens"), "one who listens")
     subscriber.close()
     live.until(lambda: live.worker(PUBLISH).detail.endswith("nobody listens"), "nobody")
+
+
+def test_who_listens_is_counted_whatever_they_subscribe_to(
+    live: Watch, subscriber: Subscriber, address: str
+) -> None:
+    subscriber.next()
+    other = zmq.Context.instance().socket(zmq.XSUB)
+    other.connect(address)
+    for said in (b"\1halfmirror", b"\1halfmirror", b"\1", b"\1other", b"\0other", b"hello", b""):
+        other.send(said)
+    live.until(lambda: live.worker(PUBLISH).detail.endswith(": 2 listen"), "two who listen")
+    other.close(0)
+    live.until(lambda: live.worker(PUBLISH).detail.endswith(": 1 listens"), "one who listens")
+    subscriber.next()
+    subscriber.close()
+    live.until(lambda: live.worker(PUBLISH).detail.endswith("nobody listens"), "nobody")
+
+
+def test_who_subscribes_to_megabytes_is_cut_off(live: Watch, subscriber: Subscriber, address: str) -> None:
+    """ZeroMQ would keep a hundred times as much."""
+    greeting = b"\xff" + bytes(8) + b"\x7f\3\0NULL" + bytes(48)
+    ready = b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB"
+    with socket.socket(socket.AF_UNIX) as s:  # a ZeroMQ of our own would fall over it itself
+        s.settimeout(20)
+        s.connect(address.removeprefix("ipc://"))
+        s.sendall(greeting + ready)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            s.sendall(b"\2" + (1_000_001).to_bytes(8) + b"\1" + b"x" * 1_000_000)
+            while s.recv(4096):
+                pass
+    ordinal = subscriber.next()[0]["ordinal"]
+    while subscriber.next()[0]["ordinal"] < ordinal + 10:
+        pass
+    assert live.worker(PUBLISH).restarts == 0
 
 
 def test_what_the_window_asks_for_is_its_alone(live: Watch, subscriber: Subscriber) -> None:
@@ -210,7 +245,7 @@ def test_addresses(said: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "said",
     ["", "0", "65536", "tcp://127.0.0.1", "tcp://:5556", "http://localhost:5556", "localhost:5556", "ipc://",
-     "ipc:///" + 100 * "x", "٥٥٥٦", "tcp://a:1;tcp://b:2"],
+     "ipc:///" + 100 * "x", "ipc://*", "٥٥٥٦", "tcp://a:1;tcp://b:2"],
 )  # fmt: skip
 def test_what_is_no_address(said: str) -> None:
     with pytest.raises(UsageError, match="is no address; give a port"):
