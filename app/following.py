@@ -27,7 +27,7 @@ class Following:
     """Iterates over the stream's pictures of a session that was started; the newest where several have come.
 
     Gives None where none came for a moment (2 ms), so that who iterates can see to other things, or leave. Ends
-    where a recording has been played to its end; a live session never ends by itself.
+    where a recording has been played to its end; a live session never ends by itself, unless `faults_end`.
 
     Args:
         session: started already.
@@ -35,6 +35,7 @@ class Following:
         start_limit_s: how long the first picture may take.
         fault_patience_s: how long a worker may be down before the first picture.
         quiet_s: how long nothing may come after it; None: for ever.
+        faults_end: a worker that stays down for `fault_patience_s` ends it after the first picture, too.
 
     Raises while one iterates:
         PipelineError: no picture came.
@@ -48,12 +49,14 @@ class Following:
         start_limit_s: float = START_LIMIT_S,
         fault_patience_s: float | None = None,
         quiet_s: float | None = None,
+        faults_end: bool = False,
     ) -> None:
         self._session = session
         self._progress = progress
         self._start_limit_s = start_limit_s
         self._fault_patience_s = FAULT_PATIENCE_S if fault_patience_s is None else fault_patience_s
         self._quiet_s = quiet_s
+        self._faults_end = faults_end
         self._first_s: float | None = None
         self._last_s = 0.0
         self._ended_s: float | None = None
@@ -86,8 +89,11 @@ class Following:
                             "the recording ended without one picture; look at it with: halfmirror deblur"
                         )
                     return
+                down = self._down(status, now - started)
                 if self._first_s is None:
-                    self._check_start(status, now - started)
+                    self._check_start(status, now - started, down)
+                elif down and self._faults_end:
+                    return
                 elif self._quiet_s is not None and now - self._last_s > self._quiet_s:
                     raise PipelineError(f"no picture came for {self._quiet_s:g} s ({_states(status)})")
             if picture is None:
@@ -103,15 +109,19 @@ class Following:
         self._ended_s = now if self._ended_s is None else self._ended_s
         return now - max(self._ended_s, self._last_s) > _SETTLE_S
 
-    def _check_start(self, status: SessionStatus, waited_s: float) -> None:
+    def _down(self, status: SessionStatus, now_s: float) -> list[str]:
+        """Workers that fail, if some have for as long as one waits: one that is started again is no reason."""
         faulted = faults(status)
         if not faulted:
             self._faulted_s = None
         elif self._faulted_s is None:
-            self._faulted_s = waited_s
-        # A faulted worker is started again; one that stays so is what a person must hear of.
-        if self._faulted_s is not None and waited_s - self._faulted_s >= self._fault_patience_s:
-            raise PipelineError(f"no picture came, because a worker failed ({'; '.join(faulted)})")
+            self._faulted_s = now_s
+        lasting = self._faulted_s is not None and now_s - self._faulted_s >= self._fault_patience_s
+        return faulted if lasting else []
+
+    def _check_start(self, status: SessionStatus, waited_s: float, down: list[str]) -> None:
+        if down:
+            raise PipelineError(f"no picture came, because a worker failed ({'; '.join(down)})")
         if waited_s > self._start_limit_s:
             raise PipelineError(
                 f"no picture came within {waited_s:.0f} s (workers: {_states(status)}); try: halfmirror doctor"

@@ -70,17 +70,20 @@ def run_headless(
     """Run `session` for `seconds` from its first picture on (None: until the recording ends, or Ctrl+C).
 
     Leaves a side-by-side MP4, a contact sheet and `summary.json` in `folder`, nothing where that is None: the
-    pictures are then for those who subscribe to them. `about` (source, network, command) goes into the summary,
-    `final` is the folder's name in messages, `no_residual` says why there is no re-blur residual although it
-    was asked for. Ctrl+C ends the run early and keeps what came; the session is
-    stopped in every case.
+    pictures are then for those who subscribe to them, and a worker that stays down ends the run. `about`
+    (source, network, command) goes into the summary, `final` is the folder's name in messages, `no_residual`
+    says why there is no re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what
+    came; the session is stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
     """
     final = final or folder
     video = None if folder is None or final is None else VideoThread(folder / VIDEO, final=final / VIDEO)
-    pictures = Following(session, progress, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s)
+    pictures = Following(
+        session, progress, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s,
+        faults_end=folder is None,
+    )  # fmt: skip
     watch = _Watch(session, video, seconds, pictures)
     try:
         try:

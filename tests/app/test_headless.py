@@ -120,6 +120,14 @@ def test_patience_begins_anew_when_a_worker_recovers(tmp_path: Path, monkeypatch
     assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=1.0).pictures == 1
 
 
+def test_a_worker_that_stays_down_ends_a_run_that_only_publishes(tmp_path: Path) -> None:
+    """Nobody looks at it, and nobody is served any more."""
+    session = FakeSession([picture(k) for k in range(3)])
+    session.workers = (WorkerStatus("publish", CameraState.FAULTED, "given up after 5 restarts in 60 s"),)
+    run = run_headless(session, None, seconds=None, about=ABOUT, fault_patience_s=0.6)
+    assert (run.pictures, run.interrupted, session.calls) == (3, False, ["start", "stop"])
+
+
 def test_no_picture_in_time_says_so(tmp_path: Path) -> None:
     session = FakeSession([])
     with pytest.raises(PipelineError, match="replay running"):
