@@ -17,7 +17,7 @@ from recordings.formats.ros_clock import Pair, SensorClock
 from recordings.sandbox_child import Refused
 
 SEEN = 200
-"""Messages at the beginning that tell the size and, for EVT3, how the sensor's clock lies on the host's."""
+"""Messages with events that tell the size and, for EVT3, how the sensor's clock lies on the host's."""
 ENOUGH = 50
 """So many at the end."""
 # A read from the middle begins so much earlier in the order of writing, which has a delay that varies.
@@ -61,7 +61,10 @@ class EventStream:
         self._packets = bag.topics[topic] == ros.EVENT_PACKET
         self._clock: SensorClock | None = None  # of EVT3
         self.encoding = ""
-        written = [(at, data) for _, at, data in islice(bag.messages([topic]), SEEN)]
+        filled = ((at, data) for _, at, data in bag.messages([topic]) if self._filled(data))
+        written = list(islice(filled, SEEN))
+        if not written:
+            raise Refused(f"{topic}: no events in any of its messages")
         first = [data for _, data in written]
         size, why = None, ""
         for data in first:
@@ -90,6 +93,19 @@ class EventStream:
         self._delay_ns = written[0][0] - 1000 * self.start_us
         self.end_us = max(int(max(t.max() for t in times)), self._last_us(bag))
 
+    def _filled(self, data: bytes) -> bool:
+        """There is something in this message, if only damage: in a still scene drivers send empty ones."""
+        try:
+            if self._packets:
+                return len(ros.packet(data, self._cdr).data) > 0
+            w = ros.Wire(data, self._cdr)
+            w.header()
+            w.u32()
+            w.u32()
+            return w.u32() > 0
+        except ros.Malformed:
+            return True
+
     def _size_in(self, data: bytes) -> tuple[int, int]:
         if self._packets:
             p = ros.packet(data, self._cdr)
@@ -106,11 +122,12 @@ class EventStream:
         return width, height
 
     def _last(self, bag: Messages) -> deque[bytes]:
-        """The last messages."""
+        """The last messages with events."""
         last: deque[bytes] = deque(maxlen=SEEN)
         for back_ns in (10**9, 10**10, 10**11, bag.end_ns):
             last.clear()
-            last.extend(data for _, _, data in bag.messages([self._topic], bag.end_ns - back_ns))
+            later = bag.messages([self._topic], bag.end_ns - back_ns)
+            last.extend(data for _, _, data in later if self._filled(data))
             if len(last) >= ENOUGH:
                 break
         return last

@@ -122,17 +122,18 @@ class Wire:
                 raise Malformed("is cut off")
             e = np.frombuffer(data, _EVENT_1, count, self.at)
             return _piece(e["s"], e["ns"], e["x"], e["y"], e["p"])
+        if not count:
+            none = np.empty(0, np.int16)
+            return Piece(np.empty(0, np.int64), none, none, np.empty(0, np.bool_))
         # From the second event on x stands two bytes earlier: it needs less alignment than the time behind it.
-        if count and self.at + (count - 1) * _STEP_2 + 13 > len(data):
+        if self.at + (count - 1) * _STEP_2 + 13 > len(data):
             raise Malformed("is cut off")
 
         def column(kind: str, offset: int) -> NDArray[np.generic]:
             return np.ndarray((count,), kind, data, self.at + offset, (_STEP_2,))
 
-        x, y = column("<u2", -2), column("<u2", 0)
-        if count:
-            x, y = x.copy(), y.copy()
-            x[0], y[0] = struct.unpack_from("<HH", data, self.at)
+        x, y = column("<u2", -2).copy(), column("<u2", 0).copy()
+        x[0], y[0] = struct.unpack_from("<HH", data, self.at)
         return _piece(column("<u4", 4), column("<u4", 8), x, y, column("u1", 12))
 
 

@@ -148,6 +148,12 @@ def davis(
     return m.write(path, messages, **more)
 
 
+def mono(e: Events) -> bytes:
+    """Events as `mono`, their times counted from the first."""
+    words = (e.p.astype(np.uint64) << 63) | (e.y.astype(np.uint64) << 48) | (e.x.astype(np.uint64) << 32)
+    return (words | ((e.t - e.t[0]) * 1000).astype(np.uint64)).astype("<u8").tobytes()
+
+
 def prophesee(
     kind: str, path: Path, e: Events, edges: TriggerEdges | None, encoding: str, *, sensor_us: int = 0,
     scatter_us: int = 0, drift: float = 0.0, each: int = 500,
@@ -165,10 +171,7 @@ def prophesee(
         if encoding == "evt3":
             data = payload("evt3", part, TriggerEdges(edges.t[ours] + sensor_us, edges.rising[ours]))
         else:
-            words = (part.p.astype(np.uint64) << 63) | (part.y.astype(np.uint64) << 48)
-            words |= part.x.astype(np.uint64) << 32
-            words |= ((part.t - part.t[0]) * 1000).astype(np.uint64)
-            data = words.astype("<u8").tobytes()
+            data = mono(part)
         stamp = int(e.t[a]) + (scatter_us if n % 2 else -scatter_us) + round(drift * int(e.t[a] - e.t[0]))
         messages.append(
             ("/ev/events", PACKET, 1000 * (int(e.t[b - 1]) + 3000), m.packet(e, stamp, encoding, data))

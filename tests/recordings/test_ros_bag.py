@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -11,14 +10,24 @@ import pytest
 
 from app.cli.program import execute
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
-from recordings.formats import ros_messages as ros
 from recordings.formats.ros_bag import Bag
 from recordings.formats.ros_clock import WRAP_US, SensorClock
 from recordings.open import open_recording
 from recordings.recording import NotARecording, RecordingError
 from recordings.sandbox_child import Refused
 from tests.recordings.make_datasets import EXPOSURE_US, FRAMES, PERIOD_US, made_events
-from tests.recordings.make_rosbag import ARRAY, DEFINITIONS, KINDS, META, Maker, davis, prophesee
+from tests.recordings.make_prophesee import payload
+from tests.recordings.make_rosbag import (
+    ARRAY,
+    DEFINITIONS,
+    KINDS,
+    META,
+    PACKET,
+    Maker,
+    davis,
+    mono,
+    prophesee,
+)  # fmt: skip
 from tests.recordings.reading import events_and_frames, same_events
 
 SIZE = (64, 48)
@@ -162,6 +171,34 @@ def test_two_cameras_and_the_meta_data_of_a_flir(tmp_path: Path, kind: str) -> N
         assert all(np.array_equal(f.image, rgb) for f in pictures)
         assert any("2 topics have pictures; /flir/image_raw is read" in p for p in r.info.problems)
         assert r.report.ignored == {"messages of /flir/image_raw/compressed": 3, "messages of /wheel": 3}
+
+
+@pytest.mark.parametrize("kind", ["ros1", "ros2-mcap"])
+@pytest.mark.parametrize("encoding", ["array", "mono", "evt3"])
+def test_messages_without_events(tmp_path: Path, kind: str, encoding: str) -> None:
+    """Drivers send them while nothing moves: longer than the beginning that is looked at, and at the end."""
+    e, m = events(), Maker(kind)
+    start, end = int(e.t[0]), int(e.t[-1])
+    messages = []
+    for k in range(250):
+        for at in (start - 10**6 + 1000 * k, end + 10**6 + 1000 * k):
+            if encoding == "array":
+                messages.append(("/ev/events", ARRAY, 1000 * at, m.array(e, 0, 0)))
+            else:
+                messages.append(("/ev/events", PACKET, 1000 * at, m.packet(e, at, encoding, b"")))
+    if encoding == "array":
+        messages.append(("/ev/events", ARRAY, 1000 * start, m.array(e, 0, len(e))))
+    else:
+        data = payload(encoding, e, TriggerEdges.empty()) if encoding == "evt3" else mono(e)
+        messages.append(("/ev/events", PACKET, 1000 * start, m.packet(e, start, encoding, data)))
+    path = m.write(tmp_path / "bag", messages)
+    with open_recording(path) as r:
+        assert (r.info.start_us, r.info.end_us) == (start, end)
+        assert np.array_equal(events_and_frames(r)[0].t, e.t)
+        assert not [p for p in r.report.problems if "cut off" in p]
+    none = m.write(tmp_path / "none", [x for x in messages if x[2] != 1000 * start])
+    with pytest.raises(RecordingError, match="/ev/events: no events in any of its messages"):
+        open_recording(none)
 
 
 def test_without_exposures_they_are_asked_for(tmp_path: Path) -> None:
@@ -334,64 +371,6 @@ def test_without_rosbags_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "rosbags.rosbag1", None)
     with pytest.raises(Refused, match=r"needs: pip install 'halfmirror\[ros\]'"):
         Bag(path)
-
-
-def test_definitions_as_bags_tell_them() -> None:
-    """With comments, constants, and the definitions of what is inside, as ROS 1 and 2 write them."""
-    line = 80 * "="
-    told = f"""# This message contains an array of events
-# (0, 0) is at top-left corner of image
-#
-
-Header header
-
-uint32 height         # image height, that is, number of rows
-uint32 width          # image width, that is, number of columns
-uint8 SOMETHING=3
-
-# an array of events
-Event[] events
-
-{line}
-MSG: std_msgs/Header
-# Standard metadata
-uint32 seq
-time stamp
-string frame_id
-
-{line}
-MSG: dvs_msgs/Event
-# A DVS event
-uint16 x
-uint16 y
-time ts
-bool polarity
-"""
-    ros.require_layout(ARRAY, told)
-    ros.require_layout(ARRAY, "")
-    with pytest.raises(ros.Malformed, match="has the fields header, height, events instead of"):
-        ros.require_layout(ARRAY, re.sub("uint32 width.*", "", told))
-    with pytest.raises(ros.Malformed, match="has the fields x, y, time, polarity instead of"):
-        ros.require_layout(ARRAY, told.replace("time ts", "uint64 time"))
-    ros.require_layout("std_msgs/msg/Int32", "float32 data")  # nothing is known of those
-
-
-def test_messages_that_are_cut_off() -> None:
-    e = events()
-    for kind in ("ros1", "ros2-mcap"):
-        m = Maker(kind)
-        serialise = m.store.serialize_ros1 if m.ros1 else m.store.serialize_cdr
-        data = bytes(serialise(m.array(e, 0, 3), ARRAY))
-        for n in range(len(data)):
-            w = None
-            with pytest.raises(ros.Malformed):
-                w = ros.Wire(data[:n], not m.ros1)
-                w.header()
-                w.u32()
-                w.u32()
-                w.events()
-    with pytest.raises(ros.Malformed, match="little-endian"):
-        ros.Wire(b"\0\0\0\0abcd", True)
 
 
 @pytest.mark.parametrize("kind", ["ros1", "ros2-mcap"])
