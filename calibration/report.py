@@ -183,9 +183,7 @@ def _geometry(c: Calibration) -> str:
     ]
     out += table(views, ("view", "from", "points", "held out", "with all", "left out because"))
     if c.missed:
-        lost = "".join(
-            f"<li>{m.when_us / 1e6:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12]
-        )
+        lost = "".join(f"<li>{m.into_s:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12])
         out += f"<p>{len(c.missed)} more did not become views:</p><ul>{lost}</ul>"
     return out
 

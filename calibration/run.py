@@ -240,7 +240,8 @@ def _geometry(
     tell("geometry", "no target was seen: looking at the scene", 0.96)
     scene = _from_scene(takes[-1], rig, o.lens)
     if scene is not None and scene.geometry.verdict != "fail":
-        return scene.geometry, f"no target: the scene itself, {scene.pairs} pairs of frames", missed
+        by = f"no target: the scene itself, {scene.pairs} pairs of frames"
+        return scene.geometry, by, missed if views else []  # where no board was seen, none was shown
     why = "" if scene is None else "; the scene does not suffice: " + "; ".join(scene.geometry.problems[:1])
     return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed
 
@@ -296,9 +297,11 @@ def views_of(
         return [], []
     events = Events.concatenate(parts)
     del parts
+    begun_us = int(events.t[0])
     stills = still_stretches(find_swaps(events))
     if not stills:
-        return blinking_views([], events, board)
+        _, lost = blinking_views([], events, board)
+        return [], [replace(m, begun_us=begun_us) for m in lost]
     spans = [(s.start_us, s.end_us) for s in stills]
     frames = _frames_inside(take.items(), spans, clock)
     views: list[View] = []
@@ -308,7 +311,7 @@ def views_of(
         near = [f for f in frames if f.start_us < b + AROUND_US and f.end_us > a - AROUND_US]
         some, lost = blinking_views(near, events.between(a - AROUND_US, b + AROUND_US), board)
         views += [replace(v, name=f"view {len(views) + n + 1}") for n, v in enumerate(some)]
-        missed += lost
+        missed += [replace(m, begun_us=begun_us) for m in lost]
         told(views, (k + 1) / len(spans))
     return views, missed
 

@@ -46,11 +46,18 @@ class Missed:
         when_us: when, on the event clock.
         camera: "events", "image" or "both".
         why: one line.
+        begun_us: when its take began, on the same clock.
     """
 
     when_us: int
     camera: str
     why: str
+    begun_us: int = 0
+
+    @property
+    def into_s(self) -> float:
+        """How far into the take."""
+        return (self.when_us - self.begun_us) / 1e6
 
 
 def blinking_views(

@@ -14,9 +14,9 @@ from calibration.check import check, other_cameras
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
 from calibration.report import pictures, report_html, report_json
-from calibration.run import CannotCalibrate, Options, Take, calibrate
+from calibration.run import CannotCalibrate, Options, Take, calibrate, views_of
 from calibration.time.result import Verdict
-from capture.packets import EventPacket, Events, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from sync.geometry import project
 from sync.rig import Rig
 from tests.calibration.small import calibration, material
@@ -151,8 +151,31 @@ def test_without_a_target_the_scene_tells() -> None:
     c = calibrate(m.rig, m.takes[-1:])
     assert c.geometry is not None, c.geometry_by
     assert "no target" in c.rig.geometry.measured
+    assert c.missed == []
     assert corner_error_px(c.rig, m.truth) < 1.5
     assert c.verdict is not Verdict.FAIL, c.problems()
+
+
+def test_a_missed_view_is_placed_in_its_take_whatever_the_clock_counts_from() -> None:
+    m = material()
+    take = m.takes[-1]
+
+    def later():
+        return [delayed(i, 1_795_766_000_000_000) for i in take.items()]
+
+    _, missed = views_of(Take("scene", later), m.rig, Board())
+    assert missed
+    assert all(0 <= x.into_s < 60 for x in missed)
+
+
+def delayed(item: EventPacket | Frame, by_us: int) -> EventPacket | Frame:
+    if not isinstance(item, EventPacket):
+        return item
+    e, g = item.events, item.triggers
+    return replace(
+        item, events=Events(e.t + by_us, e.x, e.y, e.p, e.width, e.height),
+        triggers=TriggerEdges(g.t + by_us, g.rising), complete_until_us=item.complete_until_us + by_us,
+    )  # fmt: skip
 
 
 def test_without_a_target_the_geometry_is_not_invented() -> None:
