@@ -29,6 +29,7 @@ from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink
 from capture.ring import RingRef
+from inference.memory import keep_freed_memory
 from sync.rig import Rig
 
 PUBLISH = "publish"
@@ -182,6 +183,7 @@ def run_publish_worker(link: WorkerLink, spec: PublishSpec) -> None:
     Raises:
         HalfmirrorError: the address stayed taken; it is tried again.
     """
+    keep_freed_memory()  # every picture is copied out of the ring; fresh memory costs more than the copy
     link.status(CameraState.STARTING, f"binding {spec.address}")
     deadline = time.monotonic() + BIND_S
     with contextlib.ExitStack() as stack:
