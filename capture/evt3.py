@@ -5,7 +5,8 @@ The signature is that of all decoders in `recordings.formats.evt_decoders`, whic
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 Bool = NDArray[np.bool_]
 
+ROOM, ROOM_EDGES = 1 << 17, 1 << 12
+"""Events and edges that one run holds at most."""
+_NO_TAILS = np.empty(0, np.uint16)
 SMALL_EVT3 = 8
 """Steps of the high part that are never doubted: about 33 ms."""
 
@@ -135,3 +139,27 @@ def evt3(
         i += 1
     state[HIGH], state[LOW], state[ROW], state[BASE], state[POLARITY] = high, low, row, base, on
     return i, n, m
+
+
+class Run(NamedTuple):
+    """What some words say: events, and edges with their channels; memory of its own."""
+
+    t: I64
+    x: U16
+    y: U16
+    p: Bool
+    et: I64
+    rising: Bool
+    channel: U8
+
+
+def runs(heads: U16, state: I64) -> Iterator[Run]:
+    """Decode words in order, run by run. `state` goes on from call to call (`evt_time.new_state`)."""
+    at = 0
+    while at < len(heads):
+        room = min(ROOM, 12 * (len(heads) - at) + 12)
+        t, x, y = np.empty(room, np.int64), np.empty(room, np.uint16), np.empty(room, np.uint16)
+        p, et = np.empty(room, np.bool_), np.empty(ROOM_EDGES, np.int64)
+        rising, channel = np.empty(ROOM_EDGES, np.bool_), np.empty(ROOM_EDGES, np.uint8)
+        at, n, m = evt3(heads, _NO_TAILS, at, len(heads), state, t, x, y, p, et, rising, channel)
+        yield Run(t[:n], x[:n], y[:n], p[:n], et[:m], rising[:m], channel[:m])

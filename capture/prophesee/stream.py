@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 
 from capture import evt_time
 from capture.axis import Axis
-from capture.evt3 import evt3
+from capture.evt3 import runs
 from capture.packets import EventPacket, Events, Rejected, TriggerEdges
-
-ROOM, ROOM_EDGES = 1 << 17, 1 << 12
-"""Events and edges that one packet holds at most."""
-_NO_TAILS = np.empty(0, np.uint16)
 
 
 def compiled() -> None:
@@ -101,30 +97,12 @@ class Evt3Stream:
         heads = np.frombuffer(data, "<u2", whole // 2)
         self.words += len(heads)
         packets: list[EventPacket] = []
-        at = 0
-        while at < len(heads):
-            room = min(ROOM, 12 * (len(heads) - at) + 12)
-            t = np.empty(room, np.int64)
-            x, y = np.empty(room, np.uint16), np.empty(room, np.uint16)
-            p = np.empty(room, np.bool_)
-            et = np.empty(ROOM_EDGES, np.int64)
-            rising, channel = np.empty(ROOM_EDGES, np.bool_), np.empty(ROOM_EDGES, np.uint8)
-            at, n, m = evt3(
-                heads, _NO_TAILS, at, len(heads), self._state, t, x, y, p, et, rising, channel
-            )  # fmt: skip
-            ours = channel[:m] == self._channel
-            if n or m or gap or dropped:
+        for r in runs(heads, self._state):
+            ours = r.channel == self._channel
+            if len(r.t) or len(r.et) or gap or dropped:
                 packets.append(
                     self.maker.make(
-                        t[:n],
-                        x[:n],
-                        y[:n],
-                        p[:n],
-                        et[:m][ours],
-                        rising[:m][ours],
-                        host_ns,
-                        dropped=dropped,
-                        gap=gap,
+                        r.t, r.x, r.y, r.p, r.et[ours], r.rising[ours], host_ns, dropped=dropped, gap=gap
                     )
                 )
                 dropped, gap = 0, False

@@ -166,20 +166,19 @@ class RosBagSource:
             return []
         space = self._topic.rsplit("/", 1)[0]
         exposure = f"{space}/exposure" if bag.topics.get(f"{space}/exposure") == ros.INT32 else ""
-        meta = next((t for t in (f"{space}/meta", *bag.topics) if bag.topics.get(t) in ros.META_DATA), "")
-        if meta and meta.rsplit("/", 1)[0] != space:
-            meta = ""
+        told_by = (t for t, kind in bag.topics.items() if kind in ros.META_DATA)
+        meta = next((t for t in told_by if t.rsplit("/", 1)[0] == space), "")
         stamps: list[int] = []
         after: dict[int, int] = {}  # exposure told behind the picture of this index
         by_stamp: dict[int, int] = {}
         bad = 0
         for topic, at, data in bag.messages([t for t in (self._topic, exposure, meta) if t]):
-            w = None
+            if topic == self._topic:
+                self._at.append(at)
             try:
                 w = ros.Wire(data, self._cdr)
                 if topic == self._topic:
                     stamps.append(w.header())
-                    self._at.append(at)
                 elif topic == exposure:
                     after.setdefault(len(stamps) - 1, w.i32())
                 else:
@@ -191,7 +190,6 @@ class RosBagSource:
                 bad += 1
                 if topic == self._topic:
                     stamps.append(at)
-                    self._at.append(at)
             if len(stamps) > MAX_FRAMES:
                 raise Refused(f"holds more than {MAX_FRAMES} pictures, which is more than are read")
         if bad:

@@ -22,7 +22,6 @@ ENOUGH = 50
 """So many at the end."""
 # A read from the middle begins so much earlier in the order of writing, which has a delay that varies.
 _EARLIER_NS = 2_000_000_000
-_NO_TAILS = np.empty(0, np.uint16)
 
 
 class Messages(Protocol):
@@ -78,11 +77,12 @@ class EventStream:
         self.size = side(told[0], "a sensor's width"), side(told[1], "a sensor's height")
         if stated is not None and stated != size and 0 not in size:
             problems.append(f"its messages say {size[0]}×{size[1]}, {stated[0]}×{stated[1]} was stated")
+        last = self._last(bag)
         if self.encoding == "evt3":
             pairs = self._pairs(first)
             if not pairs:
                 raise Refused(f"{topic}: no events in its first {len(first)} messages")
-            self._clock = SensorClock.of(pairs).followed(self._pairs(self._last(bag)))
+            self._clock = SensorClock.of(pairs).followed(self._pairs(last))
             remark(problems, str(self._clock))
         found = [f for f in self._decoded(first) if not isinstance(f, str)]
         times = [f.t for f in found if len(f.t)]
@@ -91,18 +91,14 @@ class EventStream:
         self.has_edges = any(isinstance(f, Edges) for f in found)
         self.start_us = int(min(t.min() for t in times))
         self._delay_ns = written[0][0] - 1000 * self.start_us
-        self.end_us = max(int(max(t.max() for t in times)), self._last_us(bag))
+        self.end_us = max(int(max(t.max() for t in times)), self._last_us(last[-1]))
 
     def _filled(self, data: bytes) -> bool:
         """There is something in this message, if only damage: in a still scene drivers send empty ones."""
         try:
             if self._packets:
                 return len(ros.packet(data, self._cdr).data) > 0
-            w = ros.Wire(data, self._cdr)
-            w.header()
-            w.u32()
-            w.u32()
-            return w.u32() > 0
+            return ros.event_array(data, self._cdr)[0].u32() > 0
         except ros.Malformed:
             return True
 
@@ -116,13 +112,10 @@ class EventStream:
                 )
             self.encoding = p.encoding
             return p.size
-        w = ros.Wire(data, self._cdr)
-        w.header()
-        height, width = w.u32(), w.u32()
-        return width, height
+        return ros.event_array(data, self._cdr)[1]
 
     def _last(self, bag: Messages) -> deque[bytes]:
-        """The last messages with events."""
+        """The last messages with events; there are some."""
         last: deque[bytes] = deque(maxlen=SEEN)
         for back_ns in (10**9, 10**10, 10**11, bag.end_ns):
             last.clear()
@@ -132,12 +125,11 @@ class EventStream:
                 break
         return last
 
-    def _last_us(self, bag: Messages) -> int:
+    def _last_us(self, last: bytes) -> int:
         """When the events of the last message end."""
-        last = list(self._last(bag))[-1:]
         try:
-            times = [f.t for f in self._decoded(last) if not isinstance(f, str) and len(f.t)]
-            return int(max(t.max() for t in times)) if times else ros.Wire(last[0], self._cdr).header() // 1000
+            times = [f.t for f in self._decoded([last]) if not isinstance(f, str) and len(f.t)]
+            return int(max(t.max() for t in times)) if times else ros.Wire(last, self._cdr).header() // 1000
         except ros.Malformed:
             return -(1 << 60)
 
@@ -165,11 +157,7 @@ class EventStream:
         for data in messages:
             try:
                 if not self._packets:
-                    w = ros.Wire(data, self._cdr)
-                    w.header()
-                    w.u32()
-                    w.u32()
-                    yield w.events()
+                    yield ros.event_array(data, self._cdr)[0].events()
                     continue
                 p = ros.packet(data, self._cdr)
                 if p.encoding != self.encoding:
@@ -187,21 +175,12 @@ class EventStream:
                 yield f"a message of {self._topic} {e}"
 
     def _evt3(self, p: ros.Packet, state: NDArray[np.int64]) -> list[Piece | Edges]:
-        from capture.evt3 import evt3  # numba takes its time to import
+        from capture.evt3 import runs  # numba takes its time to import
 
-        heads = np.frombuffer(p.data, "<u2", len(p.data) // 2)
         out: list[Piece | Edges] = []
-        at = 0
-        while at < len(heads):
-            room = 12 * (len(heads) - at) + 24
-            t, x, y = np.empty(room, np.int64), np.empty(room, np.uint16), np.empty(room, np.uint16)
-            on, et = np.empty(room, np.bool_), np.empty(len(heads) + 1, np.int64)
-            rising, channel = np.empty(len(et), np.bool_), np.empty(len(et), np.uint8)
-            at, n, m = evt3(
-                heads, _NO_TAILS, at, len(heads), state, t, x, y, on, et, rising, channel
-            )  # fmt: skip
-            if m:
-                out.append(Edges(et[:m].copy(), rising[:m].copy()))
-            if n:
-                out.append(Piece(t[:n].copy(), coordinates(x[:n]), coordinates(y[:n]), on[:n].copy()))
+        for r in runs(np.frombuffer(p.data, "<u2", len(p.data) // 2), state):
+            if len(r.et):
+                out.append(Edges(r.et, r.rising))
+            if len(r.t):
+                out.append(Piece(r.t, coordinates(r.x), coordinates(r.y), r.p))
         return out

@@ -145,6 +145,18 @@ def _piece(
     return Piece(t, coordinates(x), coordinates(y), p.astype(np.bool_))
 
 
+def event_array(data: bytes, cdr: bool) -> tuple[Wire, tuple[int, int]]:
+    """An `EventArray`: what is left of it, from the number of its events on, and (width, height) of the sensor.
+
+    Raises:
+        Malformed: it is cut off before.
+    """
+    w = Wire(data, cdr)
+    w.header()
+    height, width = w.u32(), w.u32()
+    return w, (width, height)
+
+
 class Packet(NamedTuple):
     """An `EventPacket`: its stamp (ns, the host's clock), the sensor's size, how it is encoded, its bytes."""
 
