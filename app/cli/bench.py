@@ -107,7 +107,9 @@ def _names(asked: list[str], random_weights: bool) -> list[str]:
 
 def _of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that concern a network: those of neural ones mean nothing to the double integral."""
-    return {} if name in ("edi", "none") else options
+    from inference.cards import WITHOUT_WEIGHTS
+
+    return {} if name in WITHOUT_WEIGHTS else options
 
 
 def machine() -> str:

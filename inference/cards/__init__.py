@@ -22,6 +22,7 @@ NAMES = (
     "glint", "glint-large", "efnet", "gem", "sc-net", "stra", "cdvd-tsp",
     "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr",
 )  # fmt: skip
+WITHOUT_WEIGHTS = ("edi", "none")
 
 
 class Evaluation(Strict):
@@ -151,7 +152,7 @@ def card(network: str) -> Card:
     Raises:
         UsageError: unknown network.
     """
-    if network in ("edi", "none"):
+    if network in WITHOUT_WEIGHTS:
         raise UsageError(f"{network} works without weights; those with weights: {', '.join(NAMES)}")
     if network not in NAMES:
         raise UsageError(f"no network with weights is called {network!r}; known: {', '.join(NAMES)}")
