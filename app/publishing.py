@@ -243,11 +243,11 @@ class _Publisher:
         while not self._link.stopping:
             self._link.poll()
             self._listening = self._audience.count()
+            p = None
             if self._listening:
                 p = self._reader.poll()
             else:
-                p, passed = None, self._reader.pass_over()
-                self._number += passed
+                self._number += self._reader.pass_over()
             if p is None:
                 self._reader.wait(0.02)
             elif p.residual is None:  # the window's map of an exposure that was sent; its requests are not read
