@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from app.session import Picture, Session, SessionStatus
 from capture.camera import CameraState
@@ -35,7 +36,8 @@ class Following:
         start_limit_s: how long the first picture may take.
         fault_patience_s: how long a worker may be down before the first picture.
         quiet_s: how long nothing may come after it; None: for ever.
-        faults_end: a worker that stays down for `fault_patience_s` ends it after the first picture, too.
+        faults_end: a worker that was given up ends it after the first picture, too; a camera that is gone does
+            not, since it is tried again for as long as it takes.
 
     Raises while one iterates:
         PipelineError: no picture came.
@@ -89,10 +91,9 @@ class Following:
                             "the recording ended without one picture; look at it with: halfmirror deblur"
                         )
                     return
-                down = self._down(status, now - started)
                 if self._first_s is None:
-                    self._check_start(status, now - started, down)
-                elif down and self._faults_end:
+                    self._check_start(status, now - started, self._down(faults(status), now - started))
+                elif self._faults_end and self._down(_given_up(status), now - started):
                     return
                 elif self._quiet_s is not None and now - self._last_s > self._quiet_s:
                     raise PipelineError(f"no picture came for {self._quiet_s:g} s ({_states(status)})")
@@ -109,9 +110,8 @@ class Following:
         self._ended_s = now if self._ended_s is None else self._ended_s
         return now - max(self._ended_s, self._last_s) > _SETTLE_S
 
-    def _down(self, status: SessionStatus, now_s: float) -> list[str]:
+    def _down(self, faulted: list[str], now_s: float) -> list[str]:
         """Workers that fail, if some have for as long as one waits: one that is started again is no reason."""
-        faulted = faults(status)
         if not faulted:
             self._faulted_s = None
         elif self._faulted_s is None:
@@ -131,6 +131,11 @@ class Following:
 def faults(status: SessionStatus) -> list[str]:
     """One line for each worker that is down, with what it said."""
     return [f"{w.name}: {w.detail or 'no detail'}" for w in status.workers if w.state is CameraState.FAULTED]
+
+
+def _given_up(status: SessionStatus) -> list[str]:
+    """Those of `faults` that nobody tries any more, or that are just being started again."""
+    return faults(replace(status, workers=tuple(w for w in status.workers if w.pid is None)))
 
 
 def _states(status: SessionStatus) -> str:

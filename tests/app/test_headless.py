@@ -128,6 +128,15 @@ def test_a_worker_that_stays_down_ends_a_run_that_only_publishes(tmp_path: Path)
     assert (run.pictures, run.interrupted, session.calls) == (3, False, ["start", "stop"])
 
 
+def test_a_camera_that_is_gone_does_not_end_a_run_that_only_publishes(tmp_path: Path) -> None:
+    """Its worker lives and tries it again and again."""
+    session = FakeSession([picture(0)])
+    gone = WorkerStatus("frames", CameraState.FAULTED, "the camera does not answer any more", pid=1)
+    session.workers = (gone,)
+    run = run_headless(session, None, seconds=1.2, about=ABOUT, fault_patience_s=0.3)
+    assert run.seconds >= 1.2
+
+
 def test_no_picture_in_time_says_so(tmp_path: Path) -> None:
     session = FakeSession([])
     with pytest.raises(PipelineError, match="replay running"):
