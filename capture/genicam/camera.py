@@ -133,6 +133,7 @@ class GenicamCamera(CameraBase[Frame]):
             for lock in held:
                 lock.release()
         if sdk is not None and link is not None:
+            link.leave()
             sdk.finish(link.release, 0.0 if self._lost or sdk.hung else CLOSE_S)
 
     def _ask(self, work: Callable[[], T], timeout_s: float, what: str) -> T:

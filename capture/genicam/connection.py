@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +22,12 @@ from capture.genicam.stream import RawFrame, Stream
 
 _CONTROLLED = 0x3
 """Bits of the control register: some program controls the camera."""
+
+
+_LEASE_S = 10.0
+"""So long may a camera keep our control of before: its heartbeat's 3 s, and our last tries."""
+_left: dict[str, float] = {}
+"""When this process let go of a camera that it controlled, by handle."""
 
 
 class Connection:
@@ -44,6 +52,7 @@ class Connection:
         self._stream: Stream | None = None
         self._streaming = False
         self._before: Counter[str] = Counter()  # counters of earlier streams
+        self._controls = ""  # handle of the camera that it controls
         try:
             camera = self._a.camera_new(place.handle.encode())
         except aravis.AravisError as e:
@@ -64,9 +73,8 @@ class Connection:
         device = a.camera_get_device(self._camera)
         self.gige = bool(a.camera_is_gv_device(self._camera))
         if self.gige and not a.gv_device_is_controller(device):
-            raise CameraError(
-                f"{self._name}: another program controls the camera at {place.handle}; close it there first"
-            )
+            raise CameraError(f"{self._name}: {_who_controls(place.handle)}")
+        self._controls = place.handle
         self._device = device
         a.device_set_range_check_policy(device, aravis.CHECK_RANGES)
         self._features = Features(a, device, self._name)
@@ -149,8 +157,14 @@ class Connection:
         stream = self._stream
         return None if stream is None else stream.pop(timeout_s)
 
+    def leave(self) -> None:
+        """It will be let go; a camera that does not answer may not hear of it. For any thread."""
+        if self._controls:
+            _left[self._controls] = time.monotonic()
+
     def release(self) -> None:
         """Let the camera go."""
+        self.leave()
         camera, self._camera = self._camera, None
         if camera is None:
             return
@@ -224,3 +238,14 @@ class Connection:
         stream = self._stream
         now = Counter() if stream is None else Counter(stream.lost) + Counter(stream.counters())
         return dict(self._before + now)
+
+
+def _who_controls(handle: str) -> str:
+    """Why control of the camera was refused, and what to do."""
+    if time.monotonic() - _left.get(handle, -math.inf) > _LEASE_S:
+        return f"another program controls the camera at {handle}; close it there first"
+    # A camera keeps the control of whom it does not hear any more until his heartbeat's time is over.
+    return (
+        f"the camera at {handle} still keeps the control that this program had of it, for up to 3 s; "
+        "if it stays so, another program controls it: close it there"
+    )

@@ -215,6 +215,18 @@ def test_a_camera_that_another_program_controls(device: GigeDevice) -> None:
     second.close()
 
 
+def test_the_control_of_before_is_not_taken_for_another_program(device: GigeDevice) -> None:
+    """A camera that comes back before its heartbeat's time is over still keeps whom it heard last."""
+    first = wire.camera(device)
+    first.open()
+    device._owner = ("127.0.0.1", 1)  # as if the connection had broken with the lease still running
+    device.registers.put(gvcp.Register.HEARTBEAT_MS, 60_000)
+    device._heard = time.monotonic()
+    first.close()
+    with pytest.raises(CameraError, match="still keeps the control that this program had of it, for up to 3 s"):
+        wire.camera(device).open()
+
+
 # -- settings -------------------------------------------------------------------------------------------------
 
 
