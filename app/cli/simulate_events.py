@@ -42,6 +42,7 @@ def events(
     from app.cli.arguments import parse_settings, positive_seconds
     from capture.errors import UsageError
     from capture.simulated.davis_server import example
+    from capture.simulated.loops import shared_epoch_ns
 
     if seconds is not None:
         positive_seconds(seconds)
@@ -50,7 +51,7 @@ def events(
         raise UsageError(
             f"--rig-file: {rig} has two cameras; halfmirror simulate rig serves both and writes its file"
         )
-    server = served(config, port, folder, serial, epoch_ns)
+    server = served(config, port, folder, serial, epoch_ns or shared_epoch_ns(config))
     try:
         opened = example(server.addresses)
         if rig_file is not None:

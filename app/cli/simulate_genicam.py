@@ -53,6 +53,7 @@ def genicam(
     from capture.simulated.gige.device import GigeDevice, check_address
     from capture.simulated.gige.pictures import RigPictures
     from capture.simulated.gige.sender import WireFaults
+    from capture.simulated.loops import shared_epoch_ns
 
     check_address(address)
     for name, share in (("--loss", loss), ("--duplicate", duplicate), ("--reorder", reorder)):
@@ -66,7 +67,7 @@ def genicam(
         positive_seconds(seconds)
     config = with_bayer(rig, parse_settings(settings or ()))
     console.say(f"{rig}: preparing its frames (seconds the first time, from the cache after that)")
-    pictures = RigPictures(config, epoch_ns)
+    pictures = RigPictures(config, epoch_ns or shared_epoch_ns(config))
     faults = WireFaults(loss, duplicate, reorder, resend=resend)
     with GigeDevice(pictures, address, serial, stamp_at_end=stamp == "end", faults=faults) as device:
         if rig_file is not None:

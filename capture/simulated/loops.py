@@ -7,6 +7,7 @@ playing it costs nothing. Prepared loops are kept by `cache`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -143,6 +144,16 @@ def exposure_in_loop(config: SimulatedConfig, k: int) -> tuple[int, int]:
     """(start, end) in µs of frame `k` of the stream, on the event clock; the middle of its period."""
     start = k * config.period_us + (config.period_us - config.exposure_us) // 2
     return start, start + config.exposure_us
+
+
+def shared_epoch_ns(config: SimulatedConfig) -> int:
+    """Where (`time.monotonic_ns`) the time axis begins of cameras that are played in processes of their own.
+
+    It is the last beginning of a loop, counted from the clock's zero, so that processes of the same rig that were
+    started at different times show the same motion at the same moment, and trigger edges belong to frames.
+    """
+    now = time.monotonic_ns()
+    return max(1, now - now % (1000 * config.loop_us))
 
 
 def make_frames(config: SimulatedConfig, progress: Progress = lambda share: None) -> NDArray[np.uint8]:

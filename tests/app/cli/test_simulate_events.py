@@ -104,3 +104,28 @@ def test_wrong_requests_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert text in said
         assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("later_s", [0.013, 1.234, 77.7])
+def test_cameras_that_are_started_by_themselves_are_in_step(
+    later_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else no trigger edge belongs to a frame, and events and pictures show different motion."""
+    from app.cli import simulate_events
+    from capture.simulated.gige import pictures
+
+    epochs: list[int] = []
+
+    def told(*arguments: Any) -> None:
+        epochs.append(arguments[-1])
+        raise CameraError("enough")
+
+    monkeypatch.setattr(simulate_events, "served", told)
+    monkeypatch.setattr(pictures, "RigPictures", told)
+    now = time.monotonic_ns()
+    small = [w for s in SMALL for w in ("--set", s)]
+    for what, moment in (("events", now), ("genicam", now + round(1e9 * later_s))):
+        monkeypatch.setattr(time, "monotonic_ns", lambda moment=moment: moment)
+        assert execute(["simulate", what, *small]) == 1
+        assert 0 <= moment - epochs[-1] <= 600_000_000
+    assert (epochs[1] - epochs[0]) % 600_000_000 == 0
