@@ -20,7 +20,7 @@ from recordings.recorder import disk
 from recordings.recorder.preroll import MAX_SECONDS
 from recordings.recorder.take import Limits
 from recordings.recorder.worker import CAMERAS, DONE, TOPIC, RecorderSpec, run_recorder
-from sync.rig import NO_CAMERA
+from sync.rig import NO_CAMERA, Rig
 
 RECORDER = "recorder"
 FINISH_S = 60.0
@@ -168,6 +168,23 @@ def serials_told(cameras: dict[str, Any]) -> dict[str, str]:
     roles = ((CameraRole.EVENTS, "events"), (CameraRole.FRAMES, "image"))
     told = {name: cameras.get(role.value) for role, name in roles}
     return {name: str(c.get("serial", "")) for name, c in told.items() if isinstance(c, dict)}
+
+
+def other_sizes(rig: Rig, cameras: dict[str, Any]) -> list[str]:
+    """One line for each camera whose pictures or events are not of the rig file's size; message as above."""
+    out = []
+    for role, what, entry in (
+        (CameraRole.EVENTS, "events", rig.events),
+        (CameraRole.FRAMES, "frames", rig.image),
+    ):
+        told = cameras.get(role.value)
+        size = (told.get("width"), told.get("height")) if isinstance(told, dict) else (0, 0)
+        if entry.camera != NO_CAMERA and all(size) and size != (entry.width, entry.height):
+            out.append(
+                f"{what} are {size[0]}×{size[1]}, but the rig {rig.name!r} says {entry.width}×{entry.height}: "
+                "correct the rig file, else the recording cannot be replayed with it"
+            )
+    return out
 
 
 def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:

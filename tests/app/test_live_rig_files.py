@@ -129,3 +129,14 @@ def test_a_rig_file_without_an_event_camera(tmp_path: Path) -> None:
         assert {w.name for w in session.status().workers} == {"frames", "restore"}
     finally:
         session.stop()
+
+
+def test_record_says_that_the_rig_file_is_of_another_size(tmp_path: Path) -> None:
+    """What it records could not be replayed with it, and nobody would know before."""
+    path = tmp_path / "rig.toml"
+    path.write_text(RIG_FILE.format(settings=SETTINGS, width=640, camera="simulated:davis"))
+    said: list[str] = []
+    what = RecordRequest(tmp_path / "take", limits=Limits(frames=3))
+    record(SourceRequest.of(path), what, said=said.append, watch=lambda _figures, _waiting: None)
+    told = [line for line in said if "but the rig 'bench' says" in line]
+    assert [line.split(",")[0] for line in told] == ["events are 64×48"]
