@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole, Capabilities, Control, Progress
 from capture.errors import CameraError, CameraLost, UsageError, first_line
@@ -25,7 +25,7 @@ from capture.genicam.sequence import GIGE_IDS, FrameCounter
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.registry import FramesOnlyDriver
 from capture.sdk_thread import SdkThread
-from capture.validation import first_error
+from capture.validation import Strict, camera_config
 
 NAME = "flir-spinnaker"
 OPEN_S, ASK_S, CLOSE_S, SLICE_S = 20.0, 0.8, 0.8, 0.05
@@ -42,10 +42,9 @@ NODES = {"exposure_us": "ExposureTime", "gain_db": "Gain", "rate_hz": "Acquisiti
 UNITS = {"exposure_us": "µs", "gain_db": "dB", "rate_hz": "Hz"}
 
 
-class SpinnakerConfig(BaseModel):
+class SpinnakerConfig(Strict):
     """What the name and a rig file's settings can say; not given: as the camera has it."""
 
-    model_config = ConfigDict(extra="forbid")
     serial: str = ""
     exposure_us: float | None = Field(default=None, gt=0)
     gain_db: float | None = None
@@ -338,10 +337,8 @@ class SpinnakerDriver(FramesOnlyDriver):
         """`rest` is the serial number."""
         if rest and not rest.isalnum():
             raise UsageError(f"{NAME}:{rest}: give the camera's serial number, or nothing for the only one")
-        try:
-            return SpinnakerConfig(**{**settings, **({"serial": rest} if rest else {})})
-        except ValidationError as e:
-            raise UsageError(f"{NAME}:{rest}: {first_error(e, SpinnakerConfig)}") from e
+        named = {"serial": rest} if rest else {}
+        return camera_config(SpinnakerConfig, f"{NAME}:{rest}" if rest else NAME, settings, named)
 
     def frame_camera(self, config: BaseModel) -> SpinnakerCamera:
         """The camera, closed."""

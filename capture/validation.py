@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from capture.errors import UsageError
 
 
 class Strict(BaseModel):
@@ -33,6 +35,38 @@ def _may_hold_truth(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return True  # it looks for itself
     return annotation is bool or annotation is Any or any(map(_may_hold_truth, get_args(annotation)))
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def camera_config(model: type[S], name: str, settings: Mapping[str, Any], named: Mapping[str, Any]) -> S:
+    """A camera's configuration out of its settings and of what its name tells.
+
+    Args:
+        model: what comes out.
+        name: of the camera, for messages.
+        settings: as they stand in a rig file.
+        named: what the name tells; no setting may say it again, since one of both would be passed over.
+
+    Raises:
+        UsageError: a misspelt setting (names the nearest), a value out of range, a setting that the name tells.
+    """
+    again = next((key for key in settings if key in named), None)
+    if again is not None:
+        raise UsageError(f"{name}: {again!r} is told by the camera's name; leave it out of the settings")
+    try:
+        return model.model_validate({**settings, **named})
+    except ValidationError as e:
+        first = min(e.errors(), key=lambda f: f["type"] != "extra_forbidden")
+        key, told = ".".join(str(k) for k in first["loc"]), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            *parents, wrong = [str(k) for k in first["loc"]]
+            known = [k for k in _keys(model, parents) if parents or k not in named]
+            near = difflib.get_close_matches(wrong, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise UsageError(f"{name}: unknown setting {key!r}; {hint}") from e
+        raise UsageError(f"{name}: {key}: {told}" if key else f"{name}: {told}") from e
 
 
 def first_error(error: ValidationError, model: type[BaseModel], whole: str = "the file") -> str:

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole
 from capture.errors import CameraError, CameraLost, UsageError
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.registry import FramesOnlyDriver
 from capture.sdk_thread import SdkThread
-from capture.validation import first_error
+from capture.validation import Strict, camera_config
 
 
-class WebcamConfig(BaseModel):
+class WebcamConfig(Strict):
     """What the name and a rig file's settings can say."""
 
-    model_config = ConfigDict(extra="forbid")
     index: int = Field(ge=0, le=99)
     rate_hz: float = Field(default=30.0, gt=0, le=1000)
 
@@ -121,10 +120,7 @@ class WebcamDriver(FramesOnlyDriver):
         """`webcam` is `webcam:0`."""
         if rest and not (rest.isascii() and rest.isdigit()):
             raise UsageError(f"webcam:{rest}: give the camera's number, such as webcam:0")
-        try:
-            return WebcamConfig(**{**settings, "index": int(rest or 0)})
-        except ValidationError as e:
-            raise UsageError(f"webcam:{rest}: {first_error(e, WebcamConfig)}") from e
+        return camera_config(WebcamConfig, f"webcam:{rest}", settings, {"index": int(rest or 0)})
 
     def discover(self) -> list[CameraInfo]:
         """What Linux lists; nothing is opened."""

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from capture.errors import UsageError
 from capture.packets import PixelLayout
-from capture.validation import Strict, first_error
+from capture.validation import Strict, camera_config
 
 LAYOUTS: dict[str, PixelLayout] = {
     "BayerRG8": PixelLayout.BAYER_RGGB,
@@ -121,9 +121,5 @@ def configure(driver: str, rest: str, settings: Mapping[str, Any]) -> GenicamCon
             ipaddress.IPv4Address(target)
         except ValueError:
             raise UsageError(f"{driver}:{target}: {target!r} is not an IPv4 address") from None
-    try:
-        return GenicamConfig.model_validate({**settings, "driver": driver, "target": target})
-    except ValidationError as e:
-        text = first_error(e, GenicamConfig, "settings")
-        text = text.removeprefix("key 'settings': ")
-        raise UsageError(f"{driver}:{target}: {text}") from e
+    name = f"{driver}:{target}" if target else driver
+    return camera_config(GenicamConfig, name, settings, {"driver": driver, "target": target})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from capture.errors import UsageError
 from capture.inivation.stream_head import Address
-from capture.validation import Strict
+from capture.validation import Strict, camera_config
 
 WIDTH, HEIGHT = 346, 260
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class DavisConfig(Strict):
@@ -58,26 +54,30 @@ class StreamConfig(Strict):
     def places(self) -> dict[str, Address]:
         """Addresses by the streams' kinds."""
         found = {"EVTS": self.events, "TRIG": self.triggers, "FRME": self.frames, "IMUS": self.imu}
-        return {k: _address(self, v) for k, v in found.items() if v is not None}
+        return {k: _address(self, _KEYS[k], v) for k, v in found.items() if v is not None}
 
 
-def _address(config: StreamConfig, text: str) -> Address:
+_KEYS = {"EVTS": "", "TRIG": "triggers: ", "FRME": "frames: ", "IMUS": "imu: "}
+"""The settings that say where the streams come from, for messages; of the events it is the name."""
+
+
+def _address(config: StreamConfig, key: str, text: str) -> Address:
     """PORT is on the host of the events."""
     if config.scheme == "aedat4-unix":
         if not text or "\0" in text or len(text.encode()) > 107:
-            raise UsageError(f"{config.name}: {text!r} cannot be the path of a socket (1 to 107 bytes)")
+            raise UsageError(f"{config.name}: {key}{text!r} cannot be the path of a socket (1 to 107 bytes)")
         return text
     if text.isdigit():
         text = f"{config.events.rpartition(':')[0]}:{text}"
     m = re.fullmatch(r"([A-Za-z0-9._-]+):(\d{1,5})", text)
     if m is None or not 1 <= int(m[2]) <= 65535:
-        raise UsageError(f"{config.name}: {text!r} is no HOST:PORT; for example aedat4-tcp:127.0.0.1:7777")
+        raise UsageError(f"{config.name}: {key}{text!r} is no HOST:PORT; for example aedat4-tcp:127.0.0.1:7777")
     return m[1], int(m[2])
 
 
 def configure_davis(rest: str, settings: Mapping[str, Any]) -> DavisConfig:
     """Raises `UsageError`."""
-    return _checked(DavisConfig, f"davis346:{rest}", {**settings, "serial": rest})
+    return camera_config(DavisConfig, f"davis346:{rest}" if rest else "davis346", settings, {"serial": rest})
 
 
 def configure_stream(scheme: str, rest: str, settings: Mapping[str, Any]) -> StreamConfig:
@@ -87,22 +87,8 @@ def configure_stream(scheme: str, rest: str, settings: Mapping[str, Any]) -> Str
     for key in ("triggers", "frames", "imu"):
         if type(values.get(key)) is int:
             values[key] = str(values[key])
-    config = _checked(StreamConfig, f"{scheme}:{place}", {**values, "scheme": scheme, "events": place})
+    config = camera_config(StreamConfig, f"{scheme}:{place}", values, {"scheme": scheme, "events": place})
     places = list(config.places().values())
     if len(set(places)) < len(places):
         raise UsageError(f"{config.name}: two streams have the same address; each stream has a port of its own")
     return config
-
-
-def _checked(model: type[M], name: str, values: dict[str, Any]) -> M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as e:
-        first = min(e.errors(), key=lambda f: f["type"] != "extra_forbidden")
-        key = ".".join(str(k) for k in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = [k for k in model.model_fields if k not in ("serial", "scheme", "events")]
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise UsageError(f"{name}: unknown setting {key!r}; {hint}") from e
-        raise UsageError(f"{name}: {key}: {first['msg']}") from e

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from capture.errors import UsageError
-from capture.validation import Strict
+from capture.validation import Strict, camera_config
 
 Model = Literal["evk4", "evk3", "metavision"]
 
@@ -48,14 +46,4 @@ class PropheseeConfig(Strict):
 def configure(driver: Model, rest: str, settings: Mapping[str, Any]) -> PropheseeConfig:
     """Raises `UsageError`: a name that cannot be one, an unknown setting, a value out of range."""
     name = f"{driver}:{rest}" if rest else driver
-    try:
-        return PropheseeConfig.model_validate({**settings, "driver": driver, "serial": rest})
-    except ValidationError as e:
-        first = min(e.errors(), key=lambda f: f["type"] != "extra_forbidden")
-        key = ".".join(str(k) for k in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = [k for k in PropheseeConfig.model_fields if k not in ("driver", "serial")]
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise UsageError(f"{name}: unknown setting {key!r}; {hint}") from e
-        raise UsageError(f"{name}: {key}: {first['msg']}") from e
+    return camera_config(PropheseeConfig, name, settings, {"driver": driver, "serial": rest})

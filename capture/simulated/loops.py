@@ -149,8 +149,8 @@ def exposure_in_loop(config: SimulatedConfig, k: int) -> tuple[int, int]:
 def shared_epoch_ns(config: SimulatedConfig) -> int:
     """Where (`time.monotonic_ns`) the time axis begins of cameras that are played in processes of their own.
 
-    It is the last beginning of a loop, counted from the clock's zero, so that processes of the same rig that were
-    started at different times show the same motion at the same moment, and trigger edges belong to frames.
+    It is the last beginning of a loop, counted from the clock's zero, so that processes of the same rig that
+    were started at different times show the same motion at the same moment, and edges belong to frames.
     """
     now = time.monotonic_ns()
     return max(1, now - now % (1000 * config.loop_us))

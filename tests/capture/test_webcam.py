@@ -127,7 +127,7 @@ def test_frames_are_rgb_without_an_exposure() -> None:
 def test_no_camera_and_a_number_that_is_none() -> None:
     with pytest.raises(CameraError, match="webcam:7: no camera there"):
         make(7).open()
-    with pytest.raises(UsageError, match="webcam:100: key 'index'"):
+    with pytest.raises(UsageError, match="webcam:100: index: "):
         DRIVER.configure("100", {})
 
 
