@@ -11,6 +11,7 @@ from capture.packets import EventPacket, Events
 from inference.restorers.contrast_pairs import MARGIN_US
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
+from sync.rolling import MovedStream
 from sync.synchroniser import Synchroniser
 
 Take = Callable[[AlignedExposure, AlignedExposure, Events, int], None]
@@ -89,6 +90,7 @@ def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events
     """Events as they come, and exposures behind the events that complete them."""
     # As live: a contrast is learnt across the gaps between exposures.
     sync = Synchroniser(rig, margin_before_us=MARGIN_US)
+    stream = MovedStream(rig)
 
     def settled(out: Sequence[AlignedExposure | RefusedExposure]) -> Iterator[AlignedExposure]:
         for e in out:
@@ -102,11 +104,14 @@ def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events
     for item in items:
         if isinstance(item, EventPacket):
             sync.push_events(item)
-            yield item.events
+            yield stream.push(item).events
         else:
             sync.push_frame(item)  # type: ignore[arg-type]
             read.frames += 1
         yield from settled(sync.take(None))
+    rest = stream.finish()
+    if rest is not None:
+        yield rest.events
     yield from settled(sync.finish())
 
 

@@ -19,6 +19,7 @@ from recordings.export.grid import SharedGrid, shared_grid
 from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
+from sync.rolling import MovedStream
 from sync.synchroniser import Synchroniser
 
 REPORT = "export.json"
@@ -112,10 +113,15 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
 
 
 def exposures(
-    items: Iterator[Item], rig: Rig, request: ExportRequest, result: ExportResult
+    items: Iterator[Item], rig: Rig, request: ExportRequest, result: ExportResult, *, as_came: bool = False
 ) -> Iterator[EventPacket | AlignedExposure]:
-    """Packets, and after them the exposures that they complete, as far as they are wanted; counted."""
+    """Packets, and after them the exposures that they complete, as far as they are wanted; counted.
+
+    Layouts that put events and exposures together know global shutters only: of a rolling one the events are
+    told as if all rows were exposed together (`sync.rolling`), unless `as_came`.
+    """
     sync = Synchroniser(rig)
+    stream = MovedStream(rig)
     start = request.zero_us
     taken = 0
 
@@ -140,7 +146,7 @@ def exposures(
             if start is None:
                 start = int(item.events.t[0]) if len(item.events) else item.complete_until_us
             sync.push_events(item)
-            yield item
+            yield item if as_came else stream.push(item)
         else:
             result.frames_in += 1
             sync.push_frame(item)
@@ -151,6 +157,9 @@ def exposures(
         if request.frames is not None and taken >= request.frames:
             result.skipped += result.frames_in - taken - result.skipped - sum(result.refused.values())
             return
+    rest = None if as_came else stream.finish()
+    if rest is not None:
+        yield rest
     for e in sync.finish():
         if wanted(e):
             assert isinstance(e, AlignedExposure)

@@ -35,20 +35,22 @@ class Format:
         folder: the output is a folder, else a file.
         pictures: it needs frames.
         aligned: events lie on the picture's pixels.
+        as_came: events keep their times, also where a rolling shutter exposed the frames.
     """
 
     folder: bool = False
     pictures: bool = False
     aligned: bool = False
+    as_came: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "efnet-h5": Format(pictures=True, aligned=True),
     "highrev": Format(folder=True, pictures=True, aligned=True),
     "dsec": Format(folder=True),
-    "aedat4": Format(),
-    "evt3": Format(),
-    "hdf5": Format(),
+    "aedat4": Format(as_came=True),
+    "evt3": Format(as_came=True),
+    "hdf5": Format(as_came=True),
 }
 
 
@@ -219,7 +221,7 @@ def _fill(
         if packet.imu is not None and imu is not None and len(kept := order.within(packet.imu)):
             imu(kept)
 
-    for item in _outcomes(source, request, result):
+    for item in _outcomes(kind, source, request, result):
         if isinstance(item, EventPacket):
             add(item)
         else:
@@ -232,10 +234,10 @@ def _fill(
 
 
 def _outcomes(
-    source: ExportInput, request: ExportRequest, result: ExportResult
+    kind: str, source: ExportInput, request: ExportRequest, result: ExportResult
 ) -> Iterator[EventPacket | AlignedExposure]:
     if source.rig is not None:
-        yield from exposures(source.items, source.rig, request, result)
+        yield from exposures(source.items, source.rig, request, result, as_came=FORMATS[kind].as_came)
         return
     for item in source.items:
         if isinstance(item, Frame):

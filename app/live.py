@@ -17,7 +17,7 @@ from app.asking import Asking
 from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
-from app.recorder import RecorderWatch, RecordRequest, serials_told
+from app.recorder import RecorderWatch, RecordRequest, other_than
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
@@ -276,7 +276,7 @@ class LiveSession:
     def _meet(self, cameras: dict[str, Any]) -> None:
         """Cameras have told who they are: is the rig file of these?"""
         if self._source is not None:
-            for line in self._source.rig.other_cameras(serials_told(cameras)):
+            for line in other_than(self._source.rig, cameras):
                 self._say(line)
                 self._figures.caution(line)
 

@@ -187,6 +187,20 @@ def other_sizes(rig: Rig, cameras: dict[str, Any]) -> list[str]:
     return out
 
 
+def other_than(rig: Rig, cameras: dict[str, Any]) -> list[str]:
+    """What a rig file does not have as the cameras tell it, a line each.
+
+    Args:
+        rig: of the rig file.
+        cameras: a message of the topic `CAMERAS`, role → fields of `CameraInfo`.
+    """
+    capabilities = (cameras.get(CameraRole.FRAMES.value) or {}).get("capabilities") or {}
+    return [
+        *rig.other_cameras(serials_told(cameras)),
+        *rig.other_shutter(str(capabilities.get("shutter", ""))),
+    ]
+
+
 def slow_disk(source: Source, folder: Path, seconds: float = 1.0) -> str:
     """Try the disk for about a second; one sentence when it is too slow for the rig, "" when it is not.
 

@@ -20,8 +20,8 @@ from app.recorder import (
     begin_arguments,
     check_cameras,
     other_sizes,
+    other_than,
     recorder_plan,
-    serials_told,
     slow_disk,
 )
 from app.session import WorkerStatus
@@ -204,7 +204,7 @@ class _Run:
 
     def _meet(self, cameras: dict[str, Any]) -> None:
         """Cameras have told who they are: is the rig file, which goes into the recording, of these?"""
-        for line in (*self._rig.other_cameras(serials_told(cameras)), *other_sizes(self._rig, cameras)):
+        for line in (*other_than(self._rig, cameras), *other_sizes(self._rig, cameras)):
             if line not in self._warned:  # a camera that comes back tells it again
                 self._warned.add(line)
                 self._said(line)

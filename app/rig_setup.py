@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.preview import Pick
+from app.recorder import other_than
 from calibration.nominal import nominal
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
@@ -253,8 +254,7 @@ class RigSetup:
         base = self.base
         if base is None:
             return []
-        names = {"events": CameraRole.EVENTS, "image": CameraRole.FRAMES}
-        return base.other_cameras({k: self._serial(r) for k, r in names.items()})
+        return other_than(base, self.infos)
 
     def save(self, path: Path) -> Rig:
         """Write the rig file, whole or not at all; it is the one that is worked on from then on.
@@ -321,12 +321,17 @@ def flipped(rig: Rig) -> Rig:
 
 
 def moved_with_region(rig: Rig, before: Rig) -> Rig:
-    """Another region of the frame camera's sensor: the map and the lens move with its corner.
+    """Another region of the frame camera's sensor: the map and the lens move with its corner, and a rolling
+    shutter takes as long for each row as before.
 
     Args:
         rig: with the image camera's new settings.
         before: whose geometry holds for its own settings.
     """
+    if rig.image.height != before.image.height and rig.image.rolling_us:
+        rows = (rig.image.height - 1) / (before.image.height - 1)
+        other = rig.image.model_copy(update={"rolling_us": rig.image.rolling_us * rows})
+        rig = rig.model_copy(update={"image": other})
     old, new = before.image.settings, rig.image.settings
     dx, dy = (float(new.get(k) or 0) - float(old.get(k) or 0) for k in ("offset_x", "offset_y"))
     if not dx and not dy:
@@ -334,8 +339,8 @@ def moved_with_region(rig: Rig, before: Rig) -> Rig:
     shift = np.array([[1.0, 0.0, -dx], [0.0, 1.0, -dy], [0.0, 0.0, 1.0]])
     g = _geometry(rig.geometry, shift @ rig.image_from_event)
     if g.undistorted_image_from_event is not None:
-        rows = shift @ np.array(g.undistorted_image_from_event)
-        g = g.model_copy(update={"undistorted_image_from_event": _rows(rows)})
+        exact = shift @ np.array(g.undistorted_image_from_event)
+        g = g.model_copy(update={"undistorted_image_from_event": _rows(exact)})
     image = rig.image
     if image.lens is not None:
         centre = image.lens.centre[0] - dx, image.lens.centre[1] - dy

@@ -84,6 +84,8 @@ def check(
         )
     if time.relation == "trigger" and time.active_high != rig.clock.active_high:
         troubles = [t for t in troubles if t.name != "polarity"] + [_polarity(time)]
+    if time.rolling_us is not None and time.rolling_us != rig.image.rolling_us:
+        troubles.append(_shutter(time, rig))
     shift, best = None, None
     if time.clock is not None:
         meter, best = measure_field(items, time.clock, rig, time.frames, progress)
@@ -109,6 +111,15 @@ def measure_field(
         if meter.add(e) and (best is None or len(e.events) > len(best.events)):
             best = e
     return meter, best
+
+
+def _shutter(time: TimeResult, rig: Rig) -> Trouble:
+    said = rig.image.rolling_us
+    says = f"{said / 1e3:g} ms" if said else "a global shutter"
+    return Trouble(
+        "shutter", f"by the pictures {time.shutter()}; the rig file says {says}: set image.rolling_us = "
+        f"{time.rolling_us:.0f}, or calibrate the rig again"
+    )  # fmt: skip
 
 
 def _judge(shift: FieldShift | None, meter: FieldMeter) -> list[Trouble]:

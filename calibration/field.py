@@ -20,6 +20,7 @@ from capture.packets import EventPacket, Events, Frame, FrameClock, FrameKind
 from inference.alignment import event_edges, image_edges
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from sync.rolling import moved
 from sync.windows import EventStore
 
 F64 = NDArray[np.float64]
@@ -81,7 +82,7 @@ def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) 
             if b > a and store.gap_in(a, b) is None and (store.start_us or 0) <= a and mark >= b:
                 yield Exposed(frame, a, b, store.cut(a, b))
 
-    for item in items:
+    for item in moved(items, rig):
         if item.epoch != epoch:
             epoch = item.epoch
             store.clear()

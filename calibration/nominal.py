@@ -18,6 +18,7 @@ def nominal(rig: Rig) -> Rig:
     return rig.model_copy(
         update={
             "geometry": Geometry(image_from_event=rows, measured="assumed: not calibrated"),  # type: ignore[arg-type]
+            "image": rig.image.model_copy(update={"rolling_us": 0.0}),
             "clock": rig.clock.model_copy(
                 update={"residual_us": None, "drift_ppm": None, "uncertainty_us": None}
             ),

@@ -122,6 +122,8 @@ def _short(c: Calibration) -> str:
     else:
         rows.append(("Geometry", c.geometry_by))
     rows.append(("Time", c.time.summary()))
+    if c.time.rolling_us is not None:
+        rows.append(("Shutter", c.time.shutter()))
     if c.check is not None and c.check.shift is not None:
         s = c.check.shift
         rows.append(("Edges of the scene", f"{s.rms_px:.2f} event pixels apart (RMS over the field, {s.frames} "

@@ -25,7 +25,7 @@ from calibration.geometry.targets import Board
 from calibration.geometry.views import View
 from calibration.time.arrival import by_arrival
 from calibration.time.result import AffineClock, TimeResult, Verdict
-from calibration.time.solve import calibrate_time, calibrated_clock
+from calibration.time.solve import calibrate_time, calibrated_clock, calibrated_image
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.errors import HalfmirrorError
@@ -192,8 +192,11 @@ def calibrate(
     time = calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
     clock = calibrated_clock(time, new).model_copy(update={"measured": f"{time.summary()}, {started}"})
     new = new.model_copy(
-        update={"clock": clock, "report": report, "version": type(new).model_fields["version"].default}
-    )
+        update={
+            "clock": clock, "image": calibrated_image(time, new), "report": report,
+            "version": type(new).model_fields["version"].default,
+        }
+    )  # fmt: skip
     seconds["time"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     checked = None
     # The pixels of one sensor lie on themselves.

@@ -77,6 +77,8 @@ class Capabilities:
         exposure_stamps: frames carry both exposure stamps.
         event_clock: frames are stamped on the event camera's clock (one sensor gives both).
         faults: faults can be asked for (`command("fault", …)`).
+        shutter: "global", "rolling" or "global reset" (rows open together and close one after another), as the
+            frame camera says; "" when it does not.
         settings: names of settings that `command("set", …)` takes.
         controls: those of them that a person turns while the camera runs, as of opening; `command("controls",
             {})` reads them again.
@@ -88,6 +90,7 @@ class Capabilities:
     exposure_stamps: bool = False
     event_clock: bool = False
     faults: bool = False
+    shutter: str = ""
     settings: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
 

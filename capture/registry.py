@@ -53,6 +53,7 @@ class RigFacts:
         threshold_on, threshold_off: log-intensity contrast thresholds when known, else None.
         host_latency_ms: from the end of an exposure to the frame's arrival, when known, else None.
         note: how the values came about.
+        rolling_us: how much later the last row is exposed than the first, 0 with a global shutter.
     """
 
     event_size: tuple[int, int]
@@ -65,6 +66,7 @@ class RigFacts:
     threshold_off: float | None = None
     note: str = ""
     host_latency_ms: float | None = None
+    rolling_us: float = 0.0
 
 
 class Driver(Protocol):

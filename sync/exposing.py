@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.acquisition import Stamp
 from sync.clock import HostClock
@@ -41,14 +43,17 @@ class ExposureFinder:
     Args:
         clock: the rig's clock relation.
         earlier: what the finder of the epoch before knew of the frame camera's clock.
+        rolling_us: how much later the last row is exposed than the first, 0 with a global shutter.
 
     Attributes:
         any_edges: an edge has come.
         frames_matched, frames_unmatched: of those that edges were expected for.
     """
 
-    def __init__(self, clock: Clock, earlier: EarlierClock | None = None) -> None:
+    def __init__(self, clock: Clock, earlier: EarlierClock | None = None, *, rolling_us: int = 0) -> None:
         self._clock = clock
+        # By so much a signal that lasts until the last row is closed is longer than an exposure.
+        self._longer_us = rolling_us if clock.signal == "image" else 0
         self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us, earlier=earlier)
         latency, spread = 1e3 * clock.host_latency_ms, 1e3 * clock.host_latency_spread_ms
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread
@@ -80,8 +85,12 @@ class ExposureFinder:
                 self.edges_unused += len(packet.triggers)
             else:
                 self.any_edges, self._no_edges_come = True, False
-                self.matcher.add_edges(packet.triggers.t, packet.triggers.rising)
-        self.matcher.covered(start_us, watermark_us, holes_us)
+                t, rising = packet.triggers.t, packet.triggers.rising
+                if self._longer_us:
+                    # An end still lies behind its own start and before the next one: no order changes.
+                    t = np.where(rising == self._clock.active_high, t, t - self._longer_us)
+                self.matcher.add_edges(t, rising)
+        self.matcher.covered(start_us, watermark_us - self._longer_us, holes_us)
 
     @property
     def _event_arrivals(self) -> HostClock:

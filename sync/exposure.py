@@ -74,7 +74,8 @@ class AlignedExposure:
     Attributes:
         frame: the blurry frame, as the camera gave it.
         exposure: when its shutter was open.
-        events: all events with `window_start_us <= t < window_end_us`, on the event sensor's pixels.
+        events: all events with `window_start_us <= t < window_end_us`, on the event sensor's pixels. With a
+            rolling shutter their times are told as if all rows were exposed together (`sync.rolling`).
         window_start_us, window_end_us: the window, at least the exposure, wider when margins were asked for.
         rig: geometry that maps event pixels to image pixels.
         ordinal: 0, 1, 2 … over all frames that reached the synchroniser in this epoch, refused ones included.

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from capture.documents import parse_toml
 from capture.errors import UsageError
 from capture.registry import RigFacts
+from capture.shutter import LONGEST_ROLLING_US
 from capture.validation import Strict, first_error
 
 VERSION = 2
@@ -85,9 +86,16 @@ class ImageEntry(CameraEntry):
     """The frame camera.
 
     `tone`: how pixel values relate to light: `linear` (proportional) or `srgb` (IEC 61966-2-1 curve).
+
+    `rolling_us`: a rolling shutter exposes the last row so much later than the first one; 0: global shutter,
+    all rows together; negative: the last row comes first. Start and end of an exposure are those of the row
+    that is exposed first.
     """
 
     tone: Literal["linear", "srgb"] = "linear"
+    rolling_us: Annotated[float, Field(ge=-LONGEST_ROLLING_US, le=LONGEST_ROLLING_US, allow_inf_nan=False)] = (
+        0.0
+    )
 
 
 class Validity(Strict):
@@ -154,7 +162,9 @@ class Clock(Strict):
 
     relation `same`: frames are stamped on the event clock (one sensor). `trigger`: exposure edges on the
     event camera's trigger input. `host`: no wire; arrival times only. `delay_us` is added to every edge
-    (strobe delay); `active_high` says which level of the signal means that the shutter is open.
+    (strobe delay); `active_high` says which level of the signal means that the shutter is open. `signal`, of a
+    rolling shutter: it lasts as long as a row is exposed (`row`), or from the first row's start to the last
+    row's end (`image`).
 
     `host_latency_ms` ± `host_latency_spread_ms` is the least time from the end of an exposure to the frame's
     arrival in the host. It places exposures where no wire does, and tells which edge belongs to which frame
@@ -169,6 +179,7 @@ class Clock(Strict):
     relation: Literal["same", "trigger", "host"] = "trigger"
     delay_us: Annotated[float, Field(ge=-10_000_000, le=10_000_000)] = 0.0
     active_high: bool = True
+    signal: Literal["row", "image"] = "row"
     residual_us: Annotated[float, Field(ge=0)] | None = None
     drift_ppm: float | None = None
     uncertainty_us: Annotated[float, Field(ge=0)] | None = None
@@ -229,6 +240,31 @@ class Rig(Strict):
                 )
         return out
 
+    def other_shutter(self, shutter: str) -> list[str]:
+        """One line where the frame camera's shutter is not the one that this rig file tells of.
+
+        Args:
+            shutter: as the camera says, see `capture.camera.Capabilities`; "" where it does not.
+        """
+        if not (self.has_events and self.has_frames):
+            return []
+        if shutter == "rolling" and not self.image.rolling_us:
+            return [
+                "the frame camera has a rolling shutter, and the rig file tells of a global one: calibrate the "
+                "rig, or set image.rolling_us to the time from the first row's exposure to the last one's"
+            ]
+        if shutter == "global reset":
+            return [
+                "the frame camera exposes each row longer than the one above (global reset), which nothing "
+                "here restores: set its SensorShutterMode to Global or Rolling"
+            ]
+        if shutter == "global" and self.image.rolling_us:
+            return [
+                "the frame camera has a global shutter, and the rig file tells of a rolling one: set "
+                "image.rolling_us = 0"
+            ]
+        return []
+
     @property
     def image_from_event(self) -> NDArray[np.float64]:
         """(3, 3) float64; see `Geometry`."""
@@ -275,7 +311,7 @@ class Rig(Strict):
             ),
             image=ImageEntry(
                 camera=name, width=facts.image_size[0], height=facts.image_size[1],
-                tone="srgb" if facts.tone == "srgb" else "linear",
+                tone="srgb" if facts.tone == "srgb" else "linear", rolling_us=facts.rolling_us,
             ),
             geometry=Geometry(
                 image_from_event=(rows[0], rows[1], rows[2]),

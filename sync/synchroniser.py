@@ -20,6 +20,7 @@ from sync.earlier_clock import EarlierClock
 from sync.exposing import ExposureFinder, NoExposure
 from sync.exposure import AlignedExposure, Exposure, Refusal, RefusedExposure, SyncCounters
 from sync.rig import Rig
+from sync.rolling import as_if_global, delays_of, longest_delay_us
 from sync.windows import EventStore
 
 Outcome = AlignedExposure | RefusedExposure
@@ -96,6 +97,7 @@ class Synchroniser:
         self._store = EventStore(
             rig.events.width, rig.events.height, retain_us=retain_us, retain_bytes=retain_bytes
         )
+        self._delays, self._longest_delay = delays_of(rig), longest_delay_us(rig)
         self.set_margins(margin_before_us, margin_after_us)
         self._out: list[Outcome] = []
         self._epoch = 0
@@ -110,7 +112,7 @@ class Synchroniser:
         self._ordinal = 0
         self._last_sequence: int | None = None
         self._newest_frame_us: int | None = None
-        self._finder = ExposureFinder(self.rig.clock, earlier)
+        self._finder = ExposureFinder(self.rig.clock, earlier, rolling_us=self._longest_delay)
         self._store.clear()
 
     # -- what comes in ---------------------------------------------------------------------------------------
@@ -293,38 +295,37 @@ class Synchroniser:
                 self._refuse(w, Refusal.NO_EVENT_STREAM, "not one event packet has come")
                 return True
             return False
-        begin, end = x.start_us - self._before, x.end_us + self._after
-        if mark < end and not final:
-            if not self._frames_ran_on(w, self._after):
+        # With a rolling shutter the last row's exposure ends later; windows are told in the first row's time.
+        late = self._longest_delay
+        begin, end, last = x.start_us - self._before, x.end_us + self._after, x.end_us + late
+        if mark < end + late and not final:
+            if not self._frames_ran_on(w, self._after + late):
                 return False
-            if mark < x.end_us:
+            if mark < last:
                 self._refuse(
                     w, Refusal.NO_EVENTS_YET,
-                    f"events are complete until {mark} µs, the exposure ends at {x.end_us} µs",
+                    f"events are complete until {mark} µs, the exposure ends at {last} µs",
                 )  # fmt: skip
                 return True
         first = mark if store.start_us is None else store.start_us
-        outside = max(0, min(first, x.end_us) - x.start_us) + max(0, x.end_us - max(mark, x.start_us))
+        outside = max(0, min(first, last) - x.start_us) + max(0, last - max(mark, x.start_us))
         if outside > max(EDGE_SLACK_US, OUTSIDE_SHARE * x.duration_us) or outside >= x.duration_us:
             self._refuse(
-                w, Refusal.OUTSIDE_STREAM,
-                f"exposure {x.start_us} to {x.end_us} µs, events {first} to {mark} µs",
-            )  # fmt: skip
+                w, Refusal.OUTSIDE_STREAM, f"exposure {x.start_us} to {last} µs, events {first} to {mark} µs"
+            )
             return True
-        begin, end = max(begin, min(first, x.start_us)), min(end, max(mark, x.end_us))
-        events = store.cut(begin, end)
-        gap = store.gap_in(begin, end)
-        if (
-            gap is not None
-            and gap.touches(x.start_us, x.end_us)
-            and not len(events.between(x.start_us, x.end_us))
-        ):
+        begin, end = max(begin, min(first, x.start_us)), min(end, max(mark - late, x.end_us))
+        events = store.cut(begin, end + late)
+        if self._delays is not None:
+            events = as_if_global(events, self._delays, begin, end)
+        gap = store.gap_in(begin, end + late)
+        if gap is not None and gap.touches(x.start_us, last) and not len(events.between(x.start_us, x.end_us)):
             self._refuse(w, Refusal.EVENT_GAP, f"{gap.cause} from {gap.start_us} to {gap.end_us} µs")
             return True
         covered = outside <= EDGE_SLACK_US
         aligned = AlignedExposure(
             w.frame, x, events, begin, end, self.rig, w.ordinal, complete=gap is None and covered,
-            margins_only=gap is not None and covered and store.gap_in(x.start_us, x.end_us) is None,
+            margins_only=gap is not None and covered and store.gap_in(x.start_us, last) is None,
         )  # fmt: skip
         self._out.append(aligned)
         self.counters.aligned += 1

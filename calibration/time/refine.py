@@ -15,6 +15,7 @@ from capture.packets import EventPacket, Events, Frame
 from inference.restorers.contrast_learner import light_on_event_grid, stated_contrast
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from sync.rolling import moved
 from sync.windows import EventStore
 
 F64 = NDArray[np.float64]
@@ -122,7 +123,7 @@ def collect(
             if store.gap_in(int(begin), int(until)) is None and la.shape == lb.shape:
                 out.append(Sample(la, lb, a, b, _bounded(store.cut(int(begin), int(until)))))
 
-    for item in items:
+    for item in moved(items, rig):
         if item.epoch != epoch:
             epoch = item.epoch
             store.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ class TimeResult:
         at_us, residuals_us: (N,) each measurement and how far it lies from the clock.
         what: what a measurement is: "edge" or "block of frames".
         active_high: the shutter is open while the signal is high.
+        signal: see `sync.rig.Clock`.
         frames, frames_matched: frames that should have edges, and those that have at least one.
         edges, edges_matched: edges of the exposure signal.
         unmatched: the first hundred of both kinds, in order of time.
@@ -108,6 +109,8 @@ class TimeResult:
             has them (the strobe delay, when triggers gave the clock); None when they do not tell.
         shift_by: what told it: "content" or "blinking light".
         content_residual: share of the change of light that the events do not explain, 0…1.
+        rolling_us, rolling_uncertainty_us: how much later the last row is exposed than the first, 0 with a
+            global shutter, and about 95 %; None when the pictures do not tell.
         troubles: what is not as it should be.
     """
 
@@ -122,6 +125,7 @@ class TimeResult:
     residuals_us: F64 = field(default_factory=lambda: np.empty(0))
     what: str = "edge"
     active_high: bool = True
+    signal: Literal["row", "image"] = "row"
     frames: int = 0
     frames_matched: int = 0
     edges: int = 0
@@ -134,6 +138,8 @@ class TimeResult:
     shift_uncertainty_us: float = math.inf
     shift_by: str = ""
     content_residual: float | None = None
+    rolling_us: float | None = None
+    rolling_uncertainty_us: float = math.inf
     troubles: list[Trouble] = field(default_factory=list)
 
     @property
@@ -156,7 +162,17 @@ class TimeResult:
         return (
             f"by {how}: start of exposure ±{self.uncertainty_us:.0f} µs, residual {self.residual_us:.1f} µs, "
             f"drift {self.drift_ppm:+.1f} ppm"
-        )
+        ) + (f"; {self.shutter()}" if self.rolling_us else "")
+
+    def shutter(self) -> str:
+        """Global or rolling, a few words; "" when not known."""
+        if self.rolling_us is None:
+            return ""
+        unsure = f" (±{self.rolling_uncertainty_us / 1e3:.1f} ms)"
+        if not self.rolling_us:
+            return "global shutter" + unsure
+        which = "after" if self.rolling_us > 0 else "before"
+        return f"rolling shutter: the last row {abs(self.rolling_us) / 1e3:.1f} ms {which} the first{unsure}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report; numbers that are not finite become None."""
@@ -172,14 +188,15 @@ class TimeResult:
             "uncertainty_us": plain(self.uncertainty_us), "residual_us": plain(self.residual_us),
             "p95_us": plain(self.p95_us), "drift_uncertainty_ppm": plain(self.drift_uncertainty_ppm),
             "held_out_us": plain(self.held_out_us), "measurements": len(self.residuals_us),
-            "active_high": self.active_high,
+            "active_high": self.active_high, "signal": self.signal,
             "frames": self.frames, "frames_matched": self.frames_matched, "edges": self.edges,
             "edges_matched": self.edges_matched,
             "unmatched": [{"at_us": u.at_us, "what": u.what, "why": u.why} for u in self.unmatched],
             "exposure_bias_us": plain(self.exposure_bias_us), "latency_ms": plain(self.latency_ms),
             "latency_spread_ms": plain(self.latency_spread_ms), "shift_us": plain(self.shift_us),
             "shift_uncertainty_us": plain(self.shift_uncertainty_us), "shift_by": self.shift_by,
-            "content_residual": plain(self.content_residual),
+            "content_residual": plain(self.content_residual), "rolling_us": plain(self.rolling_us),
+            "rolling_uncertainty_us": plain(self.rolling_uncertainty_us),
             "verdict": str(self.verdict),
             "troubles": [{"name": t.name, "text": t.text, "verdict": str(t.verdict)} for t in self.troubles],
         }  # fmt: skip

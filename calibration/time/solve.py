@@ -11,11 +11,14 @@ from calibration.time.arrival import Arrival, by_arrival
 from calibration.time.blink import Blink, blink_check
 from calibration.time.refine import NoContent, Refined, collect, refine
 from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
+from calibration.time.shutter import REACH_US as SHUTTER_REACH_US
+from calibration.time.shutter import Rolling, longer_signal, rolling_of, with_rolling
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.clock import HostClock
-from sync.rig import Clock, Rig
+from sync.rig import Clock, ImageEntry, Rig
+from sync.rolling import moved
 
 Items = Callable[[], Iterable[EventPacket | Frame]]
 Progress = Callable[[str, float], None]
@@ -52,7 +55,19 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
                     "events between them", Verdict.FAIL)
         )  # fmt: skip
         return result
-    return _by_content(result, arrival, streams, items, rig, progress)
+    seen = _by_content(result, arrival, streams, items, rig, progress)
+    if not seen.rolling_us or not streams.edges:
+        return seen
+    # A signal that lasts until the last row is closed was longer than any exposure; now it may be understood.
+    rolling_us, unsure = longer_signal(streams, rig, Rolling(seen.rolling_us, seen.rolling_uncertainty_us))
+    rig = with_rolling(rig, rolling_us)
+    result = by_triggers(streams, rig)
+    if result.clock is None or result.verdict is Verdict.FAIL:
+        return seen
+    result.rolling_us, result.rolling_uncertainty_us = rolling_us, unsure
+    _latency(result, streams)
+    _check_by_content(result, streams, items, rig, progress)
+    return result
 
 
 def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
@@ -65,7 +80,7 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     update: dict[str, object] = {
         "relation": result.relation, "residual_us": round(result.residual_us, 3),
         "drift_ppm": round(result.drift_ppm, 3), "uncertainty_us": round(result.uncertainty_us, 1),
-        "active_high": result.active_high,
+        "active_high": result.active_high, "signal": result.signal,
     }  # fmt: skip
     if result.latency_ms is not None:
         update["host_latency_ms"] = round(max(0.0, result.latency_ms), 3)
@@ -76,6 +91,13 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
         if result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us):
             update["delay_us"] = round(c.delay_us + result.shift_us, 1)
     return c.model_copy(update=update)
+
+
+def calibrated_image(result: TimeResult, rig: Rig) -> ImageEntry:
+    """The frame camera by what was measured: with the shutter that the pictures tell."""
+    if result.rolling_us is None or result.verdict is Verdict.FAIL:
+        return rig.image
+    return rig.image.model_copy(update={"rolling_us": result.rolling_us})
 
 
 def _exposures(streams: Streams, clock: AffineClock) -> dict[int, tuple[float, float]]:
@@ -115,6 +137,7 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
     assert result.clock is not None
     exposures = _exposures(streams, result.clock)
     progress("comparing with the pictures", 0.0)
+    rig = _with_shutter(result, items, exposures, rig, CHECK_REACH_US)
     seen = _blink(items, exposures, rig)
     if seen is not None:
         result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
@@ -139,7 +162,26 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
 
 
 def _blink(items: Items, exposures: dict[int, tuple[float, float]], rig: Rig) -> Blink | None:
-    return blink_check(items(), exposures, rig)
+    return blink_check(moved(items(), rig), exposures, rig)
+
+
+def _with_shutter(
+    result: TimeResult, items: Items, exposures: dict[int, tuple[float, float]], rig: Rig, reach_us: float
+) -> Rig:
+    """The rig with the shutter that the pictures tell; noted in the result."""
+    result.rolling_us = None
+    # The second look sees bands that a shutter no longer smears over time.
+    for reach in (reach_us + SHUTTER_REACH_US, reach_us + CHECK_REACH_US):
+        found = rolling_of(collect(items(), exposures, rig, reach), rig, reach)
+        if found is None:
+            break
+        first = result.rolling_us is None
+        result.rolling_us, result.rolling_uncertainty_us = rig.image.rolling_us, found.uncertainty_us
+        if first and not found.clear:
+            break
+        result.rolling_us = round(rig.image.rolling_us + found.by_us, -1)
+        rig = with_rolling(rig, result.rolling_us)
+    return rig
 
 
 def _by_content(
@@ -151,6 +193,7 @@ def _by_content(
     out.what = "block of frames"
     progress("looking for the exposures in the events", 0.0)
     exposures = _exposures(streams, arrival.clock)
+    rig = _with_shutter(out, items, exposures, rig, arrival.reach_us)
     try:
         found = refine(collect(items(), exposures, rig, arrival.reach_us), rig, arrival.reach_us)
     except NoContent as e:

@@ -84,7 +84,9 @@ class GenicamCamera(CameraBase[Frame]):
 
     def _learn(self, link: Connection) -> None:
         """What the camera is, as it is set up now."""
-        capabilities = Capabilities(exposure_stamps=True, settings=link.settings.names, controls=link.controls)
+        capabilities = Capabilities(
+            exposure_stamps=True, shutter=link.shutter, settings=link.settings.names, controls=link.controls
+        )
         self.info = CameraInfo(
             CameraRole.FRAMES, self.config.name, link.model, link.serial, link.width, link.height,
             0.0 if link.period_ns is None else 1e9 / link.period_ns, capabilities,

@@ -20,6 +20,8 @@ from capture.genicam.gvcp import Register
 from capture.genicam.settings import RESHAPING, Settings
 from capture.genicam.stream import RawFrame, Stream
 
+SHUTTERS = {"Global": "global", "Rolling": "rolling", "GlobalReset": "global reset"}
+"""Entries of the SFNC's `SensorShutterMode`, as `Capabilities.shutter` has them."""
 _CONTROLLED = 0x3
 """Bits of the control register: some program controls the camera."""
 
@@ -43,6 +45,7 @@ class Connection:
         period_ns: from frame to frame, None with a trigger.
         exposure_us: as set, for frames that do not say it.
         triggered: frames come by a trigger, silence means nothing.
+        shutter: see `Capabilities`.
         controls: as last read.
     """
 
@@ -120,6 +123,7 @@ class Connection:
         self.period_ns = self.settings.period_ns()
         self.exposure_us = f.number("ExposureTime") if f.has("ExposureTime") else None
         self.controls: tuple[Control, ...] = self.settings.controls()
+        self.shutter = SHUTTERS.get(f.text("SensorShutterMode"), "") if f.has("SensorShutterMode") else ""
         self.triggered = any(c.name == "trigger" and c.value != "off" for c in self.controls)
 
     # -- streaming -----------------------------------------------------------------------------------------

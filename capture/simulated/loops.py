@@ -156,9 +156,15 @@ def shared_epoch_ns(config: SimulatedConfig) -> int:
     return max(1, now - now % (1000 * config.loop_us))
 
 
+def frame_sensor(config: SimulatedConfig) -> FrameSensor:
+    """The frame sensor before its scene."""
+    view = image_view(config, scene_of(config))
+    return FrameSensor(config.effective_frames(), view, config.seed, config.rolling_us)
+
+
 def make_frames(config: SimulatedConfig, progress: Progress = lambda share: None) -> NDArray[np.uint8]:
     """Run the frame sensor over one loop: (K, H, W[, 3]) uint8."""
-    sensor = FrameSensor(config.effective_frames(), image_view(config, scene_of(config)), config.seed)
+    sensor = frame_sensor(config)
     frames: list[NDArray[np.uint8]] = []
     for k in range(config.loop_frames):
         a, b = exposure_in_loop(config, k)
@@ -180,7 +186,7 @@ def event_loop(config: SimulatedConfig, progress: Progress = lambda share: None)
 
     if not config.cache:
         return EventLoop(**make())
-    name = cache.key("events", _values(config, {"frame_sensor", "exposure_us"}))
+    name = cache.key("events", _values(config, {"frame_sensor", "exposure_us", "rolling_us"}))
     return EventLoop(**cache.fetch(name, make, lambda: progress(0.0)))
 
 

@@ -57,6 +57,10 @@ class SimulatedConfig(Strict):
 
     rate_hz: float = Field(default=15.0, ge=0.5, le=1000.0, description="frames per second")
     exposure_us: int = Field(default=40_000, ge=20, le=2_000_000, description="exposure of every frame")
+    rolling_us: int = Field(
+        default=0, ge=-500_000, le=500_000,
+        description="rolling shutter: the last row is exposed so much later than the first",
+    )  # fmt: skip
     loop_s: float = Field(
         default=2.4, ge=0.2, le=30.0, description="length of the loop that is prepared and played"
     )
@@ -104,6 +108,8 @@ class SimulatedConfig(Strict):
             )
         if self.one_sensor and ((self.image_width, self.image_height) != (self.event_width, self.event_height)):
             raise ValueError("one_sensor needs images and events of the same size")
+        if self.one_sensor and self.rolling_us:
+            raise ValueError("one_sensor has a global shutter; set rolling_us = 0")
         odd = self.image_width % 2 or self.image_height % 2
         if self.frame_sensor.layout.value.startswith("bayer") and odd:
             raise ValueError("a Bayer image needs an even width and height")

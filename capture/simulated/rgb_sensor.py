@@ -7,6 +7,7 @@ rounding. Blur that is averaged after the tone curve is a common mistake of synt
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import cv2
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from capture.packets import PixelLayout
+from capture.shutter import delay_us
 from capture.simulated.scene import View
 from capture.simulated.textures import srgb_from_linear
 from capture.validation import Strict
@@ -25,6 +27,9 @@ U8 = NDArray[np.uint8]
 
 SUBFRAME_PX = 1.25
 """Motion between two sub-frames, in image pixels; about the width of the lens's spot, so that none shows."""
+
+TRUTH_PX = 0.3
+"""The same for the truth of a rolling shutter, whose rows are mixed of two instants."""
 
 _TONE_STEPS = 1 << 14
 
@@ -101,28 +106,52 @@ class FrameSensor(Developer):
         config: its figures.
         view: what it looks at.
         seed: of the noise; noise depends on the frame's number too, so frames can be made in any order.
+        rolling_us: how much later the last row is exposed than the first, see `capture.shutter`.
     """
 
-    def __init__(self, config: FrameSensorConfig, view: View, seed: int) -> None:
+    def __init__(self, config: FrameSensorConfig, view: View, seed: int, rolling_us: float = 0.0) -> None:
         super().__init__(config)
         self.view, self.seed = view, seed
+        self._delay_s = 1e-6 * delay_us(np.arange(view.height, dtype=np.float64), view.height, rolling_us)
+        self._rolling_s = abs(rolling_us) * 1e-6
         self._times, self._moved = view.path()
 
-    def subframes(self, start_s: float, end_s: float) -> int:
-        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
+    def _motion_px(self, start_s: float, end_s: float) -> float:
+        """How far the fastest thing moves, image pixels."""
         loop = self.view.scene.loop_s
         a, b = start_s % loop, start_s % loop + (end_s - start_s)
         at = np.interp([a, min(b, loop), max(0.0, b - loop)], self._times, self._moved)
-        return int(np.clip(np.ceil((at[1] - at[0] + at[2]) / SUBFRAME_PX), 12, 160))
+        return float(at[1] - at[0] + at[2])
+
+    def subframes(self, start_s: float, end_s: float) -> int:
+        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
+        return int(np.clip(np.ceil(self._motion_px(start_s, end_s) / SUBFRAME_PX), 12, 160))
 
     def exposed(self, start_s: float, end_s: float) -> F32:
-        """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32."""
-        n = self.subframes(start_s, end_s)
+        """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32.
+
+        Of a rolling shutter start and end are those of the row that comes first.
+        """
         total = np.zeros((self.view.height, self.view.width, 1 if self.view.gray else 4), np.float32)
-        for k in range(n):
-            cv2.accumulate(self.view.draw(start_s + (k + 0.5) * (end_s - start_s) / n), total)
-        total *= np.float32(1.0 / n)
+        if self._rolling_s:
+            self._expose_rows(start_s, end_s, total)
+        else:
+            n = self.subframes(start_s, end_s)
+            for k in range(n):
+                cv2.accumulate(self.view.draw(start_s + (k + 0.5) * (end_s - start_s) / n), total)
+            total *= np.float32(1.0 / n)
         return np.ascontiguousarray(total[..., 0] if self.view.gray else total[..., :3])
+
+    def _expose_rows(self, start_s: float, end_s: float, total: F32) -> None:
+        """Each row over its own time: every instant counts for a row as long as its shutter was open."""
+        last = end_s + self._rolling_s
+        n = self.subframes(start_s, last)
+        edges = np.linspace(start_s, last, n + 1)
+        for a, b in itertools.pairwise(edges):
+            begin, end = start_s + self._delay_s, end_s + self._delay_s
+            open_s = np.clip(np.minimum(b, end) - np.maximum(a, begin), 0.0, None)
+            share = (open_s / (end_s - start_s)).astype(np.float32)
+            total += share[:, None, None] * self.view.draw((a + b) / 2)
 
     def frame(self, number: int, start_s: float, end_s: float, *, noisy: bool = True) -> U8:
         """The picture of one exposure, as the camera gives it."""
@@ -132,8 +161,24 @@ class FrameSensor(Developer):
     def sharp(self, t_s: float) -> U8:
         """The truth: what an endless short, noise-free exposure at `t_s` would show, same tone and size.
 
-        Gray or RGB; a Bayer sensor's truth is RGB.
+        Gray or RGB; a Bayer sensor's truth is RGB. Of a rolling shutter `t_s` is the first row's time.
         """
-        light = self.view.light(t_s) * np.float32(self.config.gain)
+        light = self.light(t_s) * np.float32(self.config.gain)
         index = np.clip(light, 0.0, 1.0) * np.float32(_TONE_STEPS - 1) + np.float32(0.5)
         return np.ascontiguousarray(self._tone[index.astype(np.uint16)])
+
+    def light(self, t_s: float) -> F32:
+        """Linear light at an instant, (H, W) or (H, W, 3) float32; see `sharp`."""
+        if not self._rolling_s:
+            return self.view.light(t_s)
+        # Between two instants so close together that a row may be mixed of both.
+        n = int(np.clip(np.ceil(self._motion_px(t_s, t_s + self._rolling_s) / TRUTH_PX), 2, 400))
+        place = np.minimum(self._delay_s / self._rolling_s * n, n - 1e-9)
+        out = np.zeros((self.view.height, self.view.width, 1 if self.view.gray else 4), np.float32)
+        for k in range(n + 1):
+            share = np.clip(1.0 - np.abs(place - k), 0.0, None).astype(np.float32)
+            rows = np.flatnonzero(share)
+            if len(rows):
+                drawn = self.view.draw(t_s + self._rolling_s * k / n)
+                out[rows] += share[rows, None, None] * drawn[rows]
+        return np.ascontiguousarray(out[..., 0] if self.view.gray else out[..., :3])

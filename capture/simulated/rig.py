@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
-from capture.simulated.loops import Progress, event_loop, exposure_in_loop, frame_loop, image_view, scene_of
+from capture.simulated.loops import Progress, event_loop, exposure_in_loop, frame_loop, frame_sensor
 from capture.simulated.presets import SimulatedConfig, configure
 from capture.simulated.rgb_sensor import FrameSensor
 from capture.simulated.sources import EventSource, FrameSource, device_ns
@@ -26,7 +26,8 @@ def facts_of(config: SimulatedConfig) -> RigFacts:
         exact=True,
         threshold_on=config.event_sensor.threshold_on,
         threshold_off=config.event_sensor.threshold_off,
-        host_latency_ms=config.readout_us / 1e3,
+        host_latency_ms=(config.readout_us + abs(config.rolling_us)) / 1e3,
+        rolling_us=config.rolling_us,
         note=f"simulated rig, preset {config.preset}: exact",
     )
 
@@ -78,7 +79,7 @@ class SimulatedRig:
         return device_ns(self.config, t_us)
 
     def truth(self, t_us: float) -> NDArray[np.uint8]:
-        """The sharp picture at a time on the event clock.
+        """The sharp picture at a time on the event clock; of a rolling shutter the time of its first row.
 
         (H, W) for a gray sensor, else (H, W, 3) RGB (of a Bayer sensor too); uint8, noise-free, in the frame
         camera's geometry and tone.
@@ -87,10 +88,9 @@ class SimulatedRig:
 
     def light(self, t_us: float) -> NDArray[np.float32]:
         """The same as linear light, (H, W) or (H, W, 3) float32, 1 = white paper."""
-        return self._frame_sensor().view.light(t_us / 1e6)
+        return self._frame_sensor().light(t_us / 1e6)
 
     def _frame_sensor(self) -> FrameSensor:
         if self._sensor is None:
-            c = self.config
-            self._sensor = FrameSensor(c.effective_frames(), image_view(c, scene_of(c)), c.seed)
+            self._sensor = frame_sensor(self.config)
         return self._sensor

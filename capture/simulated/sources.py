@@ -196,9 +196,13 @@ class FrameSource:
         self._pass_over()
         return exposure_in_loop(self.config, self.number)[1]
 
+    def read_us(self) -> int:
+        """End of its last row's exposure."""
+        return self.end_us() + abs(self.config.rolling_us)
+
     def due_us(self) -> int:
         """When the next frame is there, on the event clock."""
-        end = self.end_us()
+        end = self.read_us()
         due = end + self.readout_us
         return max(due, self.book.held_until_us) if self.book.held_until_us > end else due
 

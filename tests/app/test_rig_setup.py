@@ -180,6 +180,30 @@ def test_another_region_takes_map_and_lens_along(tmp_path: Path) -> None:
     assert rig.image.settings == {"offset_x": 164, "offset_y": 16, "width": 640}
 
 
+def test_a_region_of_fewer_rows_is_read_sooner(tmp_path: Path) -> None:
+    path = example(tmp_path)
+    file = Rig.load(path)
+    file.model_copy(update={"image": file.image.model_copy(update={"rolling_us": -15_340.0})}).save(path)
+    setup = RigSetup()
+    setup.load(path)
+    told(setup, (288, 192), (file.image.width, file.image.height))
+    assert setup.build().image.rolling_us == -15_340.0
+    told(setup, (288, 192), (file.image.width, (file.image.height - 1) // 2 + 1))
+    rolling = setup.build().image.rolling_us
+    assert rolling == pytest.approx(-7_670.0, abs=25)
+
+
+def test_a_rolling_shutter_that_the_file_does_not_tell_of_is_said(tmp_path: Path) -> None:
+    setup = RigSetup()
+    setup.load(example(tmp_path))
+    told(setup, (288, 192), (1152, 768))
+    setup.infos[F.value] |= {"capabilities": {"shutter": "rolling"}}
+    said = setup.warnings()
+    assert any("the frame camera has a rolling shutter" in line for line in said)
+    setup.infos[F.value] |= {"capabilities": {"shutter": "global"}}
+    assert setup.warnings() == said[:-1]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -198,3 +198,27 @@ def test_wrong_geometry_is_named(tmp_path: Path, extra: str, words: str) -> None
 def test_a_fisheye_has_four_coefficients() -> None:
     with pytest.raises(ValueError, match="4 coefficients"):
         Lens(model="fisheye", focal=(1.0, 1.0), centre=(0.0, 0.0), coefficients=(0.0,) * 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "rolling_us", "line"),
+    [
+        ("rolling", 0.0, "calibrate the rig, or set image.rolling_us"),
+        ("rolling", 9000.0, ""),
+        ("", 0.0, ""),
+        ("", 9000.0, ""),
+        ("global", 0.0, ""),
+        ("global", 9000.0, "set image.rolling_us = 0"),
+        ("global reset", 0.0, "set its SensorShutterMode to Global or Rolling"),
+    ],
+)
+def test_a_shutter_that_is_not_the_files_is_said(said: str, rolling_us: float, line: str) -> None:
+    rig = Rig.model_validate(
+        {
+            "events": {"camera": "evk4", "width": 64, "height": 48},
+            "image": {"camera": "flir", "width": 64, "height": 48, "rolling_us": rolling_us},
+        }
+    )
+    lines = rig.other_shutter(said)
+    assert [line in found for found in lines] == [True] * bool(line)
+    assert Rig.frames_only("flir", (64, 48)).other_shutter("rolling") == []

@@ -18,6 +18,7 @@ def power_up(r: Registers, pictures: Pictures) -> None:
         ("SensorWidth", pictures.width), ("SensorHeight", pictures.height), ("Width", pictures.width),
         ("Height", pictures.height), ("PixelFormat", FORMATS[pictures.layout][0]),
         ("ExposureTime", pictures.exposure_us), ("AcquisitionFrameRate", pictures.rate_hz),
+        ("SensorShutterMode", "Rolling" if pictures.rolling else "Global"),
         ("DeviceTemperature", 41.5), ("BalanceRatio", 1.0),
     ):  # fmt: skip
         r.set(name, value)

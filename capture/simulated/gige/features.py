@@ -151,6 +151,10 @@ TABLE: tuple[Feature, ...] = (
     _enum("TriggerActivation", _ACQUISITION, "RisingEdge FallingEdge"),
     Feature("TriggerSoftware", Kind.COMMAND, _ACQUISITION),
     _enum("ExposureMode", _ACQUISITION, "Timed"),
+    Feature(
+        "SensorShutterMode", Kind.ENUMERATION, _ACQUISITION, entries=(("Global", 0), ("Rolling", 1)),
+        writable=False,
+    ),
     # As with the real camera: automatic until it is told otherwise.
     _enum("ExposureAuto", _ACQUISITION, "Off Once Continuous", 2),
     _float("ExposureTime", _ACQUISITION, 0.0, "ExposureTimeMin", "ExposureTimeMax", "us"),

@@ -46,6 +46,8 @@ class Pictures(Protocol):
     layout: PixelLayout
     linear: bool
     """Values are proportional to light (False: sRGB)."""
+    rolling: bool
+    """Rows are exposed one after another."""
 
     def exposure_range_us(self) -> tuple[float, float]:
         """Shortest and longest exposure."""
@@ -93,6 +95,7 @@ class RigPictures:
         self.config = config
         self.width, self.height = config.image_width, config.image_height
         self.layout, self.linear = config.frame_sensor.layout, config.frame_sensor.tone == "linear"
+        self.rolling = config.rolling_us != 0
         self._source = FrameSource(config, frame_loop(config, progress or (lambda share: None)))
         self._epoch_ns = epoch_ns or time.monotonic_ns()
         self._version = 0
@@ -177,6 +180,7 @@ class Pattern:
         rate_hz: float = 30.0, exposure_us: float = 5000.0, loop: int = 8, clock_ns: int = 73_412_500_000,
     ) -> None:  # fmt: skip
         self.width, self.height, self.layout, self.linear = width, height, layout, True
+        self.rolling = False
         self.rate_hz, self.exposure_us, self._clock_ns = rate_hz, exposure_us, clock_ns
         shape = (height, width, 3) if layout is PixelLayout.RGB else (height, width)
         texture = np.random.default_rng(1).integers(16, 128, shape, np.uint8)

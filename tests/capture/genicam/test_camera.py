@@ -61,6 +61,14 @@ def test_the_stamp_marks_the_end_of_the_exposure_that_the_setting_says(at_end: b
     assert round(steps / 20.0) * 20.0 == pytest.approx(steps - 0.25, abs=1e-6)
 
 
+@pytest.mark.parametrize("rolling", [False, True])
+def test_the_camera_says_how_its_shutter_works(rolling: bool) -> None:
+    pictures = wire.pattern()
+    pictures.rolling = rolling
+    with wire.device(pictures) as d, running(d) as c:
+        assert c.info.capabilities.shutter == ("rolling" if rolling else "global")
+
+
 def test_a_new_exposure_is_that_of_the_frames(device: GigeDevice) -> None:
     with running(device) as c:
         frames(c, 2)
