@@ -157,7 +157,22 @@ def screen(board: Board, width: int, height: int, *, negative: bool = False, fil
             f"a screen of {width}×{height} pixels is too small for a board of "
             f"{board.columns}×{board.rows} squares"
         )
+    squares, side = _drawn(board, side)
     out = np.full((height, width), 255, np.uint8)
     x, y = (width - side * board.columns) // 2, (height - side * board.rows) // 2
-    out[y : y + side * board.rows, x : x + side * board.columns] = board.picture(side)
+    out[y : y + side * board.rows, x : x + side * board.columns] = squares
     return 255 - out if negative else out
+
+
+def _drawn(board: Board, side: int) -> tuple[U8, int]:
+    """The squares, as large as asked for or the next smaller size, and that size.
+
+    OpenCV draws the last marker beyond the edge of some boards' pictures at one size in 25, by rounding, and
+    then gives up.
+    """
+    for smaller in range(side, _MODULES, -1):
+        try:
+            return board.picture(smaller), smaller
+        except cv2.error:
+            continue
+    raise UsageError(f"a board of {board.columns}×{board.rows} squares cannot be drawn")

@@ -88,6 +88,16 @@ def test_full_screen_and_its_negative(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(a.points, b.points, atol=0.02)
 
 
+@pytest.mark.parametrize("squares", [(9, 6), (5, 3), (4, 9)])
+def test_every_board_can_be_shown_on_every_screen(squares: tuple[int, int]) -> None:
+    # OpenCV refuses some sizes of a picture; on a screen where they are the largest, nothing was shown.
+    board = Board(*squares)
+    for height in range(300, 420):
+        shown = screen(board, 1280, height)
+        assert shown.shape == (height, 1280)
+        assert 0 < (shown == 0).mean() < 0.7
+
+
 def test_a_screen_that_is_too_small() -> None:
     with pytest.raises(UsageError, match="too small"):
         screen(BOARD, 80, 60)
