@@ -45,7 +45,17 @@ def rig_to_open(parent: QWidget, start: Path) -> Path | None:
 def rig_to_save(parent: QWidget, start: Path) -> Path | None:
     """A rig file to write, None when the user thinks better of it. It ends in .toml."""
     name, _ = QFileDialog.getSaveFileName(parent, "Save rig file", str(start), RIGS)
-    return Path(name).with_suffix(".toml") if name else None
+    if not name:
+        return None
+    path = Path(name)
+    if path.suffix.lower() == ".toml":
+        return path  # one that exists was asked about by the dialog
+    path = path.with_name(f"{path.name}.toml")
+    yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
+    wanted = not path.exists() or yes == QMessageBox.question(
+        parent, "Save rig file", f"{path.name} exists already. Replace it?", yes | no, no
+    )  # fmt: skip
+    return path if wanted else None
 
 
 def folder(parent: QWidget, start: Path, what: str = "snapshots") -> Path | None:

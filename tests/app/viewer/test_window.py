@@ -420,3 +420,23 @@ def test_a_window_as_at_the_first_start_asks_the_screen(
     monkeypatch.setattr("app.viewer.window.first_size", lambda: QSize(800, 520))
     window.forget()
     assert window.size() == QSize(800, 520)
+
+
+@pytest.mark.parametrize(("typed", "is_there", "yes", "written"), [
+    ("mine.toml", True, False, "mine.toml"),  # the dialog has asked
+    ("mine", False, False, "mine.toml"),
+    ("mine", True, False, None),
+    ("mine", True, True, "mine.toml"),
+    ("rig.v2", False, False, "rig.v2.toml"),  # not rig.toml, which nobody has named
+])  # fmt: skip
+def test_an_ending_that_is_added_replaces_no_other_rig_file_unasked(
+    window: ViewerWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    typed: str, is_there: bool, yes: bool, written: str | None,
+) -> None:  # fmt: skip
+    if is_there:
+        (tmp_path / "mine.toml").touch()
+    buttons = QMessageBox.StandardButton
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_a: (str(tmp_path / typed), ""))
+    monkeypatch.setattr(QMessageBox, "question", lambda *_a: buttons.Yes if yes else buttons.No)
+    made = dialogs.rig_to_save(window, tmp_path / "rig.toml")
+    assert made == (None if written is None else tmp_path / written)
