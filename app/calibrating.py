@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,9 +24,24 @@ from recordings.recorder.take import Limits
 from sync.rig import Rig
 
 Item = EventPacket | Frame
-Share = Callable[[str, float], None]
 
-SCENE_S = 8.0
+
+class Share(Protocol):
+    """Progress: what is done, and the share of it; `do`: what the person is to do meanwhile."""
+
+    def __call__(self, what: str, share: float, *, do: str = "") -> None:
+        """Tell it."""
+
+
+def untold(what: str, share: float, *, do: str = "") -> None:
+    """Progress that nobody wants to know."""
+
+
+SCENE_S = 8.0  # of a simulated one
+LIVE_S = 40.0  # a dozen views of the board, each held for two swaps, and a movement of the rig
+BOARD_SHARE = 0.75  # of a live recording
+SHOW_BOARD = "Show the blinking board from all sides; hold still for two swaps each time."
+MOVE_RIG = "Now move the rig by hand before something with texture, so that events and frames change."
 VIEWS = 12
 _PACKET_US = 5_000
 
@@ -52,12 +67,12 @@ class Wanted:
 
     Attributes:
         board: of the target.
-        seconds: of the scene (simulated), or of the one recording that is made (live).
+        seconds: of the scene (simulated), or of the one recording that is made (live); None: enough.
         views: of the board, in simulation.
     """
 
     board: Board = field(default_factory=Board)
-    seconds: float = SCENE_S
+    seconds: float | None = None
     views: int = VIEWS
 
 
@@ -68,7 +83,7 @@ def is_simulated(source: str) -> bool:
 
 @contextmanager
 def material_of(
-    source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = lambda what, part: None
+    source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = untold
 ) -> Iterator[Material]:  # fmt: skip
     """The data for a calibration.
 
@@ -158,17 +173,21 @@ def _reader(path: Path) -> Callable[[], Iterable[Item]]:
 def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) -> Material:
     """Record the rig, then calibrate from that: live and from recordings are one way."""
     request = SourceRequest.of(source)
+    path = Path(source)
+    one_sensor = path.suffix.lower() == ".toml" and Rig.load(path).clock.relation == "same"
+    seconds = wanted.seconds or (SCENE_S if one_sensor else LIVE_S)
 
     def watch(figures: dict[str, Any], waiting: str) -> None:
         if waiting and not figures:
             share(waiting, 0.0)
         else:
-            done = float(figures.get("elapsed_s", 0.0)) / wanted.seconds
-            share("recording: show the board from all sides, then move the rig", min(1.0, done))
+            at = min(float(figures.get("elapsed_s", 0.0)), seconds)
+            do = "" if one_sensor else SHOW_BOARD if at < BOARD_SHARE * seconds else MOVE_RIG
+            share(f"recording, {at:.0f} of {seconds:g} s", at / seconds, do=do)
 
     result = record(
         request,
-        RecordRequest(folder, limits=Limits(seconds=wanted.seconds)),
+        RecordRequest(folder, limits=Limits(seconds=seconds)),
         said=lambda line: None,
         watch=watch,
     )
@@ -176,13 +195,15 @@ def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) ->
         # `record` ends cleanly and keeps what there is. Who stops a calibration wants none of half the views.
         raise KeyboardInterrupt
     made = of_recordings([folder])
-    return Material(made.rig, [replace(made.takes[0], name=f"{source}, {wanted.seconds:g} s live")])
+    return Material(made.rig, [replace(made.takes[0], name=f"{source}, {seconds:g} s live")])
 
 
 # -- simulated
 
 
-def simulated(name: str, wanted: Wanted, share: Share = lambda what, part: None) -> Material:
+def simulated(
+    name: str, wanted: Wanted, share: Share = untold
+) -> Material:  # fmt: skip
     """A blinking board held before the simulated rig, then its scene; nothing of the truth is used but to
     compare."""
     from calibration.simulated_truth import SimulatedTruth
@@ -201,7 +222,7 @@ def simulated(name: str, wanted: Wanted, share: Share = lambda what, part: None)
     if not config.one_sensor:
         board = board_items(SimulatedTruth(config), wanted, share)
         takes.append(Take(f"{name}, blinking board", lambda: board, serials))
-    scene = list(rig.items(wanted.seconds))
+    scene = list(rig.items(wanted.seconds or SCENE_S))
     takes.append(Take(f"{name}, scene", lambda: scene, serials))
     return Material(with_serials(nominal(truth), serials), takes, truth)
 

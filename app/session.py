@@ -251,6 +251,6 @@ class Session(Protocol):
 class SessionFactory(Protocol):
     """Makes a session for a source; the viewer calls it when another source is chosen."""
 
-    def __call__(self, source: str | Path, network: str) -> Session:
-        """A session that is not started yet."""
+    def __call__(self, source: str | Path, network: str, *, rig: Path | None = None) -> Session:
+        """A session that is not started yet; `rig`: a rig file that was calibrated from this recording."""
         ...

@@ -46,8 +46,9 @@ def rig(
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="How long the rig is recorded (live), or its scene (simulated).")
-    ] = 8.0,
+        float | None,
+        typer.Option("--seconds", help="How long the rig is recorded (40), or a simulated rig's scene (8)."),
+    ] = None,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
     lens: Annotated[
@@ -72,7 +73,8 @@ def rig(
     from app.output.atomic import require_place
     from capture.errors import UsageError
 
-    positive_seconds(seconds)
+    if seconds is not None:
+        positive_seconds(seconds)
     target = parse_board(board, square_mm)
     if lens not in ("none", "auto", "brown", "fisheye"):
         raise UsageError(f"--lens {lens!r}: give none, auto, brown or fisheye")
@@ -84,12 +86,17 @@ def rig(
         raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
     require_place(output)
     if not headless and not recordings and not progress_json and not no_window():
+        from app.viewer.calibration_run import CalibrationWish
         from app.viewer.main import run_viewer
 
-        return run_viewer(_sessions(), _opened(source), None, calibrate=output)
+        further = ["--board", board, "--square-mm", f"{square_mm:g}", "--lens", lens]
+        further += [] if seconds is None else ["--seconds", f"{seconds:g}"]
+        further += ["--only-time"] if only_time else []
+        wish = CalibrationWish(output, tuple(further), target)
+        return run_viewer(_sessions(), _opened(source), None, calibrate=wish)
     tell = Said() if progress_json else None
     c = _run(source, recordings, target, seconds, lens, only_time, tell)
-    return _finish(c, output, overwrite=overwrite, tell=tell)
+    return _finish(c, output, overwrite=overwrite, tell=tell, recordings=recordings)
 
 
 def _opened(source: str) -> str | Path:
@@ -137,7 +144,7 @@ class Said:
 
 
 def _run(
-    source: str, recordings: list[Path], board: Board, seconds: float, lens: str, only_time: bool,
+    source: str, recordings: list[Path], board: Board, seconds: float | None, lens: str, only_time: bool,
     said: Said | None,
 ) -> Calibration:  # fmt: skip
     import shlex
@@ -155,8 +162,13 @@ def _run(
             if said is not None:
                 said(step, what, share, **more)
 
+        def taken(what: str, share: float, *, do: str = "") -> None:
+            progress(f"{what}: {do}" if do else f"cameras: {what}", share)
+            if said is not None:
+                said("cameras", what, share, do=do)
+
         wanted = Wanted(board, seconds)
-        with material_of(source, recordings, wanted, lambda what, share: tell("cameras", what, share)) as m:
+        with material_of(source, recordings, wanted, taken) as m:
             tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig))
             options = Options(board, lens, only_time)
             return calibrate(
@@ -176,7 +188,28 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     return output.with_name(f"{output.stem}.report.html"), output.with_name(f"{output.stem}.report.json")
 
 
-def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None) -> int:
+def _opens(rig_file: Path, recordings: list[Path]) -> str:
+    """What a window can open with a rig file that was made from these recordings (none: from its cameras)."""
+    from app.sources import SourceRequest, rig_for
+    from capture.errors import HalfmirrorError
+    from recordings.open import open_recording
+
+    if not recordings:
+        return "rig"
+    try:
+        with open_recording(recordings[-1]) as r:
+            rig_for(r, str(recordings[-1]), rig_file)
+        return "recording"
+    except HalfmirrorError:  # it tells its geometry itself
+        pass
+    try:
+        SourceRequest.of(rig_file)
+        return "rig"
+    except HalfmirrorError:  # the cameras of a file have no name by which they could be opened
+        return ""
+
+
+def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None, recordings: list[Path]) -> int:
     from app.output.atomic import staged_file, writing
     from calibration.report import report_html, report_json
     from calibration.time.result import Verdict
@@ -198,6 +231,7 @@ def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None)
         tell(
             "report", "done", 1.0, verdict=str(c.verdict), report=str(html), rig="" if failed else str(output),
             summary=summary(c), problems=[t for _, t, v in c.problems() if v is not Verdict.PASS],
+            opens="" if failed else _opens(output, recordings),
         )  # fmt: skip
     if failed:
         console.fail(f"not calibrated: {worst}; no rig file was written, the report is {html}")

@@ -6,6 +6,7 @@ import contextlib
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,24 @@ def session_maker(
     loop: bool = False,
     residual: bool = False,
     said: OpenOptions | None = None,
+    said_of: str | Path = "",
     publish: str | None = None,
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
-    `said`: what was stated about a recording. `publish`: where its pictures go, too.
+    `said`: what was stated about the recording `said_of`; of another one that the window opens it would be
+    wrong. `publish`: where its pictures go, too.
     `residual`: of every exposure; a window has it measured only now and then.
     """
 
-    def make(source: str | Path, network: str) -> Session:
+    def make(source: str | Path, network: str, *, rig: Path | None = None) -> Session:
         from app.live import make_session
 
+        its = said if Path(source).resolve() == Path(said_of).resolve() else None
+        its = its if rig is None else replace(its or OpenOptions(), rig=rig)
         return make_session(
             source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual,
-            said=said, publish=publish,
+            said=its, publish=publish,
         )  # fmt: skip
 
     return make
@@ -85,7 +90,9 @@ def show(
 
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
-            make = session_maker(options, replay_speed=pace, loop=loop, said=said, publish=publish)
+            make = session_maker(
+                options, replay_speed=pace, loop=loop, said=said, said_of=source or "", publish=publish
+            )
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
                 rig_page=rig_page,
@@ -101,7 +108,10 @@ def show(
         console.say(f"No window ({reason}): running headless {length}.")
     if seconds is None and publish is None and verb == "live":
         seconds = FALLBACK_S
-    make = session_maker(options, replay_speed=pace, loop=loop, residual=residual, said=said, publish=publish)
+    make = session_maker(
+        options, replay_speed=pace, loop=loop, residual=residual, said=said, said_of=source or "",
+        publish=publish,
+    )  # fmt: skip
     return run_without_window(
         make, source, network or DEFAULT_NETWORK,
         seconds=seconds, output=output, verb=verb, residual=residual, publish=publish,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QStandardPaths, QUrl
 from PySide6.QtGui import QDesktopServices
 
+from app.output.atomic import OutputError, require_place
+from app.viewer import dialogs
 from app.viewer.calibration_page import CalibrationPage
-from app.viewer.calibration_run import CalibrationRun
+from app.viewer.calibration_run import RECORDING, CalibrationRun, CalibrationWish
 from app.viewer.words import sentence
 
 if TYPE_CHECKING:
@@ -29,15 +31,17 @@ class CalibrationDesk:
 
     Args:
         window: whose picture gives way to the page.
-        output: where the rig file goes; None: `default_output`.
+        wish: what the command line says of calibrations.
     """
 
-    def __init__(self, window: ViewerWindow, output: Path | None = None) -> None:
-        self.window, self.output = window, output
+    def __init__(self, window: ViewerWindow, wish: CalibrationWish | None = None) -> None:
+        self.window, self.wish = window, wish or CalibrationWish()
+        self._place: Path | None = None  # for the rig file, as the user has chosen it on this page
         self.page = CalibrationPage()
         self.run = CalibrationRun(window)
         self._last: dict[str, Any] = {}
-        self._source = ""
+        self._source, self._recording = "", False
+        self._output: Path | None = None
         self._target: TargetWindow | None = None
         window.pages.addWidget(self.page)
         self.page.begun.connect(self.begin)
@@ -45,8 +49,10 @@ class CalibrationDesk:
         self.page.report_wanted.connect(self.open_report)
         self.page.rig_wanted.connect(self.use_rig)
         self.page.target_wanted.connect(self.show_target)
+        self.page.place_wanted.connect(self.choose_place)
         self.run.told.connect(self._told)
         self.run.ended.connect(self._ended)
+        self.run.stopped.connect(self._stopped)
 
     @property
     def open(self) -> bool:
@@ -69,31 +75,63 @@ class CalibrationDesk:
         if w.rig.open:
             w.rig.shut()  # its cameras are needed here
         self._source = w.source or "simulated"
+        path = Path(self._source)  # of which no session needs be left
+        self._recording = path.suffix.lower() != ".toml" and path.exists()
+        self._output = self._place = None
         self.page.reset(self._source)
+        self.page.set_place(self.output)
         w.set_page(self.page)
+
+    @property
+    def output(self) -> Path:
+        """Where the rig file goes: as chosen, as the command line says, else a name of this minute."""
+        if self._output is None:
+            self._output = self._place or self.wish.output or default_output()
+        return self._output
+
+    def choose_place(self) -> None:
+        """Ask where the rig file goes."""
+        path = dialogs.rig_to_save(self.window, self.output)
+        if path is not None:
+            self._output = self._place = path
+            self.page.set_place(path)
 
     def begin(self) -> None:
         """Hand the cameras over and start."""
         w = self.window
-        recording = w.player is not None and w.player.recording
+        if self.run.running:
+            return
+        if w.recorder.desk.busy:
+            w.say("This is being recorded; end the recording first (R).")
+            return
+        if self._last.get("rig") and not (self._place or self.wish.output):
+            self._output = None  # once more: a file of its own
+            self.page.set_place(self.output)
+        try:
+            require_place(self.output)
+        except OutputError as error:  # before the cameras are given away
+            self.page.refuse(_here(sentence(error)))
+            return
         # A camera serves one program at a time.
         w.close_session()
         w.strip.clear()
-        output = self.output or default_output()
         self._last = {}
         self.page.begin()
-        self.run.start(self._source, output, recording=recording)
+        self.run.start(self._source, self.output, recording=self._recording, options=self.wish.options)
 
     def stop(self) -> None:
         """Give up, or close: the source comes back."""
-        running = self.run.running
-        self.run.stop()
         self._close_target()
-        if running:
-            self.page.reset(self._source)
-            self.window.say("The calibration was stopped; no rig file was written.")
+        if self.run.running:
+            self.run.end()
+            self.page.end()
             return
         self.leave()
+
+    def _stopped(self) -> None:
+        self._last = {}
+        self.page.reset(self._source)
+        self.window.say("The calibration was stopped; no rig file was written.")
 
     def leave(self) -> None:
         """Back to the picture."""
@@ -110,13 +148,20 @@ class CalibrationDesk:
     def open_report(self) -> None:
         """In the user's browser."""
         path = str(self._last.get("report", ""))
-        if path and not QDesktopServices.openUrl(QUrl.fromLocalFile(path)):
+        if path:
+            # Said in any case: where there is no browser nobody else says so.
             self.window.say(f"The report is {path}", 12.0)
+            QDesktopServices.openUrl(QUrl.fromLocalFile(path))
 
     def use_rig(self) -> None:
-        """Open the rig file that was written."""
-        self.window.set_page(None)
-        self.window.open_source(Path(str(self._last["rig"])))
+        """Open the rig file that was written, or the recording that it was measured from with it."""
+        w, rig = self.window, Path(str(self._last["rig"]))
+        w.set_page(None)
+        if self._last.get("opens") == RECORDING:
+            w.rigs[self._source] = rig
+            w.open_source(self._source)
+        else:
+            w.open_source(rig)
 
     def show_target(self) -> None:
         """The blinking board in a window of its own, for a second screen, until it is closed."""
@@ -124,7 +169,8 @@ class CalibrationDesk:
         from calibration.geometry.targets import BlinkingBoard
 
         self._close_target()
-        self._target = TargetWindow(BlinkingBoard())
+        board = self.wish.board
+        self._target = TargetWindow(BlinkingBoard() if board is None else BlinkingBoard(board))
         self._target.showFullScreen()
 
     def _close_target(self) -> None:
@@ -139,4 +185,9 @@ class CalibrationDesk:
 
     def _ended(self, code: int, why: str) -> None:
         self._close_target()
-        self.page.finish(self._last, code, sentence(why) if why else "")
+        self.page.finish(self._last, code, _here(sentence(why)) if why else "")
+
+
+def _here(text: str) -> str:
+    """A line of the command as it can be followed in the window."""
+    return text.replace("choose another place with -o", "choose another place (Rig file…)")

@@ -3,22 +3,23 @@ out."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from app.viewer import theme
+from app.viewer.calibration_run import RIG
 from app.viewer.coverage_view import BlurMeter, CoverageView
+from app.viewer.elided import Elided
 from app.viewer.tabbed import tabbed
 
 STEPS: tuple[tuple[str, str, str], ...] = (
     ("cameras", "Find the cameras", "Both cameras are opened and looked at."),
-    (
-        "geometry", "Geometry",
-        "Show the blinking board from all sides. Hold still for two swaps each time until all fields fill.",
-    ),
-    ("time", "Time", "Move the rig by hand before something with texture, so that events and frames change."),
+    # From here on nothing is recorded any more, so nothing may be asked for.
+    ("geometry", "Geometry", "The blinking board is looked for in what both saw; fields fill where it was."),
+    ("time", "Time", "Stamps and edges, or what both cameras saw, tell how the clocks run."),
     ("check", "Check", "Edges of the scene, which the geometry was not made from, are laid on each other."),
     ("report", "Report", "A page with every figure, and the rig file."),
 )  # fmt: skip
@@ -40,6 +41,7 @@ class CalibrationPage(QWidget):
         begun: the first button.
         stopped: given up, or closed.
         report_wanted, rig_wanted, target_wanted: what can be done next.
+        place_wanted: another place for the rig file.
     """
 
     begun = Signal()
@@ -47,13 +49,16 @@ class CalibrationPage(QWidget):
     report_wanted = Signal()
     rig_wanted = Signal()
     target_wanted = Signal()
+    place_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._states = dict.fromkeys([s[0] for s in STEPS], "waiting")
         self.title = QLabel("Calibrate the rig")
         self.title.setFont(theme.text_font(self.font(), pixels=20))
-        self.source = _quiet()
+        self.source, self.place = Elided(), Elided()
+        for line in (self.source, self.place):
+            line.setStyleSheet(f"color: {theme.QUIET.name()};")
         self.marks: dict[str, QLabel] = {}
         self.whats: dict[str, QLabel] = {}
         steps = QGridLayout()
@@ -94,6 +99,9 @@ class CalibrationPage(QWidget):
         self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.start = _button("Start", self.begun, "The cameras are given to the calibration until it ends")
         self.target = _button("Show the target", self.target_wanted, "The blinking board, on the whole screen")
+        self.elsewhere = _button(
+            "Rig file…", self.place_wanted, "Where the rig file goes, its report beside it"
+        )
         self.report = _button("Open report", self.report_wanted, "Every figure, in the browser")
         self.use = _button("Use this rig", self.rig_wanted, "Opens the rig file that was written")
         self.stop = _button("Close", self.stopped, "Stops what runs, else goes back to the picture (G)")
@@ -105,6 +113,7 @@ class CalibrationPage(QWidget):
         left.setSpacing(4)
         left.addWidget(self.title)
         left.addWidget(self.source)
+        left.addWidget(self.place)
         left.addSpacing(18)
         left.addLayout(steps)
         left.addStretch(1)
@@ -120,7 +129,7 @@ class CalibrationPage(QWidget):
         right.addSpacing(18)
         row = QHBoxLayout()
         row.setSpacing(10)
-        for b in (self.start, self.target, self.use, self.report, self.stop):
+        for b in (self.start, self.target, self.elsewhere, self.use, self.report, self.stop):
             row.addWidget(b)
         row.addStretch(1)
         right.addLayout(row)
@@ -135,7 +144,7 @@ class CalibrationPage(QWidget):
 
     def reset(self, source: str) -> None:
         """Before the start."""
-        self.source.setText(source)
+        self.source.set_whole(source)
         for name in self._states:
             self._set(name, "waiting", "")
         self.advice.setText(
@@ -149,6 +158,22 @@ class CalibrationPage(QWidget):
         self.coverage.set_counts([])
         self.blur.set_blur(None)
         self._buttons(start="Start", target=True)
+
+    def set_place(self, path: Path) -> None:
+        """Where the rig file goes."""
+        self.place.set_whole(f"→ {path.absolute()}")
+
+    def refuse(self, why: str) -> None:
+        """It was not begun."""
+        self.result.setText(why)
+        self.result.show()
+
+    def end(self) -> None:
+        """It was asked to end; its cameras are not free yet."""
+        self.advice.setText("Stopping…")
+        self.bar.hide()
+        self.feedback.hide()
+        self._buttons(stop="")
 
     def begin(self) -> None:
         """The first message is on its way."""
@@ -175,7 +200,7 @@ class CalibrationPage(QWidget):
         cameras = m.get("cameras")
         what = "\n".join(str(c) for c in cameras) if isinstance(cameras, list) else str(m.get("what", ""))
         self._set(step, "active", what)
-        self.advice.setText(STEPS[names.index(step)][2])
+        self.advice.setText(str(m.get("do", "")) or STEPS[names.index(step)][2])
         self.bar.setValue(round(1000 * (names.index(step) + float(m.get("share", 0.0))) / len(names)))
         self.feedback.setVisible(step == "geometry" or bool(self.coverage.counts))
         if "coverage" in m:
@@ -207,7 +232,8 @@ class CalibrationPage(QWidget):
         self.advice.setStyleSheet(f"color: {colour.name()};")
         self.result.setText("\n\n".join(x[0].upper() + x[1:] for x in lines if x))
         self.result.show()
-        self._buttons(start="Again", report=verdict in VERDICTS, use=code == 0 and verdict in VERDICTS)
+        use = code == 0 and verdict in VERDICTS and last.get("opens", RIG) != ""
+        self._buttons(start="Again", report=verdict in VERDICTS, use=use)
 
     def state(self, step: str) -> str:
         """waiting, active, done, warned, failed or skipped."""
@@ -218,7 +244,7 @@ class CalibrationPage(QWidget):
         mark, colour = _MARKS[state]
         self.marks[step].setText(mark)
         self.marks[step].setStyleSheet(f"color: {colour.name()};")
-        self.whats[step].setText(what)
+        self.whats[step].setText(what.replace("/", "/\u200b"))  # a path may be broken there, else nowhere
 
     def _buttons(
         self,
@@ -232,9 +258,11 @@ class CalibrationPage(QWidget):
         if start:
             self.start.setText(start)
         self.start.setVisible(bool(start))
+        self.elsewhere.setVisible(bool(start))
         self.target.setVisible(target)
         self.report.setVisible(report)
         self.use.setVisible(use)
+        self.stop.setVisible(bool(stop))
         self.stop.setText(stop)
 
 

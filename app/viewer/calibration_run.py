@@ -5,12 +5,34 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+
+if TYPE_CHECKING:
+    from calibration.geometry.targets import Board
 
 _LONGEST_ERROR = 400
+RIG, RECORDING = "rig", "recording"
+"""What can be opened with a rig file that was written: its cameras, or the recording that it was made from."""
+GRACE_MS = 5000  # until a command that was asked to end is ended; cameras of its own want some of that
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationWish:
+    """What the command line says of calibrations in the window.
+
+    Attributes:
+        output: where the rig file goes; None: a name of this minute in the user's documents.
+        options: further ones of `calibrate rig`.
+        board: the target that `options` name, to be shown; None: the usual one.
+    """
+
+    output: Path | None = None
+    options: tuple[str, ...] = ()
+    board: Board | None = None
 
 
 class CalibrationRun(QObject):
@@ -22,36 +44,43 @@ class CalibrationRun(QObject):
         program: what is started.
 
     Signals:
-        told: a message of the command: step, what, share, and by name what else it knows.
+        told: a message of the command: step, what, share, and by name what else it knows; at its end
+            `opens`, what the rig file can be opened with: `RIG`, `RECORDING`, "" for nothing.
         ended: the exit code and, when it is not 0, why in one line.
+        stopped: it has ended because it was asked to.
     """
 
     told = Signal(dict)
     ended = Signal(int, str)
+    stopped = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.program: tuple[str, ...] = (sys.executable, "-m", "app.cli.main")
         self._process: QProcess | None = None
+        self._ending = False
         self._rest = b""
         self._errors = b""
 
     @property
     def running(self) -> bool:
-        """It is at work."""
+        """It is at work, or about to end."""
         return self._process is not None
 
-    def start(self, source: str, output: Path, *, recording: bool = False) -> None:
+    def start(
+        self, source: str, output: Path, *, recording: bool = False, options: tuple[str, ...] = ()
+    ) -> None:
         """Begin.
 
         Args:
             source: the rig, or a recording of one.
             output: the rig file to write; an older one is replaced.
             recording: calibrate from the recording `source`.
+            options: further ones of the command.
         """
         self.stop()
         process = QProcess(self)
-        self._process, self._rest, self._errors = process, b"", b""
+        self._process, self._ending, self._rest, self._errors = process, False, b"", b""
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUNBUFFERED", "1")
         # As this program found its packages, also from a source tree that was never installed.
@@ -61,10 +90,21 @@ class CalibrationRun(QObject):
         process.readyReadStandardError.connect(self._read_errors)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._failed)
-        process.start(self.program[0], [*self.program[1:], *arguments(source, output, recording)])
+        process.start(self.program[0], [*self.program[1:], *arguments(source, output, recording, options)])
+
+    def end(self) -> None:
+        """Ask it to end, and return at once: it may take a second, and its cameras are free only then."""
+        process = self._process
+        if process is None or self._ending:
+            return
+        self._ending = True
+        late = QTimer(process, singleShot=True, interval=GRACE_MS)  # gone with the process
+        late.timeout.connect(process.kill)
+        late.start()
+        process.terminate()
 
     def stop(self) -> None:
-        """End it, within two seconds; says nothing more."""
+        """End it, within two seconds, and wait for that; says nothing more."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -85,7 +125,8 @@ class CalibrationRun(QObject):
                 message: Any = json.loads(line)
             except ValueError:
                 continue  # not one of ours: a library that prints
-            if isinstance(message, dict) and "step" in message:
+            # Who has stopped it waits for no more news, except that it was too late.
+            if isinstance(message, dict) and "step" in message and (not self._ending or "verdict" in message):
                 self.told.emit(message)
 
     def _read_errors(self) -> None:
@@ -99,6 +140,9 @@ class CalibrationRun(QObject):
         process, self._process = self._process, None
         if process is not None:
             process.deleteLater()
+        if self._ending and (crashed or code != 0):
+            self.stopped.emit()
+            return
         why = "" if code == 0 and not crashed else self._why(crashed)
         self.ended.emit(1 if crashed else code, why)
 
@@ -116,7 +160,8 @@ class CalibrationRun(QObject):
         return "it died" if crashed else (lines[-1][:_LONGEST_ERROR] if lines else "it gives no reason")
 
 
-def arguments(source: str, output: Path, recording: bool) -> list[str]:
+def arguments(source: str, output: Path, recording: bool, options: tuple[str, ...] = ()) -> list[str]:
     """What stands behind `halfmirror`."""
     of = ["--from", source] if recording else [source]
-    return ["calibrate", "rig", *of, "-o", str(output), "--overwrite", "--headless", "--progress-json"]
+    seen = ["--overwrite", "--headless", "--progress-json"]
+    return ["calibrate", "rig", *of, "-o", str(output), *options, *seen]

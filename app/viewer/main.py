@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication, QToolButton
 
 from app.session import SessionFactory
 from app.viewer import theme
+from app.viewer.calibration_run import CalibrationWish
 from app.viewer.display import display_available
 from app.viewer.remembered import Remembered
 from app.viewer.top_bar import PRESETS
@@ -40,7 +41,7 @@ def run_viewer(
     presets: Sequence[tuple[str, str]] = PRESETS,
     remembered: Remembered | None = None,
     residual: bool = False,
-    calibrate: Path | None = None,
+    calibrate: CalibrationWish | None = None,
     rig_page: bool = False,
 ) -> int:
     """Open the window on a source and return the program's exit code when it is closed.
@@ -57,7 +58,7 @@ def run_viewer(
         presets: (text, name) of the sources in the menu.
         remembered: the user's settings by default.
         residual: begin with the map of the re-blur residual.
-        calibrate: begin with the guided calibration, which writes this rig file.
+        calibrate: begin with the guided calibration, with this.
         rig_page: begin with the rig page on `source`, without restoring anything yet.
 
     Returns:

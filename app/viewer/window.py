@@ -10,9 +10,10 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QMoveEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
-from app.session import SessionFactory
+from app.session import Session, SessionFactory
 from app.viewer import dialogs
 from app.viewer.calibration_desk import CalibrationDesk
+from app.viewer.calibration_run import CalibrationWish
 from app.viewer.empty_state import EmptyState
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.first_size import first_size
@@ -52,16 +53,17 @@ class ViewerWindow(QMainWindow):
         speed: float = 1.0,
         loop: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        calibrated: Path | None = None,
+        calibrated: CalibrationWish | None = None,
     ) -> None:
         """`speed` and `loop` are those that `factory` starts recordings with; `clock` as `time.monotonic`;
-        `calibrated` is where a calibrated rig goes.
+        `calibrated` is what is said of calibrations.
         """
         super().__init__()
         self.factory, self.remembered, self.clock = factory, remembered, clock
         self.player: Player | None = None
         self.problem = ""
         self.source = ""
+        self.rigs: dict[str, Path] = {}  # of recordings, where one was calibrated from them in this window
         self.tick_rate = Rate()
         self._noted_network = ""
         self._speed, self._loop = speed, loop
@@ -156,12 +158,12 @@ class ViewerWindow(QMainWindow):
         speed, loop = self._speed, self._loop
         try:
             try:
-                self.player = Player(self.factory(source, wanted), wanted, self.clock, speed=speed, loop=loop)
+                self.player = Player(self._make(source, wanted), wanted, self.clock, speed=speed, loop=loop)
             except Exception as error:
                 if network or wanted == "edi":
                     raise
                 # A remembered network that cannot run any more must not keep the window shut.
-                self.player = Player(self.factory(source, "edi"), "edi", self.clock, speed=speed, loop=loop)
+                self.player = Player(self._make(source, "edi"), "edi", self.clock, speed=speed, loop=loop)
                 self.say(f"{wanted} cannot run: {sentence(error)} edi runs instead.", 15.0)
         except Exception as error:
             self.problem = sentence(error)
@@ -186,13 +188,17 @@ class ViewerWindow(QMainWindow):
             self.wish(lambda p: p.showing.measure(True))
         self.presenter.look()
 
+    def _make(self, source: str | Path, network: str) -> Session:
+        rig = self.rigs.get(str(source))
+        return self.factory(source, network) if rig is None else self.factory(source, network, rig=rig)
+
     def _useless(self, source: str | Path, network: str) -> str:
         """Why nothing can be made of a source, as far as that is known without starting it; "" when it can."""
         try:
-            self.factory(source, network)
+            self._make(source, network)
         except Exception:
             try:
-                self.factory(source, "edi")  # the network may be the reason: that has another end
+                self._make(source, "edi")  # the network may be the reason: that has another end
             except Exception as error:
                 return sentence(error)
         return ""

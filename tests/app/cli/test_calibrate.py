@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from app import calibrating
+from app.cli.calibrate import _opens
 from app.cli.program import execute
 from app.output.atomic import part_of
 from app.recording import RecordResult
+from app.viewer.calibration_run import arguments
+from calibration.geometry.targets import Board
 from calibration.run import Take
-from sync.rig import Rig
+from sync.rig import Clock, Rig
+from tests.app.test_stated_rig import rig as stated
 from tests.calibration.small import NAME, calibration, material
 from tests.calibration.test_run import empty, moved
-from tests.recordings.make_aedat4 import write_aedat4
-from tests.recordings.sample import sample_events, sample_frames
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
 
 # The first test of either file draws and calibrates a whole rig: half a minute of one core.
 pytestmark = pytest.mark.timeout(600)
@@ -223,3 +229,73 @@ def test_stopping_while_a_live_rig_is_recorded_stops_the_calibration(
     assert execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(out)]) == 130
     assert not out.exists()
     assert "no such file" not in capsys.readouterr().err
+
+
+def test_the_window_calibrates_with_the_options_that_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setattr("app.viewer.main.run_viewer", lambda *a, **k: seen.update(k) or 0)
+    out = tmp_path / "rig.toml"
+    line = ["calibrate", "rig", NAME, "-o", str(out), "--board", "9x6", "--square-mm", "20", "--only-time"]
+    assert execute([*line, "--seconds", "5", "--lens", "none"]) == 0
+    wish = seen["calibrate"]
+    assert wish.output == out
+    assert wish.board == Board(9, 6, 20.0)
+    # The command that the window starts understands them all.
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("app.cli.calibrate._run", lambda *a: told.update(args=a))
+    monkeypatch.setattr("app.cli.calibrate._finish", lambda *a, **k: 0)
+    assert execute(arguments(NAME, out, False, wish.options)) == 0
+    _, recordings, board, seconds, lens, only_time, _ = told["args"]
+    assert (recordings, board, seconds, lens, only_time) == ([], wish.board, 5.0, "none", True)
+
+
+def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def record(request: object, wanted: Any, *, said: object, watch: Any) -> RecordResult:
+        asked["seconds"] = wanted.limits.seconds
+        watch({}, "the cameras are starting")
+        for at in (0.0, 20.0, 35.0, 41.0):
+            watch({"elapsed_s": at}, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "record", record)
+    told: list[tuple[str, float, str]] = []
+
+    def share(what: str, part: float, *, do: str = "") -> None:
+        told.append((what, part, do))
+
+    with pytest.raises(KeyboardInterrupt), calibrating.material_of(rig_file, [], calibrating.Wanted(), share):
+        pass
+    # A dozen views of two swaps each at 0.4 s a phase, and the way from one to the next.
+    assert asked["seconds"] >= 12 * (2 * 2 * 0.4 + 0.5)
+    assert told[0] == ("the cameras are starting", 0.0, "")
+    assert [do for _, _, do in told[1:]] == [calibrating.SHOW_BOARD] * 2 + [calibrating.MOVE_RIG] * 2
+    assert told[2][:2] == ("recording, 20 of 40 s", 0.5)
+    assert told[-1][1] == 1.0
+    Rig.load(rig_file).model_copy(update={"clock": Clock(relation="same")}).save(tmp_path / "one.toml")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        calibrating.material_of(tmp_path / "one.toml", [], calibrating.Wanted()),
+    ):
+        pass
+    assert asked["seconds"] == 8.0, "there is no board to be shown"
+
+
+def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file: Path) -> None:
+    assert _opens(rig_file, []) == "rig"
+    # A file that tells its geometry itself takes no rig file, and its cameras have no name.
+    one = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    out = tmp_path / "cups.toml"
+    assert execute(["calibrate", "rig", "--headless", "--from", str(one), "-o", str(out)]) == 0
+    assert _opens(out, [one]) == ""
+    frames = [
+        WrittenFrame(START_US + k * PERIOD_US, EXPOSURE_US, np.zeros((96, 128), np.uint8)) for k in range(4)
+    ]
+    two = write_aedat4(tmp_path / "two.aedat4", sample_events(), frames)
+    assert _opens(stated(tmp_path / "two.toml"), [two]) == "recording"

@@ -15,6 +15,7 @@ from app.session import Session, WorkerStatus
 from capture.camera import CameraState
 from capture.errors import UsageError
 from capture.registry import RigFacts
+from recordings.recording import OpenOptions
 from sync.rig import Rig
 from tests.app.cli.fake_session import FakeSession, picture
 from tests.recordings.make_aedat4 import write_aedat4
@@ -326,3 +327,20 @@ def test_settings_become_options_of_the_network() -> None:
         restorer_options(
             None, dtype="float16", compiled=False, random_weights=False, settings=["dtype=float32"]
         )
+
+
+def test_what_is_stated_of_a_recording_holds_for_that_one_alone(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, object]] = []
+    monkeypatch.setattr("app.live.make_session", lambda source, _n, **k: seen.append((str(source), k["said"])))
+    monkeypatch.chdir(recording.parent)
+    said = OpenOptions(exposure_us=8000, rig=tmp_path / "rig.toml")
+    make = run_session.session_maker({}, said=said, said_of=Path(recording.name))
+    make(recording, "edi")
+    make(tmp_path / "another.aedat4", "edi")
+    make("simulated", "edi")
+    make(tmp_path / "another.aedat4", "edi", rig=tmp_path / "new.toml")
+    make(recording, "edi", rig=tmp_path / "new.toml")
+    new = OpenOptions(rig=tmp_path / "new.toml")
+    assert [s for _, s in seen] == [said, None, None, new, replace(said, rig=tmp_path / "new.toml")]

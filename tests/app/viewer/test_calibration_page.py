@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app.viewer.calibration_page import SKIPPED, CalibrationPage
-from app.viewer.calibration_run import arguments
+from app.viewer.calibration_run import CalibrationWish, arguments
+from app.viewer.recording_desk import Step
 from app.viewer.target_window import TargetWindow
 from app.viewer.window import ViewerWindow
-from calibration.geometry.targets import BlinkingBoard
+from calibration.geometry.targets import BlinkingBoard, Board
+from tests.app.viewer.conftest import Clock, MakeWindow
+from tests.app.viewer.fake_session import FakeSession
 
 STORY = [
     {"step": "cameras", "what": "opening", "share": 0.0},
@@ -116,7 +120,7 @@ def test_an_early_end_says_why(page: CalibrationPage) -> None:
 
 def test_key_g_opens_it_and_the_command_is_watched(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
     desk = window.calibration
-    desk.output = tmp_path / "rig.toml"
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
     desk.run.program = script(tmp_path, [*STORY, DONE])
     qtbot.keyClick(window, Qt.Key.Key_G)
     assert desk.open
@@ -136,13 +140,15 @@ def test_key_g_opens_it_and_the_command_is_watched(window: ViewerWindow, qtbot: 
 
 def test_stopping_ends_the_command(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
     desk = window.calibration
-    desk.output = tmp_path / "rig.toml"
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
     desk.run.program = script(tmp_path, STORY[:3], "time.sleep(60)")
     desk.show()
     desk.begin()
     qtbot.waitUntil(lambda: desk.page.state("geometry") == "active", timeout=20_000)
     desk.page.stop.click()
-    assert not desk.run.running
+    assert desk.page.advice.text() == "Stopping…"
+    assert not desk.page.stop.isVisible()
+    qtbot.waitUntil(lambda: not desk.run.running, timeout=20_000)
     assert desk.open
     assert desk.page.state("geometry") == "waiting"
     assert window.notice.text() == "The calibration was stopped; no rig file was written."
@@ -152,7 +158,7 @@ def test_stopping_ends_the_command(window: ViewerWindow, qtbot: QtBot, tmp_path:
 
 def test_a_command_that_fails_gives_its_own_line(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
     desk = window.calibration
-    desk.output = tmp_path / "rig.toml"
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
     end = "print('halfmirror: the wire is off', file=sys.stderr)\nsys.exit(1)"
     desk.run.program = script(tmp_path, STORY[:1], end)
     desk.show()
@@ -172,6 +178,150 @@ def test_a_program_that_is_not_there(window: ViewerWindow, qtbot: QtBot, tmp_pat
 
 def test_a_recording_is_calibrated_from() -> None:
     assert arguments("x.aedat4", Path("r.toml"), True)[:4] == ["calibrate", "rig", "--from", "x.aedat4"]
+
+
+def test_stopping_does_not_hold_the_window_up(
+    window: ViewerWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A real command takes up to a second to end, and its cameras must not be opened before.
+    end = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: (time.sleep(0.7), sys.exit(143)))\n"
+    desk = window.calibration
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
+    desk.run.program = script(
+        tmp_path, STORY[:3], end + 'print(\'{"step": "time"}\', flush=True)\ntime.sleep(60)'
+    )
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.state("time") == "active", timeout=20_000)
+    began = time.monotonic()
+    desk.stop()
+    assert time.monotonic() - began < 0.3
+    desk.stop()
+    window.open_source("simulated:davis")
+    assert window.player is None, "the cameras are not free yet"
+    qtbot.waitUntil(lambda: not desk.run.running, timeout=20_000)
+    assert "stopped" in window.notice.text()
+
+
+def test_a_stop_that_comes_too_late_does_not_deny_the_result(
+    window: ViewerWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    done = json.dumps(DONE)
+    end = (
+        f"import signal\nsignal.signal(signal.SIGTERM, lambda *a: (print({done!r}, flush=True), sys.exit(0)))\n"
+    )
+    desk = window.calibration
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
+    desk.run.program = script(
+        tmp_path, STORY[:3], end + 'print(\'{"step": "time"}\', flush=True)\ntime.sleep(60)'
+    )
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.state("time") == "active", timeout=20_000)
+    desk.stop()
+    qtbot.waitUntil(lambda: desk.page.use.isVisible(), timeout=20_000)
+    assert "stopped" not in window.notice.text()
+
+
+def test_what_is_being_recorded_is_not_ended_by_a_start(
+    window: ViewerWindow, fake: FakeSession, tmp_path: Path, clock: Clock
+) -> None:
+    desk = window.calibration
+    desk.show()
+    window.recorder.desk.toggle(tmp_path, "cups", "edi")
+    window.recorder.desk.step = Step.RUNNING
+    desk.page.start.click()
+    assert not desk.run.running
+    assert window.player is not None
+    assert "being recorded" in window.notice.text()
+    window.recorder.desk.step = Step.IDLE
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_cameras_are_given_away(
+    window: ViewerWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    desk = window.calibration
+    desk.wish = CalibrationWish(tmp_path / "file" / "rig.toml")
+    desk.show()
+    assert str(tmp_path / "file" / "rig.toml") in desk.page.place.whole
+    desk.page.start.click()
+    assert not desk.run.running
+    assert window.player is not None
+    assert desk.page.result.text().endswith("choose another place (Rig file…).")
+    monkeypatch.setattr("app.viewer.dialogs.rig_to_save", lambda parent, start: tmp_path / "mine.toml")
+    assert desk.page.elsewhere.isVisible()
+    desk.page.elsewhere.click()
+    assert str(tmp_path / "mine.toml") in desk.page.place.whole
+    assert desk.output == tmp_path / "mine.toml"
+
+
+def test_options_of_the_command_line_reach_the_command_and_the_target(
+    window: ViewerWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    desk = window.calibration
+    desk.wish = CalibrationWish(tmp_path / "rig.toml", ("--board", "9x6"), Board(9, 6, 20.0))
+    desk.run.program = script(tmp_path, [*STORY, DONE])
+    desk.show()
+    desk.show_target()
+    assert desk._target is not None
+    assert desk._target.target.board == Board(9, 6, 20.0)
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.report.isVisible(), timeout=20_000)
+    assert "'--board', '9x6'" in (tmp_path / "args").read_text()
+
+
+def test_a_recording_is_calibrated_once_more_and_opened_with_its_rig(
+    make_window: MakeWindow, tape: FakeSession, qtbot: QtBot, tmp_path: Path
+) -> None:
+    cups = tmp_path / "cups.aedat4"
+    cups.touch()
+    window = make_window(tape, source=str(cups))
+    desk = window.calibration
+    desk.wish = CalibrationWish(tmp_path / "rig.toml")
+    desk.run.program = script(tmp_path, [*STORY, {**DONE, "opens": "recording"}])
+    desk.show()
+    for _ in range(2):
+        (tmp_path / "args").unlink(missing_ok=True)
+        desk.page.start.click()
+        qtbot.waitUntil(lambda: desk.page.use.isVisible(), timeout=20_000)
+        assert f"'--from', {str(cups)!r}" in (tmp_path / "args").read_text()
+    seen: dict[str, object] = {}
+
+    def factory(source: object, network: str, *, rig: Path | None = None) -> FakeSession:
+        seen.update(source=str(source), rig=rig)
+        return tape
+
+    window.factory = factory  # type: ignore[assignment]
+    desk.page.use.click()
+    assert seen == {"source": str(cups), "rig": Path("/x/rig.toml")}
+
+
+def test_nothing_is_offered_that_cannot_be_opened(page: CalibrationPage) -> None:
+    page.begin()
+    page.finish({**DONE, "opens": ""}, 0, "")
+    assert page.report.isVisible()
+    assert not page.use.isVisible()
+
+
+def test_the_report_is_named_where_no_browser_shows_it(
+    window: ViewerWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `openUrl` is content with having started a helper that finds none.
+    monkeypatch.setattr("app.viewer.calibration_desk.QDesktopServices.openUrl", lambda url: True)
+    window.calibration.show()
+    window.calibration._last = DONE
+    window.calibration.open_report()
+    assert window.notice.text() == "The report is /x/rig.report.html"
+
+
+def test_what_is_to_be_done_is_said_while_it_is_recorded_and_not_later(page: CalibrationPage) -> None:
+    page.begin()
+    page.tell({"step": "cameras", "what": "recording, 3 of 40 s", "share": 0.1, "do": "Show the board."})
+    assert page.advice.text() == "Show the board."
+    for m in STORY[2:]:
+        page.tell(m)
+        assert not page.advice.text().startswith(("Show", "Move", "Hold"))
 
 
 def test_the_target_blinks(qtbot: QtBot) -> None:

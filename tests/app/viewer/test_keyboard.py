@@ -98,7 +98,7 @@ def test_all_buttons_of_the_calibration_are_reached(window: ViewerWindow, qtbot:
         press(qtbot, K.Key_Tab)
         seen.append(QApplication.focusWidget())
     buttons = [b for b in page.findChildren(QPushButton) if b.isVisible()]
-    assert len(buttons) == 3
+    assert len(buttons) == 4
     assert all(b in seen for b in buttons)
     page.start.setFocus(Qt.FocusReason.TabFocusReason)
     press(qtbot, K.Key_Return)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
 from app.session import WorkerStatus
+from app.viewer.calibration_run import CalibrationWish
 from app.viewer.modes import View
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
@@ -256,7 +257,7 @@ def test_what_is_dropped_is_opened_or_refused_in_words(make_window: MakeWindow, 
 def test_nothing_takes_a_running_calibration_away(
     window: ViewerWindow, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window.calibration.output = tmp_path / "rig.toml"
+    window.calibration.wish = CalibrationWish(tmp_path / "rig.toml")
     window.calibration.run.program = (sys.executable, "-c", "import time; time.sleep(60)")
     window.calibration.show()
     window.calibration.begin()
