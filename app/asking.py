@@ -88,4 +88,10 @@ class Asking:
             elif not future.cancelled() and (error := future.exception()) is not None:
                 gone = isinstance(error, WorkerGoneError)
                 said = NOT_DONE.get(verb, f"{verb} was not done")
-                self._say(f"{worker} does not run: {said}" if gone else f"{verb}: {error}")
+                self._say(f"{worker} does not run: {said}" if gone else words_of(verb, error))
+
+
+def words_of(verb: str, error: BaseException) -> str:
+    """What was not done and why; an error that begins with that word says it alone."""
+    said = str(error)
+    return said if said.startswith(f"{verb} ") else f"{verb}: {said}"

@@ -159,6 +159,7 @@ class Figures:
             message=message,
             drift=self._drift(),
             cameras=dict(self.cameras),
+            network=str(self.restore.get("wanted", "")),
             runs_on=str(self.restore.get("runs_on", "")),
             cautions=tuple(self._cautions),
             ended=ended,

@@ -138,6 +138,7 @@ class SessionStatus:
     drift: DriftStatus | None = None  # None where nothing is watched (one sensor, no events)
     # What each camera's driver counts, by role: frames delivered, and lost by cause; {} where it does not.
     cameras: dict[str, dict[str, int]] = field(default_factory=dict)
+    network: str = ""  # that will restore once what was chosen is ready; the one that does, if nothing waits
     runs_on: str = ""  # device and number type of the network, as the restore worker has it
     # What holds for the whole run and a person should know: the rig file is of other cameras.
     cautions: tuple[str, ...] = ()

@@ -217,6 +217,7 @@ class RestoreStage:
             held = self._kept.held
             return {
                 "network": self.network,
+                "wanted": self._switch.wanted,
                 "runs_on": getattr(self._switch.engine.restorer, "runs_on", ""),
                 "loading": self._switch.loading,
                 "message": self._switch.message or self._watch.fault,

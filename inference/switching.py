@@ -78,6 +78,11 @@ class NetworkSwitch:
     def _options_of(self, network: str) -> dict[str, Any]:
         return self._options.get(network, self._for_all)
 
+    @property
+    def wanted(self) -> str:
+        """The network that will run once those are ready that were chosen; the one that runs, if none waits."""
+        return self._wanted
+
     # -- another network -------------------------------------------------------------------------------------
 
     def set(self, options: Mapping[str, Any]) -> None:
@@ -153,6 +158,8 @@ class NetworkSwitch:
         """Frames pass through from now on, and the message says why. Memory is given back."""
         how = "ran out of memory" if out_of_memory(error) else "failed"
         self.message = f"{self.network} {how} ({line_of(error)}); frames pass through"
+        if self._wanted == self.network:
+            self._wanted = PASS_THROUGH
         self.network, self._failures = PASS_THROUGH, 0
         self._at_rest.clear()
         through = models.create(PASS_THROUGH, self._rig, None, "cpu")

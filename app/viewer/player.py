@@ -15,7 +15,10 @@ from capture.camera import CameraState
 
 SEEK_EVERY_S = 0.06  # a dragged seek bar asks no more often
 STEP = 0.02  # of the exposure, for the arrow keys
+RESTORE = "restore"
 SWITCH_LIMIT_S = 30.0  # a network not ready by then will not come
+REFUSED_S = 3.0  # a worker that runs has heard by then which network is wanted
+STILL_S = 1.5  # no picture for so long: none is on its way that a step or a seek has asked for
 
 
 class Player:
@@ -44,7 +47,9 @@ class Player:
         self.loop = loop
         self.ended = False
         self._gave_way = ""  # a network that another one has replaced without being asked to
-        self._wanted_at = 0.0
+        self._wanted_at = self._stepped_at = 0.0
+        self._accepted = False  # the worker is making the wanted network ready
+        self._restarts = self._restarts_chosen = 0  # of the restoring worker; when a network was chosen
         self._play_on = False  # a recording that was playing when its frame was held
         self._seek_to: int | None = None
         self._sought_at = -1.0
@@ -94,7 +99,8 @@ class Player:
 
     def _stop_time(self, was_held: bool) -> None:
         # Elsewhere the recording would run away under the frame that is being looked at.
-        if self.showing.held and not was_held and self.recording and not self.showing.paused:
+        time_goes = self.recording and not self.showing.paused and not self.ended
+        if self.showing.held and not was_held and time_goes:
             self._play_on = True
             self._set_paused(True)
 
@@ -129,6 +135,7 @@ class Player:
         if not self.showing.paused:
             self._set_paused(True)
         self.ended = False
+        self._stepped_at = self.clock()
         self.session.command("step", frames=frames)
 
     def seek(self, time_us: int) -> None:
@@ -165,12 +172,16 @@ class Player:
         """Switch; the old picture stays until the new one is there."""
         if name == (self.wanted or self.network):
             return
-        self.wanted, self._wanted_at = name, self.clock()
+        self.wanted, self._wanted_at, self._accepted = name, self.clock(), False
+        self._restarts_chosen = self._restarts
         self.session.select_network(name)
-        if self.showing.held:
+        if self.showing.held or self._still:
             self.showing.restore_again()
-        elif self.showing.paused:  # nothing new comes by itself
-            self.showing.move_to(self.showing.latent)
+
+    @property
+    def _still(self) -> bool:
+        """No picture comes by itself."""
+        return self.showing.paused or self.ended
 
     # ticks ---------------------------------------------------------------------------------------------
 
@@ -179,6 +190,7 @@ class Player:
         now = self.clock()
         if self._seek_to is not None and now - self._sought_at >= SEEK_EVERY_S:
             at, self._seek_to, self._sought_at = self._seek_to, None, now
+            self._stepped_at = now
             self.session.command("seek", time_us=at)
         changed = self.showing.advance()
         if changed:
@@ -196,19 +208,41 @@ class Player:
         """A few times a second: slow affairs. Returns a line for the user, "" for none."""
         now = self.clock()
         self.learn_network()
+        self._restarts = sum(w.restarts for w in status.workers if w.name == RESTORE)
         if any(w.state is CameraState.STARTING for w in status.workers):
             self.began_at = now
-        if self.wanted:
-            if now - self._wanted_at > SWITCH_LIMIT_S:
-                wanted, self.wanted = self.wanted, ""
-                return f"{wanted} did not get ready within {SWITCH_LIMIT_S:.0f} s; {self.network} goes on"
-            if self.showing.held and not self.showing.waiting:
-                self.showing.restore_again()
+        if self.wanted and now - self._wanted_at > SWITCH_LIMIT_S:
+            wanted, self.wanted = self.wanted, ""
+            return f"{wanted} did not get ready within {SWITCH_LIMIT_S:.0f} s; {self.network} goes on"
+        if self.wanted and self._refused(status, now):
+            self.wanted = ""  # the session says why
+        if self.wanted or (status.network and status.network != self.network):
+            self._catch_up(now)
         self.ended = self.recording and status.ended and not self.showing.held
         if self._gave_way and not status.message:  # else the session is saying something, maybe why
             before, self._gave_way = self._gave_way, ""
-            return f"{self.network} restores now, no longer {before}: the worker began anew. N: choose again"
+            # Else it is one that was chosen a moment ago, before the last one.
+            if self._restarts > self._restarts_chosen:
+                self._restarts_chosen, new = self._restarts, self.network
+                return f"{new} restores now, no longer {before}: the worker began anew. N: choose again"
         return ""
+
+    def _refused(self, status: SessionStatus, now: float) -> bool:
+        """The worker does not make the wanted network ready, or no longer."""
+        if not status.network:
+            return False
+        if status.network == self.wanted:
+            self._accepted = True
+            return False
+        runs = all(w.state is CameraState.RUNNING for w in status.workers)
+        return self._accepted or (runs and now - self._wanted_at > REFUSED_S)
+
+    def _catch_up(self, now: float) -> None:
+        """What stands on screen is not of the network that restores, or will."""
+        s = self.showing
+        still = self._still and now - max(s.last_arrival, self._stepped_at) > STILL_S
+        if not s.waiting and (s.held or still):
+            s.restore_again()
 
     def learn_network(self) -> None:
         """What the current network can do."""

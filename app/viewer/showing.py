@@ -169,17 +169,22 @@ class Showing:
         self.mode = Mode.LIVE
         self._strip = self._wanted = self._in_flight = None
         self._session.hold(None)
-        if self._live is not None:
-            self._show(self._live)
+        live, kept = self._live, self.picture
+        if live is not None and kept is not None and live.network != kept.network and _same(live, kept):
+            live = self._live = kept  # restored by another network meanwhile; nothing newer has come
+        if live is not None:
+            self._show(live)
 
     def restore_again(self) -> None:
-        """The network has changed: what is held is asked for once more."""
+        """The network has changed, or will: the exposure on screen is held and asked for once more.
+
+        A network of one instant answers with that one.
+        """
         self._strip = None
-        if not self.any_latent:
-            self.let_go()
-        elif self.mode is Mode.SLOW_MOTION:
-            self.slow_motion(True)
-        elif self.mode is Mode.HELD:
+        if self.mode is Mode.SLOW_MOTION and self.slow_motion(True):
+            return
+        if self.hold():
+            self.mode = Mode.HELD
             self._want((self.latent,))
 
     # time ----------------------------------------------------------------------------------------------

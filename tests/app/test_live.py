@@ -109,6 +109,7 @@ def test_networks_switch_while_streaming(davis: Watch) -> None:
         lambda: next((p for p in davis.pictures if p.network == "none"), None), "a picture passed through"
     )
     assert np.array_equal(p.sharp[0], p.blurred)
+    davis.until(lambda: davis.session.status().network == "none", "what the worker says")
     n = len(davis.pictures)
     davis.session.select_network("edi")
     davis.until(lambda: any(p.network == "edi" for p in davis.pictures[n:]), "EDI again")
@@ -118,6 +119,7 @@ def test_networks_switch_while_streaming(davis: Watch) -> None:
     assert row.last_ms is not None
     davis.session.select_network("magic")
     davis.until(lambda: "unknown network 'magic'" in davis.session.status().message, "the reason on screen")
+    assert davis.session.status().network == "edi"
 
 
 def test_residuals_beside_the_stream_and_of_the_held_exposure(davis: Watch) -> None:

@@ -195,6 +195,7 @@ class FakeSession:
         self.recording = RecorderWatch()
         self.slow_disk: str | Exception = ""
         self._asked = 0
+        self.wanted_network = ""  # as the restoring worker tells it, "" for nothing told
 
     def start(self) -> None:
         self.calls.append(("start",))
@@ -291,6 +292,7 @@ class FakeSession:
             waiting=1, losses=dict(self.losses), exposure_source="trigger", uncertainty_us=5.0,
             ended=self.is_recording and self._next >= self.total,
             workers=self.workers, event_rate_hz=self.scene.events_per_frame * self.fps, message=self.message,
+            network=self.wanted_network,
         )  # fmt: skip
 
     def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:

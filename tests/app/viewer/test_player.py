@@ -154,3 +154,88 @@ def test_slow_motion_goes_on_with_another_network(fake: FakeSession, clock: Cloc
     assert p.network == "glint"
     assert not p.showing.any_latent
     assert p.showing.mode is not Mode.SLOW_MOTION
+
+
+def test_switching_at_the_end_of_a_recording_restores_its_last_frame_anew(
+    player: Player, tape: FakeSession, clock: Clock
+) -> None:
+    go(player, clock, 150)
+    assert player.ended
+    player.select("none")
+    go(player, clock, 60)
+    assert player.picture is not None
+    assert (player.picture.network, player.wanted) == ("none", "")
+    player.let_go()
+    go(player, clock, 30)
+    assert player.ended, "nobody has asked to play it again"
+    player.slow_motion(True)
+    go(player, clock, 30)
+    player.let_go()
+    go(player, clock, 30)
+    assert player.ended
+    assert tape.named("play") == tape.named("pause") == []
+
+
+@pytest.mark.parametrize("first", ["edi", "glint"])  # glint gives one instant only
+def test_a_step_between_choice_and_change_does_not_leave_the_old_networks_picture(
+    tape: FakeSession, clock: Clock, first: str
+) -> None:
+    tape.answer_s, tape.network = 0.3, first
+    p = Player(tape, first, clock)
+    go(p, clock, 10)
+    p.play_or_pause()
+    p.select("none")
+    go(p, clock, 3)
+    p.step(1)
+    go(p, clock, 240)
+    assert p.picture is not None
+    assert (p.picture.network, p.network, p.wanted) == ("none", "none", "")
+    assert p.picture.ordinal == tape.held
+    p.let_go()
+    assert p.picture.network == "none", "not what another one made of it before"
+
+
+def test_choosing_quickly_ends_with_the_last_choice_and_blames_nobody(
+    player: Player, tape: FakeSession, clock: Clock
+) -> None:
+    player.play_or_pause()
+    go(player, clock, 5)
+    lines, seen = [], []
+    tape.answer_s = 0.2
+    player.select("none")
+    player.select("edi")  # which still runs: what was chosen before comes and goes
+    tape.wanted_network = "edi"
+    for network in ("none", "edi"):
+        tape._switch = (clock.now, network)
+        for _ in range(120):
+            clock.now += 1 / 60
+            player.advance()
+            lines.append(player.look_after(tape.status()))
+        seen.append(player.picture and player.picture.network)
+    assert player.picture is not None
+    assert (player.picture.network, player.network, player.wanted) == ("edi", "edi", "")
+    assert set(lines) == {""}
+    assert seen == ["none", "edi"]
+
+
+def test_a_network_that_cannot_be_loaded_is_no_longer_waited_for(fake: FakeSession, clock: Clock) -> None:
+    fake.answer_s = 1e6
+    p = Player(fake, "edi", clock)
+    go(p, clock, 5)
+    p.slow_motion(True)
+    fake.wanted_network = "edi"
+    p.select("glint")
+    fake.wanted_network = "glint"
+    go(p, clock, 30)
+    assert p.wanted == "glint"
+    fake.wanted_network = "edi"  # as the worker tells once loading has failed
+    fake.calls.clear()
+    fake.answer_s = 0.01
+    fake._switch = None
+    go(p, clock, 240)
+    assert p.wanted == ""
+    assert len(fake.named("request_latents")) <= 2, "the same instants again and again"
+    p.select("glint")  # and one that is refused at once
+    fake._switch = None
+    go(p, clock, 240)
+    assert p.wanted == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,9 @@ def test_a_network_that_was_replaced_unasked_is_named(
     assert window.player.network == "glint"
     assert "glint" not in window.picture._banner
     fake._switch, fake.message = (clock.now, "edi"), "preparing edi"
+    fake.command("restart", worker="restore")
     run(window, clock, 20)
+    fake.workers = tuple(replace(w, state=CameraState.RUNNING) for w in fake.workers)
     fake.message = ""
     run(window, clock, 13)
     assert window.picture._banner.startswith("edi restores now, no longer glint")

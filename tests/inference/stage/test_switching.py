@@ -76,7 +76,9 @@ def test_after_a_fall_back_another_choice_clears_the_message(
     stage = make("slow", every_item=True)
     feed(stage, [0])
     until(lambda: stage.network == "none", "the fall-back")
+    assert stage.status()["wanted"] == "none"
     stage.select("slow")
+    assert stage.status()["wanted"] == "slow"
     until(lambda: stage.network == "slow", "the second try")
     feed(stage, [1])
     until(lambda: len(results) == 2, "a picture")
