@@ -12,7 +12,7 @@ from inference.restorers.contrast_pairs import MARGIN_US
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.rolling import MovedStream
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
 Take = Callable[[AlignedExposure, AlignedExposure, Events, int], None]
 
@@ -89,7 +89,7 @@ def pairs(source_name: str, seconds: float, take: Take, exposure_us: int | None 
 def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events | AlignedExposure]:
     """Events as they come, and exposures behind the events that complete them."""
     # As live: a contrast is learnt across the gaps between exposures.
-    sync = Synchroniser(rig, margin_before_us=MARGIN_US)
+    sync = Synchroniser(rig, margin_before_us=MARGIN_US, max_wait_us=OFFLINE_WAIT_US)
     stream = MovedStream(rig)
 
     def settled(out: Sequence[AlignedExposure | RefusedExposure]) -> Iterator[AlignedExposure]:

@@ -20,7 +20,7 @@ from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.rolling import MovedStream
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
 REPORT = "export.json"
 
@@ -120,7 +120,7 @@ def exposures(
     Layouts that put events and exposures together know global shutters only: of a rolling one the events are
     told as if all rows were exposed together (`sync.rolling`), unless `as_came`.
     """
-    sync = Synchroniser(rig)
+    sync = Synchroniser(rig, max_wait_us=OFFLINE_WAIT_US)
     stream = MovedStream(rig)
     start = request.zero_us
     taken = 0

@@ -23,7 +23,7 @@ from capture.packets import EventPacket
 from inference import models
 from inference.arrays import Instants, instants_of
 from inference.outcomes import Outcome
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
 Picture = tuple[NDArray[np.uint8], Stamp]
 
@@ -96,7 +96,10 @@ def exposures(
     """
     with open_input(str(recording), seconds, exposure_us, geometry, _path(rig)) as source:
         source.prepare(lambda _share: None)
-        sync = Synchroniser(source.rig, margin_before_us=margin_before_us, margin_after_us=margin_after_us)
+        sync = Synchroniser(
+            source.rig, margin_before_us=margin_before_us, margin_after_us=margin_after_us,
+            max_wait_us=OFFLINE_WAIT_US,
+        )  # fmt: skip
         for item in source.items:
             if isinstance(item, EventPacket):
                 sync.push_events(item)

@@ -27,7 +27,7 @@ from inference.outcomes import admitted
 from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
 Item = EventPacket | Frame
 MAX_BYTES = 4 << 30
@@ -301,8 +301,9 @@ class _Run:
         self.result = OfflineResult(seconds=dict.fromkeys(STAGES, 0.0))
         needs = engine.restorer.needs
         self._sync = Synchroniser(
-            source.rig, margin_before_us=needs.margin_before_us, margin_after_us=needs.margin_after_us
-        )
+            source.rig, margin_before_us=needs.margin_before_us, margin_after_us=needs.margin_after_us,
+            max_wait_us=OFFLINE_WAIT_US,
+        )  # fmt: skip
         self._engine = engine
         self._latents = latents
         self._sink = sink

@@ -25,6 +25,10 @@ from sync.windows import EventStore
 
 Outcome = AlignedExposure | RefusedExposure
 
+OFFLINE_WAIT_US = 2_000_000
+"""For `max_wait_us` where what is late is there all the same: a recording keeps its items in the order in which
+they were written, and a machine that was short of breath wrote one camera's long after the other's."""
+
 # The stream's true beginning is unknown within the time to its first event.
 EDGE_SLACK_US = 1_000
 # While the edges are not yet matched, frames wait longer: it happens once, and more frames make it surer.

@@ -13,7 +13,7 @@ from capture.packets import EventPacket, Events, Frame
 from recordings.formats.own_about import HEALTH
 from recordings.formats.own_chunks import arrival_us, place_of
 from sync.rig import Rig
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
 RATE_WINDOW_US = 10_000
 MAX_LISTED = 50
@@ -77,13 +77,13 @@ class Health:
 class HealthWatch:
     """Looks at every item on its way to the disk. One epoch of ring items; cheap: events are only counted.
 
-    The exposures are matched with the trigger edges as the live pipeline does it, without the events, so that a
-    loose wire shows while one records and not afterwards.
+    The exposures are matched with the trigger edges as reading the recording will do it, without the events, so
+    that a loose wire shows while one records and not afterwards.
     """
 
     def __init__(self, rig: Rig) -> None:
         self.health = Health()
-        self._sync: Synchroniser | None = Synchroniser(rig)
+        self._sync: Synchroniser | None = Synchroniser(rig, max_wait_us=OFFLINE_WAIT_US)
         self._alone = not rig.has_events
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}

@@ -10,10 +10,21 @@ import pytest
 
 from app.offline import NothingRestored, deblur, open_input, until
 from capture.errors import UsageError
-from capture.packets import Events, Frame
+from capture.packets import EventPacket, Events, Frame
 from inference.models import create
 from recordings.recording import NotARecording, RecordingError
-from tests.app.offline_source import EXPOSURE_US, Plain, Recorder, exposure_of, items, rig, source
+from sync.exposure import RefusedExposure
+from sync.synchroniser import Synchroniser
+from tests.app.offline_source import (
+    EXPOSURE_US,
+    Plain,
+    Recorder,
+    exposure_of,
+    items,
+    rig,
+    source,
+)
+from tests.app.offline_source import START_US as ITEMS_START_US
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.sample import START_US, sample_events, sample_frames
 
@@ -46,6 +57,25 @@ def test_refused_exposures_are_listed_and_give_no_picture() -> None:
     assert result.frames_in == result.restored + len(result.refused) + result.dropped
     assert result.refusals() == {"no_exposure": 2}
     assert "103" in result.refused[0].detail
+
+
+def test_events_that_were_written_late_are_waited_for() -> None:
+    """A machine short of breath wrote events half a second behind the frames: they are there all the same."""
+    events = [i for i in items(40) if isinstance(i, EventPacket)]
+    order = [(e.complete_until_us, e) for e in events]
+    order = [(at + (500_000 if 200_000 < at - ITEMS_START_US < 900_000 else 0), e) for at, e in order]
+    late = np.maximum.accumulate([at for at, _ in order])
+    frames = [(exposure_of(k)[1], f) for k, f in enumerate(i for i in items(40) if isinstance(i, Frame))]
+    mixed = sorted([*zip(late, events, strict=True), *frames], key=lambda v: v[0])
+    sink = Recorder()
+    result = deblur(source((i for _, i in mixed), 40), Plain(), (0.5,), sink)
+    assert (result.restored, result.refused) == (40, [])
+    # Live nobody knows whether they will come at all.
+    sync, live = Synchroniser(rig()), []
+    for _, item in mixed:
+        (sync.push_events if isinstance(item, EventPacket) else sync.push_frame)(item)  # type: ignore[arg-type]
+        live += sync.take()
+    assert sum(isinstance(o, RefusedExposure) for o in live) > 5
 
 
 def test_all_refused_is_an_error_with_the_reason() -> None:
