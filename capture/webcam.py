@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from pydantic import BaseModel, Field
 
-from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole
+from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole, Capabilities
 from capture.errors import CameraError, CameraLost, UsageError
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.registry import FramesOnlyDriver
@@ -25,10 +25,21 @@ class WebcamConfig(Strict):
 
     index: int = Field(ge=0, le=99)
     rate_hz: float = Field(default=30.0, gt=0, le=1000)
+    exposure_us: int | None = Field(
+        default=None, ge=100, le=1_000_000, description="expose so long (steps of 100 µs); automatic without it"
+    )
+
+
+# Of V4L2's controls: manual exposure, and its unit.
+_MANUAL, _UNIT_US = 1, 100
+_STAMP_WITHIN_NS = 2_000_000_000
 
 
 class Webcam(CameraBase[Frame]):
-    """OpenCV tells nothing of the exposure: networks that need events refuse these frames by name."""
+    """Frames with the exposure that a rig file sets.
+
+    Without one nothing is known of it, and networks that need events refuse these frames by name.
+    """
 
     def __init__(self, config: WebcamConfig) -> None:
         self.config, self.info = config, CameraInfo(CameraRole.FRAMES, f"webcam:{config.index}", "", "", 0, 0)
@@ -41,19 +52,58 @@ class Webcam(CameraBase[Frame]):
         if self._sdk is not None and not self._lost:
             return
         self.close()
+        try:
+            self._open()
+        except BaseException:
+            self.close()  # what is half open must not pass for open the next time
+            raise
+
+    def _open(self) -> None:
         self._sdk, self._video, self._lost = SdkThread(self.info.name), cv2.VideoCapture(), ""
         there = self._sdk.call(lambda: self._video.open(self.config.index), 10.0, "opening it")
         self._video.set(cv2.CAP_PROP_FPS, self.config.rate_hz)
+        if there and self.config.exposure_us is not None:
+            self._sdk.call(self._set_exposure, 5.0, "setting its exposure")
         good, image = self._sdk.call(self._video.read, 5.0, "reading from it") if there else (False, None)
         if not good or image is None:
-            self.close()
             raise CameraError(
                 f"{self.info.name}: no camera there, or another program has it; try another index"
             )
         height, width = image.shape[:2]
         self.info = CameraInfo(
-            CameraRole.FRAMES, self.info.name, "webcam", "", width, height, self.config.rate_hz
-        )
+            CameraRole.FRAMES, self.info.name, "webcam", "", width, height, self.config.rate_hz,
+            Capabilities(exposure_stamps=self.config.exposure_us is not None),
+        )  # fmt: skip
+
+    def _set_exposure(self) -> None:
+        """As the rig file says, or `CameraError`: frames may not claim another exposure than theirs."""
+        wanted = self.config.exposure_us
+        assert wanted is not None
+        name, video = self.info.name, self._video
+        if video.getBackendName() != "V4L2":
+            raise CameraError(f"{name}: its exposure can be set on Linux (V4L2) only; leave exposure_us out")
+        there = video.set(cv2.CAP_PROP_AUTO_EXPOSURE, _MANUAL)
+        there = video.set(cv2.CAP_PROP_EXPOSURE, round(wanted / _UNIT_US)) and there
+        got = video.get(cv2.CAP_PROP_EXPOSURE) * _UNIT_US
+        if not there or abs(got - wanted) > _UNIT_US:
+            took = f", it took {got:g} µs" if got > 0 else ""
+            raise CameraError(
+                f"{name}: an exposure of {wanted} µs is not possible{took}; set exposure_us to one that it "
+                "takes, or leave it out"
+            )
+
+    def _stamps(self, host_ns: int) -> tuple[int, int] | tuple[None, None]:
+        """Start and end of the exposure of the frame that was read last, on the clock of its stamps.
+
+        V4L2 stamps a frame when its first bytes arrive, on the clock of `time.monotonic_ns`. By how much that
+        is late is the same for all frames: the calibration finds it (`host_latency_ms`).
+        """
+        if self.config.exposure_us is None:
+            return None, None
+        stamp = round(self._video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if not 0 <= host_ns - stamp < _STAMP_WITHIN_NS:
+            stamp = host_ns
+        return stamp - 1000 * self.config.exposure_us, stamp
 
     def start(self, epoch_ns: int = 0) -> None:
         """Grab on the SDK's thread; the thirty newest frames wait for the reader."""
@@ -70,12 +120,13 @@ class Webcam(CameraBase[Frame]):
             if not good:
                 self._lost = f"{self.info.name}: the camera is gone; plug it in again"
                 return
+            host = time.monotonic_ns()
+            start, end = self._stamps(host)
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
             if self._frames.full():  # the oldest goes; the jump in the sequence counts it
                 with contextlib.suppress(queue.Empty):
                     self._frames.get_nowait()
-            host, k = time.monotonic_ns(), self._count
-            self._frames.put(Frame(rgb, PixelLayout.RGB, k, None, None, FrameClock.DEVICE, host))  # type: ignore[arg-type]
+            self._frames.put(Frame(rgb, PixelLayout.RGB, self._count, start, end, FrameClock.DEVICE, host))  # type: ignore[arg-type]
             self._count += 1
 
     def read(self, timeout_s: float) -> Frame | None:

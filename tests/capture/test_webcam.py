@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,7 @@ from tests.capture.contract import (
 )
 from tests.capture.fake_link import FakeLink
 
+LATE_S = 0.012
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "cameras.md"
 
 
@@ -39,10 +41,14 @@ class FakeCapture:
     """What `cv2.VideoCapture` does, at 40 fps: blue-green-red pictures, until the plug is out."""
 
     plugged: ClassVar[bool] = True
+    longest_us: ClassVar[int] = 20_000
+    stamped: ClassVar[bool] = True
+    backend: ClassVar[str] = "V4L2"
     hanging: ClassVar[threading.Event | None] = None
 
     def __init__(self) -> None:
         self.opened, self.number, self.next = False, 0, 0.0
+        self.values: dict[int, float] = {cv2.CAP_PROP_AUTO_EXPOSURE: 3, cv2.CAP_PROP_EXPOSURE: 156}
 
     def open(self, index: int) -> bool:
         self.opened = self.plugged and index == 0
@@ -51,8 +57,21 @@ class FakeCapture:
     def isOpened(self) -> bool:
         return self.opened
 
+    def getBackendName(self) -> str:
+        return self.backend
+
     def set(self, what: int, value: float) -> bool:
+        if what == cv2.CAP_PROP_EXPOSURE:
+            if self.values[cv2.CAP_PROP_AUTO_EXPOSURE] != 1:
+                return False
+            value = min(value, self.longest_us / 100)
+        self.values[what] = value
         return True
+
+    def get(self, what: int) -> float:
+        if what == cv2.CAP_PROP_POS_MSEC:
+            return (self.next - 0.025 - LATE_S) * 1e3 if self.stamped else 0.0
+        return self.values.get(what, 0.0)
 
     def read(self) -> tuple[bool, np.ndarray[Any, Any] | None]:
         if self.hanging is not None:
@@ -74,15 +93,16 @@ class FakeCapture:
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(webcam.cv2, "VideoCapture", FakeCapture)
-    monkeypatch.setattr(FakeCapture, "plugged", True)
+    for name, value in (("plugged", True), ("longest_us", 20_000), ("stamped", True), ("backend", "V4L2")):
+        monkeypatch.setattr(FakeCapture, name, value)
     monkeypatch.setattr(FakeCapture, "hanging", None)
     yield
     if FakeCapture.hanging is not None:
         FakeCapture.hanging.set()
 
 
-def make(index: int = 0) -> Webcam:
-    return DRIVER.frame_camera(DRIVER.configure(str(index), {}))
+def make(index: int = 0, **settings: Any) -> Webcam:
+    return DRIVER.frame_camera(DRIVER.configure(str(index), settings))
 
 
 class TestWebcam(CameraContract):
@@ -122,6 +142,38 @@ def test_frames_are_rgb_without_an_exposure() -> None:
     assert isinstance(f, Frame)
     assert (f.layout, f.device_start_ns, f.exposure_ns) == (PixelLayout.RGB, None, None)
     assert f.image[5, 5].tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_an_exposure_that_is_set_is_that_of_the_frames(monkeypatch: pytest.MonkeyPatch, stamped: bool) -> None:
+    monkeypatch.setattr(FakeCapture, "stamped", stamped)
+    with make(exposure_us=8_000) as c:
+        c.start()
+        assert c.info.capabilities.exposure_stamps
+        got = read_items(c, 4)
+    for f in got:
+        assert isinstance(f, Frame)
+        assert f.exposure_ns == 8_000_000
+        assert f.device_end_ns is not None
+        late_s = (f.host_ns - f.device_end_ns) / 1e9
+        assert (LATE_S <= late_s < LATE_S + 1) if stamped else late_s == 0
+
+
+def test_an_exposure_that_it_does_not_take_is_refused() -> None:
+    c = make(exposure_us=25_000)
+    for _ in range(2):  # and it stays refused
+        with pytest.raises(CameraError, match="an exposure of 25000 µs is not possible, it took 20000 µs; set"):
+            c.open()
+    with pytest.raises(UsageError, match="exposure_us"):
+        make(exposure_us=0)
+
+
+def test_an_exposure_needs_a_system_that_can_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeCapture, "backend", "MSMF")
+    with pytest.raises(CameraError, match=r"on Linux \(V4L2\) only"):
+        make(exposure_us=8_000).open()
+    with make() as c:
+        assert not c.info.capabilities.exposure_stamps
 
 
 def test_no_camera_and_a_number_that_is_none() -> None:
