@@ -56,7 +56,7 @@ def rig(
         frames = opened
         if not config.one_sensor:
             console.say(f"{name}: preparing its frames")
-            pictures = RigPictures(bayer, server.epoch_ns)
+            pictures = RigPictures(bayer, server.epoch_ns, exposed=server.expose)
             device = GigeDevice(pictures, address, "SIM00002", faults=WireFaults(loss))
             device.__enter__()
             frames = {"camera": f"genicam:{device.address}", "settings": {}}

@@ -85,6 +85,10 @@ class DavisServer:
         self._imu_us = max(0, late_us)
         self._thread.start()
 
+    def expose(self, exposure_us: int, first: int) -> None:
+        """The rig's frame camera exposes so long from frame `first` on."""
+        self._events.expose(exposure_us, first)
+
     def _play(self) -> None:
         while not self._stop.is_set():
             due = self._events.due_us()

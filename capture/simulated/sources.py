@@ -40,6 +40,7 @@ class EventSource:
         self._gap = False
         self._dropped = 0
         self._edge = 0
+        self._exposures: tuple[tuple[int, SimulatedConfig], ...] = ()  # first frame of each later one
         self._busy_until = -1e300
 
     def due_us(self) -> int:
@@ -146,14 +147,21 @@ class EventSource:
 
     def _edge_at(self, number: int) -> int:
         """Time of edge `number`: two per frame, rising first, with its own jitter, never out of order."""
-        c = self.config
         k, falling = divmod(number, 2)
+        c = next((c for first, c in self._exposures if k >= first), self.config)
         t = exposure_in_loop(c, k)[falling]
         if c.trigger_jitter_us > 0:
             most = min(5.0 * c.trigger_jitter_us, 0.4 * min(c.exposure_us, c.period_us - c.exposure_us))
             jitter = c.trigger_jitter_us * np.random.default_rng([c.seed, 41, number]).standard_normal()
             t += round(float(np.clip(jitter, -most, most)))
         return t
+
+    def expose(self, exposure_us: int, first: int) -> None:
+        """The frame camera exposes so long from frame `first` on: its edges say so. For any thread."""
+        self._exposures = (
+            (first, self.config.model_copy(update={"exposure_us": exposure_us})),
+            *self._exposures,
+        )
 
     def _skip_edges(self, t_us: int) -> None:
         """Go to the first edge at or after a time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,10 @@ class Picture:
     version: int
     start_ns: int
     end_ns: int
+
+
+_AHEAD = 3
+"""Frames from one that is due to the first with a new exposure: none of them has begun to be exposed yet."""
 
 
 class Pictures(Protocol):
@@ -89,16 +94,22 @@ class RigPictures:
     Args:
         config: of the rig.
         epoch_ns: `time.monotonic_ns` at which the rig's time axis begins; the event camera's must be the same.
+        exposed: told of a new exposure (µs) and of its first frame, which has not begun yet: for the trigger
+            edges, which are the event camera's.
     """
 
-    def __init__(self, config: SimulatedConfig, epoch_ns: int = 0, progress: Progress | None = None) -> None:
-        self.config = config
+    def __init__(
+        self, config: SimulatedConfig, epoch_ns: int = 0, progress: Progress | None = None,
+        exposed: Callable[[int, int], None] = lambda _exposure_us, _first: None,
+    ) -> None:  # fmt: skip
+        self.config, self._exposed = config, exposed
         self.width, self.height = config.image_width, config.image_height
         self.layout, self.linear = config.frame_sensor.layout, config.frame_sensor.tone == "linear"
         self.rolling = config.rolling_us != 0
         self._source = FrameSource(config, frame_loop(config, progress or (lambda share: None)))
         self._epoch_ns = epoch_ns or time.monotonic_ns()
         self._version = 0
+        self._next: list[tuple[int, FrameSource]] = []  # rendered ones, with the first frame of each
         self._lock = threading.Lock()
         self._wanted = config.exposure_us
         self._rendering: threading.Thread | None = None
@@ -116,6 +127,7 @@ class RigPictures:
         """See `Pictures.begin`."""
         with self._lock:
             self._source.begin_at(max(0, (time.monotonic_ns() - self._epoch_ns) // 1000))
+            self._take_over()
 
     def set_exposure_us(self, value: float) -> None:
         """See `Pictures.set_exposure_us`."""
@@ -125,7 +137,7 @@ class RigPictures:
             self._rendering.start()
 
     def _render(self) -> None:
-        while self._wanted != self._source.config.exposure_us:
+        while self._wanted != [self._source, *(s for _, s in self._next)][-1].config.exposure_us:
             wanted = self._wanted
             config = self.config.model_copy(update={"exposure_us": wanted})
             try:
@@ -134,8 +146,16 @@ class RigPictures:
                 self.failure = f"exposure of {wanted} µs cannot be rendered ({e})"
                 return
             with self._lock:
-                source.number, self._source = self._source.number, source
-                self._version += 1
+                first = self._source.number + _AHEAD
+                self._next.append((first, source))
+                self._exposed(wanted, first)
+
+    def _take_over(self) -> None:
+        """Pictures of the new exposure, from its first frame on. The lock is held."""
+        while self._next and self._source.number >= self._next[0][0]:
+            _, source = self._next.pop(0)
+            source.number, self._source = self._source.number, source
+            self._version += 1
 
     def set_rate_hz(self, value: float) -> None:
         """Nothing to do: see the class."""
@@ -158,11 +178,12 @@ class RigPictures:
     def take(self) -> Picture:
         """See `Pictures.take`."""
         with self._lock:
-            frame = self._source.take()
+            frame, version = self._source.take(), self._version
+            self._take_over()
             place = frame.sequence % len(self._source.frames)
             assert frame.device_start_ns is not None
             assert frame.device_end_ns is not None
-            return Picture(frame.image, place, self._version, frame.device_start_ns, frame.device_end_ns)
+            return Picture(frame.image, place, version, frame.device_start_ns, frame.device_end_ns)
 
 
 class Pattern:

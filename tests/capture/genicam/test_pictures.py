@@ -10,8 +10,8 @@ import pytest
 
 from capture.packets import PixelLayout
 from capture.simulated.gige.pictures import RigPictures
-from capture.simulated.loops import exposure_in_loop, frame_loop
-from capture.simulated.sources import device_ns
+from capture.simulated.loops import event_loop, exposure_in_loop, frame_loop
+from capture.simulated.sources import EventSource, device_ns
 from inference.restorers.picture import picture_of
 from tests.capture.genicam import wire
 from tests.capture.genicam.test_bad_wire import frames, running
@@ -77,3 +77,29 @@ def test_a_new_exposure_is_rendered_and_says_when_it_holds() -> None:
     assert f.exposure_ns == 10_000_180
     want = frame_loop(config.model_copy(update={"exposure_us": 10_000}))
     assert any(np.array_equal(f.image, w) for w in want)
+
+
+def test_trigger_edges_follow_a_new_exposure() -> None:
+    """Every frame's exposure is what the event camera's edges say, before the change and after it."""
+    config = small(**BAYER, trigger_jitter_us=0)
+    told: list[tuple[int, int]] = []
+    events = EventSource(config, event_loop(config))
+
+    def exposed(exposure_us: int, first: int) -> None:
+        told.append((exposure_us, first))
+        events.expose(exposure_us, first)
+
+    pictures = RigPictures(config, exposed=exposed)
+    pictures.begin()
+    got = [pictures.take() for _ in range(3)]
+    for wanted in (10_000, 14_000):  # the second one before the first holds
+        pictures.set_exposure_us(wanted)
+        deadline = time.monotonic() + 60
+        while (not told or told[-1][0] != wanted) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    got += [pictures.take() for _ in range(8)]
+    lengths = [round((p.end_ns - p.start_ns) / 1000) for p in got]
+    assert lengths == [20_000] * 6 + [14_000] * 5
+    edges = [events.take().triggers.t for _ in range(300)]
+    up_down = np.concatenate(edges)[:22].reshape(-1, 2)
+    assert [b - a for a, b in up_down.tolist()] == lengths
