@@ -155,7 +155,7 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     starts_us, ends_us = starts_us[-MAX_EDGES:], ends_us[-MAX_EDGES:]
     enough = 1 if evidence.final else 3
     if len(frames) < enough:
-        return Verdict(why=f"only {len(frames)} frames so far")
+        return Verdict(why=f"the clock is found from {enough} frames or more, {len(frames)} came so far")
     zero = int(starts_us[0])
     ref = frames[0].start_ns
     d: F64 = np.array([(f.start_ns - ref) / 1e3 for f in frames])

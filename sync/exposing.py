@@ -180,7 +180,11 @@ class ExposureFinder:
             return None
         self.frames_unmatched += 1
         self.matcher.give_up(key)
-        why = self.matcher.verdict.why or "its edges do not fit the measured clock"
+        why = self.matcher.verdict.why
+        if not why and self.matcher.locked:
+            why = "its edges do not fit the measured clock"
+        elif not why:  # found already, and to be found twice more before it is trusted
+            why = "the clock between the cameras is just being found, for which frames come too seldom"
         return NoExposure(Refusal.UNMATCHED_TRIGGER, f"frame {frame.sequence}, {when}: {why}")
 
     def _exposure(self, m: Match) -> Exposure:

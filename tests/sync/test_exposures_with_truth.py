@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capture.packets import EventPacket, Frame
-from sync.exposure import AlignedExposure, ExposureSource, Refusal
+from sync.exposure import AlignedExposure, ExposureSource, Refusal, RefusedExposure
 from sync.synchroniser import Outcome, Synchroniser
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
 from tests.sync.replaying import LOSSES, aligned, errors_us, refused, replay
@@ -165,3 +165,14 @@ def test_at_a_low_rate_the_first_frames_wait_until_enough_have_come_to_find_the_
         _, out, truth = replay(slow)
         assert all(isinstance(o, AlignedExposure) for o in out), period_us
         assert max(errors_us(out, truth)) < 40
+
+
+def test_frames_that_are_refused_while_the_clock_is_being_found_say_so() -> None:
+    """At 1 Hz nothing can wait for that. That their edges did not fit a clock that is not there yet is wrong."""
+    _, out, truth = replay(Setup(frames=12, period_us=1e6, exposure_us=40_000.0, first_us=2_500))
+    told = [o.detail for o in out if isinstance(o, RefusedExposure)]
+    assert 0 < len(told) <= 4
+    assert "from 3 frames or more" in told[0]
+    assert not any("do not fit" in t for t in told)
+    assert any("just being found" in t for t in told)
+    assert all(isinstance(o, AlignedExposure) for o in out[len(told) :])

@@ -145,4 +145,4 @@ def test_too_little_is_said_in_words() -> None:
     none = np.empty(0, np.int64)
     assert "no edges" in acquire(stamps([1], [5]), none, none, Evidence((0, 1))).why
     s, e = edges_of([100], [5_000])
-    assert "1 frames" in acquire(stamps([100], [5_000]), s, e, Evidence((0, 9_000))).why
+    assert "from 3 frames or more, 1 came" in acquire(stamps([100], [5_000]), s, e, Evidence((0, 9_000))).why
