@@ -18,7 +18,7 @@ from pathlib import Path
 import zmq
 
 from capture.errors import HalfmirrorError
-from capture.ring_memory import process_token
+from capture.ring_memory import process_token, remove_segments
 
 LOOK_S = 0.02
 """How often a waiting reader looks at the ring by itself, in case a notice was lost."""
@@ -48,7 +48,7 @@ def socket(kind: int, *, hwm: int = _HWM) -> zmq.Socket[bytes]:
 class RuntimeDirectory:
     """A directory only this user can enter (mode 0700), for sockets; removed at the end.
 
-    What an earlier process left behind when it was killed is swept away.
+    What an earlier process left behind when it was killed is swept away, its rings' memory too.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,9 @@ def _sweep(root: Path) -> None:
         m = _NAME.match(d.name)
         try:
             # Only our own, only dead: another user's directory is none of our business.
-            if m and d.stat().st_uid == os.getuid() and process_token(int(m[1])) != int(m[2]):
+            if m and d.stat().st_uid == os.getuid() and (now := process_token(int(m[1]))) != int(m[2]):
+                if not now:  # else a later process has this id, and may have rings of the same name
+                    remove_segments(int(m[1]))
                 shutil.rmtree(d, ignore_errors=True)
         except OSError:
             continue

@@ -36,6 +36,7 @@ from capture.errors import HalfmirrorError
 
 MAGIC = 0x48414C4652494E47  # "HALFRING"
 VERSION = 1
+_PREFIX = "hm"  # of segments: with the process id and an underscore, and what tells them apart
 ALIGN = 64
 
 
@@ -144,6 +145,17 @@ class RingStats:
     def reader(self, name: str) -> ReaderStats:
         """Counters of one reader by name."""
         return next(r for r in self.readers if r.name == name)
+
+
+def remove_segments(pid: int) -> None:
+    """Give back the memory of the rings that a process made, which is gone. For Linux; elsewhere nothing.
+
+    The resource tracker does it, unless it was killed together with the process.
+    """
+    for segment in Path("/dev/shm").glob(f"{_PREFIX}{pid}_*"):
+        with contextlib.suppress(OSError):
+            if segment.stat().st_uid == os.getuid():
+                segment.unlink()
 
 
 def process_token(pid: int) -> int:
@@ -261,7 +273,7 @@ class RingMemory:
         name = ref if isinstance(ref, str) else ref.segment
         what = name if isinstance(ref, str) else f"{ref.label!r} ({name})"
         # Looked at before SharedMemory() is, since that registers the segment with this process's tracker.
-        if multiprocessing.parent_process() is None and not name.startswith(f"hm{os.getpid()}_"):
+        if multiprocessing.parent_process() is None and not name.startswith(f"{_PREFIX}{os.getpid()}_"):
             raise RingError(f"ring {what}: only the process that made it and its workers may attach")
         try:
             shm = SharedMemory(name=name)
@@ -365,7 +377,7 @@ def _segment(size: int, label: str) -> SharedMemory:
         RingError: see `RingMemory.create`.
     """
     try:
-        shm = SharedMemory(name=f"hm{os.getpid()}_{secrets.token_hex(6)}", create=True, size=size)
+        shm = SharedMemory(name=f"{_PREFIX}{os.getpid()}_{secrets.token_hex(6)}", create=True, size=size)
         try:
             _commit(shm.name, size)
         except BaseException:

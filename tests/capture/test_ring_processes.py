@@ -173,6 +173,13 @@ def test_directories_of_dead_processes_are_swept_and_those_of_the_living_kept(
     other = tmp_path / "halfmirror-viewer-cache"
     for d in (dead, reused, other):
         d.mkdir()
+    held = Path(f"/dev/shm/hm{os.getpid()}_of_this_process")
+    lost = [Path(f"/dev/shm/hm999999999_{k}") for k in range(2)]  # its resource tracker was killed with it
+    for segment in (held, *lost):
+        segment.write_bytes(b"0")
     RuntimeDirectory().remove()
+    assert held.exists()  # the id is in use again: these may be a living process's
+    held.unlink()
+    assert not any(segment.exists() for segment in lost)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([alive.path.name, other.name])
     alive.remove()

@@ -168,8 +168,8 @@ def test_at_a_low_rate_the_first_frames_wait_until_enough_have_come_to_find_the_
 
 
 def test_frames_that_are_refused_while_the_clock_is_being_found_say_so() -> None:
-    """At 1 Hz nothing can wait for that. That their edges did not fit a clock that is not there yet is wrong."""
-    _, out, truth = replay(Setup(frames=12, period_us=1e6, exposure_us=40_000.0, first_us=2_500))
+    """At 1 Hz nothing can wait for that. Their edges cannot be said to miss a clock that is not there yet."""
+    _, out, _ = replay(Setup(frames=12, period_us=1e6, exposure_us=40_000.0, first_us=2_500))
     told = [o.detail for o in out if isinstance(o, RefusedExposure)]
     assert 0 < len(told) <= 4
     assert "from 3 frames or more" in told[0]
