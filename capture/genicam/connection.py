@@ -137,6 +137,7 @@ class Connection:
                 self._stream = Stream(
                     self._a, self._camera, chunks=self._chunks, buffers=c.buffers, resend=c.resend
                 )
+            self._stream.begin()
             self._a.camera_start_acquisition(self._camera)
         except aravis.AravisError as e:
             raise CameraError(f"{self._name}: the camera does not start ({e})") from e

@@ -74,6 +74,7 @@ class Stream:
         self._chunks = {what: name.encode() for what, name in chunks.items()}
         self._parser: int | None = None
         self.lost: Counter[str] = Counter()
+        self._before: dict[str, int] = {}
         self._handle: int | None = aravis.camera_create_stream(camera, None, None)
         if not self._handle:
             raise CameraError("the stream cannot be made")
@@ -91,6 +92,10 @@ class Stream:
         except BaseException:
             self.release()
             raise
+
+    def begin(self) -> None:
+        """The camera starts to send. A packet socket has seen what else came by until it was filtered."""
+        self._before = self._counted()
 
     def release(self) -> None:
         """Give everything back. With a camera that is gone it takes seconds."""
@@ -158,7 +163,10 @@ class Stream:
         return now - age if 0 <= age < 10_000_000_000 else now
 
     def counters(self) -> dict[str, int]:
-        """What Aravis counted itself; the SDK's thread need not be asked."""
+        """What Aravis counted itself, all in packets; the SDK's thread need not be asked."""
+        return {what: n - self._before.get(what, 0) for what, n in self._counted().items()}
+
+    def _counted(self) -> dict[str, int]:
         if self._handle is None:
             return {}
         return {what: int(self._a.stream_get_info_uint64_by_name(self._handle, n)) for what, n in _INFO.items()}

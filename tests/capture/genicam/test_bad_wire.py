@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -298,3 +300,26 @@ def test_a_pixel_format_that_changes_behind_our_back_is_counted(device: GigeDevi
         counters = c.counters()
     # Twice as many bytes as the buffers have: told one way or the other, never as a picture.
     assert counters.get("pixel format", 0) + counters.get("size mismatch", 0) > 0
+
+
+def test_other_packets_on_the_network_are_no_underruns(device: GigeDevice) -> None:
+    """A packet socket sees all that comes by until its filter is set, before there are buffers for anything."""
+    ended = threading.Event()
+
+    def talk() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            while not ended.is_set():
+                for _ in range(50):
+                    s.sendto(bytes(1000), (device.address, 9))
+                time.sleep(0.001)
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    try:
+        for _ in range(10):
+            with running(device) as c:
+                frames(c, 3)
+                assert c.counters().get("underrun", 0) == 0
+    finally:
+        ended.set()
+        talking.join()
