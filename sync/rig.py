@@ -355,6 +355,8 @@ class Rig(Strict):
                 version. The message names file, key and what to do.
         """
         try:
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep one waiting
+                raise UsageError(f"rig file {path} is not a regular file; give the path of one")
             data = parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as e:
             raise UsageError(f"rig file {path} does not exist; give a path or `simulated`") from e

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 RIGS = "Rig files (*.toml)"
@@ -34,6 +35,15 @@ def dropped(urls: list[QUrl]) -> tuple[Path | None, str]:
     if not urls or not urls[0].isLocalFile():
         return None, "Only files on this computer can be opened."
     return whole(Path(urls[0].toLocalFile())), ""
+
+
+def harmless(event: QDropEvent) -> Qt.DropAction | None:
+    """The action of a drop that leaves the files where they are, None where its source offers no such one.
+
+    What is proposed may be to move them: whoever dragged them then takes them away.
+    """
+    harmless = (Qt.DropAction.CopyAction, Qt.DropAction.LinkAction)
+    return next((a for a in harmless if event.possibleActions() & a), None)
 
 
 def rig_to_open(parent: QWidget, start: Path) -> Path | None:

@@ -373,11 +373,17 @@ class ViewerWindow(QMainWindow):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A recording or a rig file may be dropped on the window; of what else, the drop says why not."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
+        if event.mimeData().hasUrls() and (action := dialogs.harmless(event)) is not None:
+            event.setDropAction(action)
+            event.accept()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open it."""
+        action = dialogs.harmless(event)
+        if action is None:
+            return
+        event.setDropAction(action)
+        event.accept()
         path, why_not = dialogs.dropped(event.mimeData().urls())
         if path is not None:
             self.open_source(path)

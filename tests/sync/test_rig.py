@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
         Rig.load(p)
     with pytest.raises(UsageError, match="cannot be read"):
         Rig.load(tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_is_called_like_a_rig_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rig.toml")
+    with pytest.raises(UsageError, match=r"rig\.toml is not a regular file"):
+        Rig.load(tmp_path / "rig.toml")
 
 
 def test_rig_from_what_a_driver_knows() -> None:

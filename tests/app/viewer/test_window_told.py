@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from pytestqt.qtbot import QtBot
 
@@ -255,6 +255,32 @@ def test_what_is_dropped_is_opened_or_refused_in_words(make_window: MakeWindow, 
         window.dropEvent(QDropEvent(at, Qt.DropAction.CopyAction, data, left, none))
         assert line in window.picture._banner
     assert fake.calls == []
+
+
+@pytest.mark.parametrize(("possible", "taken"), [
+    (Qt.DropAction.CopyAction | Qt.DropAction.MoveAction, Qt.DropAction.CopyAction),
+    (Qt.DropAction.LinkAction | Qt.DropAction.MoveAction, Qt.DropAction.LinkAction),
+    (Qt.DropAction.MoveAction, None),
+])  # fmt: skip
+def test_a_drop_never_takes_the_file_away_from_where_it_lies(
+    window: ViewerWindow, tmp_path: Path, possible: Qt.DropAction, taken: Qt.DropAction | None
+) -> None:
+    """Whoever dragged a file that was "moved" deletes it; a move is what file managers propose first."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "cups.aedat4"))])
+    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(9, 9), possible, data, left, none)
+    drop = QDropEvent(QPointF(9, 9), possible, data, left, none)
+    assert drop.proposedAction() is not Qt.DropAction.LinkAction
+    opened: list[object] = []
+    window.open_source = opened.append  # type: ignore[method-assign,assignment]
+    for event, handle in ((enter, window.dragEnterEvent), (drop, window.dropEvent)):
+        event.setDropAction(Qt.DropAction.MoveAction)
+        event.ignore()
+        handle(event)  # type: ignore[operator]
+        assert event.isAccepted() == (taken is not None)
+        assert taken is None or event.dropAction() == taken
+    assert opened == ([] if taken is None else [tmp_path / "cups.aedat4"])
 
 
 def test_nothing_takes_a_running_calibration_away(
