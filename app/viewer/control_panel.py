@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import QLocale, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.viewer import theme
 from app.viewer.elided import Elided
+from app.viewer.number_field import NumberField
 from app.viewer.rig_words import Row, wrong
 from app.viewer.tabbed import tabbed
 from capture.camera import Control
@@ -31,12 +32,11 @@ EDITOR_WIDTH = 104
 TWO_FROM = 440  # pixels of width from which two columns have room for names
 
 
-class _Number(QDoubleSpinBox):
+class _Number(NumberField):
     """A number; the wheel turns it only once it was clicked, so that scrolling changes nothing."""
 
     def __init__(self, c: Control) -> None:
         super().__init__()
-        self.setLocale(QLocale.c())
         self.setKeyboardTracking(False)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
@@ -46,11 +46,6 @@ class _Number(QDoubleSpinBox):
             self.setSingleStep(c.step)
         else:
             self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-
-    def textFromValue(self, value: float) -> str:
-        """Without zeros that say nothing."""
-        text = super().textFromValue(value)
-        return text.rstrip("0").rstrip(".") if "." in text else text
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Only with the focus."""

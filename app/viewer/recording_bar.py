@@ -9,7 +9,6 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
     QBoxLayout,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.viewer import theme
 from app.viewer.elided import Elided
+from app.viewer.number_field import NumberField
 from app.viewer.tabbed import tabbed
 
 ANSWERS_WIDTH = 420  # of "Record all the same", "Cancel" and some words beside them
@@ -215,10 +215,10 @@ def _row() -> tuple[QWidget, QHBoxLayout]:
     return page, row
 
 
-def _seconds(most: float, tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
+def _seconds(most: float, tip: str) -> NumberField:
+    box = NumberField()
     box.setRange(0.0, most)
-    box.setDecimals(0)
+    box.setDecimals(1)
     box.setSuffix(" s")
     box.setToolTip(tip)
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
