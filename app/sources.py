@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,8 @@ class SourceRequest:
         text = str(source)
         if isinstance(source, str) and text.startswith(f"{REPLAY}:"):
             source = Path(text.partition(":")[2])
+        if isinstance(source, str) and _is_path(text) and not Path(text).exists():
+            source = Path(text)  # a recording that has gone is no camera with a strange name
         if isinstance(source, str) and not text.lower().endswith(".toml") and not Path(text).exists():
             open_driver(text, settings)
             return cls(text, None, settings or {})
@@ -94,6 +97,11 @@ class SourceRequest:
         else:
             recognise(path)
         return cls(text, path, settings or {})
+
+
+def _is_path(text: str) -> bool:
+    """It can be no camera's name, which begins with its driver's: `aedat4-unix:/tmp/socket`."""
+    return os.sep in text and ":" not in text.split(os.sep)[0]
 
 
 def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -> Source:

@@ -24,6 +24,9 @@ from tests.app.live_watch import Watch
         ("nikon", "edi", "unknown camera 'nikon'"),
         ("missing.toml", "edi", "missing.toml does not exist"),
         (Path("missing.aedat4"), "edi", "missing.aedat4"),
+        ("/gone/cups.aedat4", "edi", "^/gone/cups.aedat4: no such file; give the path of a recording"),
+        ("gone/cups", "edi", "^gone/cups: no such file"),
+        ("aedat4-unixx:/tmp/socket", "edi", "unknown camera 'aedat4-unixx'"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_starts(
