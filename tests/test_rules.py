@@ -47,6 +47,8 @@ def _call_faults(node: ast.Call) -> list[str]:
         out.append(f"line {node.lineno} runs a shell")
     if name in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
         out.append(f"line {node.lineno} calls {name}")
+    if name.split(".")[-1] == "QSettings":
+        out.append(f"line {node.lineno} reads settings that PySide may unpickle")
     if name.endswith(("recv_pyobj", "send_pyobj")):
         out.append(f"line {node.lineno} pickles a message")
     return out
@@ -69,6 +71,7 @@ def test_nothing_from_outside_is_unpickled_or_evaluated() -> None:
         "subprocess.run(c, shell=True)",
         "sock.recv_pyobj()",
         "yaml.load(s)",
+        "QSettings(path, QSettings.Format.IniFormat)",
     ],
 )
 def test_the_walk_sees_each_fault(code: str) -> None:

@@ -7,41 +7,41 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtCore import QByteArray, QSettings
+from PySide6.QtCore import QByteArray
 
 from app.viewer.modes import EventsMode, View
+from app.viewer.settings_file import SettingsFile, usual_path
 
 RECENT = 8
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Remembered:
-    """Typed access to a `QSettings`; an unreadable value is as good as none."""
+    """Typed access to a `SettingsFile`; an unreadable value is as good as none."""
 
-    def __init__(self, store: QSettings | None = None) -> None:
-        """`store` None: the user's own settings, an INI file in the usual place."""
-        self._store = store or QSettings(
-            QSettings.Format.IniFormat, QSettings.Scope.UserScope, "halfmirror", "viewer"
-        )
+    def __init__(self, store: SettingsFile | None = None) -> None:
+        """`store` None: the user's own settings."""
+        self._store = store or SettingsFile(usual_path())
         self._hold: object = None  # keeps a temporary folder for as long as this lives
 
     @classmethod
     def nowhere(cls) -> Remembered:
         """Starts empty and is gone with the program."""
         folder = tempfile.TemporaryDirectory(prefix="halfmirror-viewer-")
-        out = cls(QSettings(str(Path(folder.name) / "viewer.ini"), QSettings.Format.IniFormat))
+        out = cls(SettingsFile(Path(folder.name) / "viewer.json"))
         out._hold = folder
         return out
 
     @property
     def geometry(self) -> QByteArray | None:
         """The window's place and size as Qt saves it."""
-        value = self._store.value("window/geometry")
-        return value if isinstance(value, QByteArray) and not value.isEmpty() else None
+        text = self._text("window/geometry")
+        value = QByteArray.fromBase64(text.encode(errors="replace"))
+        return None if value.isEmpty() else value
 
     @geometry.setter
     def geometry(self, value: QByteArray) -> None:
-        self._store.setValue("window/geometry", value)
+        self._store.set("window/geometry", bytes(value.toBase64().data()).decode())
 
     @property
     def view(self) -> View:
@@ -50,7 +50,7 @@ class Remembered:
 
     @view.setter
     def view(self, value: View) -> None:
-        self._store.setValue("window/view", value.value)
+        self._store.set("window/view", value.value)
 
     @property
     def events_mode(self) -> EventsMode:
@@ -59,7 +59,7 @@ class Remembered:
 
     @events_mode.setter
     def events_mode(self, value: EventsMode) -> None:
-        self._store.setValue("window/events", value.value)
+        self._store.set("window/events", value.value)
 
     @property
     def network(self) -> str:
@@ -68,7 +68,7 @@ class Remembered:
 
     @network.setter
     def network(self, value: str) -> None:
-        self._store.setValue("source/network", value)
+        self._store.set("source/network", value)
 
     @property
     def source(self) -> str:
@@ -77,13 +77,12 @@ class Remembered:
 
     @source.setter
     def source(self, value: str) -> None:
-        self._store.setValue("source/last", value)
+        self._store.set("source/last", value)
 
     @property
     def recent(self) -> list[str]:
         """Recordings opened before, the newest first."""
-        value = self._store.value("source/recent")
-        values = [value] if isinstance(value, str) else value
+        values = self._store.get("source/recent")
         return (
             [v for v in values if isinstance(v, str) and v and v.isprintable()]
             if isinstance(values, list)
@@ -92,7 +91,7 @@ class Remembered:
 
     def opened(self, path: str) -> None:
         """A recording was opened: first of the recent ones."""
-        self._store.setValue("source/recent", [path, *(r for r in self.recent if r != path)][:RECENT])
+        self._store.set("source/recent", [path, *(r for r in self.recent if r != path)][:RECENT])
 
     @property
     def folder(self) -> Path | None:
@@ -101,7 +100,7 @@ class Remembered:
 
     @folder.setter
     def folder(self, value: Path) -> None:
-        self._store.setValue("folder/open", str(value))
+        self._store.set("folder/open", str(value))
 
     @property
     def snapshots(self) -> Path | None:
@@ -110,7 +109,7 @@ class Remembered:
 
     @snapshots.setter
     def snapshots(self, value: Path) -> None:
-        self._store.setValue("folder/snapshots", str(value))
+        self._store.set("folder/snapshots", str(value))
 
     @property
     def recordings(self) -> Path | None:
@@ -119,7 +118,7 @@ class Remembered:
 
     @recordings.setter
     def recordings(self, value: Path) -> None:
-        self._store.setValue("folder/recordings", str(value))
+        self._store.set("folder/recordings", str(value))
 
     @property
     def recording_name(self) -> str:
@@ -128,7 +127,7 @@ class Remembered:
 
     @recording_name.setter
     def recording_name(self, value: str) -> None:
-        self._store.setValue("recording/name", value)
+        self._store.set("recording/name", value)
 
     @property
     def preroll_s(self) -> float:
@@ -137,7 +136,7 @@ class Remembered:
 
     @preroll_s.setter
     def preroll_s(self, value: float) -> None:
-        self._store.setValue("recording/preroll_s", float(value))
+        self._store.set("recording/preroll_s", float(value))
 
     @property
     def countdown_s(self) -> float:
@@ -146,28 +145,24 @@ class Remembered:
 
     @countdown_s.setter
     def countdown_s(self, value: float) -> None:
-        self._store.setValue("recording/countdown_s", float(value))
+        self._store.set("recording/countdown_s", float(value))
 
     def reset(self) -> None:
         """Forget everything."""
         self._store.clear()
-        self._store.sync()
 
     def save(self) -> None:
-        """Write to disk now."""
-        self._store.sync()
+        """Write to disk what could not be written before."""
+        self._store.save()
 
     def _text(self, key: str) -> str:
-        value = self._store.value(key)
+        value = self._store.get(key)
         return value if isinstance(value, str) else ""
 
     def _number(self, key: str, default: float, most: float) -> float:
-        value = self._store.value(key)
-        try:
-            number = float(value) if isinstance(value, (str, int, float)) else default
-        except ValueError:
-            return default
-        return number if 0 <= number <= most else default
+        value = self._store.get(key)
+        number = value if isinstance(value, int | float) else default
+        return float(number) if 0 <= number <= most else default
 
     def _folder(self, key: str) -> Path | None:
         text = self._text(key)

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QSettings, QStandardPaths
+from PySide6.QtCore import QStandardPaths
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from app.viewer import remembered as remembered_module
 from app.viewer import theme
 from app.viewer.remembered import Remembered
+from app.viewer.settings_file import SettingsFile
 from app.viewer.window import ViewerWindow
 from tests.app.viewer.fake_session import FakeSession, Scene
 
@@ -36,10 +38,10 @@ def qapp_args() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _dressed(qapp: QApplication, tmp_path: Path) -> None:
+def _dressed(qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     QStandardPaths.setTestModeEnabled(True)
     # Nothing may read or write the settings of the person who runs the tests.
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "user"))
+    monkeypatch.setattr(remembered_module, "usual_path", lambda: tmp_path / "user" / "viewer.json")
     if not qapp.styleSheet():
         theme.apply(qapp)
 
@@ -56,7 +58,7 @@ def scene() -> Scene:
 
 @pytest.fixture
 def remembered(tmp_path: Path) -> Remembered:
-    return Remembered(QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
+    return Remembered(SettingsFile(tmp_path / "viewer.json"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, QSize, Qt, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QAction, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
@@ -15,6 +15,7 @@ from app.viewer.first_size import within
 from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
+from app.viewer.settings_file import SettingsFile
 from app.viewer.window import ViewerWindow
 from recordings.open import FORMATS
 from tests.app.viewer.conftest import Clock, MakeWindow, run
@@ -380,8 +381,7 @@ def test_what_was_chosen_is_remembered_without_a_proper_end(
     window._settled.setInterval(10)
     window.resize(1010, 705)
     qtbot.waitUntil(lambda: not window._settled.isActive())
-    window.remembered.save()  # as Qt does by itself, soon after a change
-    again = Remembered(QSettings(str(tmp_path / "viewer.ini"), QSettings.Format.IniFormat))
+    again = Remembered(SettingsFile(tmp_path / "viewer.json"))
     assert again.network == "none"
     assert again.geometry == window.saveGeometry()
 
