@@ -19,8 +19,9 @@ from calibration.nominal import nominal
 from calibration.run import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
-from recordings.open import open_recording, require_frames
+from recordings.open import open_with, require_frames
 from recordings.recorder.take import Limits
+from recordings.recording import OpenOptions
 from sync.rig import Rig
 
 Item = EventPacket | Frame
@@ -83,7 +84,8 @@ def is_simulated(source: str) -> bool:
 
 @contextmanager
 def material_of(
-    source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = untold
+    source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = untold,
+    said: OpenOptions | None = None,
 ) -> Iterator[Material]:  # fmt: skip
     """The data for a calibration.
 
@@ -92,13 +94,14 @@ def material_of(
         recordings: calibrate from these instead of from live cameras.
         wanted: see there.
         share: progress.
+        said: what the recordings' files do not say.
 
     Raises:
         UsageError: recordings of different rigs, or of one camera only; a misspelt name.
         HalfmirrorError: a recording that cannot be read; cameras that do not come.
     """
     if recordings:
-        yield of_recordings(recordings, source if Path(source).suffix.lower() == ".toml" else None)
+        yield of_recordings(recordings, source if Path(source).suffix.lower() == ".toml" else None, said)
     elif isinstance(source, str) and is_simulated(source):
         yield simulated(source, wanted, share)
     else:
@@ -109,12 +112,15 @@ def material_of(
 # -- recordings
 
 
-def of_recordings(paths: Sequence[Path], rig_file: str | Path | None = None) -> Material:
-    """Recordings of one rig. Its sizes must be the same in all of them."""
+def of_recordings(
+    paths: Sequence[Path], rig_file: str | Path | None = None, said: OpenOptions | None = None
+) -> Material:
+    """Recordings of one rig. Its sizes must be the same in all of them. `said`: what a file does not say."""
+    said = said or OpenOptions()
     takes: list[Take] = []
     rig: Rig | None = None if rig_file is None else Rig.load(Path(rig_file))
     for path in paths:
-        with open_recording(path) as r:
+        with open_with(path, said) as r:
             require_frames(r)
             info = r.info
             if info.event_size is None:
@@ -128,7 +134,7 @@ def of_recordings(paths: Sequence[Path], rig_file: str | Path | None = None) -> 
                 f"{path}: {_sizes(its)[0]} events and {_sizes(its)[1]} frames, but {_sizes(rig)[0]} and "
                 f"{_sizes(rig)[1]} before: give recordings of one rig"
             )
-        takes.append(Take(path.name, _reader(path), serials))
+        takes.append(Take(path.name, _reader(path, said), serials))
     assert rig is not None
     return Material(with_serials(rig, takes[-1].serials), takes)
 
@@ -159,9 +165,9 @@ def _unknown(name: str, events: tuple[int, int], image: tuple[int, int] | None) 
     )  # fmt: skip
 
 
-def _reader(path: Path) -> Callable[[], Iterable[Item]]:
+def _reader(path: Path, said: OpenOptions) -> Callable[[], Iterable[Item]]:
     def items() -> Iterator[Item]:
-        with open_recording(path) as r:
+        with open_with(path, said) as r:
             yield from r.items()
 
     return items
@@ -261,7 +267,7 @@ def board_items(truth: Any, wanted: Wanted, share: Share) -> list[Item]:
     return out
 
 
-def checked_take(recording: str, rig: Rig) -> Take:
+def checked_take(recording: str, rig: Rig, said: OpenOptions | None = None) -> Take:
     """What a rig is checked on: a recording, or some seconds of a simulated rig.
 
     Raises:
@@ -283,7 +289,7 @@ def checked_take(recording: str, rig: Rig) -> Take:
     else:
         if not Path(recording).exists():
             raise UsageError(f"{recording} does not exist; give the path of a recording")
-        material = of_recordings([Path(recording)])
+        material = of_recordings([Path(recording)], said=said)
         its, take = material.rig, material.takes[0]
     if _sizes(its) != _sizes(rig):
         raise UsageError(

@@ -167,8 +167,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     """The rig that a recording with frames was made with: by itself, else by the rig file that was given.
 
     Our own recordings of two cameras bring the rig file as it was then; one that was calibrated later, perhaps
-    from this very recording, takes its place, its clock too. Where another format does not tell the rig,
-    everything of a rig file holds but the clock: both streams of such a recording are on one already.
+    from this very recording, takes its place, its clock too. Where another format does not tell the rig, both
+    streams are on one clock already: everything of a rig file holds but a clock of other relations.
 
     Raises:
         UsageError: nothing tells it; or the rig file is wrong, not needed, or not of cameras of these sizes.
@@ -211,7 +211,7 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     return rig.model_copy(
         update={
             "events": rig.events.model_copy(update=here), "image": rig.image.model_copy(update=here),
-            "clock": Clock(),
+            "clock": rig.clock if rig.clock.relation == "same" else Clock(),
         }
     )  # fmt: skip
 
@@ -219,7 +219,10 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
 def _calibrated_later(told: Rig, rig: Rig, file: Path, serials: Mapping[str, str]) -> Rig:
     """A rig file in place of the one that a recording of ours brought, whose cameras stay."""
     if rig.clock.relation == "same":
-        raise UsageError(f"{file} is of one sensor, the recording of two cameras: give its own rig file")
+        raise UsageError(
+            f"{file} is of frames on the event camera's clock, the recording's have a clock of their own: "
+            "give its own rig file"
+        )
     for word, entry, there in (
         ("event", rig.events, serials.get(EVENTS)),
         ("frame", rig.image, serials.get("image")),

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.field import CELLS, REACH_PX, Exposed, FieldMeter, FieldShift, Items, chosen, exposed
 from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
-from calibration.time.solve import Progress, calibrate_time
+from calibration.time.solve import APART, Progress, calibrate_time
 from sync.rig import Rig
 
 PASS_PX, WARN_PX = 0.75, 1.5
@@ -68,8 +68,10 @@ def check(
         time: the clock in this recording, when it is known already.
         progress: see `calibrate_time`.
     """
-    time = time or calibrate_time(items, rig, progress)
+    known, time = time is not None, time or calibrate_time(items, rig, progress)
     troubles = [*other_cameras(rig, serials or {}), *time.troubles]
+    if time.relation == "same" and time.shift_us is not None and not known:
+        troubles += _stamps(time)
     stated = rig.clock.residual_us
     if (
         time.clock is not None
@@ -111,6 +113,16 @@ def measure_field(
         if meter.add(e) and (best is None or len(e.events) > len(best.events)):
             best = e
     return meter, best
+
+
+def _stamps(time: TimeResult) -> list[Trouble]:
+    if abs(time.shift_us or 0.0) <= APART * time.shift_uncertainty_us:
+        return []
+    return [
+        Trouble("stamps", f"by the pictures, exposures lie {time.shift_us:+.0f} ± "
+                f"{time.shift_uncertainty_us:.0f} µs from where stamps and delay_us put them: calibrate the "
+                "rig again")
+    ]  # fmt: skip
 
 
 def _shutter(time: TimeResult, rig: Rig) -> Trouble:

@@ -93,7 +93,11 @@ def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) 
             if item.kind is not FrameKind.SENSOR:
                 continue
             own = item.clock is FrameClock.EVENT
-            a, b = (v / 1000 if own else clock.event_us(v) for v in (item.device_start_ns, item.device_end_ns))
+            late = rig.clock.delay_us if own and rig.clock.relation == "same" else 0.0
+            a, b = (
+                v / 1000 + late if own else clock.event_us(v)
+                for v in (item.device_start_ns, item.device_end_ns)
+            )  # fmt: skip
             waiting.append((item, round(a), round(b)))
         yield from ready(False)
     yield from ready(True)

@@ -247,7 +247,7 @@ def _time(c: Calibration) -> str:
 
 def _check(c: Calibration) -> str:
     if c.check is None:
-        one = c.time.relation == "same"
+        one = c.time.relation == "same" and c.rig.identity
         return f"<p>{'One sensor gives both streams.' if one else 'Not possible without a clock.'}</p>"
     if c.check.shift is None:
         return "<p>Too little moves in the scene to compare edges.</p>"

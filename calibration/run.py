@@ -32,11 +32,14 @@ from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame, FrameClock
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from sync.rolling import moved
 
 STEPS = ("geometry", "time", "check", "report")
 MOST_EVENTS = 80_000_000
 AROUND_US = 50_000
 SCENE_FRAMES = 60
+ELSEWHERE_US = 2_000.0
+_BY_SCENE = "no target: the scene itself"
 
 Tell = Callable[..., None]
 """Takes a step, what is being done in it, the share of it that is done; by name what else is known
@@ -190,17 +193,24 @@ def calibrate(
     seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     scene = takes[-1]
     time = calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
-    clock = calibrated_clock(time, new).model_copy(update={"measured": f"{time.summary()}, {started}"})
+    if geometry is not None and by.startswith(_BY_SCENE) and _other_times(time, new):
+        # The scene was looked at with frames at the wrong time; now it is known better.
+        better = _from_scene(scene, _timed(new, time), o.lens)
+        if better is not None and better.geometry.verdict != "fail":
+            geometry = better.geometry
+            new = geometry.applied(_timed(new, time), f"{by}, {started}", report)
+            first, time = time, calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
+            if time.rolling_us is None and first.rolling_us is not None:
+                time.rolling_us, time.rolling_uncertainty_us = first.rolling_us, first.rolling_uncertainty_us
+    new = _timed(new, time)
+    clock = new.clock.model_copy(update={"measured": f"{time.summary()}, {started}"})
     new = new.model_copy(
-        update={
-            "clock": clock, "image": calibrated_image(time, new), "report": report,
-            "version": type(new).model_fields["version"].default,
-        }
-    )  # fmt: skip
+        update={"clock": clock, "report": report, "version": type(new).model_fields["version"].default}
+    )
     seconds["time"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     checked = None
     # The pixels of one sensor lie on themselves.
-    if time.clock is not None and time.relation != "same":
+    if time.clock is not None and not (time.relation == "same" and new.identity):
         checked = check(
             scene.items,
             new,
@@ -213,6 +223,18 @@ def calibrate(
         report, started, command, rig, new, geometry, by, missed, time, checked, [t.name for t in takes],
         seconds, program, unmeasured,
     )  # fmt: skip
+
+
+def _timed(rig: Rig, time: TimeResult) -> Rig:
+    """The rig with the clock and the shutter that were measured."""
+    return rig.model_copy(update={"clock": calibrated_clock(time, rig), "image": calibrated_image(time, rig)})
+
+
+def _other_times(time: TimeResult, rig: Rig) -> bool:
+    """Frames, or their rows, lie elsewhere in time than they were taken to."""
+    now = _timed(rig, time)
+    stamps = abs(now.clock.delay_us - rig.clock.delay_us) if now.clock.relation == "same" else 0.0
+    return stamps > ELSEWHERE_US or abs(now.image.rolling_us - rig.image.rolling_us) > ELSEWHERE_US
 
 
 def _geometry(
@@ -243,7 +265,7 @@ def _geometry(
     tell("geometry", "no target was seen: looking at the scene", 0.96)
     scene = _from_scene(takes[-1], rig, o.lens)
     if scene is not None and scene.geometry.verdict != "fail":
-        by = f"no target: the scene itself, {scene.pairs} pairs of frames"
+        by = f"{_BY_SCENE}, {scene.pairs} pairs of frames"
         return scene.geometry, by, missed if views else []  # where no board was seen, none was shown
     why = "" if scene is None else "; the scene does not suffice: " + "; ".join(scene.geometry.problems[:1])
     return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed
@@ -256,7 +278,7 @@ def _from_scene(take: Take, rig: Rig, lens: str) -> SceneResult | None:
         return None
     frames: list[TimedFrame] = []
     parts: list[Events] = []
-    for item in take.items():
+    for item in moved(take.items(), rig):
         if isinstance(item, EventPacket):
             parts.append(item.events)
             if len(frames) >= SCENE_FRAMES or sum(map(len, parts)) > MOST_EVENTS:
@@ -337,15 +359,13 @@ def _exposure(frame: Frame, clock: AffineClock) -> tuple[int, int]:
     """(start, end) µs on the event clock; both stamps must be there."""
     assert frame.device_start_ns is not None
     assert frame.device_end_ns is not None
-    if frame.clock is FrameClock.EVENT:
-        return round(frame.device_start_ns / 1e3), round(frame.device_end_ns / 1e3)
     return round(clock.event_us(frame.device_start_ns)), round(clock.event_us(frame.device_end_ns))
 
 
 def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:
     """Good to some ms: enough for a board that stands still."""
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return AffineClock(0, 0.0, 0.0)
+        return AffineClock(0, rig.clock.delay_us if rig.clock.relation == "same" else 0.0, 0.0)
     found = by_triggers(streams, rig).clock if streams.edges else None
     if found is not None:
         return found

@@ -1,7 +1,8 @@
 """When the shutter was open, frame by frame: from stamps, trigger edges, or arrival times, in order of trust.
 
 1. Stamps on the event clock itself (`FrameClock.EVENT`, one sensor gives both): they are the exposure, ±1 µs.
-   Edges could not say it better, and on such a camera they usually belong to something else.
+   Edges could not say it better, and on such a camera they usually belong to something else. Where somebody
+   else put two cameras' streams on one clock, a calibration may tell by how much they are off (`delay_us`).
 2. Trigger edges: `TRIGGER` when both were seen, `CHUNK` where the camera's own stamps stand in for a missing
    one (or both) through the measured clock.
 3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came.
@@ -141,12 +142,14 @@ class ExposureFinder:
         if end <= start:
             return NoExposure(Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} starts and ends at one stamp")
         if frame.clock is FrameClock.EVENT:
-            a, b = round(start / 1000), round(end / 1000)
+            late = self._clock.delay_us if self._clock.relation == "same" else 0.0
+            a, b = round(start / 1000 + late), round(end / 1000 + late)
             if b <= a:
                 return NoExposure(
                     Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} is exposed for {end - start} ns"
                 )
-            return Exposure(a, b, ExposureSource.CHUNK, 1.0)
+            unsure = self._clock.uncertainty_us if self._clock.relation == "same" else None
+            return Exposure(a, b, ExposureSource.CHUNK, max(1.0, unsure or 0.0))
         if self._clock.relation == "host":
             return self._estimate(frame)
         if self._no_edges_come:

@@ -160,11 +160,11 @@ def _check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> 
 class Clock(Strict):
     """Frame camera's clock → event clock.
 
-    relation `same`: frames are stamped on the event clock (one sensor). `trigger`: exposure edges on the
-    event camera's trigger input. `host`: no wire; arrival times only. `delay_us` is added to every edge
-    (strobe delay); `active_high` says which level of the signal means that the shutter is open. `signal`, of a
-    rolling shutter: it lasts as long as a row is exposed (`row`), or from the first row's start to the last
-    row's end (`image`).
+    relation `same`: frames are stamped on the event clock (one sensor, or streams that somebody else put on one
+    clock). `trigger`: exposure edges on the event camera's trigger input. `host`: no wire; arrival times only.
+    `delay_us` is added to every edge (strobe delay), with `same` to both stamps of every frame. `active_high`
+    says which level of the signal means that the shutter is open. `signal`, of a rolling shutter: it lasts as
+    long as a row is exposed (`row`), or from the first row's start to the last row's end (`image`).
 
     `host_latency_ms` ± `host_latency_spread_ms` is the least time from the end of an exposure to the frame's
     arrival in the host. It places exposures where no wire does, and tells which edge belongs to which frame

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
+from app.cli.options import ExposureUs, Geometry
 from app.cli.progress import bar
 
 if TYPE_CHECKING:
     from calibration.check import CheckResult
     from calibration.geometry.targets import Board
     from calibration.run import Calibration
+    from recordings.recording import OpenOptions
 
 EXAMPLE = "Example: halfmirror calibrate rig simulated --headless -o rig.toml"
 WARNED = 3
@@ -51,6 +53,8 @@ def rig(
     ] = None,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
+    exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     lens: Annotated[
         str, typer.Option("--lens", help="Distortion to measure: auto (where it helps), none, brown, fisheye.")
     ] = "auto",
@@ -68,10 +72,11 @@ def rig(
     blinking board (halfmirror calibrate show-target) from all sides, holding still for two swaps each time,
     then move the rig by hand. OUT.report.html opens in any browser and loads nothing.
     """
-    from app.cli.arguments import positive_seconds, recording_path
+    from app.cli.arguments import positive_seconds, recording_path, sensor_size
     from app.cli.run_session import no_window
     from app.output.atomic import require_place
     from capture.errors import UsageError
+    from recordings.recording import OpenOptions
 
     if seconds is not None:
         positive_seconds(seconds)
@@ -81,6 +86,9 @@ def rig(
     if output.suffix.lower() != ".toml":
         raise UsageError(f"-o {output}: a rig file ends in .toml")
     recordings = [recording_path(p) for p in from_ or []]
+    stated = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
+    if not recordings and stated != OpenOptions():
+        raise UsageError("--exposure-us and --geometry tell of recordings; give one with --from")
     _check_source(source)
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
@@ -95,7 +103,7 @@ def rig(
         wish = CalibrationWish(output, tuple(further), target)
         return run_viewer(_sessions(), _opened(source), None, calibrate=wish)
     tell = Said() if progress_json else None
-    c = _run(source, recordings, target, seconds, lens, only_time, tell)
+    c = _run(source, recordings, stated, target, seconds, lens, only_time, tell)
     return _finish(c, output, overwrite=overwrite, tell=tell, recordings=recordings)
 
 
@@ -144,8 +152,8 @@ class Said:
 
 
 def _run(
-    source: str, recordings: list[Path], board: Board, seconds: float | None, lens: str, only_time: bool,
-    said: Said | None,
+    source: str, recordings: list[Path], stated: OpenOptions, board: Board, seconds: float | None, lens: str,
+    only_time: bool, said: Said | None,
 ) -> Calibration:  # fmt: skip
     import shlex
     import sys
@@ -168,7 +176,7 @@ def _run(
                 said("cameras", what, share, do=do)
 
         wanted = Wanted(board, seconds)
-        with material_of(source, recordings, wanted, taken) as m:
+        with material_of(source, recordings, wanted, taken, stated) as m:
             tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig))
             options = Options(board, lens, only_time)
             return calibrate(
@@ -280,6 +288,8 @@ def check(
     recording: Annotated[
         str, typer.Argument(metavar="RECORDING", help="A recording of this rig, or simulated:PRESET.")
     ],
+    exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> int:
     """How well does this calibration fit this recording: in event pixels, in µs, by place.
@@ -287,12 +297,16 @@ def check(
     Exit code 0: pass; 3: usable with a warning; 1: fail.
     """
     from app.calibrating import checked_take
+    from app.cli.arguments import sensor_size
     from calibration.check import check as run
     from calibration.time.result import Verdict
+    from recordings.recording import OpenOptions
     from sync.rig import Rig
 
     rig = Rig.load(rig_file)
-    take = checked_take(recording, rig)
+    take = checked_take(
+        recording, rig, OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
+    )  # fmt: skip
     with bar() as progress:
         result = run(take.items, rig, serials=take.serials, progress=progress)
     if as_json:

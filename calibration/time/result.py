@@ -107,6 +107,7 @@ class TimeResult:
             without arrival times.
         shift_us, shift_uncertainty_us: what the pictures say by how much exposures lie later than the clock
             has them (the strobe delay, when triggers gave the clock); None when they do not tell.
+        assumed_us: with "same", what stamps were moved by already; `shift_us` comes on top.
         shift_by: what told it: "content" or "blinking light".
         content_residual: share of the change of light that the events do not explain, 0…1.
         rolling_us, rolling_uncertainty_us: how much later the last row is exposed than the first, 0 with a
@@ -136,6 +137,7 @@ class TimeResult:
     latency_spread_ms: float | None = None
     shift_us: float | None = None
     shift_uncertainty_us: float = math.inf
+    assumed_us: float = 0.0
     shift_by: str = ""
     content_residual: float | None = None
     rolling_us: float | None = None
@@ -154,8 +156,14 @@ class TimeResult:
 
     def summary(self) -> str:
         """One line for a person."""
+        if self.relation == "same" and self.shift_us is None:
+            return "frames are stamped on the event clock" + (f"; {self.shutter()}" if self.rolling_us else "")
         if self.relation == "same":
-            return "one sensor gives both: frames are stamped on the event clock"
+            found = self.assumed_us + (self.shift_us or 0.0)
+            return (
+                "frames are stamped on the event clock; by the pictures, exposures lie "
+                f"{found:+.0f} ± {self.shift_uncertainty_us:.0f} µs from there"
+            ) + (f"; {self.shutter()}" if self.rolling_us else "")
         if self.clock is None:
             return self.troubles[0].text if self.troubles else "no clock relation found"
         how = "trigger edges" if self.relation == "trigger" else "what both cameras saw"
@@ -195,6 +203,7 @@ class TimeResult:
             "exposure_bias_us": plain(self.exposure_bias_us), "latency_ms": plain(self.latency_ms),
             "latency_spread_ms": plain(self.latency_spread_ms), "shift_us": plain(self.shift_us),
             "shift_uncertainty_us": plain(self.shift_uncertainty_us), "shift_by": self.shift_by,
+            "assumed_us": plain(self.assumed_us),
             "content_residual": plain(self.content_residual), "rolling_us": plain(self.rolling_us),
             "rolling_uncertainty_us": plain(self.rolling_uncertainty_us),
             "verdict": str(self.verdict),

@@ -26,6 +26,10 @@ Progress = Callable[[str, float], None]
 CHECK_REACH_US = 6_000.0
 """How far content may put exposures elsewhere than the triggers do."""
 DISAGREE_US = 400.0
+ONE_CLOCK_REACH_US = 100_000.0
+"""How far stamps that a driver gave in the host may lie from the events'."""
+APART = 1.5
+"""Stamps are moved when they are off by so many times the uncertainty."""
 STORED_UNCERTAINTY_US = 100.0  # a strobe delay is stored only when it is known this well
 LEAST_SPREAD_MS = 0.5
 
@@ -41,7 +45,7 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
     progress("reading stamps and edges", 0.0)
     streams = Streams.of(items())
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
+        return _one_clock(items, streams, rig, progress)
     result = by_triggers(streams, rig)
     progress("reading stamps and edges", 1.0)
     arrival = by_arrival(streams, rig.clock)
@@ -70,11 +74,61 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
     return result
 
 
+def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> TimeResult:
+    """Frames are stamped on the event clock.
+
+    Of one sensor that is exact; of two cameras whose streams somebody else put on one clock the pictures tell
+    by how much it is not.
+    """
+    result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
+    if rig.identity:
+        return result
+    result.frames = sum(1 for _ in streams.frames())
+    late = rig.clock.delay_us if rig.clock.relation == "same" else 0.0
+    result.assumed_us = late
+    exposures = _exposures(streams, AffineClock(0, late, 0.0))
+    progress("comparing with the pictures", 0.0)
+    if not exposures:
+        result.uncertainty_us = math.inf
+        result.troubles.append(
+            Trouble("no exposures", "frames carry no exposure, so nothing can be restored and the clocks are "
+                    "not compared; state it with --exposure-us")
+        )  # fmt: skip
+        return result
+    rig = _with_shutter(result, items, exposures, rig, ONE_CLOCK_REACH_US)
+    try:
+        found = refine(collect(items(), exposures, rig, ONE_CLOCK_REACH_US), rig, ONE_CLOCK_REACH_US)
+    except NoContent as e:
+        result.uncertainty_us = math.inf
+        result.troubles.append(
+            Trouble(e.name, f"nothing tells whether stamps of frames and events agree: {e}")
+        )  # fmt: skip
+        return result
+    result.shift_us, result.shift_uncertainty_us, result.shift_by = (
+        found.shift_us,
+        found.uncertainty_us,
+        "content",
+    )
+    result.uncertainty_us, result.content_residual = found.uncertainty_us, found.residual
+    progress("comparing with the pictures", 1.0)
+    return result
+
+
 def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     """The rig file's settings by what was measured; unchanged where nothing was."""
     c = rig.clock
     if result.relation == "same":
-        return c.model_copy(update={"relation": "same"})
+        told = c.delay_us if c.relation == "same" else 0.0
+        same = c.model_copy(update={"relation": "same", "delay_us": told})
+        if result.shift_us is None:
+            return same
+        found = round(told + result.shift_us, 1)
+        update_ = {
+            "delay_measured_us": found, "delay_uncertainty_us": round(result.shift_uncertainty_us, 1),
+            "uncertainty_us": round(result.uncertainty_us, 1),
+            "delay_us": found if abs(result.shift_us) > APART * result.shift_uncertainty_us else told,
+        }  # fmt: skip
+        return same.model_copy(update=update_)
     if result.clock is None:
         return c
     update: dict[str, object] = {

@@ -139,7 +139,7 @@ def test_a_recording_of_one_sensor_has_nothing_to_calibrate(tmp_path: Path) -> N
 def use(monkeypatch: pytest.MonkeyPatch, serial: str = "handheld-0") -> None:
     scene = material().takes[-1]
     take = Take(scene.name, scene.items, {"events": serial, "image": serial})
-    monkeypatch.setattr(calibrating, "checked_take", lambda recording, rig: take)
+    monkeypatch.setattr(calibrating, "checked_take", lambda recording, rig, said: take)
     # The clock of this scene was measured once already; what is looked at here is what the command makes of it.
     monkeypatch.setattr("calibration.check.calibrate_time", lambda items, rig, progress: calibration().time)
 
@@ -248,7 +248,7 @@ def test_the_window_calibrates_with_the_options_that_were_given(
     monkeypatch.setattr("app.cli.calibrate._run", lambda *a: told.update(args=a))
     monkeypatch.setattr("app.cli.calibrate._finish", lambda *a, **k: 0)
     assert execute(arguments(NAME, out, False, wish.options)) == 0
-    _, recordings, board, seconds, lens, only_time, _ = told["args"]
+    _, recordings, _, board, seconds, lens, only_time, _ = told["args"]
     assert (recordings, board, seconds, lens, only_time) == ([], wish.board, 5.0, "none", True)
 
 

@@ -1,0 +1,138 @@
+"""Frames of a second camera that somebody else stamped on the events' clock: by how much they are off."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.cli.program import execute
+from calibration.check import check
+from calibration.time.result import Verdict
+from calibration.time.solve import calibrate_time, calibrated_clock
+from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
+from sync.exposure import AlignedExposure
+from sync.rig import Rig
+from sync.synchroniser import Synchroniser
+from tests.calibration.time.rigs import Arrived, arrived
+
+Items = list[EventPacket | Frame]
+
+
+def stamped(a: Arrived, off_us: int) -> Items:
+    """Frames with the truth and a mistake, no edges."""
+    out: Items = []
+    for i in a.items:
+        if isinstance(i, Frame):
+            s, e = a.simulated.exposure_truth(i.sequence)
+            ns = (1000 * (s + off_us), 1000 * (e + off_us))
+            i = replace(i, device_start_ns=ns[0], device_end_ns=ns[1], clock=FrameClock.EVENT)
+        else:
+            i = replace(i, triggers=TriggerEdges.empty())
+        out.append(i)
+    return out
+
+
+def with_clock(rig: Rig, **values: object) -> Rig:
+    return rig.model_copy(update={"clock": rig.clock.model_copy(update={"relation": "same", **values})})
+
+
+@pytest.mark.parametrize("off_us", [-18_000, 60_000])
+def test_stamps_that_are_off_are_moved(off_us: int) -> None:
+    a = arrived(host=False)
+    items = stamped(a, off_us)
+    r = calibrate_time(lambda: items, a.rig)
+    assert r.relation == "same"
+    assert r.shift_us == pytest.approx(-off_us, abs=r.shift_uncertainty_us)
+    assert r.verdict is Verdict.PASS
+    rig = a.rig.model_copy(update={"clock": calibrated_clock(r, a.rig)})
+    assert rig.clock.relation == "same"
+    sync = Synchroniser(rig)
+    for i in items:
+        (sync.push_events if isinstance(i, EventPacket) else sync.push_frame)(i)  # type: ignore[arg-type]
+    found = [o for o in [*sync.take(), *sync.finish()] if isinstance(o, AlignedExposure)]
+    assert len(found) > 80
+    for o in found:
+        start, end = a.simulated.exposure_truth(o.frame.sequence)
+        assert abs(o.exposure.start_us - start) <= o.exposure.uncertainty_us
+        assert o.exposure.duration_us == end - start
+    # A second time there is nothing left to move.
+    again = calibrate_time(lambda: items, rig)
+    assert again.shift_us == pytest.approx(0.0, abs=again.shift_uncertainty_us)
+    assert calibrated_clock(again, rig).delay_us == rig.clock.delay_us
+    assert "stamps" not in {t.name for t in check(lambda: items, rig).troubles}
+    said = {t.name: t.text for t in check(lambda: items, a.rig).troubles}
+    assert "calibrate the rig again" in said["stamps"]
+
+
+def test_stamps_that_are_right_stay() -> None:
+    a = arrived(host=False)
+    items = stamped(a, 0)
+    c = calibrated_clock(calibrate_time(lambda: items, a.rig), a.rig)
+    assert (c.relation, c.delay_us) == ("same", 0.0)
+    assert c.delay_uncertainty_us is not None
+    assert c.delay_measured_us == pytest.approx(0.0, abs=c.delay_uncertainty_us)
+
+
+def test_a_delay_of_edges_is_none_of_stamps() -> None:
+    a = arrived(host=False)
+    strobe = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 900.0})})
+    items = stamped(a, 0)
+    assert calibrated_clock(calibrate_time(lambda: items, strobe), strobe).delay_us == 0.0
+
+
+def test_what_pictures_cannot_tell_is_said() -> None:
+    a = arrived(host=False, speed=0.0, reach=0.0)
+    items = stamped(a, 0)
+    (t,) = calibrate_time(lambda: items, a.rig).troubles
+    assert (t.name, t.verdict) == ("no motion", Verdict.WARN)
+    assert "nothing tells whether stamps of frames and events agree" in t.text
+    unknown = [replace(i, device_end_ns=None) if isinstance(i, Frame) else i for i in items]
+    (t,) = calibrate_time(lambda: unknown, a.rig).troubles
+    assert t.name == "no exposures"
+    assert "--exposure-us" in t.text
+
+
+def test_a_bag_of_two_cameras_is_calibrated_and_deblurred(tmp_path: Path) -> None:
+    """Stamped when they arrived, 21 ms late, as host drivers do; lengths of exposures are stated."""
+    rosbag = pytest.importorskip("tests.recordings.make_rosbag", reason="rosbags is not installed")
+    a = arrived(host=False)
+    m, messages = rosbag.Maker("ros2-mcap"), []
+    start_us = 1_700_000_000_000_000
+    every = Events.concatenate([i.events for i in a.items if isinstance(i, EventPacket)])
+    e = Events(every.t + start_us, every.x, every.y, every.p, every.width, every.height)
+    for k in range(0, len(e), 5000):
+        b = min(k + 5000, len(e))
+        messages.append(("/dvs/events", rosbag.ARRAY, 1000 * int(e.t[b - 1]), m.array(e, k, b)))
+    for i in a.items:
+        if isinstance(i, Frame):
+            middle = sum(a.simulated.exposure_truth(i.sequence)) // 2 + start_us + 21_000
+            at = 1000 * (middle + 30_000)
+            messages.append(("/cam/image", "sensor_msgs/msg/Image", at, m.image(middle, i.image, "rgb8")))
+    bag = m.write(tmp_path / "bag", messages)
+    rig, out = tmp_path / "rig.toml", tmp_path / "out"
+    calibrate = ["calibrate", "rig", "--from", str(bag), "-o", str(rig), "--exposure-us", "25000", "--headless"]
+    assert execute(calibrate) == 0
+    made = Rig.load(rig)
+    assert made.clock.relation == "same"
+    assert made.clock.delay_us == pytest.approx(-21_000, abs=1_000)
+    # The map was made with frames at their right times: 0.15 px otherwise.
+    assert made.geometry.residual_px == pytest.approx(0.03, abs=0.03)
+    assert execute(["calibrate", "check", str(rig), str(bag), "--exposure-us", "25000"]) == 0
+    wished = ["--exposure-us", "25000", "--rig", str(rig), "-o", str(out), "--seconds", "2"]
+    assert execute(["deblur", str(bag), *wished]) == 0
+    with (out / "timestamps.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    middles = {int(r["sequence"]): int(r["time_us"]) for r in rows}
+    assert len(middles) > 20
+    for k, i in enumerate(f for f in a.items if isinstance(f, Frame)):
+        if k in middles:
+            truth = sum(a.simulated.exposure_truth(i.sequence)) / 2 + start_us
+            assert middles[k] == pytest.approx(truth, abs=1_000)
+
+
+def test_what_files_do_not_say_is_for_recordings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert execute(["calibrate", "rig", "-o", str(tmp_path / "r.toml"), "--exposure-us", "9000"]) == 2
+    assert "give one with --from" in capsys.readouterr().err
