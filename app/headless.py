@@ -39,7 +39,7 @@ class HeadlessRun:
         residual: of the re-blur residuals of the pictures that came, None when none has one.
         flags: named states of the restorer and how often each came.
         video_frames, video_dropped: pictures in the video, and those that the encoder had no time for.
-        interrupted: Ctrl+C ended it early; what had come until then is kept.
+        interrupted: Ctrl+C, SIGTERM or SIGHUP ended it early; what had come until then is kept.
     """
 
     seconds: float = 0.0
@@ -73,7 +73,7 @@ def run_headless(
     pictures are then for those who subscribe to them, and a worker that stays down ends the run. `about`
     (source, network, command) goes into the summary, `final` is the folder's name in messages, `no_residual`
     says why there is no re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what
-    came; the session is stopped in every case.
+    came, and so do SIGTERM and SIGHUP (`SystemExit`); the session is stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
@@ -92,8 +92,8 @@ def run_headless(
             if video is not None:
                 video.end()
             session.stop()
-        if not watch.run.pictures and watch.run.interrupted:
-            raise KeyboardInterrupt
+        if not watch.run.pictures and watch.ended_by is not None:
+            raise watch.ended_by
         if video is not None:
             video.close()
     except BaseException:
@@ -118,6 +118,7 @@ class _Watch:
         self, session: Session, video: VideoThread | None, seconds: float | None, pictures: Following
     ) -> None:
         self.run = HeadlessRun()
+        self.ended_by: BaseException | None = None
         self.sample: EvenSample[Pair] = EvenSample(8)
         self._session = session
         self._video = video
@@ -135,8 +136,8 @@ class _Watch:
                 enough = self._seconds is not None and self._pictures.seconds >= self._seconds
                 if enough and self.run.pictures:
                     break
-        except KeyboardInterrupt:
-            self.run.interrupted = True
+        except (KeyboardInterrupt, SystemExit) as e:
+            self.run.interrupted, self.ended_by = True, e
         self.run.seconds = self._pictures.seconds
         self.run.status = self._session.status()
         self.run.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}

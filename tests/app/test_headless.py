@@ -75,8 +75,10 @@ def test_refused_exposures_are_shown_and_counted(tmp_path: Path) -> None:
     assert (run.pictures, run.refused, run.video_frames) == (3, 1, 3)
 
 
-def test_interrupt_keeps_what_came(tmp_path: Path) -> None:
-    session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(143), SystemExit(129)])
+def test_interrupt_keeps_what_came(signal: BaseException, tmp_path: Path) -> None:
+    """Who stops a run of hours by a service manager, or loses the terminal, wants it as much."""
+    session = FakeSession([picture(i) for i in range(5)], error=signal)
     run = run_headless(session, tmp_path, seconds=60, about=ABOUT)
     assert run.interrupted
     assert session.calls[-1] == "stop"
@@ -84,9 +86,10 @@ def test_interrupt_keeps_what_came(tmp_path: Path) -> None:
     assert json.loads((tmp_path / SUMMARY).read_text())["interrupted"] is True
 
 
-def test_interrupt_before_the_first_picture_is_only_that(tmp_path: Path) -> None:
-    session = FakeSession([], error=KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(143)])
+def test_interrupt_before_the_first_picture_is_only_that(signal: BaseException, tmp_path: Path) -> None:
+    session = FakeSession([], error=signal)
+    with pytest.raises(type(signal)):
         run_headless(session, tmp_path, seconds=60, about=ABOUT)
     assert session.calls[-1] == "stop"
 
