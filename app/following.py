@@ -92,7 +92,10 @@ class Following:
                         )
                     return
                 if self._first_s is None:
-                    self._check_start(status, now - started, self._down(faults(status), now - started))
+                    down_s = max(
+                        (w.down_s for w in status.workers if w.state is CameraState.FAULTED), default=0.0
+                    )
+                    self._check_start(status, now - started, self._down(faults(status), now - started, down_s))
                 elif self._faults_end and self._down(_given_up(status), now - started):
                     return
                 elif self._quiet_s is not None and now - self._last_s > self._quiet_s:
@@ -110,14 +113,15 @@ class Following:
         self._ended_s = now if self._ended_s is None else self._ended_s
         return now - max(self._ended_s, self._last_s) > _SETTLE_S
 
-    def _down(self, faulted: list[str], now_s: float) -> list[str]:
+    def _down(self, faulted: list[str], now_s: float, down_s: float = 0.0) -> list[str]:
         """Workers that fail, if some have for as long as one waits: one that is started again is no reason."""
         if not faulted:
             self._faulted_s = None
         elif self._faulted_s is None:
             self._faulted_s = now_s
         lasting = self._faulted_s is not None and now_s - self._faulted_s >= self._fault_patience_s
-        return faulted if lasting else []
+        # One that is tried again and again is starting in between, for seconds where nothing answers.
+        return faulted if lasting or (faulted and down_s >= self._fault_patience_s) else []
 
     def _check_start(self, status: SessionStatus, waited_s: float, down: list[str]) -> None:
         if down:

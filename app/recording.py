@@ -25,12 +25,13 @@ from app.recorder import (
     slow_disk,
 )
 from app.session import WorkerStatus
-from app.sources import SourceRequest, resolve
+from app.sources import Source, SourceRequest, resolve
 from app.supervisor import Supervisor
 from capture.camera import CameraState
+from capture.documents import parse_json
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
-from recordings.formats.own_about import ABOUT
+from recordings.formats.own_about import ABOUT, HEALTH, INDEX_FILE, STREAMS
 from recordings.recorder.worker import BEGIN, CAMERAS, END, READER
 from sync.rig import Rig
 
@@ -38,6 +39,7 @@ EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
 """More than live: 1.5 s of 10 Mev/s and of 60 fps, should the recorder be held up for a moment."""
 FAULT_PATIENCE_S = 5.0
 _POLL_S = 0.05
+_CONTENTS = ("frames", "event_packets", "edges", "imu_samples")
 
 
 class RecordingFailed(HalfmirrorError):
@@ -96,6 +98,24 @@ def record(
     slow = slow_disk(source, what.folder)
     if slow:
         said(slow)
+    made = [f for f in what.folders if not f.exists()]
+    try:
+        result = _recorded(source, what, said, watch, signal)
+    finally:
+        gone = {str(f.absolute()) for f in made if _remove_empty(f)}  # the next try is to have the same name
+    result.health = {f: h for f, h in result.health.items() if str(Path(f).absolute()) not in gone}
+    if gone and not result.health and not result.interrupted:
+        raise RecordingFailed("nothing came from the cameras, so nothing was recorded")
+    return result
+
+
+def _recorded(
+    source: Source,
+    what: RecordRequest,
+    said: Callable[[str], None],
+    watch: Watch,
+    signal: Callable[[], bool],
+) -> RecordResult:
     with Supervisor() as s:
         rig = source.rig
         frame_bytes = rig.image.width * rig.image.height * 3 + 4096
@@ -123,6 +143,24 @@ def record(
         if what.also_msrbd:
             run.files_to_the_end(what.folders)
         return run.result
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Remove a recording into which nothing came at all, no camera having been there."""
+    try:
+        health = parse_json((folder / HEALTH).read_text(encoding="utf-8"))
+        if (
+            health["state"] == "recording"
+            or any(health[k] for k in _CONTENTS)
+            or any(health["losses"].values())
+        ):
+            return False
+        for name in (ABOUT, STREAMS, INDEX_FILE, HEALTH):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # not begun, or nobody knows
+    return True
 
 
 def _check_free(folders: list[Path]) -> None:
@@ -211,16 +249,23 @@ class _Run:
 
     def _check_cameras(self, cameras: list[WorkerStatus]) -> None:
         """Before the first frame a camera that fails ends the run; later it may come back."""
-        down = [f"{w.name}: {w.detail}" for w in cameras if w.state is CameraState.FAULTED]
+        faulted = [w for w in cameras if w.state is CameraState.FAULTED]
+        down = [f"{w.name}: {w.detail}" for w in faulted]
+        # One that is tried again and again is starting in between, for seconds where nothing answers.
+        long_down = any(w.down_s > FAULT_PATIENCE_S for w in faulted)
         given_up = all(w.state is CameraState.FAULTED and not w.pid for w in cameras)
         now = time.monotonic()
-        if not down or self._recorder.figures.get("frames") or self._recorder.figures.get("events"):
+        recorded = self._recorder.figures.get("frames") or self._recorder.figures.get("events")
+        if not down or recorded:
             self._faulted = None
             if not given_up:
                 return
         self._faulted = self._faulted or now
-        if now - self._faulted > FAULT_PATIENCE_S or given_up:
-            raise RecordingFailed(f"nothing was recorded, because a camera failed ({'; '.join(down)})")
+        if now - self._faulted > FAULT_PATIENCE_S or long_down or given_up:
+            why = f"a camera failed ({'; '.join(down)})"
+            if recorded:
+                raise RecordingFailed(f"{why}; what was recorded before is kept")
+            raise RecordingFailed(f"nothing was recorded, because {why}")
 
     def _check_end(self, recorder: WorkerStatus) -> None:
         if recorder.state is CameraState.FAULTED:

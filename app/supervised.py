@@ -67,6 +67,7 @@ class Supervised:
         self._incarnation = -1
         self._failures: deque[float] = deque()
         self._seen = 0.0
+        self._down_since: float | None = None
         self._retry_at: float | None = None
         self._ended_at: float | None = None
         self._killed_for = ""
@@ -104,6 +105,10 @@ class Supervised:
         self._seen, self.connected, self.report = now, True, status
         if status.state is CameraState.FAULTED and status.detail:
             self.last_error, self.last_traceback = status.detail, status.traceback
+        if status.state is CameraState.FAULTED:
+            self._down_since = now if self._down_since is None else self._down_since
+        elif status.state is not CameraState.STARTING or status.ready:
+            self._down_since = None
         if not self.wanted:
             return
         if status.state is CameraState.STARTING and not status.detail:
@@ -160,7 +165,7 @@ class Supervised:
     def _spawn(self, now: float) -> None:
         self._incarnation += 1
         self._retry_at = self._ended_at = self.report = None
-        self.connected, self._killed_for, self._seen = False, "", now
+        self.connected, self._killed_for, self._seen, self._down_since = False, "", now, None
         again = f"started again after: {self.last_error}" if self._failures else ""
         self.state, self.detail = CameraState.STARTING, again
         self.spec = LinkSpec(self.plan.name, self._incarnation, self._control)
@@ -253,6 +258,7 @@ class Supervised:
             self.process.pid if self.process is not None else None,
             live.fps if live else 0.0,
             live.backlog if live else 0,
+            clock() - self._down_since if live is not None and self._down_since is not None else 0.0,
             int(clock() - self._seen) if running else 0,
         )
 

@@ -123,6 +123,24 @@ def test_patience_begins_anew_when_a_worker_recovers(tmp_path: Path, monkeypatch
     assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=1.0).pictures == 1
 
 
+def test_a_camera_that_is_tried_again_and_again_does_not_keep_one_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try takes seconds where nothing answers at an address; in between it is starting."""
+    session = FakeSession([])
+    states = itertools.cycle([CameraState.STARTING, CameraState.FAULTED])
+    status, began = session.status, time.monotonic()
+
+    def trying() -> SessionStatus:
+        away = time.monotonic() - began
+        session.workers = (WorkerStatus("frames", next(states), "no camera answers", pid=1, down_s=away),)
+        return status()
+
+    monkeypatch.setattr(session, "status", trying)
+    with pytest.raises(PipelineError, match=r"a worker failed .frames: no camera answers"):
+        run_headless(session, tmp_path, seconds=1, about=ABOUT, fault_patience_s=1.0, start_limit_s=10)
+
+
 def test_a_worker_that_stays_down_ends_a_run_that_only_publishes(tmp_path: Path) -> None:
     """Nobody looks at it, and nobody is served any more."""
     session = FakeSession([picture(k) for k in range(3)])

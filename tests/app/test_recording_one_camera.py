@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app import recording
 from app.live import make_session
 from app.recorder import RecordRequest
-from app.recording import record
+from app.recording import RecordingFailed, record
 from app.sources import SourceRequest, resolve
 from capture.camera import CameraRole, CameraState
 from capture.errors import CameraError, UsageError
@@ -142,3 +144,27 @@ def test_a_camera_alone_by_its_name(tmp_path: Path) -> None:
         assert [isinstance(i, Frame) for i in r.items()] == [True] * 5
     with pytest.raises(CameraError, match="127"):
         resolve(SourceRequest.of(name))
+
+
+def test_a_camera_that_is_not_there_ends_it_and_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing answers at its address, which takes seconds to find out, over and over."""
+    try:
+        aravis.load()
+    except CameraError as e:
+        pytest.skip(str(e))
+    monkeypatch.setattr(recording, "FAULT_PATIENCE_S", 3.0)  # two tries
+    Rig.frames_only(f"genicam:{wire.own_address()}", (320, 240)).save(tmp_path / "rig.toml")
+    seen: list[bool] = []
+
+    def watch(figures: dict[str, Any], waiting: str) -> None:
+        seen.append((tmp_path / "take").exists())
+
+    what = RecordRequest(tmp_path / "take", limits=Limits(frames=1))
+    with pytest.raises(
+        RecordingFailed, match=r"nothing was recorded, because a camera failed .*no camera answers"
+    ):
+        record(SourceRequest.of(tmp_path / "rig.toml"), what, said=print, watch=watch)
+    assert any(seen)
+    assert not (tmp_path / "take").exists()

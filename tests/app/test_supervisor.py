@@ -292,3 +292,12 @@ def test_a_signal_while_tidying_up_waits_until_that_is_done() -> None:
             done = True
         raise AssertionError("the signal was swallowed")
     assert done
+
+
+def test_how_long_a_camera_has_been_away_counts_over_all_tries(s: Supervisor) -> None:
+    s.add(WorkerPlan("w", targets.tries, 1.5))
+    s.start()
+    until(is_in(s, "w", CameraState.FAULTED))
+    until(lambda: status(s, "w").state is CameraState.STARTING and status(s, "w").down_s > 0.5)
+    until(is_in(s, "w", CameraState.RUNNING))
+    assert status(s, "w").down_s == 0

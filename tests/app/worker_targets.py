@@ -57,3 +57,13 @@ def floods(link: WorkerLink, payload: int) -> None:
         while not link.publish("n", {"n": n}):
             time.sleep(0.001)
     steady(link, None)
+
+
+def tries(link: WorkerLink, payload: float) -> None:
+    """A camera that is not there for so long: it takes a while each time until that is known."""
+    until = time.monotonic() + payload
+    while time.monotonic() < until and not link.stopping:
+        for state, text in ((CameraState.STARTING, "preparing 0%"), (CameraState.FAULTED, "no camera answers")):
+            link.status(state, text)
+            time.sleep(0.15)
+    steady(link, None)
