@@ -98,6 +98,7 @@ class _CameraWorker:
         self.streams: list[_Stream] = []
         self._rates: deque[tuple[float, int, int]] = deque()
         self._since = math.inf  # when streaming began
+        self._why = ""  # the camera is tried again
         self._counters: dict[str, dict[str, int]] = {}  # as last published
         self._counters_at = 0.0
 
@@ -130,7 +131,7 @@ class _CameraWorker:
                     assert s.camera is not None
                     s.camera.start(epoch)
                 self.link.status(CameraState.RUNNING, **self._figures())
-                self._since = time.monotonic()
+                self._since, self._why = time.monotonic(), ""
                 self._stream()
                 return
             except UsageError:
@@ -144,7 +145,7 @@ class _CameraWorker:
                 s.gap = True
             if time.monotonic() - self._since > self.spec.reopen_s[1]:
                 pause = self.spec.reopen_s[0]  # it ran well for a while: be quick again
-            self._since = math.inf
+            self._since, self._why = math.inf, text
             self._rest(pause, text)
             pause = min(2 * pause, self.spec.reopen_s[1])
 
@@ -172,7 +173,9 @@ class _CameraWorker:
         self.link.publish("cameras", {s.role.value: asdict(s.camera.info) for s in self.streams if s.camera})
 
     def _progress(self, share: float) -> None:
-        self.link.beat(CameraState.STARTING, f"{self.spec.camera}: preparing {min(1.0, max(0.0, share)):.0%}")
+        # Why it was lost, or is not there, is worth more than that it is looked for.
+        doing = f"preparing {min(1.0, share):.0%}" if share > 0 else "opening"
+        self.link.beat(CameraState.STARTING, self._why or f"{self.spec.camera}: {doing}")
         for c in self.link.poll():
             self.link.reply(c, error=f"{self.spec.camera} is still being opened")
         if self.link.stopping:

@@ -93,6 +93,8 @@ def test_a_lost_camera_is_opened_again_and_the_gap_is_marked(rig: Rig) -> None:
     assert len(gaps) == 1
     assert 0 < gaps[0] < len(got) - 1
     assert (CameraState.FAULTED, "toy: unplugged; plug it in again") in link.said
+    assert (CameraState.STARTING, "toy: opening") in link.said
+    assert (CameraState.STARTING, "toy: unplugged; plug it in again") in link.said  # while it is tried again
     assert link.said[-1] == (CameraState.RUNNING, "")
     assert link.replies == [(1, {}, "")]
 
