@@ -117,6 +117,10 @@ class CalibrationDesk:
         w.strip.clear()
         self._last = {}
         self.page.begin()
+        w.closing.then(self._start)
+
+    def _start(self) -> None:
+        """The cameras are free."""
         self.run.start(self._source, self.output, recording=self._recording, options=self.wish.options)
 
     def stop(self) -> None:

@@ -101,7 +101,7 @@ def run_viewer(
     finally:
         for s, handler in handlers.items():
             signal.signal(s, handler)
-        if window.player is not None:
+        if window.player is not None or window.closing.going:
             window.close()
     return code if camera is None else camera.code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,6 @@ class RigDesk:
         self.views = 0
         self._ticks = 0
         self._return_to = ""
-        self._ending: threading.Thread | None = None
         self._known: dict[CameraRole, dict[str, Any]] = {}
         self._down: set[CameraRole] = set()
         self._sent: Any = None
@@ -129,14 +127,10 @@ class RigDesk:
             w.open_source(self._return_to)
 
     def shut(self) -> None:
-        """The cameras are needed elsewhere, or the window closes: returns when they are free."""
-        preview, self.preview = self.preview, None
-        self.controls.take(self.setup, None)
-        if preview is not None:
-            preview.stop()
-        ending, self._ending = self._ending, None
-        if ending is not None:
-            ending.join(3.0)
+        """The cameras are needed elsewhere, or the window closes; `closing` of the window tells when they are
+        free.
+        """
+        self._close()
         self.page.set_running(False)
 
     def use(self) -> None:
@@ -185,32 +179,30 @@ class RigDesk:
     def start(self) -> None:
         """Open the chosen cameras; the session that runs gives them up."""
         w = self.window
+        if w.recorder.desk.busy:
+            w.say("This is being recorded; end the recording first (R).")
+            return
         w.close_session()
         w.strip.clear()
         self.stop()
         self.figures.clear()
         self._known, self._down, self._sent = {}, set(), None
         self.preview = self.make_preview(*self.setup.picks(), self.setup.clock())
-        self.preview.start(self._ending)
+        self.preview.start(w.closing.thread)
         self.controls.take(self.setup, self.preview)
         self._tell("")
         self._show_rig()
 
     def stop(self) -> None:
         """Close the cameras, in the background."""
+        self._close()
+        self._show_rig()
+
+    def _close(self) -> None:
         preview, self.preview = self.preview, None
         self.controls.take(self.setup, None)
         if preview is not None:
-            before = self._ending
-
-            def end() -> None:
-                if before is not None:
-                    before.join()
-                preview.stop()
-
-            self._ending = threading.Thread(target=end, name="closing preview", daemon=True)
-            self._ending.start()
-        self._show_rig()
+            self.window.closing.begin(preview.stop)
 
     # helpers ------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,8 @@ def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus |
     """What to say where the picture would be; None with a picture."""
     if window.problem:
         return Nothing(window.problem, "Choose another source", window.show_sources)
+    if player is None and window.closing.going:
+        return Nothing("Closing what ran before…", "", window.show_sources)
     if player is None:
         return Nothing("Nothing is open.", "Choose a source", window.show_sources)
     p = player.picture

@@ -14,6 +14,7 @@ from app.session import Session, SessionFactory
 from app.viewer import dialogs
 from app.viewer.calibration_desk import CalibrationDesk
 from app.viewer.calibration_run import CalibrationWish
+from app.viewer.closing import Closing
 from app.viewer.empty_state import EmptyState
 from app.viewer.exposure_bar import ExposureBar
 from app.viewer.first_size import first_size
@@ -69,6 +70,7 @@ class ViewerWindow(QMainWindow):
         self._speed, self._loop = speed, loop
         self.helpful: Callable[[], object] = self.show_sources  # what the empty state's button does
         self._snapshots = SnapshotWriter()
+        self.closing = Closing()
         self._build(presets)
         self.presenter = Presenter(self)
         self.recorder = RecordPresenter(self)
@@ -151,16 +153,21 @@ class ViewerWindow(QMainWindow):
             self.rig.shut()
             self.set_page(None)
         self.close_session()
-        name = str(source)
-        self.source, self.problem = name, ""
+        self.source, self.problem = str(source), ""
         self.presenter.clear()
-        self.setWindowTitle(f"Halfmirror – {name}")
+        self.setWindowTitle(f"Halfmirror – {source}")
+        self.closing.then(lambda: self._begin(source, wanted, named=bool(network)))
+        self.presenter.look()
+
+    def _begin(self, source: str | Path, wanted: str, *, named: bool) -> None:
+        """Nothing else runs any more."""
+        name = str(source)
         speed, loop = self._speed, self._loop
         try:
             try:
                 self.player = Player(self._make(source, wanted), wanted, self.clock, speed=speed, loop=loop)
             except Exception as error:
-                if network or wanted == "edi":
+                if named or wanted == "edi":
                     raise
                 # A remembered network that cannot run any more must not keep the window shut.
                 self.player = Player(self._make(source, "edi"), "edi", self.clock, speed=speed, loop=loop)
@@ -204,16 +211,20 @@ class ViewerWindow(QMainWindow):
         return ""
 
     def close_session(self) -> None:
-        """Stop what runs."""
+        """Stop what runs, in the background; what has to wait for that goes to `closing.then`."""
         self.recorder.end_now()
+        self.closing.forget()
         player, self.player = self.player, None
         self.recorder.take(None)
         self.presenter.forget_events()
         if player is not None:
-            try:
-                player.stop()
-            except Exception as error:
-                self.say(sentence(error))
+            self.closing.begin(player.stop)
+            self._look_at_closing()
+
+    def _look_at_closing(self) -> None:
+        self.closing.look()
+        if line := self.closing.fault():
+            self.say(line)
 
     def choose_recording(self) -> None:
         """Ask for a file."""
@@ -360,6 +371,7 @@ class ViewerWindow(QMainWindow):
     def tick(self) -> None:
         """60 times a second."""
         self.tick_rate.tick()
+        self._look_at_closing()
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         self.presenter.tick()
         self.recorder.tick()
@@ -420,6 +432,7 @@ class ViewerWindow(QMainWindow):
         self.calibration.shut()
         self.rig.shut()
         self.close_session()
+        self.closing.wait()
         self.presenter.stop()
         self._snapshots.stop()
         super().closeEvent(event)

@@ -76,10 +76,12 @@ class FakePreview:
         self.refuse = ""
         self.silent = False  # answers nothing
         self.started = self.stopped = 0
+        self.after: threading.Thread | None = None
         FakePreview.made.append(self)
 
     def start(self, after: threading.Thread | None = None) -> None:
         self.started += 1
+        self.after = after
 
     def stop(self) -> None:
         self.stopped += 1

@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from app.cli.device_survey import Survey
 from app.rig_discovery import RigDiscovery
+from app.viewer.recording_desk import Step
 from app.viewer.rig_desk import RigDesk
 from app.viewer.window import ViewerWindow
 from capture.camera import CameraRole
@@ -36,6 +37,26 @@ def test_key_c_opens_it_and_takes_the_cameras_and_gives_them_back(
     assert not desk.open
     assert preview.stopped == 1
     assert window.player is not None, "the source comes back"
+
+
+def test_the_cameras_are_opened_once_what_ran_has_ended(window: ViewerWindow, desk: RigDesk) -> None:
+    gate = threading.Event()
+    assert window.player is not None
+    window.player.session.stop = lambda: gate.wait(20)  # type: ignore[method-assign,assignment,return-value]
+    desk.show()
+    preview = FakePreview.made[-1]
+    assert preview.after is not None
+    assert preview.after.is_alive()
+    gate.set()
+
+
+def test_what_is_being_recorded_is_not_ended_by_the_cameras_start(window: ViewerWindow, desk: RigDesk) -> None:
+    desk.show("replay:x.aedat4")  # a page without cameras leaves what runs alone
+    window.recorder.desk.step = Step.RUNNING
+    desk.start()
+    assert window.player is not None
+    assert "being recorded" in window.notice.text()
+    window.recorder.desk.step = Step.IDLE
 
 
 def test_the_word_rig_and_the_menu_open_it(window: ViewerWindow, desk: RigDesk) -> None:
