@@ -1,7 +1,7 @@
 """What the viewer sees of a running pipeline: pictures, status, requests.
 
 A `Session` is live, a replay, or a fake in a test; the viewer cannot tell. No method blocks for longer than
-a millisecond or two: the GUI thread calls them.
+a millisecond or two, since the GUI thread calls them, but `stop`, which it has called on another one.
 """
 
 from __future__ import annotations

@@ -168,14 +168,14 @@ class CalibrationDesk:
             w.open_source(rig)
 
     def show_target(self) -> None:
-        """The blinking board in a window of its own, for a second screen, until it is closed."""
+        """The blinking board in a window of its own, on a second screen if there is one, until it is closed."""
         from app.viewer.target_window import TargetWindow
         from calibration.geometry.targets import BlinkingBoard
 
         self._close_target()
         board = self.wish.board
         self._target = TargetWindow(BlinkingBoard() if board is None else BlinkingBoard(board))
-        self._target.showFullScreen()
+        self._target.show_beside(self.window)
 
     def _close_target(self) -> None:
         target, self._target = self._target, None

@@ -98,7 +98,11 @@ class CalibrationPage(QWidget):
         self.result.setWordWrap(True)
         self.result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.start = _button("Start", self.begun, "The cameras are given to the calibration until it ends")
-        self.target = _button("Show the target", self.target_wanted, "The blinking board, on the whole screen")
+        self.target = _button(
+            "Show the target",
+            self.target_wanted,
+            "The blinking board, on a screen of its own if there is one; Esc closes it",
+        )
         self.elsewhere = _button(
             "Rig file…", self.place_wanted, "Where the rig file goes, its report beside it"
         )

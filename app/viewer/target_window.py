@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QGuiApplication, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from calibration.geometry.targets import BlinkingBoard, screen
@@ -38,6 +38,14 @@ class TargetWindow(QWidget):
         self._timer.timeout.connect(self._turn)
         if not still:
             self._timer.start(_KEEP_AWAKE_MS)
+
+    def show_beside(self, other: QWidget) -> None:
+        """Fill a screen that `other` is not on, so that both can be seen; where there is none, the same."""
+        here = other.screen()
+        screen = next((s for s in QGuiApplication.screens() if s is not here), here)
+        self.setScreen(screen)
+        self.move(screen.geometry().topLeft())
+        self.showFullScreen()
 
     def _turn(self) -> None:
         # By the clock, not by counting ticks: a tick that comes late must not lengthen the phases after it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -345,3 +347,30 @@ def test_the_target_blinks(qtbot: QtBot) -> None:
     assert still.phase == 0
     qtbot.keyClick(still, Qt.Key.Key_Escape)
     assert not still.isVisible()
+
+
+def test_the_target_leaves_the_steps_on_screen_where_there_are_two_screens(tmp_path: Path) -> None:
+    screens = [
+        {"name": f"screen {k}", "x": 1280 * k, "y": 0, "width": 1280, "height": 800, "logicalDpi": 96,
+         "logicalBaseDpi": 96, "dpr": 1}
+        for k in range(2)
+    ]  # fmt: skip
+    (tmp_path / "screens.json").write_text(json.dumps({"windowFrameMargins": False, "screens": screens}))
+    code = """
+from PySide6.QtWidgets import QApplication, QWidget
+from app.viewer.target_window import TargetWindow
+from calibration.geometry.targets import BlinkingBoard
+app = QApplication([])
+window = QWidget()
+for x in (10, 1290):
+    window.setGeometry(x, 10, 800, 600)
+    window.show()
+    app.processEvents()
+    target = TargetWindow(BlinkingBoard())
+    target.show_beside(window)
+    app.processEvents()
+    print(window.screen().name(), target.screen().name(), target.geometry().x(), target.width())
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": f"offscreen:configfile={tmp_path / 'screens.json'}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["screen 0 screen 1 1280 1280", "screen 1 screen 0 0 1280"], done.stderr
