@@ -249,6 +249,7 @@ class CalibrationPage(QWidget):
         self.marks[step].setText(mark)
         self.marks[step].setStyleSheet(f"color: {colour.name()};")
         self.whats[step].setText(what.replace("/", "/\u200b"))  # a path may be broken there, else nowhere
+        self.whats[step].setToolTip(what)  # where there is no room for all of it
 
     def _buttons(
         self,
@@ -262,7 +263,7 @@ class CalibrationPage(QWidget):
         if start:
             self.start.setText(start)
         self.start.setVisible(bool(start))
-        self.elsewhere.setVisible(bool(start))
+        self.elsewhere.setVisible(bool(start) and not use)  # five buttons are too many for a small window
         self.target.setVisible(target)
         self.report.setVisible(report)
         self.use.setVisible(use)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 from app.viewer.calibration_page import SKIPPED, CalibrationPage
@@ -374,3 +375,24 @@ for x in (10, 1290):
     environment = {**os.environ, "QT_QPA_PLATFORM": f"offscreen:configfile={tmp_path / 'screens.json'}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["screen 0 screen 1 1280 1280", "screen 1 screen 0 0 1280"], done.stderr
+
+
+def test_no_word_of_a_button_is_cut_in_the_smallest_window(window: ViewerWindow, qtbot: QtBot) -> None:
+    window.resize(window.minimumSize())
+    window.calibration.show()
+    page = window.calibration.page
+    page.begin()
+    long = f"looking for the target in /{'long folder/' * 12}rig.toml"
+    page.tell({**STORY[2], "what": long})
+    assert page.whats["geometry"].toolTip() == long
+    for finished in (DONE, {**DONE, "opens": ""}, {}):
+        page.finish(
+            {**finished, "summary": ["a figure " * 12] * 5} if finished else {}, int(not finished), "why"
+        )
+        qtbot.wait(10)
+        assert window.size() == window.minimumSize()
+        for b in page.findChildren(QPushButton):
+            if b.isVisible():
+                words = b.fontMetrics().horizontalAdvance(b.text())
+                assert b.width() >= words + 10, b.text()
+                assert page.rect().contains(b.geometry()), b.text()
