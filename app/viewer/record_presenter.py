@@ -107,6 +107,8 @@ class RecordPresenter:
 
     def _open_folder(self) -> None:
         if self.desk.made is not None:
+            # Said in any case: where no program shows folders nobody else says so.
+            self._w.say(f"The recording is {self.desk.made}", 12.0)
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.desk.made)))
 
     def _replay(self) -> None:

@@ -272,6 +272,21 @@ def test_replay_now_opens_what_was_recorded(
     assert not window.record_bar.isVisible()
 
 
+def test_the_folder_is_named_where_no_program_shows_it(
+    window: ViewerWindow, fake: FakeSession, clock: Clock, films: Path, ready: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # `openUrl` is content with having started a helper that finds none.
+    monkeypatch.setattr("app.viewer.record_presenter.QDesktopServices.openUrl", lambda url: True)
+    window.top.record.click()
+    ready()
+    window.record_bar.start.click()
+    end(fake, films / "take-001")
+    run(window, clock, 13)
+    window.record_bar.open.click()
+    assert window.picture._banner == f"The recording is {films / 'take-001'}"
+
+
 def test_closing_the_window_ends_the_recording_first(
     window: ViewerWindow, fake: FakeSession, clock: Clock, films: Path, ready: Callable[[], None]
 ) -> None:
