@@ -23,6 +23,7 @@ from inference.engine import Engine
 from inference.restorers.base import LatentTimes, Restored, check_latents
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import EventEntry, ImageEntry, Rig
+from sync.rolling import as_if_global, delays_of, longest_delay_us
 
 Size = tuple[int, int]
 Instants = float | Sequence[float] | NDArray[np.floating[Any]]
@@ -126,7 +127,8 @@ class Deblurrer:
             events: `Events`, four arrays (t, x, y, p) as for `events_of`, or a structured array of such fields.
                 More than the exposure's do no harm, and the thresholds are learnt better from them: all of a
                 recording may be given every time, then best as `Events`, which are looked through once only.
-            exposure_us: start and end on the events' clock. Both may be left out for a network without events.
+            exposure_us: start and end on the events' clock; of the first row, where the rig file tells of a
+                rolling shutter. Both may be left out for a network without events.
             at: instants inside the exposure, 0 start … 1 end.
 
         Returns:
@@ -204,7 +206,11 @@ class Deblurrer:
                 "give frames in order, and reset() before another sequence"
             )
         source, sure = (ExposureSource.CHUNK, 1.0) if exposure_us else (ExposureSource.UNKNOWN, math.inf)
-        cut = self._events(events).between(start - needs.margin_before_us, end + needs.margin_after_us)
+        first_us, last_us = start - needs.margin_before_us, end + needs.margin_after_us
+        cut = self._events(events).between(first_us, last_us + longest_delay_us(self.rig))
+        delays = delays_of(self.rig)
+        if delays is not None:
+            cut = as_if_global(cut, delays, first_us, last_us)
         first, last = (int(cut.t[0]), int(cut.t[-1])) if len(cut) else (start, end - 1)
         layout = PixelLayout.RGB if image.ndim == 3 else PixelLayout.GRAY
         return AlignedExposure(

@@ -15,6 +15,7 @@ from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from capture.simulated.presets import configure
 from capture.simulated.rig import SimulatedRig
 from inference import models
+from inference.arrays import Deblurrer
 from inference.engine import Engine
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure, Refusal, RefusedExposure
@@ -287,3 +288,20 @@ def test_a_signal_that_lasts_until_the_last_row_is_closed() -> None:
         start, end = made.exposure_truth(a.ordinal)
         assert abs(a.exposure.start_us - start) < 20
         assert abs(a.exposure.end_us - end) < 20
+
+
+def test_arrays_of_ones_own_are_taken_alike() -> None:
+    made = _simulated(ROLLING)
+    rig = Rig.from_facts("rolling", made.facts())
+    every = Events.concatenate([i.events for i in made.items(0.9) if isinstance(i, EventPacket)])
+    engine = Engine(models.create("edi", rig, {"contrast": 0.22}, "cpu"))
+    deblurrer = Deblurrer("edi", rig=rig, contrast=0.22, device="cpu")
+    sync = Synchroniser(rig)
+    for item in made.items(0.6):
+        (sync.push_events if isinstance(item, EventPacket) else sync.push_frame)(item)  # type: ignore[arg-type]
+    found = [o for o in sync.take() if isinstance(o, AlignedExposure)]
+    assert len(found) > 3
+    for a in found:
+        (want,) = engine.push(a, (0.5,))
+        x = a.exposure
+        assert np.array_equal(deblurrer(a.frame.image, every, (x.start_us, x.end_us)), want.images[0])
