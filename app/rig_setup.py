@@ -330,8 +330,9 @@ def moved_with_region(rig: Rig, before: Rig) -> Rig:
     """
     if rig.image.height != before.image.height and rig.image.rolling_us:
         rows = (rig.image.height - 1) / (before.image.height - 1)
-        other = rig.image.model_copy(update={"rolling_us": rig.image.rolling_us * rows})
-        rig = rig.model_copy(update={"image": other})
+        image = rig.image.model_copy(update={"rolling_us": rig.image.rolling_us * rows})
+        clock = rig.clock.model_copy(update={"longer_us": rig.clock.longer_us * rows})
+        rig = rig.model_copy(update={"image": image, "clock": clock})
     old, new = before.image.settings, rig.image.settings
     dx, dy = (float(new.get(k) or 0) - float(old.get(k) or 0) for k in ("offset_x", "offset_y"))
     if not dx and not dy:

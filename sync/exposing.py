@@ -44,17 +44,15 @@ class ExposureFinder:
     Args:
         clock: the rig's clock relation.
         earlier: what the finder of the epoch before knew of the frame camera's clock.
-        rolling_us: how much later the last row is exposed than the first, 0 with a global shutter.
 
     Attributes:
         any_edges: an edge has come.
         frames_matched, frames_unmatched: of those that edges were expected for.
     """
 
-    def __init__(self, clock: Clock, earlier: EarlierClock | None = None, *, rolling_us: int = 0) -> None:
+    def __init__(self, clock: Clock, earlier: EarlierClock | None = None) -> None:
         self._clock = clock
-        # By so much a signal that lasts until the last row is closed is longer than an exposure.
-        self._longer_us = rolling_us if clock.signal == "image" else 0
+        self._longer_us = round(clock.longer_us)
         self.matcher = TriggerMatcher(active_high=clock.active_high, delay_us=clock.delay_us, earlier=earlier)
         latency, spread = 1e3 * clock.host_latency_ms, 1e3 * clock.host_latency_spread_ms
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread

@@ -163,8 +163,8 @@ class Clock(Strict):
     relation `same`: frames are stamped on the event clock (one sensor, or streams that somebody else put on one
     clock). `trigger`: exposure edges on the event camera's trigger input. `host`: no wire; arrival times only.
     `delay_us` is added to every edge (strobe delay), with `same` to both stamps of every frame. `active_high`
-    says which level of the signal means that the shutter is open. `signal`, of a rolling shutter: it lasts as
-    long as a row is exposed (`row`), or from the first row's start to the last row's end (`image`).
+    says which level of the signal means that the shutter is open, `longer_us` by how much it lasts longer than
+    the exposure time that the camera tells (of a rolling shutter some last until the last row is closed).
 
     `host_latency_ms` ± `host_latency_spread_ms` is the least time from the end of an exposure to the frame's
     arrival in the host. It places exposures where no wire does, and tells which edge belongs to which frame
@@ -179,7 +179,7 @@ class Clock(Strict):
     relation: Literal["same", "trigger", "host"] = "trigger"
     delay_us: Annotated[float, Field(ge=-10_000_000, le=10_000_000)] = 0.0
     active_high: bool = True
-    signal: Literal["row", "image"] = "row"
+    longer_us: Annotated[float, Field(ge=0, le=LONGEST_ROLLING_US, allow_inf_nan=False)] = 0.0
     residual_us: Annotated[float, Field(ge=0)] | None = None
     drift_ppm: float | None = None
     uncertainty_us: Annotated[float, Field(ge=0)] | None = None

@@ -116,7 +116,7 @@ class Synchroniser:
         self._ordinal = 0
         self._last_sequence: int | None = None
         self._newest_frame_us: int | None = None
-        self._finder = ExposureFinder(self.rig.clock, earlier, rolling_us=self._longest_delay)
+        self._finder = ExposureFinder(self.rig.clock, earlier)
         self._store.clear()
 
     # -- what comes in ---------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ ENOUGH_US = 1_500_000
 ENOUGH_FRAMES = 5
 REMEMBERED = 90
 GOOD_SHARE = 0.95
+LONGER_US = 500.0
+"""Less is the camera's own rounding."""
 _SIDE = 8  # of the pictures that stand for the real ones
 
 
@@ -39,6 +41,7 @@ class Finding(StrEnum):
     BOTH_EDGES = "both edges"
     RATE = "rate"
     ONE_EDGE = "one edge"
+    LONGER = "longer"
     UNMATCHED = "unmatched"
     OPEN = "open"
     GOOD = "good"
@@ -73,7 +76,7 @@ class TriggerMonitor:
     """Takes both streams in order of arrival and reports when asked. For one thread.
 
     Args:
-        clock: the rig's; `active_high` and `delay_us` are used as they are.
+        clock: the rig's; `active_high`, `delay_us` and `longer_us` are used as they are.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -204,6 +207,13 @@ class TriggerMonitor:
             )
         if matched is None or len(self._answers) < ENOUGH_FRAMES:
             return Finding.WAITING, "Edges and frames come; matching them."
+        longer = self._longer_us()
+        if matched < GOOD_SHARE and longer > LONGER_US:
+            return Finding.LONGER, (
+                f"The signal lasts {longer / 1e3:.1f} ms longer than an exposure, as of a rolling shutter "
+                f"until its last row is closed. Calibrate the rig, or set longer_us = {longer:.0f} under "
+                "[clock] in its file."
+            )
         if matched < GOOD_SHARE:
             why = self._sync.status.why
             if why and self._fits():
@@ -215,17 +225,31 @@ class TriggerMonitor:
         return Finding.GOOD, "Good: every frame has its edges."
 
     def _exposure_us(self) -> float | None:
+        """How long the signal should last."""
         known = [e for _, e in self._frames if e is not None]
-        return float(np.median(known)) if known else None
+        return float(np.median(known)) + self._clock.longer_us if known else None
 
-    def _apart(self) -> dict[bool, float]:
-        """How far pulses (True) and pauses (False) are from exposures, in tolerances; {} while unknown."""
-        exposure = self._exposure_us()
+    def _lengths(self) -> dict[bool, list[int]]:
+        """Of pulses (True) and pauses (False), µs; {} while there are too few."""
         lengths: dict[bool, list[int]] = {True: [], False: []}
         for (t, rising), (until, next_rising) in itertools.pairwise(self._edges):
             if rising != next_rising:
                 lengths[rising].append(until - t)
-        if exposure is None or min(len(v) for v in lengths.values()) < ENOUGH_FRAMES:
+        return {} if min(len(v) for v in lengths.values()) < ENOUGH_FRAMES else lengths
+
+    def _longer_us(self) -> float:
+        """By how much all pulses alike are longer than they should be; 0 where they are not, or differ."""
+        exposure, pulses = self._exposure_us(), self._lengths().get(self._clock.active_high)
+        if exposure is None or not pulses:
+            return 0.0
+        middle = float(np.median(pulses))
+        alike = float(np.median(np.abs(np.array(pulses) - middle))) < LONGER_US / 2
+        return max(0.0, middle - exposure) if alike else 0.0
+
+    def _apart(self) -> dict[bool, float]:
+        """How far pulses (True) and pauses (False) are from exposures, in tolerances; {} while unknown."""
+        exposure, lengths = self._exposure_us(), self._lengths()
+        if exposure is None or not lengths:
             return {}
         tolerance = max(200.0, 0.03 * exposure)
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class TimeResult:
         at_us, residuals_us: (N,) each measurement and how far it lies from the clock.
         what: what a measurement is: "edge" or "block of frames".
         active_high: the shutter is open while the signal is high.
-        signal: see `sync.rig.Clock`.
+        longer_us: see `sync.rig.Clock`.
         frames, frames_matched: frames that should have edges, and those that have at least one.
         edges, edges_matched: edges of the exposure signal.
         unmatched: the first hundred of both kinds, in order of time.
@@ -126,7 +126,7 @@ class TimeResult:
     residuals_us: F64 = field(default_factory=lambda: np.empty(0))
     what: str = "edge"
     active_high: bool = True
-    signal: Literal["row", "image"] = "row"
+    longer_us: float = 0.0
     frames: int = 0
     frames_matched: int = 0
     edges: int = 0
@@ -196,7 +196,7 @@ class TimeResult:
             "uncertainty_us": plain(self.uncertainty_us), "residual_us": plain(self.residual_us),
             "p95_us": plain(self.p95_us), "drift_uncertainty_ppm": plain(self.drift_uncertainty_ppm),
             "held_out_us": plain(self.held_out_us), "measurements": len(self.residuals_us),
-            "active_high": self.active_high, "signal": self.signal,
+            "active_high": self.active_high, "longer_us": plain(self.longer_us),
             "frames": self.frames, "frames_matched": self.frames_matched, "edges": self.edges,
             "edges_matched": self.edges_matched,
             "unmatched": [{"at_us": u.at_us, "what": u.what, "why": u.why} for u in self.unmatched],

@@ -81,15 +81,16 @@ def rolling_of(samples: Sequence[Sample], rig: Rig, reach_us: float) -> Rolling 
     return Rolling(float(slope), uncertainty)
 
 
-def longer_signal(streams: Streams, rig: Rig, found: Rolling) -> tuple[float, float]:
-    """The time from the first row to the last, µs, and how sure that is.
-
-    By the exposure signal, where it lasts so much longer than an exposure; else as the pictures say.
+def longer_signal(streams: Streams, rig: Rig, found: Rolling) -> Rolling | None:
+    """By how much the exposure signal is longer than exposures, where that is the time from first row to last.
 
     Args:
         streams: edges and frames.
         rig: which level of the signal is meant; both are tried.
         found: by the pictures, on top of nothing.
+
+    Returns:
+        None where the signal is as long as exposures, or longer by something else.
     """
     exposures = [f.exposure_ns / 1e3 for f in streams.frames() if f.exposure_ns]
     for high in (rig.clock.active_high, not rig.clock.active_high):
@@ -102,8 +103,8 @@ def longer_signal(streams: Streams, rig: Rig, found: Rolling) -> tuple[float, fl
         by_us = float(np.median(longer))
         if abs(by_us - abs(found.by_us)) <= max(1.5 * found.uncertainty_us, 0.1 * abs(found.by_us)):
             scatter = float(np.median(np.abs(longer - by_us)))
-            return float(np.copysign(round(by_us), found.by_us)), 3.0 * scatter + 1.0
-    return found.by_us, found.uncertainty_us
+            return Rolling(float(round(by_us)), 3.0 * scatter + 1.0)
+    return None
 
 
 def with_rolling(rig: Rig, rolling_us: float) -> Rig:

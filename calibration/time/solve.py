@@ -63,12 +63,16 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
     if not seen.rolling_us or not streams.edges:
         return seen
     # A signal that lasts until the last row is closed was longer than any exposure; now it may be understood.
-    rolling_us, unsure = longer_signal(streams, rig, Rolling(seen.rolling_us, seen.rolling_uncertainty_us))
-    rig = with_rolling(rig, rolling_us)
+    longer = longer_signal(streams, rig, Rolling(seen.rolling_us, seen.rolling_uncertainty_us))
+    if longer is None:
+        return seen
+    # The signal tells the shutter better than pictures do.
+    rig = with_rolling(rig, math.copysign(longer.by_us, seen.rolling_us))
+    rig = rig.model_copy(update={"clock": rig.clock.model_copy(update={"longer_us": longer.by_us})})
     result = by_triggers(streams, rig)
     if result.clock is None or result.verdict is Verdict.FAIL:
         return seen
-    result.rolling_us, result.rolling_uncertainty_us = rolling_us, unsure
+    result.rolling_us, result.rolling_uncertainty_us = rig.image.rolling_us, longer.uncertainty_us
     _latency(result, streams)
     _check_by_content(result, streams, items, rig, progress)
     return result
@@ -134,8 +138,10 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     update: dict[str, object] = {
         "relation": result.relation, "residual_us": round(result.residual_us, 3),
         "drift_ppm": round(result.drift_ppm, 3), "uncertainty_us": round(result.uncertainty_us, 1),
-        "active_high": result.active_high, "signal": result.signal,
+        "active_high": result.active_high,
     }  # fmt: skip
+    if result.relation == "trigger":
+        update["longer_us"] = result.longer_us
     if result.latency_ms is not None:
         update["host_latency_ms"] = round(max(0.0, result.latency_ms), 3)
         update["host_latency_spread_ms"] = round(result.latency_spread_ms or LEAST_SPREAD_MS, 3)

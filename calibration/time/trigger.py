@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +82,10 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
         "no triggers", "wrong wire", "no clock".
     """
     frames = [f for f in streams.frames() if f.clock is FrameClock.DEVICE and f.kind is FrameKind.SENSOR]
-    result = TimeResult("trigger", frames=len(frames), edges=streams.edges, active_high=rig.clock.active_high)
+    result = TimeResult(
+        "trigger", frames=len(frames), edges=streams.edges, active_high=rig.clock.active_high,
+        longer_us=rig.clock.longer_us,
+    )  # fmt: skip
     if not streams.edges:
         result.troubles.append(
             Trouble("no triggers", "not one edge came on the trigger input: is the wire in, and the strobe "
@@ -100,13 +101,13 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
                     "open, or carries noise; only the first million were looked at")
         )  # fmt: skip
     tried = []
-    for signal, high in _levels(rig):
-        clock = rig.clock.model_copy(update={"active_high": high, "relation": "trigger", "signal": signal})
+    for high in (rig.clock.active_high, not rig.clock.active_high):
+        clock = rig.clock.model_copy(update={"active_high": high, "relation": "trigger"})
         placed, y = place(streams, rig.model_copy(update={"clock": clock}))
-        tried.append((_matched(placed), high, signal, placed, y))
+        tried.append((_matched(placed), high, placed, y))
         if _matched(placed) >= ENOUGH * len(frames):
             break
-    matched, high, result.signal, placed, y = max(tried, key=lambda v: v[0])
+    matched, high, placed, y = max(tried, key=lambda v: v[0])
     if high != rig.clock.active_high and matched:
         level = "high" if high else "low"
         result.troubles.append(
@@ -125,15 +126,6 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
         )
     _left_over(result, placed, streams, high, rig.clock.delay_us)
     return result
-
-
-def _levels(rig: Rig) -> Iterator[tuple[Literal["row", "image"], bool]]:
-    """What the exposure signal may mean, the rig's own first."""
-    first = rig.clock.signal
-    other: Literal["row", "image"] = "image" if first == "row" else "row"
-    for signal in (first, other) if rig.image.rolling_us else (first,):
-        yield signal, rig.clock.active_high
-        yield signal, not rig.clock.active_high
 
 
 def _matched(placed: list[Placed]) -> int:

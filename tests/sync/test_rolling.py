@@ -272,7 +272,7 @@ def test_a_signal_that_lasts_until_the_last_row_is_closed() -> None:
     rising = np.concatenate([e.rising for e in edges])
     t = np.concatenate([e.t for e in edges]) + np.where(rising, 0, ROLLING)
     rig = Rig.from_facts("rolling", made.facts())
-    clock = rig.clock.model_copy(update={"signal": "image"})
+    clock = rig.clock.model_copy(update={"longer_us": ROLLING})
     sync, out, before = Synchroniser(rig.model_copy(update={"clock": clock})), [], -1
     for item in items:
         if isinstance(item, EventPacket):

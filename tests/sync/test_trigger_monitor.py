@@ -67,6 +67,22 @@ def test_a_right_wire() -> None:
         assert hz == pytest.approx(RATE_HZ, rel=0.07)
 
 
+def test_a_signal_that_lasts_until_the_last_row_is_closed() -> None:
+    def late(k: int, start_us: int, end_us: int) -> list[tuple[int, bool]]:
+        return [(start_us, True), (end_us + 15_000, False)]
+
+    r = run(late)
+    assert r.finding is Finding.LONGER
+    assert "lasts 15.0 ms longer than an exposure" in r.words
+    assert "longer_us = 15000" in r.words
+    assert run(late, clock=Clock(longer_us=15_000.0)).good
+    # A signal of another length each time is none of that.
+    rng = np.random.default_rng(1)
+    assert run(lambda k, s, e: [(s, True), (s + int(rng.integers(2_000, 40_000)), False)]).finding is not (
+        Finding.LONGER
+    )
+
+
 def test_no_wire() -> None:
     r = run(lambda k, a, b: [])
     assert r.finding is Finding.NO_EDGES
