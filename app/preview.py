@@ -193,9 +193,9 @@ class Preview:
 
     # -- asking ----------------------------------------------------------------------------------------------
 
-    def set(self, role: CameraRole, name: str, value: Any) -> Future[dict[str, Any]]:
-        """Change a setting; the answer is all settings as they are then."""
-        return self._ask(self._worker_of(role), "set", {name: value}, role.value)
+    def set(self, role: CameraRole, values: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """Change settings by name; the answer is all settings as they are then."""
+        return self._ask(self._worker_of(role), "set", dict(values), role.value)
 
     def controls(self, role: CameraRole) -> Future[dict[str, Any]]:
         """Controls as they are now, by name (fields of `Control`)."""

@@ -45,19 +45,25 @@ class RigControls:
 
     def wish(self, role: CameraRole, name: str, value: Any) -> None:
         """Change a setting; it is read back, and what goes wrong stands at its control."""
-        if self._preview is None:
+        self._wish(role, {name: value})
+
+    def _wish(self, role: CameraRole, wanted: Mapping[str, Any]) -> None:
+        """Of several the camera finds the order that is possible; a refusal stands at the last one."""
+        if self._preview is None or not wanted:
             return
-        self.panel(role).say(name, "")
+        for name in wanted:
+            self.panel(role).say(name, "")
 
         def done(values: dict[str, Any]) -> None:
-            self._setup.note(role, name, values)
+            for name in wanted:
+                self._setup.note(role, name, values)
             known = self._controls.get(role, ())
             self._controls[role] = tuple(replace(c, value=values.get(c.name, c.value)) for c in known)
             self.panel(role).set_values(values)
             self.read(role)
             self._changed()
 
-        self._asked.append((self._preview.set(role, name, value), role, name, done))
+        self._asked.append((self._preview.set(role, wanted), role, list(wanted)[-1], done))
 
     def learn(self, role: CameraRole, info: Mapping[str, Any]) -> None:
         """What a camera told of itself when it was opened; then it is asked how it stands now."""
@@ -81,8 +87,7 @@ class RigControls:
 
     def again(self, role: CameraRole) -> None:
         """The camera is back, with the settings that it was opened with: those changed since are sent again."""
-        for name, value in self._setup.changed[role].items():
-            self.wish(role, name, value)
+        self._wish(role, dict(self._setup.changed[role]))
 
     def settle(self) -> None:
         """Look for answers that have come."""

@@ -308,6 +308,8 @@ class RigDesk:
         for role in CameraRole:
             info = preview.infos.get(role.value)
             if info is not None and info is not self._known.get(role):
+                if role in self._known:  # opened again: it may have been away for too short a time to be seen
+                    self._down.add(role)
                 self._known[role] = info
                 self.setup.infos[role.value] = dict(info)
                 self.setup.learn_facts(preview.facts)

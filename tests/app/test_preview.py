@@ -104,14 +104,14 @@ def test_the_overlay_lies_where_the_map_says(opened: Open) -> None:
 def test_settings_are_read_back_and_errors_told(opened: Open) -> None:
     p = opened(RIG, RIG)
     until(p, lambda v: v.image is not None)
-    answer = p.set(CameraRole.FRAMES, "readout_us", 1500).result(10.0)
+    answer = p.set(CameraRole.FRAMES, {"readout_us": 1500}).result(10.0)
     assert answer == {"readout_us": 1500}
     (control,) = controls_of(p.controls(CameraRole.FRAMES).result(10.0))
     assert (control.value, control.minimum, control.maximum, control.unit) == (1500, 0, 1_000_000, "µs")
     with pytest.raises(CameraError, match="readout_us"):
-        p.set(CameraRole.FRAMES, "readout_us", 5_000_000).result(10.0)
+        p.set(CameraRole.FRAMES, {"readout_us": 5_000_000}).result(10.0)
     with pytest.raises(CameraError, match="no setting"):
-        p.set(CameraRole.EVENTS, "gain_db", 3).result(10.0)
+        p.set(CameraRole.EVENTS, {"gain_db": 3}).result(10.0)
 
 
 def test_a_camera_that_goes_and_comes_back(opened: Open) -> None:
@@ -139,7 +139,7 @@ def test_one_camera_alone(opened: Open) -> None:
     assert v.counts.shape == (0, 256)
     assert p.status(CameraRole.FRAMES) is None
     with pytest.raises(CameraError, match="no camera is open"):
-        p.set(CameraRole.FRAMES, "readout_us", 0).result(1.0)
+        p.set(CameraRole.FRAMES, {"readout_us": 0}).result(1.0)
     q = opened(frames=RIG)
     v = until(q, lambda v: v.figures["frames"]["hz"] > 0)
     assert v.events is None

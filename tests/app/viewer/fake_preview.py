@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
@@ -72,6 +73,7 @@ class FakePreview:
         self.states: dict[CameraRole, WorkerStatus] = {}
         self.views: list[View] = []
         self.asked: list[tuple[str, Any]] = []
+        self.sets: list[dict[str, Any]] = []  # what was changed in one request each
         self.values = {r: {c.name: c.value for c in CONTROLS[r]} for r in CameraRole}
         self.refuse = ""
         self.silent = False  # answers nothing
@@ -107,8 +109,9 @@ class FakePreview:
     def status(self, role: CameraRole) -> WorkerStatus | None:
         return self.states.get(role)
 
-    def set(self, role: CameraRole, name: str, value: Any) -> Future[dict[str, Any]]:
-        self.asked.append(("set", (role, name, value)))
+    def set(self, role: CameraRole, values: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        self.asked += [("set", (role, name, value)) for name, value in values.items()]
+        self.sets.append(dict(values))
         f: Future[dict[str, Any]] = Future()
         if self.silent:
             return f
@@ -116,7 +119,8 @@ class FakePreview:
             f.set_exception(CameraError(self.refuse))
         else:
             # As a camera does: to its own steps.
-            self.values[role][name] = round(value) if isinstance(value, float) else value
+            for name, value in values.items():
+                self.values[role][name] = round(value) if isinstance(value, float) else value
             f.set_result(dict(self.values[role]))
         return f
 

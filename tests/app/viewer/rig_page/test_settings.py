@@ -80,6 +80,28 @@ def test_what_the_camera_refuses_is_told_at_the_control(
     assert desk.setup.changed[FRAMES] == {}
 
 
+def test_a_camera_that_was_away_for_a_moment_gets_what_was_changed(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    """In one request: a long exposure may need the lower rate first. Also where nobody saw that it was away."""
+    cell(desk, FRAMES, "exposure_us").editor.setValue(9000.0)
+    ticks()
+    cell(desk, FRAMES, "gain_db").editor.setValue(12.0)
+    ticks()
+    cell(desk, FRAMES, "exposure_us").editor.setValue(15_000.0)
+    ticks()
+    running.sets.clear()
+    running.come_up()  # its process was started again, and has told who it is
+    ticks()
+    assert running.sets == [{"exposure_us": 15_000, "gain_db": 12}]
+    running.sets.clear()
+    running.fault(FRAMES, "flir:9: the camera does not answer any more; is it plugged in?")
+    ticks()
+    running.come_up()
+    ticks()
+    assert running.sets == [{"exposure_us": 15_000, "gain_db": 12}]
+
+
 def test_a_camera_that_does_not_answer_holds_nothing_up(
     desk: RigDesk, running: FakePreview, ticks: Ticks
 ) -> None:
