@@ -233,7 +233,7 @@ class _PreviewWorker:
                 self._recent.popleft()
         self._until_us = p.complete_until_us
         self._event_rate.add(p.complete_until_us, len(e))
-        self._monitor.add_packet(p)
+        self._monitor.add_packet(p, time.monotonic_ns())
         self._fresh = True
 
     def _take_frame(self, f: Frame, *, newest: bool) -> None:

@@ -23,6 +23,8 @@ WINDOW_US = 3_000_000
 ENOUGH_US = 1_500_000
 """Of both streams, before anything is said."""
 ENOUGH_FRAMES = 5
+SILENT_US = 1_500_000
+"""Nothing from the event camera, not even an empty packet: it says nothing of the wire any more."""
 REMEMBERED = 90
 GOOD_SHARE = 0.95
 LONGER_US = 500.0
@@ -36,6 +38,7 @@ class Finding(StrEnum):
     WAITING = "waiting"
     ONE_CLOCK = "one clock"
     NO_FRAMES = "no frames"
+    NO_EVENTS = "no events"
     NO_EDGES = "no edges"
     POLARITY = "polarity"
     BOTH_EDGES = "both edges"
@@ -91,12 +94,13 @@ class TriggerMonitor:
         self._frames: deque[tuple[int, int | None]] = deque()  # host time (µs), exposure (µs)
         self._answers: deque[bool] = deque(maxlen=REMEMBERED)
         self._first_us: int | None = None
-        self._until_us = self._heard_us = 0
+        self._until_us = self._heard_us = self._packet_us = 0
         self._one_clock = self._lost = False
         self._epoch = 0
 
-    def add_packet(self, packet: EventPacket) -> None:
-        """The event camera's next packet; its events are not looked at."""
+    def add_packet(self, packet: EventPacket, now_ns: int = 0) -> None:
+        """The event camera's next packet, read at `now_ns` (0: as it arrived); its events are not looked at."""
+        self._packet_us = (now_ns or packet.host_ns) // 1000
         if self._first_us is None or packet.epoch != self._epoch:
             self._edges.clear()
             self._first_us, self._epoch = packet.complete_until_us, packet.epoch
@@ -148,6 +152,9 @@ class TriggerMonitor:
         newest_us = self._frames[-1][0] + now_us - self._heard_us if self._frames else 0
         frames_hz = _per_second([t for t, _ in self._frames if t >= newest_us - WINDOW_US], newest_us)
         matched = sum(self._answers) / len(self._answers) if self._answers else None
+        if self._packet_us and now_us - self._packet_us > SILENT_US and not self._one_clock:
+            words = "Nothing comes from the event camera, so nothing is known of the wire."
+            return TriggerReport(0.0, 0.0, frames_hz, None, Finding.NO_EVENTS, words)
         finding, words = self._finding(rising_hz, falling_hz, frames_hz, matched, span_us)
         return TriggerReport(rising_hz, falling_hz, frames_hz, matched, finding, words)
 

@@ -188,6 +188,26 @@ def test_edges_lost_on_the_way_here_are_not_blamed_on_the_wire() -> None:
     assert r.matched is None
 
 
+def test_an_event_camera_that_is_gone_says_nothing_of_the_wire() -> None:
+    monitor = TriggerMonitor()
+    for k in range(60):
+        start, host = 100_000 + k * PERIOD_US, 10**12 + (150_000 + k * PERIOD_US) * 1000
+        if k < 40:
+            tr = TriggerEdges(np.array([start, start + 12_000], np.int64), np.array([True, False]))
+            monitor.add_packet(EventPacket(Events.empty(16, 16), tr, start + 40_000, host))
+        image = np.zeros((4, 4), np.uint8)
+        stamps = (7 * 10**9 + start * 1000, 7 * 10**9 + (start + 12_000) * 1000)
+        monitor.add_frame(Frame(image, PixelLayout.GRAY, k, *stamps, FrameClock.DEVICE, host))
+        r = monitor.report(host)
+        if k == 39:
+            assert r.rising_hz == pytest.approx(RATE_HZ, rel=0.1)
+        assert r.finding is not Finding.NO_EVENTS  # silent for a second only
+    r = monitor.report(host + 1_000_000_000)
+    assert (r.finding, r.rising_hz, r.matched) == (Finding.NO_EVENTS, 0, None)
+    assert r.frames_hz > 0
+    assert "event camera" in r.words
+
+
 def test_frames_that_stop_are_told() -> None:
     monitor = TriggerMonitor()
     for k in range(40):
