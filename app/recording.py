@@ -25,7 +25,7 @@ from app.recorder import (
     slow_disk,
 )
 from app.session import WorkerStatus
-from app.sources import Source, SourceRequest, resolve
+from app.sources import EVENTS, FRAMES, Source, SourceRequest, resolve
 from app.supervisor import Supervisor
 from capture.camera import CameraState
 from capture.documents import parse_json
@@ -178,6 +178,7 @@ class _Run:
         self._warned: set[str] = set()
         self._recorder = RecorderWatch()
         self._faulted: float | None = None
+        self._gave: set[str] = set()  # events, frames: whatever was recorded of them
 
     def sequences(self) -> None:
         """What has to be done while the recorder runs; one that is not armed needs nothing."""
@@ -248,23 +249,24 @@ class _Run:
                 self._said(line)
 
     def _check_cameras(self, cameras: list[WorkerStatus]) -> None:
-        """Before the first frame a camera that fails ends the run; later it may come back."""
-        faulted = [w for w in cameras if w.state is CameraState.FAULTED]
-        down = [f"{w.name}: {w.detail}" for w in faulted]
+        """A camera that fails before it has given anything ends the run; later it may come back."""
+        self._gave |= {kind for kind in (EVENTS, FRAMES) if self._recorder.figures.get(kind)}
+        gave = {w.name: self._gave & {w.name} if w.name in (EVENTS, FRAMES) else self._gave for w in cameras}
+        faulted = [w for w in cameras if w.state is CameraState.FAULTED and not gave[w.name]]
         # One that is tried again and again is starting in between, for seconds where nothing answers.
         long_down = any(w.down_s > FAULT_PATIENCE_S for w in faulted)
         given_up = all(w.state is CameraState.FAULTED and not w.pid for w in cameras)
         now = time.monotonic()
-        recorded = self._recorder.figures.get("frames") or self._recorder.figures.get("events")
-        if not down or recorded:
+        if not faulted:
             self._faulted = None
             if not given_up:
                 return
         self._faulted = self._faulted or now
         if now - self._faulted > FAULT_PATIENCE_S or long_down or given_up:
+            down = [f"{w.name}: {w.detail}" for w in cameras if w.state is CameraState.FAULTED]
             why = f"a camera failed ({'; '.join(down)})"
-            if recorded:
-                raise RecordingFailed(f"{why}; what was recorded before is kept")
+            if self._gave:
+                raise RecordingFailed(f"{why}; what came until then is kept")
             raise RecordingFailed(f"nothing was recorded, because {why}")
 
     def _check_end(self, recorder: WorkerStatus) -> None:

@@ -20,6 +20,7 @@ from capture.errors import CameraError, UsageError
 from capture.genicam import aravis
 from capture.packets import EventPacket, Frame
 from capture.simulated.loops import event_loop, frame_loop
+from capture.simulated.rig import SimulatedRig
 from recordings.checking.verify import verify
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
@@ -168,3 +169,26 @@ def test_a_camera_that_is_not_there_ends_it_and_leaves_the_name_free(
         record(SourceRequest.of(tmp_path / "rig.toml"), what, said=print, watch=watch)
     assert any(seen)
     assert not (tmp_path / "take").exists()
+
+
+def test_of_two_cameras_one_that_is_not_there_ends_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for ever for the frames that were asked for, and events alone are not what was wanted."""
+    try:
+        aravis.load()
+    except CameraError as e:
+        pytest.skip(str(e))
+    monkeypatch.setattr(recording, "FAULT_PATIENCE_S", 3.0)
+    event_loop(small())
+    rig = Rig.from_facts("simulated", SimulatedRig(small()).facts())
+    image = rig.image.model_copy(update={"camera": f"genicam:{wire.own_address()}", "settings": {}})
+    events = rig.events.model_copy(update={"settings": SMALL})
+    rig.model_copy(update={"image": image, "events": events}).save(tmp_path / "rig.toml")
+    what = RecordRequest(tmp_path / "take", limits=Limits(frames=5))
+    with pytest.raises(
+        RecordingFailed, match=r"a camera failed .frames: .*no camera answers.*until then is kept"
+    ):
+        record(SourceRequest.of(tmp_path / "rig.toml"), what, said=print, watch=lambda f, w: None)
+    with open_recording(tmp_path / "take") as r:
+        assert any(isinstance(i, EventPacket) and len(i.events) for i in r.items())
