@@ -192,7 +192,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     if info.event_size is None:
         raise UsageError(f"{info.path} has no events that --rig could place; leave --rig out")
     again = told is not None and isinstance(recording, OwnRecording) and told.clock.relation != "same"
-    if told is not None and not again:
+    # Of one sensor a rig file may know more: thresholds, the tone, how late its pixels are.
+    if told is not None and not again and not (told.identity and rig.identity):
         raise UsageError(f"{info.path} tells itself how event pixels lie on its pictures; leave --rig out")
     if not rig.has_events:
         raise UsageError(f"{file} has no event camera; give a rig file that maps event pixels to the image")
@@ -205,7 +206,7 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
                 f"{file} is for {what} of {entry.width}×{entry.height}, {info.path} has {size[0]}×{size[1]}: "
                 "give the rig file of its cameras"
             )
-    if told is not None:
+    if told is not None and again:
         return _calibrated_later(told, rig, file, serials_of(recording))
     here = {"camera": name, "serial": "", "settings": {}}
     return rig.model_copy(

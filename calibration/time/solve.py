@@ -28,9 +28,12 @@ CHECK_REACH_US = 6_000.0
 DISAGREE_US = 400.0
 ONE_CLOCK_REACH_US = 100_000.0
 """How far stamps that a driver gave in the host may lie from the events'."""
+ONE_SENSOR_REACH_US = 12_000.0
+"""How late a sensor's own pixels may be, in the dark."""
 APART = 1.5
 """Stamps are moved when they are off by so many times the uncertainty."""
-STORED_UNCERTAINTY_US = 100.0  # a strobe delay is stored only when it is known this well
+STORED_UNCERTAINTY_US = 100.0  # a strobe delay is stored when it is known this well,
+SURELY_US = 1_000.0  # or is so large that anything found is nearer
 LEAST_SPREAD_MS = 0.5
 
 
@@ -79,19 +82,19 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
 
 
 def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> TimeResult:
-    """Frames are stamped on the event clock.
+    """Frames are stamped on the event clock; the pictures tell by how much exposures lie elsewhere.
 
-    Of one sensor that is exact; of two cameras whose streams somebody else put on one clock the pictures tell
-    by how much it is not.
+    Where somebody else put two cameras' streams on one clock it is by what the drivers did. Of one sensor
+    stamps are exact, but its pixels may be late; where that cannot be told, nothing is amiss.
     """
     result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
-    if rig.identity:
-        return result
     result.frames = sum(1 for _ in streams.frames())
     late = rig.clock.delay_us if rig.clock.relation == "same" else 0.0
     result.assumed_us = late
     exposures = _exposures(streams, AffineClock(0, late, 0.0))
     progress("comparing with the pictures", 0.0)
+    if not exposures and rig.identity:
+        return result
     if not exposures:
         result.uncertainty_us = math.inf
         result.troubles.append(
@@ -99,10 +102,14 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
                     "not compared; state it with --exposure-us")
         )  # fmt: skip
         return result
-    rig = _with_shutter(result, items, exposures, rig, ONE_CLOCK_REACH_US)
+    reach = ONE_SENSOR_REACH_US if rig.identity else ONE_CLOCK_REACH_US
+    if not rig.identity:
+        rig = _with_shutter(result, items, exposures, rig, reach)
     try:
-        found = refine(collect(items(), exposures, rig, ONE_CLOCK_REACH_US), rig, ONE_CLOCK_REACH_US)
+        found = refine(collect(items(), exposures, rig, reach), rig, reach)
     except NoContent as e:
+        if rig.identity:
+            return result
         result.uncertainty_us = math.inf
         result.troubles.append(
             Trouble(e.name, f"nothing tells whether stamps of frames and events agree: {e}")
@@ -148,7 +155,8 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     if result.relation == "trigger" and result.shift_us is not None:
         update["delay_measured_us"] = round(c.delay_us + result.shift_us, 1)
         update["delay_uncertainty_us"] = round(result.shift_uncertainty_us, 1)
-        if result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us):
+        exact = result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us)
+        if exact or abs(result.shift_us) > max(SURELY_US, 2.0 * result.shift_uncertainty_us):
             update["delay_us"] = round(c.delay_us + result.shift_us, 1)
     return c.model_copy(update=update)
 
@@ -217,7 +225,7 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
         result.troubles.append(
             Trouble("strobe delay", f"by the pictures, exposures lie {result.shift_us:+.0f} ± "
                     f"{result.shift_uncertainty_us:.0f} µs from where the edges put them: check strobe delay "
-                    "and polarity of the frame camera's output")
+                    "and polarity of the frame camera's output; or pixels are late in the dark")
         )  # fmt: skip
 
 

@@ -60,7 +60,14 @@ def test_a_strobe_that_comes_late_is_measured() -> None:
     assert "strobe delay" in {t.name for t in r.troubles}
     c = calibrated_clock(r, late)
     assert c.delay_measured_us == pytest.approx(0.0, abs=r.shift_uncertainty_us)
-    assert c.delay_us == 2_000.0  # content alone is not sure enough to change it
+    assert c.delay_us == c.delay_measured_us  # surely nearer than it was
+
+
+def test_a_small_delay_by_content_changes_nothing() -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 700.0})})
+    r = calibrate_time(lambda: a.items, late)
+    assert calibrated_clock(r, late).delay_us == 700.0  # content alone is not sure enough to change it
 
 
 def test_no_motion_is_named() -> None:

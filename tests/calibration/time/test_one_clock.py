@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from app.cli.program import execute
+from app.offline import open_input
 from calibration.check import check
 from calibration.time.result import Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
 from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
+from capture.simulated.presets import configure
+from capture.simulated.rig import SimulatedRig
+from inference import models
+from inference.engine import Engine
+from inference.quality import psnr
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 from tests.calibration.time.rigs import Arrived, arrived
+from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.sample import sample_events, sample_frames
 
 Items = list[EventPacket | Frame]
 
@@ -131,6 +140,72 @@ def test_a_bag_of_two_cameras_is_calibrated_and_deblurred(tmp_path: Path) -> Non
         if k in middles:
             truth = sum(a.simulated.exposure_truth(i.sequence)) / 2 + start_us
             assert middles[k] == pytest.approx(truth, abs=1_000)
+
+
+@cache
+def davis() -> SimulatedRig:
+    values = {
+        "image_width": 173, "image_height": 130, "event_width": 173, "event_height": 130, "fine": 2,
+        "loop_s": 1.5, "speed": 190.0, "exposure_us": 20_000,
+    }  # fmt: skip
+    made = SimulatedRig(configure("davis", values))
+    made.prepare()
+    return made
+
+
+def late_pixels(by_us: int) -> tuple[Rig, Items]:
+    items: Items = []
+    for i in davis().items(4.0):
+        if isinstance(i, EventPacket):
+            e = i.events
+            moved = Events(e.t + by_us, e.x, e.y, e.p, e.width, e.height)
+            i = replace(i, events=moved, complete_until_us=i.complete_until_us + by_us)
+        items.append(i)
+    return Rig.from_facts("davis", davis().facts()), items
+
+
+def test_pixels_of_one_sensor_that_are_late_are_compensated() -> None:
+    rig, items = late_pixels(4_000)
+    r = calibrate_time(lambda: items, rig)
+    assert r.shift_us == pytest.approx(4_000, abs=r.shift_uncertainty_us)
+    clock = calibrated_clock(r, rig)
+    assert clock.delay_us == clock.delay_measured_us
+    gains = []
+    for used in (rig, rig.model_copy(update={"clock": clock})):
+        engine, sync, db = Engine(models.create("edi", used, {"contrast": 0.15}, "cpu")), Synchroniser(used), []
+        for i in items:
+            (sync.push_events if isinstance(i, EventPacket) else sync.push_frame)(i)  # type: ignore[arg-type]
+        for a in sync.take()[:12]:
+            assert isinstance(a, AlignedExposure)
+            (restored,) = engine.push(a, (0.5,))
+            db.append(
+                psnr(restored.images[0], davis().truth(sum(davis().exposure_truth(a.frame.sequence)) / 2))
+            )
+        gains.append(sum(db) / len(db))
+    assert gains[1] > gains[0] + 2
+
+
+def test_pixels_of_one_sensor_that_are_not_late_stay() -> None:
+    rig, items = late_pixels(0)
+    clock = calibrated_clock(calibrate_time(lambda: items, rig), rig)
+    assert (clock.relation, clock.delay_us) == ("same", 0.0)
+
+
+def test_a_rig_file_goes_with_a_recording_of_one_sensor(tmp_path: Path) -> None:
+    path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    with open_input(str(path)) as source:
+        rig = source.rig
+    late = with_clock(rig, delay_us=1_500.0)
+    late.save(tmp_path / "rig.toml")
+    starts = []
+    for file in (None, tmp_path / "rig.toml"):
+        with open_input(str(path), rig=file) as source:
+            sync = Synchroniser(source.rig)
+            for i in source.items:
+                (sync.push_events if isinstance(i, EventPacket) else sync.push_frame)(i)  # type: ignore[arg-type]
+        starts.append([o.exposure.start_us for o in [*sync.take(), *sync.finish()] if o.exposure is not None])
+    assert len(starts[0]) > 5
+    assert [b - a for a, b in zip(*starts, strict=True)] == [1_500] * len(starts[0])
 
 
 def test_what_files_do_not_say_is_for_recordings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
