@@ -79,7 +79,8 @@ def forget(parent: QWidget) -> bool:
     yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
     answer = QMessageBox.question(
         parent, "Forget window and choices",
-        "Forget the window's place, view, network, sources, recent recordings and folders?",
+        "Forget the window's place, view, network, sources, recent recordings and folders, and what is kept "
+        "before recordings?",
         yes | no, no,  # Enter alone loses nothing
     )  # fmt: skip
     return answer == yes

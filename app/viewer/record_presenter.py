@@ -97,6 +97,13 @@ class RecordPresenter:
         self.show()
         return True
 
+    def forget(self) -> None:
+        """Seconds before recordings and countdown as at the first start; what is being recorded goes on."""
+        self.cancel()
+        if not self.desk.busy:
+            self.desk.choose(preroll_s=0.0, countdown_s=0.0)
+            self.show()
+
     def _choose_folder(self) -> None:
         folder = dialogs.folder(self._w, self.folder, "recordings")
         if folder is not None:

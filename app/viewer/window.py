@@ -355,6 +355,9 @@ class ViewerWindow(QMainWindow):
         self.picture.set_wipe(0.5)
         self.set_view(View.WIPE)
         self.set_events_mode(EventsMode.OFF)
+        self.recorder.forget()
+        self.showNormal()  # else its size is not its own
+        self.keys["full"].setChecked(False)
         self.resize(first_size())
         self.remembered.reset()
         self.say("Window and choices are as at the first start.")

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.viewer import dialogs
-from app.viewer.first_size import within
+from app.viewer.first_size import first_size, within
 from app.viewer.keys import KEYS
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
@@ -440,3 +440,25 @@ def test_an_ending_that_is_added_replaces_no_other_rig_file_unasked(
     monkeypatch.setattr(QMessageBox, "question", lambda *_a: buttons.Yes if yes else buttons.No)
     made = dialogs.rig_to_save(window, tmp_path / "rig.toml")
     assert made == (None if written is None else tmp_path / written)
+
+
+def test_what_is_forgotten_holds_at_once_for_size_and_recordings(
+    window: ViewerWindow, fake: FakeSession, remembered: Remembered, qtbot: QtBot
+) -> None:
+    window.recorder._timed(5.0, 3.0)
+    window.recorder.toggle()
+    assert window.record_bar.before.value() == 5.0
+    window.showMaximized()
+    qtbot.waitUntil(window.isMaximized)
+    normal, show_normal = [], window.showNormal
+    window.showNormal = lambda: (normal.append(1), show_normal())  # type: ignore[method-assign,assignment]
+    fake.calls.clear()
+    window.forget()
+    assert normal, "under X11 a window that fills the screen is not resized"
+    desk = window.recorder.desk
+    assert (desk.preroll_s, desk.countdown_s) == (0.0, 0.0)
+    assert fake.named("arm")[-1] == ("arm", 0.0, False), "nothing is kept in memory any more"
+    assert not window.isMaximized()
+    assert window.size() == first_size()
+    window.recorder.toggle()
+    assert (window.record_bar.before.value(), window.record_bar.countdown.value()) == (0.0, 0.0)
