@@ -64,7 +64,7 @@ class ViewerWindow(QMainWindow):
         self.player: Player | None = None
         self.problem = ""
         self.source = ""
-        self.rigs: dict[str, Path] = {}  # of recordings, where one was calibrated from them in this window
+        self.rigs: dict[Path, Path] = {}  # of recordings, where one was calibrated from them in this window
         self.tick_rate = Rate()
         self._noted_network = ""
         self._speed, self._loop = speed, loop
@@ -191,13 +191,20 @@ class ViewerWindow(QMainWindow):
         self.transport.setVisible(p.recording)
         self.transport.set_timeline(None)
         self.marking.take(Path(name) if p.recording else None)
+        if (rig := self._rig_of(source)) is not None:
+            self.say(f"Opened with the rig file {rig}", 8.0)
         if self.keys["residual"].isChecked():
             self.wish(lambda p: p.showing.measure(True))
         self.presenter.look()
 
     def _make(self, source: str | Path, network: str) -> Session:
-        rig = self.rigs.get(str(source))
+        rig = self._rig_of(source)
         return self.factory(source, network) if rig is None else self.factory(source, network, rig=rig)
+
+    def _rig_of(self, source: str | Path) -> Path | None:
+        """The rig file that was calibrated from this recording, if it is still there."""
+        rig = self.rigs.get(Path(source).resolve())
+        return rig if rig is not None and rig.exists() else None
 
     def _useless(self, source: str | Path, network: str) -> str:
         """Why nothing can be made of a source, as far as that is known without starting it; "" when it can."""

@@ -275,14 +275,15 @@ def test_options_of_the_command_line_reach_the_command_and_the_target(
 
 
 def test_a_recording_is_calibrated_once_more_and_opened_with_its_rig(
-    make_window: MakeWindow, tape: FakeSession, qtbot: QtBot, tmp_path: Path
+    make_window: MakeWindow, tape: FakeSession, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cups = tmp_path / "cups.aedat4"
     cups.touch()
     window = make_window(tape, source=str(cups))
     desk = window.calibration
     desk.wish = CalibrationWish(tmp_path / "rig.toml")
-    desk.run.program = script(tmp_path, [*STORY, {**DONE, "opens": "recording"}])
+    rig = tmp_path / "rig.toml"
+    desk.run.program = script(tmp_path, [*STORY, {**DONE, "opens": "recording", "rig": str(rig)}])
     desk.show()
     for _ in range(2):
         (tmp_path / "args").unlink(missing_ok=True)
@@ -296,8 +297,18 @@ def test_a_recording_is_calibrated_once_more_and_opened_with_its_rig(
         return tape
 
     window.factory = factory  # type: ignore[assignment]
+    rig.touch()
     desk.page.use.click()
-    assert seen == {"source": str(cups), "rig": Path("/x/rig.toml")}
+    assert seen == {"source": str(cups), "rig": rig}
+    assert window.picture._banner == f"Opened with the rig file {rig}"
+    window.open_source("simulated")
+    assert seen["rig"] is None
+    monkeypatch.chdir(tmp_path)
+    window.open_source("cups.aedat4")
+    assert seen == {"source": "cups.aedat4", "rig": rig}, "the same recording"
+    rig.unlink()
+    window.open_source("cups.aedat4")
+    assert seen["rig"] is None
 
 
 def test_nothing_is_offered_that_cannot_be_opened(page: CalibrationPage) -> None:
