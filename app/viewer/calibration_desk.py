@@ -162,7 +162,7 @@ class CalibrationDesk:
         w, rig = self.window, Path(str(self._last["rig"]))
         w.set_page(None)
         if self._last.get("opens") == RECORDING:
-            w.rigs[Path(self._source).resolve()] = rig
+            w.opening.rigs[Path(self._source).resolve()] = rig
             w.open_source(self._source)
         else:
             w.open_source(rig)

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QMoveEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
-from app.session import Session, SessionFactory
+from app.session import SessionFactory
 from app.viewer import dialogs
 from app.viewer.calibration_desk import CalibrationDesk
 from app.viewer.calibration_run import CalibrationWish
@@ -23,6 +23,7 @@ from app.viewer.marking import Marking
 from app.viewer.modes import EventsMode, View
 from app.viewer.network_chooser import NetworkChooser
 from app.viewer.notice import Notice
+from app.viewer.opening import Opening
 from app.viewer.picture_view import PictureView
 from app.viewer.player import Player
 from app.viewer.presenter import TOAST_S, Presenter
@@ -64,10 +65,9 @@ class ViewerWindow(QMainWindow):
         self.player: Player | None = None
         self.problem = ""
         self.source = ""
-        self.rigs: dict[Path, Path] = {}  # of recordings, where one was calibrated from them in this window
         self.tick_rate = Rate()
         self._noted_network = ""
-        self._speed, self._loop = speed, loop
+        self.opening = Opening(self, speed, loop)
         self.helpful: Callable[[], object] = self.show_sources  # what the empty state's button does
         self._snapshots = SnapshotWriter()
         self.closing = Closing()
@@ -138,84 +138,7 @@ class ViewerWindow(QMainWindow):
 
     def open_source(self, source: str | Path, network: str = "") -> None:
         """Show another source; what goes wrong is said where the picture would be."""
-        if self.recorder.desk.busy:
-            self.say("This is being recorded; end the recording first (R).")
-            return
-        if self.calibration.run.running:
-            self.say("The calibration goes on; G stops it.")
-            return
-        wanted = network or (self.player.network if self.player else self.remembered.network) or "edi"
-        if (self.player is not None or self.own_page) and (why := self._useless(source, wanted)):
-            self.say(why, 10.0)  # what runs is worth more than an error in its place
-            return
-        if self.own_page:
-            self.calibration.shut()
-            self.rig.shut()
-            self.set_page(None)
-        self.close_session()
-        self.source, self.problem = str(source), ""
-        self.presenter.clear()
-        self.setWindowTitle(f"Halfmirror – {source}")
-        self.closing.then(lambda: self._begin(source, wanted, named=bool(network)))
-        self.presenter.look()
-
-    def _begin(self, source: str | Path, wanted: str, *, named: bool) -> None:
-        """Nothing else runs any more."""
-        name = str(source)
-        speed, loop = self._speed, self._loop
-        try:
-            try:
-                self.player = Player(self._make(source, wanted), wanted, self.clock, speed=speed, loop=loop)
-            except Exception as error:
-                if named or wanted == "edi":
-                    raise
-                # A remembered network that cannot run any more must not keep the window shut.
-                self.player = Player(self._make(source, "edi"), "edi", self.clock, speed=speed, loop=loop)
-                self.say(f"{wanted} cannot run: {sentence(error)} edi runs instead.", 15.0)
-        except Exception as error:
-            self.problem = sentence(error)
-            self.presenter.look()
-            return
-        session = self.player.session
-        p = self.player
-        p.learn_network()
-        self.recorder.take(session)
-        if p.recording:
-            name = str(Path(name).resolve()) if Path(name).exists() else name
-            self.remembered.opened(name)
-        self.remembered.source = name
-        self.setWindowTitle(f"Halfmirror – {session.title or name}")
-        self.top.set_source(name)
-        self.top.set_network(p.network)
-        self.keys.set_recording(p.recording)
-        self.transport.setVisible(p.recording)
-        self.transport.set_timeline(None)
-        self.marking.take(Path(name) if p.recording else None)
-        if (rig := self._rig_of(source)) is not None:
-            self.say(f"Opened with the rig file {rig}", 8.0)
-        if self.keys["residual"].isChecked():
-            self.wish(lambda p: p.showing.measure(True))
-        self.presenter.look()
-
-    def _make(self, source: str | Path, network: str) -> Session:
-        rig = self._rig_of(source)
-        return self.factory(source, network) if rig is None else self.factory(source, network, rig=rig)
-
-    def _rig_of(self, source: str | Path) -> Path | None:
-        """The rig file that was calibrated from this recording, if it is still there."""
-        rig = self.rigs.get(Path(source).resolve())
-        return rig if rig is not None and rig.exists() else None
-
-    def _useless(self, source: str | Path, network: str) -> str:
-        """Why nothing can be made of a source, as far as that is known without starting it; "" when it can."""
-        try:
-            self._make(source, network)
-        except Exception:
-            try:
-                self._make(source, "edi")  # the network may be the reason: that has another end
-            except Exception as error:
-                return sentence(error)
-        return ""
+        self.opening.open(source, network)
 
     def close_session(self) -> None:
         """Stop what runs, in the background; what has to wait for that goes to `closing.then`."""
