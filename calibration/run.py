@@ -267,7 +267,7 @@ def _geometry(
     if scene is not None and scene.geometry.verdict != "fail":
         by = f"{_BY_SCENE}, {scene.pairs} pairs of frames"
         return scene.geometry, by, missed if views else []  # where no board was seen, none was shown
-    why = "" if scene is None else "; the scene does not suffice: " + "; ".join(scene.geometry.problems[:1])
+    why = "".join(f"; {problem}" for problem in (scene.geometry.problems[:1] if scene is not None else ()))
     return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed
 
 

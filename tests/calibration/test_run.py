@@ -156,6 +156,25 @@ def test_without_a_target_the_scene_tells() -> None:
     assert c.verdict is not Verdict.FAIL, c.problems()
 
 
+def test_a_scene_that_does_not_suffice_is_told_once() -> None:
+    """Frames that come, and hardly an event with them."""
+    m = material()
+    take = m.takes[-1]
+
+    def still():
+        for i in take.items():
+            if isinstance(i, EventPacket):
+                e = i.events
+                one = Events(e.t[:1], e.x[:1], e.y[:1], e.p[:1], e.width, e.height)
+                yield replace(i, events=one)
+            else:
+                yield i
+
+    c = calibrate(nominal(m.rig), [Take("still", still)])
+    assert c.geometry is None
+    assert c.geometry_by.count("the scene does not suffice") == 1, c.geometry_by
+
+
 def test_a_missed_view_is_placed_in_its_take_whatever_the_clock_counts_from() -> None:
     m = material()
     take = m.takes[-1]
