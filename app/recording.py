@@ -279,6 +279,8 @@ class _Run:
     def _check_health(self) -> None:
         for health in self.result.health.values():
             if health["state"] == "stopped" and not self.result.interrupted:
+                if not (health["frames"] or health["event_packets"]):
+                    raise RecordingFailed(f"nothing was recorded: {health['message']}")
                 left = health["losses"].get("disk items", 0)
                 but = f"but for the last {left} packets and frames, " if left else ""
                 raise RecordingFailed(

@@ -192,3 +192,19 @@ def test_of_two_cameras_one_that_is_not_there_ends_it_too(
         record(SourceRequest.of(tmp_path / "rig.toml"), what, said=print, watch=lambda f, w: None)
     with open_recording(tmp_path / "take") as r:
         assert any(isinstance(i, EventPacket) and len(i.events) for i in r.items())
+
+
+def test_a_camera_that_sends_nothing_leaves_nothing_and_is_not_said_to(tmp_path: Path) -> None:
+    """Its trigger never comes: it is there, and does not fail."""
+    try:
+        aravis.load()
+    except CameraError as e:
+        pytest.skip(str(e))
+    with wire.device() as device:
+        rig = Rig.frames_only(f"genicam:{device.address}", (320, 240))
+        image = rig.image.model_copy(update={"settings": {"trigger": "Line0"}})
+        rig.model_copy(update={"image": image}).save(tmp_path / "rig.toml")
+        what = RecordRequest(tmp_path / "take", limits=Limits(seconds=1.0))
+        with pytest.raises(RecordingFailed, match=r"^nothing was recorded: nothing came from the cameras$"):
+            record(SourceRequest.of(tmp_path / "rig.toml"), what, said=print, watch=lambda f, w: None)
+    assert not (tmp_path / "take").exists()
