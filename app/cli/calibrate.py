@@ -239,12 +239,23 @@ def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None,
         tell(
             "report", "done", 1.0, verdict=str(c.verdict), report=str(html), rig="" if failed else str(output),
             summary=summary(c), problems=[t for _, t, v in c.problems() if v is not Verdict.PASS],
-            opens="" if failed else _opens(output, recordings),
+            steps=judged(c), opens="" if failed else _opens(output, recordings),
         )  # fmt: skip
     if failed:
         console.fail(f"not calibrated: {worst}; no rig file was written, the report is {html}")
         return 1
     return 0
+
+
+def judged(c: Calibration) -> dict[str, str]:
+    """The steps that did not pass, with the worst verdict of each."""
+    from calibration.time.result import Verdict
+
+    out: dict[str, str] = {}
+    for step, _, verdict in c.problems():  # the worst first
+        if verdict is not Verdict.PASS:
+            out.setdefault(step, str(verdict))
+    return out
 
 
 def summary(c: Calibration) -> list[str]:

@@ -26,6 +26,7 @@ STEPS: tuple[tuple[str, str, str], ...] = (
 _MARKS = {"waiting": ("○", theme.QUIET), "active": ("●", theme.ACCENT), "done": ("●", theme.GOOD),
           "warned": ("●", theme.ACCENT), "failed": ("●", theme.FAULT),
           "skipped": ("–", theme.QUIET)}  # fmt: skip
+_ENDED = {"pass": "done", "warn": "warned", "fail": "failed"}
 SKIPPED = "left out: nothing to measure here"
 VERDICTS = {
     "pass": ("The rig is calibrated.", theme.GOOD),
@@ -218,14 +219,12 @@ class CalibrationPage(QWidget):
         self.feedback.hide()
         if verdict in VERDICTS:
             text, colour = VERDICTS[verdict]
+            judged = {"report": verdict, **last.get("steps", {})}
             for name, state in self._states.items():
-                if state != "skipped":
-                    ended = "warned" if verdict != "pass" and code == 0 else "done"
-                    self._set(name, ended, self.whats[name].text())
-            if verdict == "fail":
-                self._set("report", "failed", "no rig file was written")
-            else:
-                self._set("report", self._states["report"], str(last.get("rig", "")))
+                if name in judged or state != "skipped":
+                    self._set(name, _ENDED[judged.get(name, "pass")], self.whats[name].text())
+            made = "no rig file was written" if verdict == "fail" else str(last.get("rig", ""))
+            self._set("report", self._states["report"], made)
             lines = [*last.get("summary", []), *(f"! {p}" for p in last.get("problems", []))]
         else:
             text, colour = "The calibration did not come to its end.", theme.FAULT

@@ -45,7 +45,8 @@ class CalibrationRun(QObject):
 
     Signals:
         told: a message of the command: step, what, share, and by name what else it knows; at its end
-            `opens`, what the rig file can be opened with: `RIG`, `RECORDING`, "" for nothing.
+            `steps`, those that did not pass with their verdicts, and `opens`, what the rig file can be opened
+            with: `RIG`, `RECORDING`, "" for nothing.
         ended: the exit code and, when it is not 0, why in one line.
         stopped: it has ended because it was asked to.
     """

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from app import calibrating
-from app.cli.calibrate import _opens
+from app.cli.calibrate import _opens, judged
 from app.cli.program import execute
 from app.output.atomic import part_of
 from app.recording import RecordResult
 from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
 from calibration.run import Take
+from calibration.time.result import Verdict
 from sync.rig import Clock, Rig
 from tests.app.test_stated_rig import rig as stated
 from tests.calibration.small import NAME, calibration, material
@@ -62,6 +63,7 @@ def test_rig_writes_the_file_and_its_report(tmp_path: Path, capsys: pytest.Captu
     assert len(covered) >= 5, "view by view"
     assert covered[-1]["views"] >= 8
     assert lines[-1]["verdict"] == "pass"
+    assert lines[-1]["steps"] == {}
     assert lines[-1]["rig"] == str(out)
     # A second run does not replace it unasked.
     assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out)]) == 2
@@ -299,3 +301,12 @@ def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file
     ]
     two = write_aedat4(tmp_path / "two.aedat4", sample_events(), frames)
     assert _opens(stated(tmp_path / "two.toml"), [two]) == "recording"
+
+
+def test_steps_are_told_with_their_worst_verdict() -> None:
+    class Found:
+        def problems(self) -> list[tuple[str, str, Verdict]]:
+            return [("time", "a", Verdict.FAIL), ("check", "b", Verdict.WARN), ("time", "c", Verdict.WARN),
+                    ("geometry", "d", Verdict.PASS)]  # fmt: skip
+
+    assert judged(Found()) == {"time": "fail", "check": "warn"}  # type: ignore[arg-type]

@@ -112,6 +112,22 @@ def test_a_failure_offers_the_report_and_no_rig(page: CalibrationPage) -> None:
     assert not page.use.isVisible()
 
 
+@pytest.mark.parametrize(("verdict", "steps", "states"), [
+    ("pass", {}, ["done", "done", "done", "done", "done"]),
+    ("warn", {"check": "warn"}, ["done", "done", "done", "warned", "warned"]),
+    ("fail", {"geometry": "fail", "time": "warn"}, ["done", "failed", "warned", "done", "failed"]),
+])  # fmt: skip
+def test_each_step_is_marked_by_what_was_found_in_it(
+    page: CalibrationPage, verdict: str, steps: dict[str, str], states: list[str]
+) -> None:
+    page.begin()
+    ended = {**DONE, "verdict": verdict, "steps": steps, "problems": ["too few views"] if steps else []}
+    for m in [*STORY, ended]:
+        page.tell(m)
+    page.finish(ended, int(verdict == "fail"), "")
+    assert [page.state(s) for s in ("cameras", "geometry", "time", "check", "report")] == states
+
+
 def test_an_early_end_says_why(page: CalibrationPage) -> None:
     page.begin()
     page.tell(STORY[2])
