@@ -86,7 +86,8 @@ class CalibrationDesk:
     def output(self) -> Path:
         """Where the rig file goes: as chosen, as the command line says, else a name of this minute."""
         if self._output is None:
-            self._output = self._place or self.wish.output or default_output()
+            # Whole, for the browser is not in this folder.
+            self._output = (self._place or self.wish.output or default_output()).absolute()
         return self._output
 
     def choose_place(self) -> None:

@@ -166,7 +166,7 @@ class CalibrationPage(QWidget):
 
     def set_place(self, path: Path) -> None:
         """Where the rig file goes."""
-        self.place.set_whole(f"→ {path.absolute()}")
+        self.place.set_whole(f"→ {path}")
 
     def refuse(self, why: str) -> None:
         """It was not begun."""

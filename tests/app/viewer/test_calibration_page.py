@@ -275,6 +275,19 @@ def test_a_place_that_cannot_be_written_is_told_before_the_cameras_are_given_awa
     assert desk.output == tmp_path / "mine.toml"
 
 
+def test_a_rig_file_named_from_the_working_folder_is_named_whole(
+    window: ViewerWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    desk = window.calibration
+    desk.wish = CalibrationWish(Path("rig.toml"))
+    desk.run.program = script(tmp_path, [*STORY, DONE])
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.report.isVisible(), timeout=20_000)
+    assert f"'-o', {str(tmp_path / 'rig.toml')!r}" in (tmp_path / "args").read_text()
+
+
 def test_options_of_the_command_line_reach_the_command_and_the_target(
     window: ViewerWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
