@@ -108,8 +108,11 @@ class NetworkSwitch:
         self.loading = network
         try:
             with self._lock:
-                engine = self._at_rest.pop(network, None)
-            engine = engine or self._make(network)
+                if network == self.network:
+                    self._stay(network)
+                    return
+                rested = self._at_rest.pop(network, None)
+            engine = rested or self._make(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
             if self._wanted == network:
                 self._wanted = self.network
@@ -120,10 +123,22 @@ class NetworkSwitch:
                 self.loading = ""
         with self._lock:
             if self._wanted != network:
-                return  # another one was chosen while this one loaded, whichever of them is quicker
+                # Another one was chosen while this one loaded, whichever of them is quicker.
+                if rested is not None:
+                    self._at_rest.setdefault(network, rested)
+                return
             self.message = ""
             self._ready = (network, engine)
             self._lock.notify_all()
+
+    def _stay(self, network: str) -> None:
+        """The network that runs was chosen, perhaps before another one has taken over: it goes on as it is."""
+        if self._wanted != network:
+            return
+        if self._ready is not None:
+            self._at_rest[self._ready[0]] = self._ready[1]
+            self._ready = None
+        self.message = ""
 
     @property
     def ready(self) -> bool:

@@ -263,6 +263,33 @@ def test_going_back_to_a_network_makes_nothing_anew_and_begins_a_new_stretch(
     assert results[1].restored.network == "slow"
 
 
+def test_choosing_quickly_there_and_back_makes_nothing_anew(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a network has learnt of the camera goes with it when it is made again."""
+    made: list[str] = []
+    monkeypatch.setattr(Slow, "prepare", lambda *_: made.append("slow"))
+    stage = make("slow", every_item=True)
+    running = stage._switch.engine
+    feed(stage, [0])
+    until(lambda: slow.calls == [0], "the picture under way")  # which lets nothing take over
+    stage.select("none")
+    until(lambda: stage._switch.ready, "the other one")
+    stage.select("slow")
+    until(lambda: not stage._switch.ready, "the wish that was taken back")
+    slow.gate.set()
+    until(lambda: len(results) == 1, "the picture")
+    stage.select("none")
+    until(lambda: stage.network == "none", "the other one at last")
+    stage.select("slow")
+    stage.select("none")  # before `slow` is back: it rests again
+    until(lambda: not any(t.name == "load" for t in threading.enumerate()), "both")
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "back again")
+    assert stage._switch.engine is running
+    assert made == ["slow"]
+
+
 def test_memory_is_given_back_when_a_network_runs_out_of_it(
     make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
