@@ -25,6 +25,8 @@ from sync.rig_map import RigMap, lattice
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+U16 = NDArray[np.uint16]
+Bool = NDArray[np.bool_]
 
 _MOST_BINS = 1 << 22  # µs; longer windows are sorted the general way
 
@@ -57,12 +59,14 @@ def as_if_global(events: Events, delays: I32, start_us: int, end_us: int) -> Eve
         start_us, end_us: of the first row.
     """
     bins = end_us - start_us
-    moved = _moved(events, delays)
     if 0 < bins <= _MOST_BINS:
-        order = _order(moved, np.int64(start_us), np.zeros(bins + 1, np.int64))
-    else:
-        inside = np.flatnonzero((moved >= start_us) & (moved < end_us))
-        order = inside[np.argsort(moved[inside], kind="stable")]
+        place = np.zeros(bins + 1, np.int64)
+        e = events
+        t, x, y, p = _laid_out(e.t, e.x, e.y, e.p, delays, np.int64(e.width), np.int64(start_us), place)
+        return Events(t, x, y, p, e.width, e.height)
+    moved = _moved(events, delays)
+    inside = np.flatnonzero((moved >= start_us) & (moved < end_us))
+    order = inside[np.argsort(moved[inside], kind="stable")]
     return Events(moved[order], events.x[order], events.y[order], events.p[order], events.width, events.height)
 
 
@@ -71,25 +75,30 @@ def _moved(events: Events, delays: I32) -> I64:
 
 
 @njit(nogil=True)
-def _order(t: I64, start: int, place: I64) -> I64:
-    """Indices of the times from `start` to less than `start + len(place) - 1`, by time, equal ones as they are.
+def _laid_out(
+    t: I64, x: U16, y: U16, p: Bool, delays: I32, width: int, start: int, place: I64
+) -> tuple[I64, U16, U16, Bool]:
+    """Moved events from `start` to less than `start + len(place) - 1`, by time, those of one time as they are.
 
-    Times lie close together and are whole µs, so each has a bin: counted and laid out in two passes.
+    Times lie close together and are whole µs, so each has a bin: counted and laid out in two passes. `place` is
+    zero, one longer than there are bins.
     """
     bins = len(place) - 1
     for i in range(len(t)):
-        at = t[i] - start
+        at = t[i] - delays[y[i] * width + x[i]] - start
         if 0 <= at < bins:
             place[at + 1] += 1
     for k in range(bins):
         place[k + 1] += place[k]
-    out = np.empty(place[bins], np.int64)
+    n = place[bins]
+    t2, x2, y2, p2 = np.empty(n, t.dtype), np.empty(n, x.dtype), np.empty(n, y.dtype), np.empty(n, p.dtype)
     for i in range(len(t)):
-        at = t[i] - start
+        at = t[i] - delays[y[i] * width + x[i]] - start
         if 0 <= at < bins:
-            out[place[at]] = i
+            k = place[at]
+            t2[k], x2[k], y2[k], p2[k] = at + start, x[i], y[i], p[i]
             place[at] += 1
-    return out
+    return t2, x2, y2, p2
 
 
 class MovedStream:
