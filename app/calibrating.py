@@ -188,7 +188,8 @@ def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) ->
             share(waiting, 0.0)
         else:
             at = min(float(figures.get("elapsed_s", 0.0)), seconds)
-            do = "" if one_sensor else SHOW_BOARD if at < BOARD_SHARE * seconds else MOVE_RIG
+            board = not one_sensor and at < BOARD_SHARE * seconds
+            do = SHOW_BOARD if board else MOVE_RIG
             share(f"recording, {at:.0f} of {seconds:g} s", at / seconds, do=do)
 
     result = record(

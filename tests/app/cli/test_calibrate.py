@@ -283,10 +283,12 @@ def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
     Rig.load(rig_file).model_copy(update={"clock": Clock(relation="same")}).save(tmp_path / "one.toml")
     with (
         pytest.raises(KeyboardInterrupt),
-        calibrating.material_of(tmp_path / "one.toml", [], calibrating.Wanted()),
+        calibrating.material_of(tmp_path / "one.toml", [], calibrating.Wanted(), share),
     ):
         pass
     assert asked["seconds"] == 8.0, "there is no board to be shown"
+    # How late its events are is told by motion.
+    assert [do for _, _, do in told[-4:]] == [calibrating.MOVE_RIG] * 4
 
 
 def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file: Path) -> None:
