@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.field import CELLS, REACH_PX, Exposed, FieldMeter, FieldShift, Items, chosen, exposed
 from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
-from calibration.time.solve import APART, Progress, calibrate_time
+from calibration.time.solve import Progress, calibrate_time, delay_of_stamps
 from sync.rig import Rig
 
 PASS_PX, WARN_PX = 0.75, 1.5
@@ -71,7 +71,7 @@ def check(
     known, time = time is not None, time or calibrate_time(items, rig, progress)
     troubles = [*other_cameras(rig, serials or {}), *time.troubles]
     if time.relation == "same" and time.shift_us is not None and not known:
-        troubles += _stamps(time)
+        troubles += _stamps(time, rig)
     stated = rig.clock.residual_us
     if (
         time.clock is not None
@@ -115,8 +115,8 @@ def measure_field(
     return meter, best
 
 
-def _stamps(time: TimeResult) -> list[Trouble]:
-    if abs(time.shift_us or 0.0) <= APART * time.shift_uncertainty_us:
+def _stamps(time: TimeResult, rig: Rig) -> list[Trouble]:
+    if delay_of_stamps(time, rig) == time.assumed_us:
         return []
     return [
         Trouble("stamps", f"by the pictures, exposures lie {time.shift_us:+.0f} ± "

@@ -30,7 +30,7 @@ ONE_CLOCK_REACH_US = 100_000.0
 """How far stamps that a driver gave in the host may lie from the events'."""
 ONE_SENSOR_REACH_US = 12_000.0
 """How late a sensor's own pixels may be, in the dark."""
-APART = 1.5
+APART = 2.0
 """Stamps are moved when they are off by so many times the uncertainty."""
 STORED_UNCERTAINTY_US = 100.0  # a strobe delay is stored when it is known this well,
 SURELY_US = 1_000.0  # or is so large that anything found is nearer
@@ -125,19 +125,27 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
     return result
 
 
+def delay_of_stamps(result: TimeResult, rig: Rig) -> float:
+    """What stamps on the event clock are to be moved by, µs: as before, unless they are surely further off."""
+    if result.shift_us is None or abs(result.shift_us) <= max(SURELY_US, APART * result.shift_uncertainty_us):
+        return result.assumed_us
+    found = round(result.assumed_us + result.shift_us, 1)
+    return max(0.0, found) if rig.identity else found  # a pixel may be late, and never early
+
+
 def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     """The rig file's settings by what was measured; unchanged where nothing was."""
     c = rig.clock
     if result.relation == "same":
-        told = c.delay_us if c.relation == "same" else 0.0
-        same = c.model_copy(update={"relation": "same", "delay_us": told})
+        delay = delay_of_stamps(result, rig)
+        same = c.model_copy(update={"relation": "same", "delay_us": delay})
         if result.shift_us is None:
             return same
-        found = round(told + result.shift_us, 1)
+        unsure = round(result.shift_uncertainty_us, 1)
         update_ = {
-            "delay_measured_us": found, "delay_uncertainty_us": round(result.shift_uncertainty_us, 1),
-            "uncertainty_us": round(result.uncertainty_us, 1),
-            "delay_us": found if abs(result.shift_us) > APART * result.shift_uncertainty_us else told,
+            "delay_measured_us": round(result.assumed_us + result.shift_us, 1), "delay_uncertainty_us": unsure,
+            # Stamps of one sensor are exact, as long as its pixels are not known to be late.
+            "uncertainty_us": unsure if delay or not rig.identity else None,
         }  # fmt: skip
         return same.model_copy(update=update_)
     if result.clock is None:
@@ -156,7 +164,7 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
         update["delay_measured_us"] = round(c.delay_us + result.shift_us, 1)
         update["delay_uncertainty_us"] = round(result.shift_uncertainty_us, 1)
         exact = result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us)
-        if exact or abs(result.shift_us) > max(SURELY_US, 2.0 * result.shift_uncertainty_us):
+        if exact or abs(result.shift_us) > max(SURELY_US, APART * result.shift_uncertainty_us):
             update["delay_us"] = round(c.delay_us + result.shift_us, 1)
     return c.model_copy(update=update)
 

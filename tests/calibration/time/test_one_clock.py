@@ -12,7 +12,7 @@ import pytest
 from app.cli.program import execute
 from app.offline import open_input
 from calibration.check import check
-from calibration.time.result import Verdict
+from calibration.time.result import TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
 from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
 from capture.simulated.presets import configure
@@ -170,6 +170,7 @@ def test_pixels_of_one_sensor_that_are_late_are_compensated() -> None:
     assert r.shift_us == pytest.approx(4_000, abs=r.shift_uncertainty_us)
     clock = calibrated_clock(r, rig)
     assert clock.delay_us == clock.delay_measured_us
+    assert clock.uncertainty_us == clock.delay_uncertainty_us
     gains = []
     for used in (rig, rig.model_copy(update={"clock": clock})):
         engine, sync, db = Engine(models.create("edi", used, {"contrast": 0.15}, "cpu")), Synchroniser(used), []
@@ -189,6 +190,9 @@ def test_pixels_of_one_sensor_that_are_not_late_stay() -> None:
     rig, items = late_pixels(0)
     clock = calibrated_clock(calibrate_time(lambda: items, rig), rig)
     assert (clock.relation, clock.delay_us) == ("same", 0.0)
+    assert clock.uncertainty_us is None
+    early = TimeResult("same", shift_us=-3_000.0, shift_uncertainty_us=400.0)
+    assert calibrated_clock(early, rig).delay_us == 0.0
 
 
 def test_a_rig_file_goes_with_a_recording_of_one_sensor(tmp_path: Path) -> None:
