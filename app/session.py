@@ -91,7 +91,7 @@ class WorkerStatus:
     pid: int | None = None
     fps: float = 0.0
     backlog: int = 0
-    down_s: float = 0.0  # since it failed first, where its process lives and has not been ready again since
+    down_s: float = 0.0  # since it failed first, where its process lives and has given nothing since
     silent_s: int = 0  # whole seconds for which it has said nothing, though it speaks five times a second
 
 

@@ -23,6 +23,8 @@ _SETTLE_S = 0.1
 """After a process has ended: how long its last words may take to arrive."""
 _LAST_WORDS_S = 1.0
 """The same where it failed and has not said why: a busy machine may hand the reason over late."""
+_RUNS_WELL_S = 10.0
+"""A worker that failed and has given nothing since runs well all the same when it says no fault for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Supervised:
         self._failures: deque[float] = deque()
         self._seen = 0.0
         self._down_since: float | None = None
+        self._down_items = 0  # that it had given when it failed first
+        self._faulted = 0.0
         self._retry_at: float | None = None
         self._ended_at: float | None = None
         self._killed_for = ""
@@ -105,16 +109,24 @@ class Supervised:
         self._seen, self.connected, self.report = now, True, status
         if status.state is CameraState.FAULTED and status.detail:
             self.last_error, self.last_traceback = status.detail, status.traceback
-        if status.state is CameraState.FAULTED:
-            self._down_since = now if self._down_since is None else self._down_since
-        elif status.state is not CameraState.STARTING or status.ready:
-            self._down_since = None
+        self._reckon(status, now)
         if not self.wanted:
             return
         if status.state is CameraState.STARTING and not status.detail:
             self.state = status.state  # why it had to start again is worth more than nothing
         else:
             self.state, self.detail = status.state, status.detail
+
+    def _reckon(self, status: Status, now: float) -> None:
+        """Since when is it down? A camera that opens and then sends nothing has not come back by that."""
+        if status.state is CameraState.FAULTED:
+            self._faulted = now
+            if self._down_since is None:
+                self._down_since, self._down_items = now, status.items
+        elif status.state is CameraState.RUNNING and (
+            status.items > self._down_items or now - self._faulted > _RUNS_WELL_S
+        ):
+            self._down_since = None
 
     def heard_something(self, now: float) -> None:
         """Any other message from the present process: it lives."""

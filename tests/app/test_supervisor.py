@@ -301,3 +301,10 @@ def test_how_long_a_camera_has_been_away_counts_over_all_tries(s: Supervisor) ->
     until(lambda: status(s, "w").state is CameraState.STARTING and status(s, "w").down_s > 0.5)
     until(is_in(s, "w", CameraState.RUNNING))
     assert status(s, "w").down_s == 0
+
+
+def test_a_camera_that_opens_and_sends_nothing_stays_down(s: Supervisor) -> None:
+    s.add(WorkerPlan("w", targets.opens_in_vain))
+    s.start()
+    until(is_in(s, "w", CameraState.FAULTED))
+    until(lambda: status(s, "w").state is CameraState.RUNNING and status(s, "w").down_s > 0.5)

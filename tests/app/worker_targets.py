@@ -66,4 +66,13 @@ def tries(link: WorkerLink, payload: float) -> None:
         for state, text in ((CameraState.STARTING, "preparing 0%"), (CameraState.FAULTED, "no camera answers")):
             link.status(state, text)
             time.sleep(0.15)
+    link.status(CameraState.RUNNING, items=1)
     steady(link, None)
+
+
+def opens_in_vain(link: WorkerLink, payload: Any) -> None:
+    """A camera that opens well, whose frames a firewall drops."""
+    while not link.stopping:
+        for state, text in ((CameraState.RUNNING, ""), (CameraState.FAULTED, "not one packet has come")):
+            link.status(state, text)
+            time.sleep(0.15)
