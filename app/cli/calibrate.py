@@ -222,10 +222,12 @@ def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None,
     from calibration.report import report_html, report_json
     from calibration.time.result import Verdict
 
-    html, plain = report_paths(output)
     if tell is not None:
         tell("report", "writing", 0.0)
     failed = c.verdict is Verdict.FAIL
+    # The rig file of before stays where this one fails, and its own report with it.
+    kept = failed and output.exists()
+    html, plain = report_paths(output.with_stem(f"{output.stem}-failed") if kept else output)
     # The rig file comes last: where it is, its report is too.
     with staged_file(html, overwrite=True) as h, staged_file(plain, overwrite=True) as j, writing(html):
         h.write_text(report_html(c), encoding="utf-8")

@@ -85,6 +85,20 @@ def test_a_failure_leaves_the_report_and_no_rig(
         assert told.count(sentence["text"]) == 1, "once is enough"
 
 
+def test_a_calibration_that_fails_leaves_the_report_of_the_rig_file_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = material()
+    nothing = calibrating.Material(m.rig, [Take("nothing", empty(m.rig))])
+    monkeypatch.setattr(calibrating, "simulated", lambda name, wanted, share: nothing)
+    for name in ("rig.toml", "rig.report.html", "rig.report.json"):
+        (tmp_path / name).write_text("of before")
+    out = tmp_path / "rig.toml"
+    assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out), "--overwrite"]) == 1
+    found = sorted(p.name for p in tmp_path.iterdir() if p.read_text() != "of before")
+    assert found == ["rig-failed.report.html", "rig-failed.report.json"]
+
+
 @pytest.mark.usefixtures("same_material")
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_c: object) -> str:
