@@ -107,7 +107,7 @@ def test_what_pictures_cannot_tell_is_said() -> None:
 def test_a_bag_of_two_cameras_is_calibrated_and_deblurred(tmp_path: Path) -> None:
     """Stamped when they arrived, 21 ms late, as host drivers do; lengths of exposures are stated."""
     rosbag = pytest.importorskip("tests.recordings.make_rosbag", reason="rosbags is not installed")
-    a = arrived(host=False)
+    a = arrived(3.5, host=False)
     m, messages = rosbag.Maker("ros2-mcap"), []
     start_us = 1_700_000_000_000_000
     every = Events.concatenate([i.events for i in a.items if isinstance(i, EventPacket)])
