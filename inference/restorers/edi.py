@@ -19,6 +19,7 @@ from capture.packets import Events
 from inference.device import DTYPES, choose_device, choose_dtype, surely_cpu
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
+from inference.representations.halfway_numba import halfway
 from inference.restorers.apply_ratio import saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.contrast_learner import (
@@ -36,7 +37,7 @@ from sync.exposure import AlignedExposure
 from sync.rig import Rig
 
 SATURATED_FLAG = 0.005
-KNOWN_OPTIONS = (*CONTRAST_OPTIONS, "denoise", "implementation", "dtype")
+KNOWN_OPTIONS = (*CONTRAST_OPTIONS, "denoise", "halfway", "implementation", "dtype")
 
 
 class _Integral(Protocol):
@@ -52,6 +53,8 @@ class EdiRestorer:
         contrast, contrast_on, contrast_off: see `contrast_learner.CONTRAST_OPTIONS`; searched by default.
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
             `inference.restorers.ratio_filter`; False: they stay.
+        halfway: False (default): events count when they come, the double integral as published; True: half-way
+            to their neighbours, see `inference.representations.halfway_numba`.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "auto" (float64; float32 on mps), "float64" or "float32".
 
@@ -97,8 +100,9 @@ class EdiRestorer:
         merged = merged_options(self._options, options)
         fixed = fixed_contrast(merged, self.rig, self.name)
         integral = self._make_integral(merged)
-        if not isinstance(merged.get("denoise", True), bool):
-            raise UsageError(f"edi: denoise {merged['denoise']!r}: give true or false")
+        for switch in ("denoise", "halfway"):
+            if not isinstance(merged.get(switch, True), bool):
+                raise UsageError(f"edi: {switch} {merged[switch]!r}: give true or false")
         if options.get("contrast") == "auto":
             self._learner.restart()
         self._learner.fix(fixed)
@@ -170,6 +174,9 @@ class EdiRestorer:
         self._check_sizes(a, picture)
         times = tuple(a.exposure.time_at(f) for f in at)
         events = a.exposure_events()
+        if self._options.get("halfway", False):
+            # With the margins: an event at an end has its neighbour outside.
+            events = halfway(a.events).between(a.exposure.start_us, a.exposure.end_us)
         self._learner.learn(a, picture, self.rig)
         contrast = self._learner.contrast
 
