@@ -19,7 +19,6 @@ from app.offline import open_input, steps
 from app.output.png import Stamp
 from app.session import Picture as LivePicture
 from capture.errors import UsageError
-from capture.packets import EventPacket
 from inference import models
 from inference.arrays import Instants, instants_of
 from inference.outcomes import Outcome
@@ -100,13 +99,7 @@ def exposures(
             source.rig, margin_before_us=margin_before_us, margin_after_us=margin_after_us,
             max_wait_us=OFFLINE_WAIT_US,
         )  # fmt: skip
-        for item in source.items:
-            if isinstance(item, EventPacket):
-                sync.push_events(item)
-            else:
-                sync.push_frame(item)
-            yield from sync.take()
-        yield from sync.finish()
+        yield from sync.outcomes(source.items)
 
 
 @contextmanager

@@ -56,14 +56,7 @@ def rig_with(rolling_us: int) -> SimulatedRig:
 def aligned(made: SimulatedRig, rig: Rig, seconds: float) -> list[AlignedExposure]:
     """Exposures as live and offline would have them."""
     sync = Synchroniser(rig, margin_before_us=MARGIN_US)
-    out = []
-    for item in made.items(seconds):
-        if isinstance(item, EventPacket):
-            sync.push_events(item)
-        else:
-            sync.push_frame(item)
-        out += sync.take()
-    return [o for o in [*out, *sync.finish()] if isinstance(o, AlignedExposure)]
+    return [o for o in sync.outcomes(made.items(seconds)) if isinstance(o, AlignedExposure)]
 
 
 def restored(made: SimulatedRig, rig: Rig, network: str, seconds: float, picture: Path | None) -> float:

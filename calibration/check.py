@@ -70,7 +70,7 @@ def check(
     """
     known, time = time is not None, time or calibrate_time(items, rig, progress)
     troubles = [*other_cameras(rig, serials or {}), *time.troubles]
-    if time.relation == "same" and time.shift_us is not None and not known:
+    if time.relation == "same" and not known:
         troubles += _stamps(time, rig)
     stated = rig.clock.residual_us
     if (

@@ -72,6 +72,7 @@ class FieldShift:
 def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) -> Iterator[Exposed]:
     """Every frame with its events, by a clock that is known. Frames on the event clock need none."""
     store = EventStore(rig.events.width, rig.events.height, retain_us=6_000_000, retain_bytes=768 << 20)
+    stamped = AffineClock(0, rig.clock.stamp_delay_us, 0.0)
     waiting: list[tuple[Frame, int, int]] = []
     epoch = 0
 
@@ -92,12 +93,8 @@ def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) 
         elif item.device_start_ns is not None and item.device_end_ns is not None:
             if item.kind is not FrameKind.SENSOR:
                 continue
-            own = item.clock is FrameClock.EVENT
-            late = rig.clock.delay_us if own and rig.clock.relation == "same" else 0.0
-            a, b = (
-                v / 1000 + late if own else clock.event_us(v)
-                for v in (item.device_start_ns, item.device_end_ns)
-            )  # fmt: skip
+            its = stamped if item.clock is FrameClock.EVENT else clock
+            a, b = (its.event_us(v) for v in (item.device_start_ns, item.device_end_ns))
             waiting.append((item, round(a), round(b)))
         yield from ready(False)
     yield from ready(True)

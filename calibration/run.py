@@ -233,7 +233,7 @@ def _timed(rig: Rig, time: TimeResult) -> Rig:
 def _other_times(time: TimeResult, rig: Rig) -> bool:
     """Frames, or their rows, lie elsewhere in time than they were taken to."""
     now = _timed(rig, time)
-    stamps = abs(now.clock.delay_us - rig.clock.delay_us) if now.clock.relation == "same" else 0.0
+    stamps = abs(now.clock.stamp_delay_us - rig.clock.stamp_delay_us)
     return stamps > ELSEWHERE_US or abs(now.image.rolling_us - rig.image.rolling_us) > ELSEWHERE_US
 
 
@@ -365,7 +365,7 @@ def _exposure(frame: Frame, clock: AffineClock) -> tuple[int, int]:
 def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:
     """Good to some ms: enough for a board that stands still."""
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return AffineClock(0, rig.clock.delay_us if rig.clock.relation == "same" else 0.0, 0.0)
+        return AffineClock(0, rig.clock.stamp_delay_us, 0.0)
     found = by_triggers(streams, rig).clock if streams.edges else None
     if found is not None:
         return found

@@ -140,7 +140,7 @@ class ExposureFinder:
         if end <= start:
             return NoExposure(Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} starts and ends at one stamp")
         if frame.clock is FrameClock.EVENT:
-            late = self._clock.delay_us if self._clock.relation == "same" else 0.0
+            late = self._clock.stamp_delay_us
             a, b = round(start / 1000 + late), round(end / 1000 + late)
             if b <= a:
                 return NoExposure(

@@ -189,6 +189,11 @@ class Clock(Strict):
     host_latency_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
     host_latency_spread_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
 
+    @property
+    def stamp_delay_us(self) -> float:
+        """What is added to stamps on the event clock: with other relations `delay_us` is of edges."""
+        return self.delay_us if self.relation == "same" else 0.0
+
 
 class Rig(Strict):
     """A whole rig. Read with `Rig.load`, written with `save`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from capture.errors import InvalidPacket
@@ -233,6 +234,16 @@ class Synchroniser:
             self._expire(now_ns)
         out, self._out = self._out, []
         return out if now_ns is None else [_stamped(o, now_ns) for o in out]
+
+    def outcomes(self, items: Iterable[EventPacket | Frame]) -> Iterator[Outcome]:
+        """Both streams from here to their end, offline: what comes out of them, as soon as it is ready."""
+        for item in items:
+            if isinstance(item, EventPacket):
+                self.push_events(item)
+            else:
+                self.push_frame(item)
+            yield from self.take()
+        yield from self.finish()
 
     def finish(self) -> list[Outcome]:
         """End of both streams: all that waits is aligned with what there is, or refused."""

@@ -89,9 +89,8 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
     """
     result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
     result.frames = sum(1 for _ in streams.frames())
-    late = rig.clock.delay_us if rig.clock.relation == "same" else 0.0
-    result.assumed_us = late
-    exposures = _exposures(streams, AffineClock(0, late, 0.0))
+    result.assumed_us = rig.clock.stamp_delay_us
+    exposures = _exposures(streams, AffineClock(0, result.assumed_us, 0.0))
     progress("comparing with the pictures", 0.0)
     if not exposures and rig.identity:
         return result
@@ -213,7 +212,8 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
     assert result.clock is not None
     exposures = _exposures(streams, result.clock)
     progress("comparing with the pictures", 0.0)
-    rig = _with_shutter(result, items, exposures, rig, CHECK_REACH_US)
+    if result.rolling_us is None:
+        rig = _with_shutter(result, items, exposures, rig, CHECK_REACH_US)
     seen = _blink(items, exposures, rig)
     if seen is not None:
         result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
@@ -245,7 +245,6 @@ def _with_shutter(
     result: TimeResult, items: Items, exposures: dict[int, tuple[float, float]], rig: Rig, reach_us: float
 ) -> Rig:
     """The rig with the shutter that the pictures tell; noted in the result."""
-    result.rolling_us = None
     # The second look sees bands that a shutter no longer smears over time.
     for reach in (reach_us + SHUTTER_REACH_US, reach_us + CHECK_REACH_US):
         found = rolling_of(collect(items(), exposures, rig, reach), rig, reach)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from calibration.time.lines import Line, robust_line
 from calibration.time.result import AffineClock, TimeResult, Trouble, Unmatched, Verdict
 from calibration.time.streams import MAX_EDGES, Streams
-from capture.packets import EventPacket, FrameClock, FrameKind
+from capture.packets import FrameClock, FrameKind
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
-from sync.synchroniser import Outcome, Synchroniser
+from sync.synchroniser import Synchroniser
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -56,20 +56,12 @@ class Placed:
 def place(streams: Streams, rig: Rig) -> tuple[list[Placed], Synchroniser]:
     """Every frame's exposure, as live or offline would have it."""
     y = Synchroniser(rig, retain_us=60_000_000)
-    out: list[Outcome] = []
-    for item in streams.items:
-        if isinstance(item, EventPacket):
-            y.push_events(item)
-        else:
-            y.push_frame(item)
-        out += y.take()
-    out += y.finish()
     placed = [
         Placed(
             o.frame.sequence, o.frame.device_start_ns or 0, o.frame.device_end_ns or 0, o.exposure,
             "" if isinstance(o, AlignedExposure) else o.detail,
         )
-        for o in out
+        for o in y.outcomes(streams.items)
     ]  # fmt: skip
     return placed, y
 

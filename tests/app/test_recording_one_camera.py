@@ -61,6 +61,13 @@ def made(folder: Path, rig: Path | str, limits: Limits) -> Path:
     return take
 
 
+def needs_aravis() -> None:
+    try:
+        aravis.load()
+    except CameraError as e:
+        pytest.skip(str(e))
+
+
 @pytest.mark.parametrize("limits", [Limits(frames=12), Limits(seconds=1.0)], ids=["frames", "seconds"])
 def test_frames_alone_are_recorded_and_shown_again(tmp_path: Path, limits: Limits) -> None:
     take = made(tmp_path, rig_file(tmp_path, CameraRole.FRAMES), limits)
@@ -132,10 +139,7 @@ def test_msrbd_files_of_one_camera_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_camera_alone_by_its_name(tmp_path: Path) -> None:
-    try:
-        aravis.load()
-    except CameraError as e:
-        pytest.skip(str(e))
+    needs_aravis()
     with wire.device() as device:
         name = f"genicam:{device.address}"
         rig = resolve(SourceRequest.of(name)).rig
@@ -151,10 +155,7 @@ def test_a_camera_that_is_not_there_ends_it_and_leaves_the_name_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing answers at its address, which takes seconds to find out, over and over."""
-    try:
-        aravis.load()
-    except CameraError as e:
-        pytest.skip(str(e))
+    needs_aravis()
     monkeypatch.setattr(recording, "FAULT_PATIENCE_S", 3.0)  # two tries
     Rig.frames_only(f"genicam:{wire.own_address()}", (320, 240)).save(tmp_path / "rig.toml")
     seen: list[bool] = []
@@ -175,10 +176,7 @@ def test_of_two_cameras_one_that_is_not_there_ends_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would wait for ever for the frames that were asked for, and events alone are not what was wanted."""
-    try:
-        aravis.load()
-    except CameraError as e:
-        pytest.skip(str(e))
+    needs_aravis()
     monkeypatch.setattr(recording, "FAULT_PATIENCE_S", 3.0)
     event_loop(small())
     rig = Rig.from_facts("simulated", SimulatedRig(small()).facts())
@@ -196,10 +194,7 @@ def test_of_two_cameras_one_that_is_not_there_ends_it_too(
 
 def test_a_camera_that_sends_nothing_leaves_nothing_and_is_not_said_to(tmp_path: Path) -> None:
     """Its trigger never comes: it is there, and does not fail."""
-    try:
-        aravis.load()
-    except CameraError as e:
-        pytest.skip(str(e))
+    needs_aravis()
     with wire.device() as device:
         rig = Rig.frames_only(f"genicam:{device.address}", (320, 240))
         image = rig.image.model_copy(update={"settings": {"trigger": "Line0"}})

@@ -165,14 +165,7 @@ def _simulated(rolling_us: int) -> SimulatedRig:
 
 def _aligned(made: SimulatedRig, rig: Rig, seconds: float = 0.9, after: int = 0) -> list[AlignedExposure]:
     sync = Synchroniser(rig, margin_before_us=20_000, margin_after_us=after)
-    out = []
-    for item in made.items(seconds):
-        if isinstance(item, EventPacket):
-            sync.push_events(item)
-        else:
-            sync.push_frame(item)
-        out += sync.take()
-    return [o for o in [*out, *sync.finish()] if isinstance(o, AlignedExposure)]
+    return [o for o in sync.outcomes(made.items(seconds)) if isinstance(o, AlignedExposure)]
 
 
 def _mse(a: np.ndarray, b: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
+from app.viewer.calibration_desk import CalibrationDesk
 from app.viewer.calibration_page import SKIPPED, CalibrationPage
 from app.viewer.calibration_run import CalibrationWish, arguments
 from app.viewer.recording_desk import Step
@@ -199,11 +200,8 @@ def test_a_recording_is_calibrated_from() -> None:
     assert arguments("x.aedat4", Path("r.toml"), True)[:4] == ["calibrate", "rig", "--from", "x.aedat4"]
 
 
-def test_stopping_does_not_hold_the_window_up(
-    window: ViewerWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A real command takes up to a second to end, and its cameras must not be opened before.
-    end = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: (time.sleep(0.7), sys.exit(143)))\n"
+def begun(window: ViewerWindow, qtbot: QtBot, tmp_path: Path, end: str) -> CalibrationDesk:
+    """A calibration that measures for a minute; `end`: what its command does on SIGTERM."""
     desk = window.calibration
     desk.wish = CalibrationWish(tmp_path / "rig.toml")
     desk.run.program = script(
@@ -212,6 +210,15 @@ def test_stopping_does_not_hold_the_window_up(
     desk.show()
     desk.begin()
     qtbot.waitUntil(lambda: desk.page.state("time") == "active", timeout=20_000)
+    return desk
+
+
+def test_stopping_does_not_hold_the_window_up(
+    window: ViewerWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A real command takes up to a second to end, and its cameras must not be opened before.
+    end = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: (time.sleep(0.7), sys.exit(143)))\n"
+    desk = begun(window, qtbot, tmp_path, end)
     began = time.monotonic()
     desk.stop()
     assert time.monotonic() - began < 0.3
@@ -229,14 +236,7 @@ def test_a_stop_that_comes_too_late_does_not_deny_the_result(
     end = (
         f"import signal\nsignal.signal(signal.SIGTERM, lambda *a: (print({done!r}, flush=True), sys.exit(0)))\n"
     )
-    desk = window.calibration
-    desk.wish = CalibrationWish(tmp_path / "rig.toml")
-    desk.run.program = script(
-        tmp_path, STORY[:3], end + 'print(\'{"step": "time"}\', flush=True)\ntime.sleep(60)'
-    )
-    desk.show()
-    desk.begin()
-    qtbot.waitUntil(lambda: desk.page.state("time") == "active", timeout=20_000)
+    desk = begun(window, qtbot, tmp_path, end)
     desk.stop()
     qtbot.waitUntil(lambda: desk.page.use.isVisible(), timeout=20_000)
     assert "stopped" not in window.notice.text()
