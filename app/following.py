@@ -143,4 +143,5 @@ def _given_up(status: SessionStatus) -> list[str]:
 
 
 def _states(status: SessionStatus) -> str:
-    return ", ".join(f"{w.name} {w.state}" for w in status.workers) or "none"
+    said = (f"{w.name} {w.state}" + (f", {w.detail}" if w.detail else "") for w in status.workers)
+    return "; ".join(said) or "none"

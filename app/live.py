@@ -296,7 +296,8 @@ class LiveSession:
         if restore.get("loading"):
             return f"loading {restore['loading']}"
         starting = [w.detail for w in workers if w.state is CameraState.STARTING and w.detail]
-        return starting[0] if starting else ""
+        silent = [w.detail for w in workers if w.state is CameraState.RUNNING and w.name != REPLAY and w.detail]
+        return next(iter([*starting, *silent]), "")
 
     def _say(self, text: str) -> None:
         self._note = (text, time.monotonic() + NOTE_S)

@@ -203,7 +203,8 @@ class _Run:
             return False
         if recorder.state is not CameraState.STOPPING:
             self._check_cameras([w for w in workers.values() if w.name not in (RECORDER, also_msrbd.NAME)])
-        waiting = [w.detail for w in workers.values() if w.state is not CameraState.RUNNING and w.detail]
+        # Of one that runs: why nothing comes.
+        waiting = [w.detail for w in workers.values() if w.detail not in ("", "end")]
         self._watch(self._recorder.figures, waiting[0] if waiting else waits_for)
         return True
 

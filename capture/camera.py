@@ -171,6 +171,12 @@ class Camera(Protocol[Item]):
         those, so that together they are as many as the sequence numbers say.
         """
 
+    def waits_for(self) -> str:
+        """What must happen before an item comes, for people, as pulses at a trigger; "" where nothing must.
+
+        Asked from any thread, also while it reads.
+        """
+
     def stop(self) -> None:
         """Deliver no more."""
 
@@ -246,6 +252,10 @@ class CameraBase(Generic[Item]):
     def counters(self) -> dict[str, int]:
         """See `Camera.counters`."""
         return {}
+
+    def waits_for(self) -> str:
+        """See `Camera.waits_for`."""
+        return ""
 
     def open(self, progress: Progress | None = None) -> None:
         """See `Camera.open`."""

@@ -29,6 +29,8 @@ EPOCHS_A_LIFE = 1_000_000
 """Epochs of a pair count from here, times the restarts, so that no epoch comes twice."""
 READER_GRACE_S = 10.0
 """How long a dead reader that must lose nothing is waited for."""
+SILENT_S = 2.0
+"""After so long without an item a camera that waits for something says for what."""
 COUNTERS_S = 1.0
 """How often what the cameras' drivers count is published (topic `counters`), where it has changed."""
 
@@ -80,6 +82,7 @@ class _Stream:
     held: Frame | None = None
     until_us: int | None = None
     counted: Counter[str] = field(default_factory=Counter)  # by cameras that were closed since
+    heard: float = -math.inf  # when an item came, monotonic seconds
 
 
 def run_camera_worker(link: WorkerLink, spec: CameraWorkerSpec) -> None:
@@ -205,11 +208,20 @@ class _CameraWorker:
             if self.link.beat_due or not live:
                 fault = next((s.fault for s in self.streams if s.fault), "")
                 state = CameraState.FAULTED if fault else CameraState.RUNNING
-                self.link.beat(state, fault or ("" if live else "end"), **self._figures())
+                self.link.beat(state, fault or (self._silence(live) if live else "end"), **self._figures())
                 self._tell_counters()
             if not live:
                 for c in self.link.poll(0.05):
                     self._obey(c)
+
+    def _silence(self, live: list[_Stream]) -> str:
+        """Why nothing comes, where a camera knows."""
+        now = time.monotonic()
+        for s in live:
+            quiet = now - max(s.heard, self._since)
+            if s.camera is not None and quiet > SILENT_S and (why := s.camera.waits_for()):
+                return f"no {s.role.value.removesuffix('s')} for {quiet:.0f} s: {why}"
+        return ""
 
     def _tell_counters(self) -> None:
         """Publish what the drivers count, now and then."""
@@ -281,6 +293,7 @@ class _CameraWorker:
         if item.epoch != s.epoch:
             s.sequence, s.until_us, s.epoch = None, None, item.epoch
         s.items += 1
+        s.heard = time.monotonic()
         s.end_written = False
         if s.gap:
             item, s.gap = replace(item, gap=True), False

@@ -270,6 +270,18 @@ class GenicamCamera(CameraBase[Frame]):
                 self._heard = self._complete_at = time.monotonic()
                 self._learn(link)
 
+    def waits_for(self) -> str:
+        """See `Camera.waits_for`."""
+        link = self._link
+        source = link.trigger if link is not None else "off"
+        if source == "off":
+            return ""
+        if source == "Software":
+            return "it waits for the request trigger (trigger=Software)"
+        return (
+            f"it waits for pulses at {source} (trigger={source}); is the cable in, and does their source run?"
+        )
+
     def counters(self) -> dict[str, int]:
         """Frames since opening: delivered, and lost by cause; `missing` is what the frame ids say was lost.
 

@@ -44,7 +44,7 @@ class Connection:
         width, height: of the region.
         period_ns: from frame to frame, None with a trigger.
         exposure_us: as set, for frames that do not say it.
-        triggered: frames come by a trigger, silence means nothing.
+        trigger: what starts exposures, "off" where the camera does by itself. With one, silence means nothing.
         shutter: see `Capabilities`.
         controls: as last read.
     """
@@ -124,7 +124,12 @@ class Connection:
         self.exposure_us = f.number("ExposureTime") if f.has("ExposureTime") else None
         self.controls: tuple[Control, ...] = self.settings.controls()
         self.shutter = SHUTTERS.get(f.text("SensorShutterMode"), "") if f.has("SensorShutterMode") else ""
-        self.triggered = any(c.name == "trigger" and c.value != "off" for c in self.controls)
+        self.trigger = next((str(c.value) for c in self.controls if c.name == "trigger"), "off")
+
+    @property
+    def triggered(self) -> bool:
+        """Frames come by a trigger."""
+        return self.trigger != "off"
 
     # -- streaming -----------------------------------------------------------------------------------------
 

@@ -226,6 +226,34 @@ def _late_events() -> Any:
     return Driver()
 
 
+def test_a_silent_camera_says_what_it_waits_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pulsed(toy.ToyCamera):
+        def waits_for(self) -> str:
+            return "it waits for pulses at Line0"
+
+        def read(self, timeout_s: float) -> Any:
+            if self.kind != "pulse":
+                return None
+            self.kind = ""
+            return super().read(timeout_s)
+
+    class Driver(toy.ToyDriver):
+        def frame_camera(self, config: Any) -> Any:
+            return Pulsed(toy.CameraRole.FRAMES, config)
+
+    def script(link: FakeLink) -> None:
+        said = [text for state, text in link.said if state is CameraState.RUNNING and text]
+        if said and not link.replies:
+            link.commands.append(Command(number=1, verb="fault", arguments={"kind": "pulse"}))
+        link.stopping |= bool(said) and link.said[-1] == (CameraState.RUNNING, "")
+
+    monkeypatch.setattr("capture.worker.SILENT_S", 0.2)
+    toy.PULSED = Driver()  # type: ignore[attr-defined]
+    link = FakeLink(script)
+    run(link, frames=rig.ring("frames"), drivers={"toy": "tests.capture.toy:PULSED"})
+    assert (CameraState.RUNNING, "no frame for 0 s: it waits for pulses at Line0") in link.said
+
+
 def test_a_command_at_the_end_sets_the_stream_going_again(rig: Rig) -> None:
     def script(link: FakeLink) -> None:
         at_end = link.said[-1:] == [(CameraState.RUNNING, "end")]

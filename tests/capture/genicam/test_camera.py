@@ -82,12 +82,14 @@ def test_the_trigger_starts_exposures(device: GigeDevice) -> None:
     with running(device, trigger="Line0", trigger_edge="falling") as c:
         assert device.registers.entry("TriggerActivation") == "FallingEdge"
         assert c.read(0.6) is None  # silence is no loss
+        assert "pulses at Line0" in c.waits_for()
         for _ in range(3):
             device.streaming.pulse()
             assert c.read(1.0) is not None
         with pytest.raises(CameraError, match="set trigger to Software"):
             c.command("trigger", {})
         assert c.command("set", {"trigger": "Software"})["trigger"] == "Software"
+        assert "the request trigger" in c.waits_for()
         assert c.read(0.1) is None
         c.command("trigger", {})
         assert c.read(1.0) is not None
