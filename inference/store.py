@@ -194,7 +194,7 @@ def add(
             meant = known_as(own.network, shapes)
             if meant != network:
                 raise WeightsError(f"its card says {own.network}: halfmirror models add {meant} FILE")
-            of_file = {k: getattr(own, k) for k in ("trained_on", "camera_tone", "origin")}
+            of_file = {k: getattr(own, k) for k in ("trained_on", "representation", "camera_tone", "origin")}
             own = base.model_copy(update=of_file)
         entries, options = fit(network, found.entries, own.options if own else {})
     described, recognised = _describe(base, own, file, digest)

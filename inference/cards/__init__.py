@@ -16,7 +16,9 @@ from capture.validation import Strict
 ChannelOrder = Literal["rgb", "bgr", "gray"]
 Recognised = Literal["checksum", "name", ""]
 # What stands beside the picture, or in its place, at a network's input; see `inference.representations`.
-Representation = Literal["scer", "voxel", "eger", "event-counts", "spikes", "none", "edi-stack"]
+Representation = Literal[
+    "scer", "voxel", "eger", "event-counts", "spikes", "none", "edi-stack", "edi-stack-halfway"
+]
 
 NAMES = (
     "glint", "glint-large", "efnet", "gem", "sc-net", "stra", "cdvd-tsp",

@@ -13,7 +13,9 @@ Two implementations of one definition, held together by one test: numba on one C
 (`double_integral_numba`) and torch on any device (`double_integral_torch`).
 
 Conventions
-    * An event counts from its own time on: S(t) includes events at t (right-continuous).
+    * An event counts from its own time on: S(t) includes events at t (right-continuous). Where `halfway` is
+      asked for, from half-way to its pixel's nearer neighbour on (`halfway_numba`), of those in the exposure,
+      and not before the exposure's start.
     * Events before `start_us` or at and after `end_us` are not used.
     * The exponent S is limited to ±`EXPONENT_LIMIT`, so that a hot pixel with 10⁵ events stays finite.
 """
@@ -69,3 +71,17 @@ def check_interval(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArr
             f"instants {int(times.min())}…{int(times.max())} µs lie outside the exposure {start_us}…{end_us} µs"
         )
     return times
+
+
+def reached(times: NDArray[np.int64], start_us: int, end_us: int) -> NDArray[np.uint16]:
+    """(T + 1,) for each µs of an exposure how many instants are before it: the first that an event tells of.
+
+    A table, since events do not come in order of the times at which they count: to compare each with the
+    instants would cost as much as all else.
+
+    Args:
+        times: ascending instants in the exposure, fewer than 65,536.
+        start_us, end_us: the exposure, of T µs.
+    """
+    counts = np.diff(times - start_us, prepend=-1, append=end_us - start_us)
+    return np.repeat(np.arange(len(times) + 1, dtype=np.uint16), counts)

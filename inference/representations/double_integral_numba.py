@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from capture.compiled import njit
 from capture.packets import Events
-from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
+from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval, reached
+from inference.representations.halfway_integral_numba import COLUMNS, accumulate
 
 # Columns of the state, one row of 32 bytes (half a cache line) per pixel: an event touches one line of memory.
 _SUM, _GAIN, _SINCE, _INTEGRAL = 0, 1, 2, 3
@@ -81,15 +82,16 @@ def _accumulate(
 class DoubleIntegral:
     """Computes ratio maps on the CPU; keeps its working memory between calls. Not thread-safe.
 
-    Working memory: 32 bytes a pixel.
+    Working memory: 32 bytes a pixel; 48 and 8 for each instant where events count half-way.
     """
 
     def __init__(self) -> None:
         self._state: NDArray[np.float64] = np.empty((0, 4), np.float64)
 
     def ratios(
-        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
-    ) -> NDArray[np.float32]:
+        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
+        halfway: bool = False,
+    ) -> NDArray[np.float32]:  # fmt: skip
         """Ratio maps: light at each instant over the mean light of the exposure.
 
         Args:
@@ -97,6 +99,7 @@ class DoubleIntegral:
             start_us, end_us: the exposure, µs.
             times_us: the instants, µs, each inside the exposure, in any order.
             contrast: thresholds.
+            halfway: events count half-way to their neighbours (`halfway_numba`) rather than when they come.
 
         Returns:
             (L, height, width) float32, positive and finite, on the event sensor's pixels; exactly 1 where a
@@ -109,13 +112,17 @@ class DoubleIntegral:
         order: Any = np.argsort(times, kind="stable")
         inside = events.between(start_us, end_us)
         n_pixels = events.width * events.height
-        if len(self._state) != n_pixels:
-            self._state = np.empty((n_pixels, 4), np.float64)
+        columns = COLUMNS if halfway else 4
+        if self._state.shape != (n_pixels, columns):
+            self._state = np.empty((n_pixels, columns), np.float64)
         out = np.empty((len(times), n_pixels), np.float32)
-        _accumulate(
-            inside.t, inside.x, inside.y, inside.p, events.width, events.height, int(start_us), int(end_us),
-            times[order], contrast.on, contrast.off, EXPONENT_LIMIT, self._state, out,
-        )  # fmt: skip
+        about = inside.t, inside.x, inside.y, inside.p, events.width, events.height, int(start_us), int(end_us)
+        thresholds = contrast.on, contrast.off, EXPONENT_LIMIT
+        if halfway:
+            told, until = np.empty((len(times) + 1, n_pixels)), reached(times[order], start_us, end_us)
+            accumulate(*about, until, *thresholds, self._state, told, out)
+        else:
+            _accumulate(*about, times[order], *thresholds, self._state, out)
         if len(times) > 1 and bool(np.any(np.diff(order) != 1)):
             unsorted = np.empty_like(out)
             unsorted[order] = out

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from capture.packets import Events
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast, check_interval
+from inference.representations.halfway_torch import set_back
 from inference.representations.pixel_runs_torch import (
     Number,
     Placed,
@@ -37,26 +38,28 @@ class DoubleIntegral:
         self.dtype = dtype or (torch.float32 if self.device.type == "mps" else torch.float64)
 
     def ratios(
-        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
-    ) -> NDArray[np.float32]:
+        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
+        halfway: bool = False,
+    ) -> NDArray[np.float32]:  # fmt: skip
         """Ratio maps: the same as `double_integral_numba.DoubleIntegral.ratios`."""
-        return to_host(self.tensor(events, start_us, end_us, times_us, contrast))
+        return to_host(self.tensor(events, start_us, end_us, times_us, contrast, halfway))
 
     @torch.no_grad()
     def tensor(
-        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
-    ) -> torch.Tensor:
+        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
+        halfway: bool = False,
+    ) -> torch.Tensor:  # fmt: skip
         """As `ratios`, left on the device."""
         times = check_interval(start_us, end_us, times_us)
         inside = some(events.between(start_us, end_us))
         order = np.argsort(times, kind="stable")
-        out = self.of_placed(
-            place(inside, self.device),
-            to_device(since_start(inside.t, start_us), self.device),
-            to_device(bounds_of(inside.t, start_us, end_us, times[order]), self.device),
-            float(end_us - start_us),
-            contrast,
-        ).view(-1, events.height, events.width)
+        e, since = place(inside, self.device), to_device(since_start(inside.t, start_us), self.device)
+        bounds = to_device(bounds_of(inside.t, start_us, end_us, times[order]), self.device)
+        if halfway:
+            instants = to_device(since_start(times[order], start_us), self.device)
+            e, since, bounds = set_back(e, since, bounds, instants)
+        out = self.of_placed(e, since, bounds, float(end_us - start_us), contrast)
+        out = out.view(-1, events.height, events.width)
         return out if (order[1:] > order[:-1]).all() else out[to_device(np.argsort(order), self.device)]
 
     @torch.no_grad()

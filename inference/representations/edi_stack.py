@@ -14,7 +14,8 @@ sensor's pixels, for the instant f of an exposure from t₀ to t₁:
 
 The first nine are times the `power` of the frame's tone curve, so they are logarithms of stored values. All is
 relative to f, so the network need not be told the instant, and one network serves them all. Intervals follow
-the conventions of `double_integral`: S(t) includes events at t; events outside [t₀, t₁) are not used.
+the conventions of `double_integral`: S(t) includes events at t; events outside [t₀, t₁) are not used. Events
+count half-way to their neighbours, or when they come, as the network's weights know them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from capture.compiled import njit
 from capture.packets import Events
 from inference.bands import in_bands
-from inference.representations.double_integral import Contrast
+from inference.representations.double_integral import Contrast, reached
 from inference.representations.edi_stack import (
     CHANNELS,
     LIMIT,
@@ -21,6 +21,7 @@ from inference.representations.edi_stack import (
     edges,
     gains,
 )
+from inference.representations.halfway_numba import FAR_US, half
 
 F32 = NDArray[np.float32]
 
@@ -28,43 +29,85 @@ _M = np.array(MULTIPLES, np.float32)
 _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.float32)
 
 # Columns of a pixel's state, 32 bytes, so that an event touches one line of memory: the three integrals, the
-# time of the last event, OFF and ON events. Whole numbers are exact in float32 up to 16 million.
+# time until which they reach, OFF and ON events; of an event that waits for its next neighbour its time, and
+# that to the one before it plus 1, below 0 for OFF (0: none waits). Whole numbers are exact in float32 up to 16
+# million.
+_FELL = np.float32(2 * MOST)
+"""What an OFF event adds where an ON event adds 1: one number holds the counts of both, exactly."""
+# Looked up rather than branched on: polarity is as good as random, and a branch would be mispredicted. So are
+# instants: near one of them, events that are set back fall on either side of it.
+_WORTH, _SIGN = np.array([_FELL, 1.0], np.float32), np.array([-1.0, 1.0], np.float32)
 
 
 @njit(nogil=True)
 def _pass(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
-    width: int, top: int, bottom: int, start: int, at: NDArray[np.int64], gain: F32, on: float, off: float,
-    state: F32, snapshots: F32,
+    width: int, top: int, bottom: int, start: int, until: NDArray[np.uint16], less: F32, more: F32,
+    halfway: bool, state: F32, told: F32,
 ) -> None:  # fmt: skip
-    """Fill the state of each pixel in rows `top` … `bottom` and S at the ascending times `at`."""
+    """Fill the state of each pixel in rows `top` … `bottom`, and what its events add until each instant.
+
+    An event that is set back half-way counts when the next one of its pixel has come. The order of a pixel's
+    events stays, and that of all events does not matter, so nothing need be sorted.
+
+    Args:
+        until: see `double_integral.reached`; the last instant is the exposure's end.
+        told: (instants, pixels), of what lies between an instant and the one before it.
+    """
     begin, n = top * width, bottom * width
     state[begin:n] = 0.0
-    most = np.float32(gain.shape[1] - 1)
-    up, down = np.float32(on), np.float32(off)
-    less, more = gain[0], gain[1]
-    k = 0
+    told[:, begin:n] = 0.0
+    zero, one, far = np.float32(0.0), np.float32(1.0), np.float32(FAR_US)
+    most = np.float32(len(less) - 1)
     for i in range(len(t)):
-        while k < len(at) and at[k] < t[i]:
-            for j in range(begin, n):
-                snapshots[k, j] = up * state[j, 5] - down * state[j, 4]
-            k += 1
         if x[i] >= width or y[i] < top or y[i] >= bottom:
             continue
-        row = state[np.uint32(y[i]) * np.uint32(width) + np.uint32(x[i])]
-        now = np.float32(t[i] - start)
-        dt = now - row[3]
-        fell, rose = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
-        row[0] += dt * (less[fell, 0] * more[rose, 0])
-        row[1] += dt * (less[fell, 1] * more[rose, 1])
-        row[2] += dt * (less[fell, 2] * more[rose, 2])
-        row[3] = now
-        column = np.uint32(4) + np.uint32(p[i])
-        row[column] = min(row[column] + np.float32(1.0), most)
-    while k < len(at):
+        j = np.uint32(y[i]) * np.uint32(width) + np.uint32(x[i])
+        row = state[j]
+        now, rise = np.float32(t[i] - start), np.uint8(p[i])
+        when, there = now, one
+        if halfway:
+            waits = row[7]
+            there = min(abs(waits), one)
+            gap = min(far, now - row[6] + (one - there) * far)
+            when = max(zero, row[6] - half(max(zero, min(abs(waits) - one, gap))))
+            row[6], row[7] = now, (gap + one) * _SIGN[rise]
+            rise = np.uint8(waits > zero)
+        told[until[np.uint32(when)], j] += _count(row, when, rise, there, less, more, most)
+    if halfway:
+        for k in range(begin, n):
+            row = state[k]
+            if row[7] != zero:
+                when, rise = max(zero, row[6] - half(abs(row[7]) - one)), np.uint8(row[7] > zero)
+                told[until[np.uint32(when)], k] += _count(row, when, rise, one, less, more, most)
+
+
+@njit(nogil=True, inline="always")
+def _count(row: F32, when: float, rise: np.uint8, there: float, less: F32, more: F32, most: float) -> float:
+    """One event, or none where `there` is 0 and `when` the pixel's own time; what it is worth in `told`."""
+    dt = when - row[3]
+    fell, rose = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
+    row[0] += dt * (less[fell, 0] * more[rose, 0])
+    row[1] += dt * (less[fell, 1] * more[rose, 1])
+    row[2] += dt * (less[fell, 2] * more[rose, 2])
+    row[3] = when
+    column = np.uint32(4) + np.uint32(rise)
+    counts = min(there, most - row[column])
+    row[column] += counts
+    worth: float = counts * _WORTH[rise]
+    return worth
+
+
+@njit(nogil=True)
+def _levels(on: float, off: float, begin: int, n: int, counted: F32, told: F32) -> None:
+    """S at each instant, in place of what events add until it."""
+    up, down, per = np.float32(on), np.float32(off), np.float32(1.0) / _FELL
+    counted[begin:n] = 0.0
+    for q in range(len(told)):
         for j in range(begin, n):
-            snapshots[k, j] = up * state[j, 5] - down * state[j, 4]
-        k += 1
+            counted[j] += told[q, j]
+            fell = np.float32(np.int32(counted[j] * per))
+            told[q, j] = up * (counted[j] - _FELL * fell) - down * fell
 
 
 @njit(nogil=True)
@@ -120,7 +163,7 @@ class EdiStack:
 
     def stacks(
         self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
-        power: float = 1.0,
+        power: float = 1.0, halfway: bool = True,
     ) -> F32:  # fmt: skip
         """Stacks of several instants of one exposure in one pass.
 
@@ -130,6 +173,7 @@ class EdiStack:
             times_us: the instants, µs, in any order.
             contrast: as far as it is known, natural log light.
             power: the frame's values are light to this power (1: linear, 1 / 2.2: about sRGB).
+            halfway: events count half-way to their neighbours (`halfway_numba`); False: as they came.
 
         Returns:
             (L, `CHANNELS`, height, width) float32, finite; 0 where a pixel has no events.
@@ -150,13 +194,15 @@ class EdiStack:
         snapshots = np.empty((len(at), n), np.float32)
         on, off = float(contrast.on), float(contrast.off)
         out = np.empty((len(borders), CHANNELS, n), np.float32)
+        until = reached(at, start_us, end_us)
         w, length = events.width, float(end_us - start_us)
 
         def band(top: int, bottom: int) -> None:
             _pass(
-                inside.t, inside.x, inside.y, inside.p, w, top, bottom, int(start_us), at, self._gain, on, off,
-                self._state, snapshots,
+                inside.t, inside.x, inside.y, inside.p, w, top, bottom, int(start_us), until, *self._gain,
+                halfway, self._state, snapshots,
             )  # fmt: skip
+            _levels(on, off, top * w, bottom * w, self._logs[0], snapshots)
             _finish(
                 length, self._gain, _M, _ASINH, on, off, float(power), self._state, snapshots, rows,
                 OFFSETS.index(0.0), LIMIT, self._logs, top * w, bottom * w, out,

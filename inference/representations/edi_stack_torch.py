@@ -22,6 +22,7 @@ from inference.representations.edi_stack import (
     REACH,
     edges,
 )
+from inference.representations.halfway_torch import set_back
 from inference.representations.pixel_runs_torch import (
     Number,
     Placed,
@@ -54,10 +55,15 @@ def bounds_around(
     return np.stack([bounds_of(t, start_us, end_us, row) for row in borders])
 
 
+def instants_around(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int32]:
+    """(L, BINS + 1) µs since the exposure's start: the edges of `bounds_around`."""
+    return since_start(edges(start_us, end_us, times_us), start_us)
+
+
 @torch.no_grad()
 def stacks(
     events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast, power: float = 1.0,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "cpu", halfway: bool = True,
 ) -> Tensor:  # fmt: skip
     """(L, `CHANNELS`, height, width) float32 on the device: as `edi_stack_numba.EdiStack.stacks`.
 
@@ -66,10 +72,13 @@ def stacks(
     """
     where = torch.device(device)
     inside = some(events.between(start_us, end_us))
-    bounds = bounds_around(inside.t, start_us, end_us, times_us)
+    bounds = to_device(bounds_around(inside.t, start_us, end_us, times_us), where)
     since = to_device(since_start(inside.t, start_us), where)
     e, length = place(inside, where), float(end_us - start_us)
-    out = of_placed(e, since, to_device(bounds, where), length, contrast, power)
+    if halfway:
+        instants = instants_around(start_us, end_us, times_us)
+        e, since, bounds = set_back(e, since, bounds, to_device(instants, where))
+    out = of_placed(e, since, bounds, length, contrast, power)
     return out.view(len(bounds), CHANNELS, events.height, events.width)
 
 

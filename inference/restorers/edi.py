@@ -19,7 +19,6 @@ from capture.packets import Events
 from inference.device import DTYPES, choose_device, choose_dtype, surely_cpu
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
-from inference.representations.halfway_numba import halfway
 from inference.restorers.apply_ratio import saturated_share
 from inference.restorers.base import LatentTimes, Needs, Restored, check_latents
 from inference.restorers.contrast_learner import (
@@ -42,8 +41,9 @@ KNOWN_OPTIONS = (*CONTRAST_OPTIONS, "denoise", "halfway", "implementation", "dty
 
 class _Integral(Protocol):
     def ratios(
-        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast
-    ) -> NDArray[np.float32]: ...
+        self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
+        halfway: bool = False,
+    ) -> NDArray[np.float32]: ...  # fmt: skip
 
 
 class EdiRestorer:
@@ -53,8 +53,8 @@ class EdiRestorer:
         contrast, contrast_on, contrast_off: see `contrast_learner.CONTRAST_OPTIONS`; searched by default.
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
             `inference.restorers.ratio_filter`; False: they stay.
-        halfway: False (default): events count when they come, the double integral as published; True: half-way
-            to their neighbours, see `inference.representations.halfway_numba`.
+        halfway: True (default): events count half-way to their neighbours, see
+            `inference.representations.halfway_numba`; False: when they come, the double integral as published.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "auto" (float64; float32 on mps), "float64" or "float32".
 
@@ -141,7 +141,8 @@ class EdiRestorer:
         light = np.full((h, w), 0.5, np.float32)
         rehearse(light, events, 1000)
         contrast = self._learner.contrast
-        ratios = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast)[1:2]
+        for halfway in (False, True):  # it can be switched while running
+            ratios = self._integral.ratios(events, 0, 1000, [0, 500, 1000], contrast, halfway)[1:2]
         for shape in ((height, width), (height, width, 3)):
             image = np.full(shape, 128, np.uint8)
             image.flags.writeable = False
@@ -174,9 +175,7 @@ class EdiRestorer:
         self._check_sizes(a, picture)
         times = tuple(a.exposure.time_at(f) for f in at)
         events = a.exposure_events()
-        if self._options.get("halfway", False):
-            # With the margins: an event at an end has its neighbour outside.
-            events = halfway(a.events).between(a.exposure.start_us, a.exposure.end_us)
+        halfway = bool(self._options.get("halfway", True))
         self._learner.learn(a, picture, self.rig)
         contrast = self._learner.contrast
 
@@ -185,7 +184,8 @@ class EdiRestorer:
             images = np.repeat(picture[None], len(at), axis=0)
             flags.append(NO_EVENTS_FLAG)
         else:
-            ratios = self._integral.ratios(events, a.exposure.start_us, a.exposure.end_us, times, contrast)
+            span = a.exposure.start_us, a.exposure.end_us
+            ratios = self._integral.ratios(events, *span, times, contrast, halfway)
             denoise = bool(self._options.get("denoise", True))
             images = self._pictures.pictures(picture, ratios, events, contrast, denoise)
             if self._learner.assumed:

@@ -18,6 +18,7 @@ from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.edi_stack import KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
+from inference.representations.halfway_torch import set_back
 from inference.representations.pixel_runs_torch import Thresholds, ThresholdsThere, placed
 from inference.representations.scatter_torch import some, to_device
 from inference.restorers import edi_pictures_torch
@@ -47,6 +48,8 @@ SRGB_POWER = 1 / 2.2
 
 
 CAMERA_TONES = ("auto", "srgb", "linear")
+AS_THEY_COME, HALFWAY = "edi-stack", "edi-stack-halfway"
+"""When events count for the weights: see `halfway_numba`. The first ones were trained on the former."""
 
 
 def toned(rig: Rig, tone: str) -> Rig:
@@ -90,11 +93,10 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         self._edi: tuple[Rig, EdiPictures] | None = None
         self._given = rig
         self._toned: tuple[Rig, Rig] | None = None
-        self._adapted_to = ""
+        self._adapted_to, self._halfway = "", True
         super().__init__(rig, options, device)
-        if not self.random_weights:
-            card = store.installed(self.network)
-            self._adapted_to = card.camera_tone if card else ""
+        if not self.random_weights and (card := store.installed(self.network)):
+            self._adapted_to, self._halfway = card.camera_tone, card.representation != AS_THEY_COME
         self._use_rig(rig)
 
     @property
@@ -106,7 +108,7 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
     @property
     def representation(self) -> str:
         """See `NeuralRestorer`."""
-        return "edi-stack"
+        return HALFWAY if self._halfway else AS_THEY_COME
 
     @property
     def order(self) -> ColourOrder:
@@ -128,7 +130,7 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         span, events = (a.exposure.start_us, a.exposure.end_us), a.exposure_events()
         times = [a.exposure.time_at(f) for f in at]
         contrast = self._contrast(a, picture)
-        stacks = self._stack.stacks(events, *span, times, contrast, self.power)
+        stacks = self._stack.stacks(events, *span, times, contrast, self.power, self._halfway)
         pictures = self._edi_pictures(picture, stacks[:, KNOWN], events, contrast, self.rig)
         m = None if self.rig.identity else event_from_image(self.rig)
         if m is not None and refined(self.rig):
@@ -187,16 +189,21 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         bounds = edi_stack_torch.bounds_around(events.t, start, end, work.times_us)
         numbers = np.array([end - start, contrast.on, contrast.off], np.float64)
         fixed = {"bounds": bounds, "numbers": numbers, "picture": work.pictures[work.index]}
+        if self._halfway:
+            fixed["instants"] = edi_stack_torch.instants_around(start, end, work.times_us)
         return Asked(events_of(events, start), fixed)
 
     def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
         width, height = self.rig.events.width, self.rig.events.height
         e = placed(cells_of(given, width, height), given["on"], width * height)
+        since, rows = given["since"], given["bounds"]
+        if self._halfway:
+            e, since, rows = set_back(e, since, rows, given["instants"])
         length, on, off = given["numbers"].unbind()
         contrast, picture = ThresholdsThere(on, off), given["picture"]
         exact, out = of_codes(picture[None], self.order, self.tone), []
-        for bounds in torch.split(given["bounds"], self.batch):
-            stacks = edi_stack_torch.of_placed(e, given["since"], bounds, length, contrast, self.power)
+        for bounds in torch.split(rows, self.batch):
+            stacks = edi_stack_torch.of_placed(e, since, bounds, length, contrast, self.power)
             stacks = stacks.view(len(bounds), -1, height, width)
             made = self._edi_there(picture, stacks, contrast, self.rig)
             out.append(self._through(exact, of_codes(made, self.order, self.tone), stacks, self.rig))
@@ -280,8 +287,10 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         """(L, CHANNELS, h, w) on the device."""
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
         if self.uses_numba:
-            return torch.from_numpy(self._stack.stacks(events, *span, times, contrast, self.power))
-        return edi_stack_torch.stacks(events, *span, times, contrast, self.power, self.device)
+            return torch.from_numpy(
+                self._stack.stacks(events, *span, times, contrast, self.power, self._halfway)
+            )
+        return edi_stack_torch.stacks(events, *span, times, contrast, self.power, self.device, self._halfway)
 
 
 class GlintLargeRestorer(GlintRestorer):

@@ -15,6 +15,7 @@ from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations import double_integral_numba, double_integral_torch
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
+from inference.representations.halfway_numba import halfway
 
 NUMBA = double_integral_numba.DoubleIntegral()
 TORCH = double_integral_torch.DoubleIntegral("cpu")
@@ -60,26 +61,28 @@ def by_hand(ev: Events, start: int, end: int, times: list[int], c: Contrast) -> 
 @given(
     n=st.integers(0, 400), width=st.integers(1, 17), height=st.integers(1, 9), seed=st.integers(0, 2**31),
     on=st.floats(0.01, 2.0), off=st.floats(0.01, 2.0), length=st.integers(1, 50_000),
-    latents=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+    latents=st.lists(st.floats(0, 1), min_size=1, max_size=5), halved=st.booleans(),
 )  # fmt: skip
 def test_numba_and_torch_agree(
-    n: int, width: int, height: int, seed: int, on: float, off: float, length: int, latents: list[float]
-) -> None:
+    n: int, width: int, height: int, seed: int, on: float, off: float, length: int, latents: list[float],
+    halved: bool,
+) -> None:  # fmt: skip
     start = 1_615_007_563_376_030  # as real stamps are: large numbers of µs
     ev = random_events(np.random.default_rng(seed), n, width, height, (start - 50, start + length + 50))
     times = [start + round(f * length) for f in latents]
-    a = NUMBA.ratios(ev, start, start + length, times, Contrast(on, off))
-    b = TORCH.ratios(ev, start, start + length, times, Contrast(on, off))
+    a = NUMBA.ratios(ev, start, start + length, times, Contrast(on, off), halved)
+    b = TORCH.ratios(ev, start, start + length, times, Contrast(on, off), halved)
     assert a.shape == b.shape == (len(times), height, width)
     assert a.dtype == b.dtype == np.float32
     # Two roundings to float32 on one side, one on the other: 3 units in the last place (2⁻²³) at most.
     np.testing.assert_allclose(a, b, rtol=3 * 2.0**-23, atol=0)
 
 
-def test_agreement_on_a_full_exposure() -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_agreement_on_a_full_exposure(halved: bool) -> None:
     ev = random_events(np.random.default_rng(7), 300_000, 346, 260, (0, 40_000))
     times = [0, 13_333, 20_000, 40_000]
-    a, b = (i.ratios(ev, 0, 40_000, times, C) for i in (NUMBA, TORCH))
+    a, b = (i.ratios(ev, 0, 40_000, times, C, halved) for i in (NUMBA, TORCH))
     np.testing.assert_allclose(a, b, rtol=3 * 2.0**-23, atol=0)
 
 
@@ -96,6 +99,10 @@ def test_the_formula_by_hand(integral: double_integral_numba.DoubleIntegral) -> 
     times = [250, 100, 175, 101]
     got = integral.ratios(ev, 100, 250, times, C)
     np.testing.assert_allclose(got, by_hand(ev, 100, 250, times, C), rtol=1e-6)
+    moved = halfway(ev.between(100, 250), 100)
+    halved = integral.ratios(ev, 100, 250, times, C, True)
+    np.testing.assert_allclose(halved, by_hand(moved, 100, 250, times, C), rtol=1e-6)
+    assert np.abs(halved - got).max() > 0.01
 
 
 @BOTH

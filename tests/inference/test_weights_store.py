@@ -278,7 +278,7 @@ def test_glint_of_another_size_is_known_by_its_shapes(named: bool, tmp_path: Pat
     stated = {"halfmirror.card": card("glint").model_copy(update={"options": sizes}).model_dump_json()}
     save_file(entries, tmp_path / "a.safetensors", stated if named else None)
     store.add("glint", tmp_path / "a.safetensors")
-    loaded, found = store.load("glint", representation="edi-stack", channel_order="rgb")
+    loaded, found = store.load("glint", representation="edi-stack-halfway", channel_order="rgb")
     assert {name: tuple(value) for name, value in found.options.items()} == sizes
     networks.build("glint", **found.options).load_state_dict(loaded, strict=True)
 
@@ -310,5 +310,5 @@ def test_a_glint_that_was_trained_in_the_large_size_is_glint_large(tmp_path: Pat
     assert (found.network, found.trained_on, found.options) == ("glint-large", "my photos", {})
     assert found.title == card("glint-large").title
     networks.build("glint-large").load_state_dict(
-        store.load("glint-large", representation="edi-stack", channel_order="rgb")[0], strict=True
+        store.load("glint-large", representation="edi-stack-halfway", channel_order="rgb")[0], strict=True
     )

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from app.cli.program import execute
 from capture.packets import Frame, FrameClock, PixelLayout
 from inference import networks, store
+from inference.cards import Card
 from inference.networks.glint import Glint
 from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_numba import DoubleIntegral
@@ -146,9 +147,15 @@ def test_no_exposure_is_both_learnt_from_and_judged_by() -> None:
     assert min(seen["train"] | seen["held"]) >= FIRST  # the first ones teach the contrast, as live
 
 
+def loaded() -> tuple[dict[str, torch.Tensor], Card]:
+    """The shipped weights."""
+    about = store.verify("glint")
+    return store.load("glint", representation=about.representation, channel_order="rgb")
+
+
 @cache
 def glint() -> Glint:
-    entries, card = store.load("glint", representation="edi-stack", channel_order="rgb")
+    entries, card = loaded()
     net = networks.build("glint", **card.options)
     net.load_state_dict(entries)
     assert isinstance(net, Glint)
@@ -174,9 +181,7 @@ def test_glint_gains_where_the_camera_was_mistaken_for_another() -> None:
     out = tune.tune(glint(), samples.kind, samples.train, samples.held, found, settings)
     assert out.adapted
     assert out.after < (1 - tune.GAIN) * out.before
-    adapted = networks.build(
-        "glint", **store.load("glint", representation="edi-stack", channel_order="rgb")[1].options
-    )
+    adapted = networks.build("glint", **loaded()[1].options)
     adapted.load_state_dict(out.entries)
     assert middles(adapted.eval(), mistaken) > middles(glint(), mistaken) + 0.5
 

@@ -25,6 +25,7 @@ from inference.representations.edi_stack import (
     OFFSETS,
 )
 from inference.representations.edi_stack_numba import EdiStack
+from inference.representations.halfway_numba import halfway
 from tests.inference.representations.scenes import START, random_events
 
 END = START + 40_000
@@ -60,26 +61,28 @@ def by_hand(
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 10_000), st.integers(0, 400), st.floats(0, 1), st.floats(0.02, 0.6), st.floats(0.02, 0.6),
-    st.floats(0.3, 1),
+    st.floats(0.3, 1), st.booleans(),
 )  # fmt: skip
 def test_both_are_the_definition(
-    seed: int, n: int, fraction: float, on: float, off: float, power: float
+    seed: int, n: int, fraction: float, on: float, off: float, power: float, halved: bool
 ) -> None:
     events = random_events(seed, n, (START - 2000, END + 2000), width=5, height=4)
     at = START + round(fraction * (END - START))
     known = Contrast(on, off)
-    expected = by_hand(events, START, END, at, known, power)
-    ours = EdiStack().stacks(events, START, END, [at], known, power)[0]
+    counted = halfway(events.between(START, END), START) if halved else events
+    expected = by_hand(counted, START, END, at, known, power)
+    ours = EdiStack().stacks(events, START, END, [at], known, power, halved)[0]
     np.testing.assert_allclose(ours, expected, atol=4e-6)
-    torchs = edi_stack_torch.stacks(events, START, END, [at], known, power)[0].numpy()
+    torchs = edi_stack_torch.stacks(events, START, END, [at], known, power, halfway=halved)[0].numpy()
     np.testing.assert_allclose(torchs, expected, atol=2e-6)
 
 
-def test_ratios_are_those_of_the_double_integral() -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_ratios_are_those_of_the_double_integral(halved: bool) -> None:
     events = random_events(3, 20_000, (START, END), width=40, height=30)
     times = [START + 9_000, START, END]
-    stack = EdiStack().stacks(events, START, END, times, UNEVEN, 0.5)
-    ratios = double_integral_numba.DoubleIntegral().ratios(events, START, END, times, UNEVEN)
+    stack = EdiStack().stacks(events, START, END, times, UNEVEN, 0.5, halved)
+    ratios = double_integral_numba.DoubleIntegral().ratios(events, START, END, times, UNEVEN, halved)
     expected = np.clip(0.5 * np.log(ratios), -LIMIT, LIMIT)
     assert np.abs(expected).max() > 0.3
     np.testing.assert_allclose(stack[:, KNOWN], expected, atol=4e-6)
@@ -110,6 +113,7 @@ def test_no_event_is_zero_and_a_hot_pixel_is_finite() -> None:
     )  # fmt: skip
     for stack in (
         EdiStack().stacks(hot, START, END, [END], UNEVEN)[0],
+        EdiStack().stacks(hot, START, END, [END], UNEVEN, halfway=False)[0],
         edi_stack_torch.stacks(hot, START, END, [END], UNEVEN)[0].numpy(),
     ):
         assert np.isfinite(stack).all()
@@ -140,13 +144,15 @@ def test_instants_outside_and_exposures_without_length_are_refused(make: object)
 
 
 @pytest.mark.gpu
-def test_on_a_gpu() -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_on_a_gpu(halved: bool) -> None:
     events = random_events(9, 50_000, (START, END), width=60, height=50)
     times = [START + 1, END]
-    there = edi_stack_torch.stacks(events, START, END, times, UNEVEN, device="cuda").cpu()
-    torch.testing.assert_close(
-        there, edi_stack_torch.stacks(events, START, END, times, UNEVEN), atol=2e-6, rtol=0
+    here, there = (
+        edi_stack_torch.stacks(events, START, END, times, UNEVEN, device=device, halfway=halved).cpu()
+        for device in ("cpu", "cuda")
     )
+    torch.testing.assert_close(there, here, atol=2e-6, rtol=0)
 
 
 def test_bands_of_rows_change_nothing() -> None:

@@ -42,6 +42,7 @@ def test_each_goes_half_the_way_to_the_nearer_neighbour(n: int, seed: int, span:
                 gaps += [int(t[k + 1] - t[k])] if k + 1 < len(t) else []
                 expected.append((int(t[k]) - min(gaps) // 2, int(i), x, y, bool(events.p[i])))
     got = halfway(events)
+    assert np.array_equal(halfway(events, 150).t, np.maximum(got.t, 150))
     found = list(zip(got.t.tolist(), got.x.tolist(), got.y.tolist(), got.p.tolist(), strict=True))
     assert found == [(t, x, y, p) for t, _, x, y, p in sorted(expected)]
     assert np.all(np.diff(got.t) >= 0)

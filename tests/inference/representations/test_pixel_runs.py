@@ -88,14 +88,14 @@ def watched(work: Callable[[], object]) -> Watched:
     return seen
 
 
-def stacks(instants: int) -> torch.Tensor:
+def stacks(instants: int, halfway: bool = False) -> torch.Tensor:
     times = np.linspace(START, END - 1, instants).astype(int).tolist()
-    return edi_stack_torch.stacks(scene(1), START, END, times, CONTRAST)
+    return edi_stack_torch.stacks(scene(1), START, END, times, CONTRAST, halfway=halfway)
 
 
-def edi(instants: int) -> torch.Tensor:
+def edi(instants: int, halfway: bool = False) -> torch.Tensor:
     times = np.linspace(START, END - 1, instants).astype(int).tolist()
-    return DoubleIntegral(CPU).tensor(scene(1), START, END, times, CONTRAST)
+    return DoubleIntegral(CPU).tensor(scene(1), START, END, times, CONTRAST, halfway)
 
 
 def spikes(frames: int) -> object:
@@ -123,7 +123,9 @@ def egers() -> torch.Tensor:
     ("work", "most"),
     [
         (lambda: stacks(1), 100),
+        (lambda: stacks(1, halfway=True), 130),
         (lambda: edi(1), 90),
+        (lambda: edi(1, halfway=True), 120),
         (lambda: spikes(10), 180),
         (pictures, 190),
         (egers, 70),

@@ -62,5 +62,6 @@ def test_the_shipped_file_holds_half_precision() -> None:
     """Of two bytes a value, so that all that is shipped stays small."""
     with safe_open(store.SHIPPED / "glint-large.safetensors", "pt") as file:
         assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118
-    entries, _ = store.load("glint-large", representation="edi-stack", channel_order="rgb")
+    about = store.verify("glint-large")
+    entries, _ = store.load("glint-large", representation=about.representation, channel_order="rgb")
     assert {str(t.dtype) for t in entries.values()} == {"torch.float32"}

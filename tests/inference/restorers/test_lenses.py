@@ -35,7 +35,7 @@ def ramp() -> np.ndarray:
 class _Known:
     """In place of the integral: the light grew evenly from left to right of the event sensor."""
 
-    def ratios(self, events: Events, start: int, end: int, times: Any, contrast: Any) -> np.ndarray:
+    def ratios(self, events: Events, start: int, end: int, times: Any, *about: Any) -> np.ndarray:
         return np.repeat(np.exp(0.01 * (ramp() - 60))[None], len(times), axis=0).astype(np.float32)
 
 

@@ -79,4 +79,5 @@ def test_a_gpu_is_asked_for_little_until_the_network_and_nothing_waits(
     one, a = restorer(network, options, rig), noise_exposure(rig, n=4000)
     seen = watched(lambda: one.fed([a], 0.5))
     assert not +seen.waits
-    assert 20 < seen.asked < 180
+    # Of glint's, 25 set its events back half-way.
+    assert 20 < seen.asked < (205 if network.startswith("glint") else 180)
