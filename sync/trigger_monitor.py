@@ -214,13 +214,19 @@ class TriggerMonitor:
             )
         if matched is None or len(self._answers) < ENOUGH_FRAMES:
             return Finding.WAITING, "Edges and frames come; matching them."
-        longer = self._longer_us()
-        if matched < GOOD_SHARE and longer > LONGER_US:
-            return Finding.LONGER, (
-                f"The signal lasts {longer / 1e3:.1f} ms longer than an exposure, as of a rolling shutter "
-                f"until its last row is closed. Calibrate the rig, or set longer_us = {longer:.0f} under "
-                "[clock] in its file."
-            )
+        stated, longer = self._clock.longer_us, self._longer_us()
+        if matched < GOOD_SHARE and longer is not None and abs(longer - stated) > LONGER_US:
+            if longer > LONGER_US:
+                return Finding.LONGER, (
+                    f"The signal lasts {longer / 1e3:.1f} ms longer than an exposure, as of a rolling shutter "
+                    f"until its last row is closed. Calibrate the rig, or set longer_us = {longer:.0f} under "
+                    "[clock] in its file."
+                )
+            if stated:
+                return Finding.LONGER, (
+                    f"The signal lasts as long as an exposure, and the rig file says {stated / 1e3:.1f} ms "
+                    "longer. Calibrate the rig, or set longer_us = 0 under [clock] in its file."
+                )
         if matched < GOOD_SHARE:
             why = self._sync.status.why
             if why and self._fits():
@@ -244,14 +250,14 @@ class TriggerMonitor:
                 lengths[rising].append(until - t)
         return {} if min(len(v) for v in lengths.values()) < ENOUGH_FRAMES else lengths
 
-    def _longer_us(self) -> float:
-        """By how much all pulses alike are longer than they should be; 0 where they are not, or differ."""
-        exposure, pulses = self._exposure_us(), self._lengths().get(self._clock.active_high)
-        if exposure is None or not pulses:
-            return 0.0
+    def _longer_us(self) -> float | None:
+        """By how much all pulses alike are longer than exposures; None where they differ, or while unknown."""
+        signal, pulses = self._exposure_us(), self._lengths().get(self._clock.active_high)
+        if signal is None or not pulses:
+            return None
         middle = float(np.median(pulses))
         alike = float(np.median(np.abs(np.array(pulses) - middle))) < LONGER_US / 2
-        return max(0.0, middle - exposure) if alike else 0.0
+        return middle - (signal - self._clock.longer_us) if alike else None
 
     def _apart(self) -> dict[bool, float]:
         """How far pulses (True) and pauses (False) are from exposures, in tolerances; {} while unknown."""

@@ -76,6 +76,14 @@ def test_a_signal_that_lasts_until_the_last_row_is_closed() -> None:
     assert "lasts 15.0 ms longer than an exposure" in r.words
     assert "longer_us = 15000" in r.words
     assert run(late, clock=Clock(longer_us=15_000.0)).good
+    # The whole of it is named, whatever the file says already.
+    for stated in (9_000.0, 21_000.0):
+        r = run(late, clock=Clock(longer_us=stated))
+        assert r.finding is Finding.LONGER
+        assert "longer_us = 15000" in r.words
+    r = run(straight, clock=Clock(longer_us=15_000.0))
+    assert r.finding is Finding.LONGER
+    assert "longer_us = 0" in r.words
     # A signal of another length each time is none of that.
     rng = np.random.default_rng(1)
     assert run(lambda k, s, e: [(s, True), (s + int(rng.integers(2_000, 40_000)), False)]).finding is not (
