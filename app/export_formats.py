@@ -24,7 +24,10 @@ from recordings.export.writers import Writer
 from recordings.open import open_recording
 from recordings.recording import OpenOptions
 from sync.exposure import AlignedExposure
-from sync.rig import Rig
+from sync.rig import Clock, Rig
+
+RIG = "rig.toml"
+"""In a folder that would not tell otherwise how its events lie on its pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,9 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         )
     grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
     result = ExportResult(grid=grid)
+    beside = None if form.folder else request.output.with_suffix(".rig.toml")
+    if beside is not None and beside.exists() and not request.overwrite:
+        raise UsageError(f"{beside} exists; give another name with -o, or --overwrite")
     with _staged(kind, form, request) as part:
         with writing(request.output):
             writer, again = _writer(kind, part, source, grid, request)
@@ -147,9 +153,33 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
             raise NothingExported(_nothing(source, request, result, content.events))
         compare(request.output, again(), content)
         result.facts = Facts.of(content)
+        notes = list(writer.notes)
+        rig = _untold(form, source, content)
+        where = beside or request.output / RIG
+        if rig is not None:
+            notes.append(f"how events lie on the pictures is in no file of {kind}: add --rig {where}")
         if form.folder:
-            write_json(part / REPORT, _report(kind, source, result, writer.notes))
-    return result, writer.notes
+            write_json(part / REPORT, _report(kind, source, result, notes))
+            if rig is not None:
+                rig.save(part / RIG)
+    if rig is not None and beside is not None:
+        rig.save(beside)
+    return result, notes
+
+
+def _untold(form: Format, source: ExportInput, content: Content | Facts) -> Rig | None:
+    """The rig of two cameras whose streams are written as they are, without a word on how they lie.
+
+    As `--rig` takes it for what is written: all on one clock, and where events keep their times, by how much
+    they are off.
+    """
+    rig = source.rig
+    if rig is None or form.aligned or rig.identity or not content.frames:
+        return None
+    if form.as_came:
+        return rig.model_copy(update={"clock": rig.clock if rig.clock.relation == "same" else Clock()})
+    at_once = rig.image.model_copy(update={"rolling_us": 0.0})
+    return rig.model_copy(update={"clock": Clock(), "image": at_once})
 
 
 def _staged(kind: str, form: Format, request: ExportRequest) -> AbstractContextManager[Path]:
@@ -270,7 +300,7 @@ def _is_ours(folder: Path, kind: str) -> bool:
     """An earlier export of the same format and nothing else."""
     names = {"dsec": {"events.h5", "images", "image_exposure_timestamps_us.txt"},
              "highrev": {"blur", "event", "exposures.csv"}}[kind]  # fmt: skip
-    if {e.name for e in folder.iterdir()} != names | {REPORT}:
+    if {e.name for e in folder.iterdir()} - {RIG} != names | {REPORT}:
         return False
     report = read_json(folder / REPORT)
     return (report.get("program"), report.get("format")) == ("halfmirror", kind)

@@ -16,9 +16,13 @@ import pytest
 
 from app.cli import progress
 from app.cli.export import EVENT_FORMATS
+from app.sources import rig_for
+from capture.errors import UsageError
 from recordings.export import writers
+from recordings.formats.own import OwnRecording
 from recordings.marks import Marks, save
 from recordings.open import open_recording
+from sync.rig import Clock
 from tests.app.cli.export_formats.exports import EXPOSURES, everything, run, same, spans, target
 from tests.capture.simulated_small import small
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
@@ -68,6 +72,27 @@ def test_streams_come_back_as_they_were(
         assert frames == []
         assert "no pictures" in told.err
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "dsec"])
+def test_how_two_cameras_lie_stands_beside_what_cannot_tell_it(
+    own: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = target(tmp_path, kind)
+    rig = out.with_suffix(".rig.toml") if kind == "aedat4" else out / "rig.toml"
+    assert run(own, kind, out) == 0
+    assert f"add --rig {rig}" in capsys.readouterr().err.replace("\n", " ")
+    with open_recording(own) as r:
+        assert isinstance(r, OwnRecording)
+        told = rig_for(r, "two", None)
+    with open_recording(out) as r:
+        with pytest.raises(UsageError, match=r"give --rig RIG\.toml"):
+            rig_for(r, "out", None)
+        again = rig_for(r, "out", rig)
+    assert (again.geometry, again.clock) == (told.geometry, Clock())
+    assert np.array_equal(again.image_from_event, told.image_from_event)
+    assert run(own, kind, out) == 2
+    assert run(own, kind, out, "--overwrite") == 0
 
 
 def test_efnets_layout_is_what_its_code_reads(davis: Path, tmp_path: Path) -> None:
