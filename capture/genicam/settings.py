@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -210,7 +211,7 @@ class Settings:
         return _Setting(
             lambda: f.has(feature),
             lambda: f.whole(feature),
-            lambda v: f.write_within(feature, int(_number(v)), name),
+            lambda v: f.write_within(feature, _whole(v), name),
             lambda v: Control(name, v, *f.bounds(feature, floating=False), f.step(feature), "px"),
         )
 
@@ -319,6 +320,14 @@ class Settings:
 
 def _number(value: Any) -> float | int:
     """A number of a request; numbers only, no words, no truth values."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("give a number")
     return value
+
+
+def _whole(value: Any) -> int:
+    """A whole number of a request, written with a fraction of 0 or without."""
+    number = _number(value)
+    if number != int(number):
+        raise ValueError("give a whole number")
+    return int(number)

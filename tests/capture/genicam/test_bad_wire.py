@@ -274,6 +274,10 @@ def test_an_exposure_beyond_the_frame_period_is_refused_while_it_runs(device: Gi
             c.command("set", {"exposure_us": 30_000.0})
         with pytest.raises(CameraError, match=r"rate_hz 400 is out of range.*exposure_us 4000"):
             c.command("set", {"rate_hz": 400.0})
+        with pytest.raises(CameraError, match=r"offset_x.*give a whole number"):
+            c.command("set", {"offset_x": 2.5})
+        with pytest.raises(CameraError, match=r"gain_db.*give a number"):
+            c.command("set", {"gain_db": float("inf")})
         # Together they are possible, in whichever order they are given.
         now = c.command("set", {"exposure_us": 30_000.0, "rate_hz": 20.0})
         assert (now["exposure_us"], now["rate_hz"]) == (30_000.0, 20.0)
