@@ -105,7 +105,7 @@ class LiveSession:
         publish: str | None = None,
     ) -> None:
         self.title = request.text
-        self.is_recording = request.is_recording
+        self.is_recording, self.elsewhere = request.is_recording, False
         self._request, self._network = request, network
         self._options, self._speed, self._loop, self._device = options, speed, loop, device
         self._residual, self._publish = residual, publish

@@ -180,6 +180,8 @@ class Session(Protocol):
 
     title: str
     is_recording: bool
+    elsewhere: bool
+    """Another program's, whose pictures are seen here: nothing can be recorded or calibrated."""
 
     def start(self) -> None:
         """Start the workers; returns at once."""

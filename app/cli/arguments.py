@@ -187,6 +187,8 @@ def rig_source(text: str) -> str | Path:
     Raises:
         UsageError: a misspelt preset, camera or key; a recording (names the verb to use instead).
     """
+    if text.startswith(("tcp://", "ipc://")):
+        raise UsageError(f"{text} is where pictures are published; watch them with: halfmirror live {text}")
     path = Path(text)
     if path.suffix.lower() == ".toml":
         from sync.rig import Rig

@@ -14,7 +14,11 @@ EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o n
 
 def live(
     rig: Annotated[
-        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
+        str,
+        typer.Argument(
+            metavar="[RIG]",
+            help="simulated, simulated:PRESET, a rig file (.toml), or tcp://HOST:PORT of a --publish.",
+        ),
     ] = "simulated",
     network: Annotated[
         str | None, typer.Option("--network", "-n", help="Which network restores (edi, or the one used last).")
@@ -43,12 +47,20 @@ def live(
     """Show the blurred and the sharp picture of a rig, live.
 
     Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
-    a contact sheet and summary.json.
+    a contact sheet and summary.json. tcp://HOST:PORT and ipc://PATH show what another Halfmirror publishes.
     """
     from app.cli.arguments import positive_seconds, publishing_at, restorer_options, rig_source
     from app.cli.run_session import show
+    from app.published import is_stream
     from inference import models
 
+    if is_stream(rig):
+        chosen = {
+            "--network": network, "--contrast": contrast, "--dtype": dtype, "--compile": compiled,
+            "--set": settings, "--random-weights": random_weights, "--residual": residual,
+            "--publish": publish, "--rig-page": rig_page,
+        }  # fmt: skip
+        return _watch(rig, [o for o, v in chosen.items() if v], headless, seconds, output, screenshot)
     options = restorer_options(
         contrast, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
     )
@@ -62,4 +74,26 @@ def live(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,
         verb="live", rig_page=rig_page, publish=address,
+    )  # fmt: skip
+
+
+def _watch(
+    address: str, chosen: list[str], headless: bool, seconds: float | None, output: Path | None,
+    screenshot: Path | None,
+) -> int:  # fmt: skip
+    """Pictures that another Halfmirror publishes; all that restores them is chosen there."""
+    from app.cli.arguments import positive_seconds
+    from app.cli.run_session import show
+    from app.published import stream_address
+    from app.stream_session import PUBLISHED
+    from capture.errors import UsageError
+
+    stream_address(address)
+    if chosen:
+        raise UsageError(f"{chosen[0]} is chosen where the pictures of {address} are made; leave it out")
+    if seconds is not None:
+        positive_seconds(seconds)
+    return show(
+        {}, address, PUBLISHED,
+        headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="live",
     )  # fmt: skip

@@ -38,7 +38,12 @@ def session_maker(
 
     def make(source: str | Path, network: str, *, rig: Path | None = None) -> Session:
         from app.live import make_session
+        from app.published import is_stream
 
+        if is_stream(source):
+            from app.stream_session import StreamSession
+
+            return StreamSession(str(source))
         its = said if Path(source).resolve() == Path(said_of).resolve() else None
         its = its if rig is None else replace(its or OpenOptions(), rig=rig)
         return make_session(

@@ -72,6 +72,9 @@ class CalibrationDesk:
         if w.recorder.desk.busy:
             w.say("This is being recorded; end the recording first (R).")
             return
+        if w.player is not None and w.player.session.elsewhere:
+            w.say("These cameras are another program's; calibrate where they are.")
+            return
         if w.rig.open:
             w.rig.shut()  # its cameras are needed here
         self._source = w.source or "simulated"

@@ -72,6 +72,8 @@ class RecordingDesk:
         """Why nothing can be recorded, "" when it can."""
         if self._session is None:
             return "Nothing is open that could be recorded"
+        if self._session.elsewhere:
+            return "Published pictures come without events; record where the cameras are"
         return (
             "A recording cannot be recorded; halfmirror export converts it"
             if self._session.is_recording
@@ -85,7 +87,7 @@ class RecordingDesk:
 
     def _arm(self) -> None:
         wish = (self.preroll_s, self.step in (Step.ASKING, Step.COUNTING))
-        if self._session is not None and not self._session.is_recording and wish != self._armed:
+        if self._session is not None and not self.why_not() and wish != self._armed:
             self._armed = wish
             self._session.arm_recorder(wish[0], ready=wish[1])
 

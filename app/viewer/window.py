@@ -351,7 +351,9 @@ class ViewerWindow(QMainWindow):
 
     def remember_network(self) -> None:
         """Once for each that runs: after a reset it is not chosen again by running on."""
-        if self.player is not None and self.player.network != self._noted_network:
+        if self.player is None or self.player.session.elsewhere:
+            return  # what restores elsewhere need not be there for this program
+        if self.player.network != self._noted_network:
             self._noted_network = self.remembered.network = self.player.network
 
     def closeEvent(self, event: QCloseEvent) -> None:

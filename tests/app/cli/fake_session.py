@@ -34,7 +34,7 @@ class FakeSession:
         error: BaseException | None = None,
     ) -> None:  # fmt: skip
         self.title = "fake"
-        self.is_recording = is_recording
+        self.is_recording, self.elsewhere = is_recording, False
         self.calls: list[str] = []
         self.workers: tuple[WorkerStatus, ...] = (WorkerStatus("replay", CameraState.RUNNING),)
         self.cautions: tuple[str, ...] = ()

@@ -150,6 +150,8 @@ _SPINES = [
 class FakeSession:
     """Every wish is noted in `calls`. Time comes from `clock`, so that tests may move it by hand."""
 
+    elsewhere = False
+
     def __init__(
         self,
         scene: Scene | None = None,

@@ -318,6 +318,22 @@ def test_a_recording_cannot_be_recorded(
     assert not window.record_bar.isVisible()
 
 
+def test_published_pictures_are_neither_recorded_nor_calibrated(
+    scene: Scene, clock: Clock, make_window: MakeWindow, qtbot: QtBot
+) -> None:
+    fake = FakeSession(scene, title="tcp://lab:5556", clock=clock)
+    fake.elsewhere = True
+    window = make_window(fake, source="tcp://lab:5556", ticks=13)
+    assert not window.top.record.isEnabled()
+    assert "record where the cameras are" in window.top.record.toolTip()
+    qtbot.keyClick(window, K.Key_R)
+    assert not window.record_bar.isVisible()
+    qtbot.keyClick(window, K.Key_G)
+    assert not window.calibration.open
+    assert "calibrate where they are" in window.picture._banner
+    assert window.remembered.network == ""  # what restores there need not be here
+
+
 def test_the_red_frame_lies_around_the_picture(window: ViewerWindow, qtbot: QtBot) -> None:
     """Two pixels, outside of the picture, on all four sides."""
     view = window.picture
