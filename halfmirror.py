@@ -1,6 +1,6 @@
 """Halfmirror for programs of one's own: docs/python.md. Commands and window: `halfmirror --help`."""
 
-from app.library import deblur, exposures, live
+from app.library import deblur, exposures, live, published
 from app.version import version as _version
 from capture.errors import HalfmirrorError
 from capture.packets import Events
@@ -28,4 +28,5 @@ __all__ = [
     "live",
     "networks",
     "open_recording",
+    "published",
 ]

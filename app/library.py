@@ -151,5 +151,38 @@ def live(
         session.stop()
 
 
+@contextmanager
+def published(address: str, *, quiet_s: float | None = 30.0) -> Iterator[Iterator[LivePicture]]:
+    """The pictures that a Halfmirror publishes (`--publish`), there or here, while it runs.
+
+    ```
+    with halfmirror.published("tcp://lab:5556") as pictures:
+        for picture in pictures:
+            ...
+    ```
+
+    Who is slower gets the newest picture and misses those between.
+
+    Args:
+        address: "tcp://HOST:PORT" or "ipc://PATH".
+        quiet_s: when no picture has come for so long it is an error; None: never.
+
+    Yields:
+        An iterator of `app.session.Picture`, as `live` gives them, without `events`; arrays are read-only.
+
+    Raises:
+        UsageError: no address.
+        PipelineError, while one iterates: nobody answers, or no picture came.
+    """
+    from app.stream_session import StreamSession
+
+    session = StreamSession(address)
+    try:
+        session.start()
+        yield (p for p in Following(session, quiet_s=quiet_s) if p is not None)
+    finally:
+        session.stop()
+
+
 def _path(rig: str | Path | None) -> Path | None:
     return None if rig is None else Path(rig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import halfmirror
 from app import stream_session
 from app.cli.program import execute
 from app.published import MessageError, is_stream, read_message, stream_address
@@ -207,6 +209,28 @@ def test_a_sender_that_goes_and_comes_again(sender: Sender, seen: StreamSession)
     again = lambda: (p := seen.poll()) is not None and p.ordinal == 1  # noqa: E731
     until(again, lambda: sender.send(message(picture(1))))
     assert worker(seen) == (CameraState.RUNNING, "")
+
+
+def test_for_programs(sender: Sender) -> None:
+    stop = threading.Event()
+
+    def keep_sending() -> None:
+        n = 0
+        while not stop.wait(0.02):
+            n += 1
+            sender.send(message(picture(n), n))
+
+    sending = threading.Thread(target=keep_sending)
+    sending.start()
+    try:
+        with halfmirror.published(sender.address) as pictures:
+            first, second = (next(pictures) for _ in range(2))
+    finally:
+        stop.set()
+        sending.join()
+    assert first.ordinal < second.ordinal
+    with pytest.raises(UsageError, match="no address"), halfmirror.published("5556"):
+        pass
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
