@@ -82,11 +82,13 @@ def _accumulate(
 class DoubleIntegral:
     """Computes ratio maps on the CPU; keeps its working memory between calls. Not thread-safe.
 
-    Working memory: 32 bytes a pixel; 48 and 8 for each instant where events count half-way.
+    Working memory: 32 bytes a pixel, and 4 for each instant where events count half-way.
     """
 
     def __init__(self) -> None:
         self._state: NDArray[np.float64] = np.empty((0, 4), np.float64)
+        self._halfway: NDArray[np.float32] = np.empty((0, COLUMNS), np.float32)
+        self._told: NDArray[np.float32] = np.empty((0, 0), np.float32)
 
     def ratios(
         self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
@@ -112,16 +114,18 @@ class DoubleIntegral:
         order: Any = np.argsort(times, kind="stable")
         inside = events.between(start_us, end_us)
         n_pixels = events.width * events.height
-        columns = COLUMNS if halfway else 4
-        if self._state.shape != (n_pixels, columns):
-            self._state = np.empty((n_pixels, columns), np.float64)
         out = np.empty((len(times), n_pixels), np.float32)
         about = inside.t, inside.x, inside.y, inside.p, events.width, events.height, int(start_us), int(end_us)
         thresholds = contrast.on, contrast.off, EXPONENT_LIMIT
         if halfway:
-            told, until = np.empty((len(times) + 1, n_pixels)), reached(times[order], start_us, end_us)
-            accumulate(*about, until, *thresholds, self._state, told, out)
+            if self._told.shape != (len(times) + 1, n_pixels):
+                self._halfway = np.empty((n_pixels, COLUMNS), np.float32)
+                self._told = np.empty((len(times) + 1, n_pixels), np.float32)
+            until = reached(times[order], start_us, end_us)
+            accumulate(*about, until, *thresholds, self._halfway, self._told, out)
         else:
+            if len(self._state) != n_pixels:
+                self._state = np.empty((n_pixels, 4), np.float64)
             _accumulate(*about, times[order], *thresholds, self._state, out)
         if len(times) > 1 and bool(np.any(np.diff(order) != 1)):
             unsorted = np.empty_like(out)
