@@ -103,8 +103,13 @@ def main() -> None:
     row(
         "integral, numba, 346×260, 300 k events, 1 latent", lambda: fast.ratios(events, 0, EXPOSURE_US, half, C)
     )
-    row("integral, torch cpu, the same", lambda: any_device.ratios(events, 0, EXPOSURE_US, half, C))
+    row(
+        "the same, events half-way to their neighbours",
+        lambda: fast.ratios(events, 0, EXPOSURE_US, half, C, halfway=True),
+    )
+    row("integral, torch cpu", lambda: any_device.ratios(events, 0, EXPOSURE_US, half, C))
     row("integral, numba, 20 latents", lambda: fast.ratios(events, 0, EXPOSURE_US, many, C))
+    row("the same, half-way", lambda: fast.ratios(events, 0, EXPOSURE_US, many, C, halfway=True))
     if torch.cuda.is_available():
         gpu = double_integral_torch.DoubleIntegral("cuda")
         row(

@@ -84,7 +84,9 @@ class EdiRestorer:
     def runs_on(self) -> str:
         """Device and number type, for people."""
         numba = isinstance(self._integral, double_integral_numba.DoubleIntegral)
-        return "CPU, float64 integral" if numba else f"{self._device}, {self._options.get('dtype', 'float64')}"
+        if numba:
+            return f"CPU, {'float32' if self._options.get('halfway', True) else 'float64'} integral"
+        return f"{self._device}, {self._options.get('dtype', 'float64')}"
 
     # -- options
 

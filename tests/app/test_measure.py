@@ -95,7 +95,7 @@ def test_nothing_measured_has_no_percentiles() -> None:
 def test_a_true_session_says_where_it_runs() -> None:
     s = measure(make_session("simulated:davis", "edi", settings=ONE_SENSOR, device="cpu"), 1.0)
     assert s.restored > 0
-    assert s.runs_on == "CPU, float64 integral"
+    assert s.runs_on == "CPU, float32 integral"
     assert (s.image_size, s.event_size) == ((64, 48), (64, 48))
     assert 0 < percentiles(s.restore_ms)["p50"] < percentiles(s.chain_ms)["p95"]
     assert s.memory_mb > 20
