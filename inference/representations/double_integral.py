@@ -14,7 +14,7 @@ Two implementations of one definition, held together by one test: numba on one C
 
 Conventions
     * An event counts from its own time on: S(t) includes events at t (right-continuous). Where `halfway` is
-      asked for, from half-way to its pixel's nearer neighbour on (`halfway_numba`), of those in the exposure,
+      asked for, from half-way to its pixel's nearer neighbour on (`halfway`), of those in the exposure,
       and not before the exposure's start.
     * Events before `start_us` or at and after `end_us` are not used.
     * The exponent S is limited to ±`EXPONENT_LIMIT`, so that a hot pixel with 10⁵ events stays finite.

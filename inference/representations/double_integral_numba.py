@@ -101,7 +101,7 @@ class DoubleIntegral:
             start_us, end_us: the exposure, µs.
             times_us: the instants, µs, each inside the exposure, in any order.
             contrast: thresholds.
-            halfway: events count half-way to their neighbours (`halfway_numba`) rather than when they come.
+            halfway: events count half-way to their neighbours (`halfway`) rather than when they come.
 
         Returns:
             (L, height, width) float32, positive and finite, on the event sensor's pixels; exactly 1 where a

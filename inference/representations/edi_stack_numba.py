@@ -21,7 +21,7 @@ from inference.representations.edi_stack import (
     edges,
     gains,
 )
-from inference.representations.halfway_numba import FAR_US, half
+from inference.representations.halfway import FAR_US, half
 
 F32 = NDArray[np.float32]
 
@@ -173,7 +173,7 @@ class EdiStack:
             times_us: the instants, µs, in any order.
             contrast: as far as it is known, natural log light.
             power: the frame's values are light to this power (1: linear, 1 / 2.2: about sRGB).
-            halfway: events count half-way to their neighbours (`halfway_numba`); False: as they came.
+            halfway: events count half-way to their neighbours (`halfway`); False: as they came.
 
         Returns:
             (L, `CHANNELS`, height, width) float32, finite; 0 where a pixel has no events.

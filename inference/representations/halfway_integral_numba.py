@@ -1,6 +1,6 @@
-"""The event-based double integral of events half-way to their neighbours, in one pass. See `halfway_numba`.
+"""The event-based double integral of events half-way to their neighbours, in one pass. See `halfway`.
 
-The same as `double_integral_numba` of events that `halfway_numba.halfway` has moved, without sorting them: an
+The same as `double_integral_numba` of events that `halfway` has moved, without sorting them: an
 event counts when the next one of its pixel has come, the order of a pixel's events stays, and that of all
 events does not matter here. In float32, within a millionth, since what an event costs is memory; of more than
 `edi_stack.MOST` events of one polarity in a pixel the rest count for nothing.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from capture.compiled import njit
 from inference.representations.edi_stack import MOST
-from inference.representations.halfway_numba import FAR_US, half
+from inference.representations.halfway import FAR_US, half
 
 F32 = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""Events half-way to their neighbours with torch, on any device. See `halfway_numba`.
+"""Events half-way to their neighbours with torch, on any device. See `halfway`.
 
 As all of `pixel_runs_torch` what is asked of a device depends on nothing but how many events there are.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inference.representations.halfway_numba import FAR_US
+from inference.representations.halfway import FAR_US
 from inference.representations.pixel_runs_torch import Placed
 
 _NEVER = torch.iinfo(torch.int32).max

@@ -54,7 +54,7 @@ class EdiRestorer:
         denoise: True (default): hot pixels and threshold noise are taken out of the ratio map, see
             `inference.restorers.ratio_filter`; False: they stay.
         halfway: True (default): events count half-way to their neighbours, see
-            `inference.representations.halfway_numba`; False: when they come, the double integral as published.
+            `inference.representations.halfway`; False: when they come, the double integral as published.
         implementation: "auto" (numba on the CPU, torch elsewhere), "numba", "torch".
         dtype: of the torch implementation, "auto" (float64; float32 on mps), "float64" or "float32".
 

@@ -49,7 +49,7 @@ SRGB_POWER = 1 / 2.2
 
 CAMERA_TONES = ("auto", "srgb", "linear")
 AS_THEY_COME, HALFWAY = "edi-stack", "edi-stack-halfway"
-"""When events count for the weights: see `halfway_numba`. The first ones were trained on the former."""
+"""When events count for the weights: see `halfway`. The first ones were trained on the former."""
 
 
 def toned(rig: Rig, tone: str) -> Rig:

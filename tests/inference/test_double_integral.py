@@ -15,7 +15,7 @@ from capture.errors import UsageError
 from capture.packets import Events
 from inference.representations import double_integral_numba, double_integral_torch
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
-from inference.representations.halfway_numba import halfway
+from tests.inference.representations.scenes import set_back
 
 NUMBA = double_integral_numba.DoubleIntegral()
 TORCH = double_integral_torch.DoubleIntegral("cpu")
@@ -102,7 +102,7 @@ def test_the_formula_by_hand(integral: double_integral_numba.DoubleIntegral) -> 
     times = [250, 100, 175, 101]
     got = integral.ratios(ev, 100, 250, times, C)
     np.testing.assert_allclose(got, by_hand(ev, 100, 250, times, C), rtol=1e-6)
-    moved = halfway(ev.between(100, 250), 100)
+    moved = set_back(ev.between(100, 250), 100)
     halved = integral.ratios(ev, 100, 250, times, C, True)
     np.testing.assert_allclose(halved, by_hand(moved, 100, 250, times, C), rtol=1e-6)
     assert np.abs(halved - got).max() > 0.01

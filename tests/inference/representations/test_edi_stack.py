@@ -25,8 +25,7 @@ from inference.representations.edi_stack import (
     OFFSETS,
 )
 from inference.representations.edi_stack_numba import EdiStack
-from inference.representations.halfway_numba import halfway
-from tests.inference.representations.scenes import START, random_events
+from tests.inference.representations.scenes import START, random_events, set_back
 
 END = START + 40_000
 
@@ -69,7 +68,7 @@ def test_both_are_the_definition(
     events = random_events(seed, n, (START - 2000, END + 2000), width=5, height=4)
     at = START + round(fraction * (END - START))
     known = Contrast(on, off)
-    counted = halfway(events.between(START, END), START) if halved else events
+    counted = set_back(events.between(START, END), START) if halved else events
     expected = by_hand(counted, START, END, at, known, power)
     ours = EdiStack().stacks(events, START, END, [at], known, power, halved)[0]
     np.testing.assert_allclose(ours, expected, atol=4e-6)

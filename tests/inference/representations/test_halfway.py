@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events
@@ -14,47 +12,27 @@ from capture.simulated.rig import SimulatedRig
 from inference import models
 from inference.engine import Engine
 from inference.quality import psnr
-from inference.representations.halfway_numba import MOST_US, halfway
+from inference.representations import double_integral_numba
+from inference.representations.double_integral import Contrast
+from inference.representations.double_integral_torch import DoubleIntegral
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
+from tests.inference.representations.scenes import START
 
 
-def _events(n: int, seed: int, span_us: int) -> Events:
-    rng = np.random.default_rng(seed)
-    return Events(
-        np.sort(rng.integers(0, span_us, n)).astype(np.int64), rng.integers(0, 4, n).astype(np.uint16),
-        rng.integers(0, 3, n).astype(np.uint16), rng.random(n) < 0.5, 4, 3,
-    )  # fmt: skip
-
-
-@given(n=st.integers(0, 120), seed=st.integers(0, 30), span=st.sampled_from([200, 20_000, 2_000_000]))
-def test_each_goes_half_the_way_to_the_nearer_neighbour(n: int, seed: int, span: int) -> None:
-    events = _events(n, seed, span)
-    expected = []
-    for y in range(3):
-        for x in range(4):
-            mine = np.flatnonzero((events.x == x) & (events.y == y))
-            t = events.t[mine]
-            for k, i in enumerate(mine):
-                gaps = [2 * MOST_US]
-                gaps += [int(t[k] - t[k - 1])] if k else []
-                gaps += [int(t[k + 1] - t[k])] if k + 1 < len(t) else []
-                expected.append((int(t[k]) - min(gaps) // 2, int(i), x, y, bool(events.p[i])))
-    got = halfway(events)
-    assert np.array_equal(halfway(events, 150).t, np.maximum(got.t, 150))
-    found = list(zip(got.t.tolist(), got.x.tolist(), got.y.tolist(), got.p.tolist(), strict=True))
-    assert found == [(t, x, y, p) for t, _, x, y, p in sorted(expected)]
-    assert np.all(np.diff(got.t) >= 0)
-
-
-def test_a_pixels_events_keep_their_order() -> None:
-    events = _events(3_000, 1, 100_000)
-    got = halfway(events)
-    for y in range(3):
-        for x in range(4):
-            a, b = ((e.x == x) & (e.y == y) for e in (events, got))
-            assert np.array_equal(events.p[a], got.p[b])
+@pytest.mark.parametrize("integral", [double_integral_numba.DoubleIntegral(), DoubleIntegral("cpu")])
+def test_steps_lie_half_way_to_the_nearer_neighbour(integral: DoubleIntegral) -> None:
+    """And no farther than 2 ms, nor before the exposure: steps of one pixel at 0, 950, 1050 and 8000 µs."""
+    t = np.array([10, 1000, 1100, 10_000])
+    zero = np.zeros(4, np.int64)
+    events = Events.checked(t + START, zero, zero, np.array([True, True, True, False]), 1, 1)
+    edges = [0, 950, 1050, 8000, 20_000]
+    light = np.exp([0.5, 1.0, 1.5, 1.1])
+    mean = (light * np.diff(edges)).sum() / edges[-1]
+    at = [0, 949, 950, 1049, 1050, 7999, 8000, 20_000]
+    got = integral.ratios(events, START, START + edges[-1], [START + k for k in at], Contrast(0.5, 0.4), True)
+    np.testing.assert_allclose(got[:, 0, 0], light[[0, 0, 1, 1, 2, 2, 3, 3]] / mean, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("preset", "gain"), [("davis", 0.6), ("handheld", 0.08)])
