@@ -59,13 +59,20 @@ class Asking:
                     self.ask(supervisor, worker, verb, arguments)
 
     def send_early(self, supervisor: Supervisor | None) -> None:
-        """Send what was asked for, in order, once every worker runs for the first time."""
-        if supervisor is None:
+        """Send what was asked for, in order: to a worker that runs, to any once all do for the first time.
+
+        A camera that is not there must not keep the others from being asked.
+        """
+        if supervisor is None or not self._early:
             return
-        if not self._running:
-            self._running = all(w.state is CameraState.RUNNING for w in supervisor.statuses())
-        while self._running and self._early:
-            self._send(supervisor, *self._early.popleft())
+        states = {} if self._running else {w.name: w.state for w in supervisor.statuses()}
+        self._running = all(s is CameraState.RUNNING for s in states.values())
+        early, self._early = self._early, deque()
+        for asked in early:
+            if self._running or states.get(asked[0]) is CameraState.RUNNING:
+                self._send(supervisor, *asked)
+            else:
+                self._early.append(asked)
 
     def _send(
         self, supervisor: Supervisor, worker: str, verb: str, arguments: dict[str, Any], target: str

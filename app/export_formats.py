@@ -39,12 +39,14 @@ class Format:
         pictures: it needs frames.
         aligned: events lie on the picture's pixels.
         as_came: events keep their times, also where a rolling shutter exposed the frames.
+        events_only: it holds no pictures.
     """
 
     folder: bool = False
     pictures: bool = False
     aligned: bool = False
     as_came: bool = False
+    events_only: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -52,8 +54,8 @@ FORMATS: dict[str, Format] = {
     "highrev": Format(folder=True, pictures=True, aligned=True),
     "dsec": Format(folder=True),
     "aedat4": Format(as_came=True),
-    "evt3": Format(as_came=True),
-    "hdf5": Format(as_came=True),
+    "evt3": Format(as_came=True, events_only=True),
+    "hdf5": Format(as_came=True, events_only=True),
 }
 
 
@@ -134,7 +136,8 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         )
     grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
     result = ExportResult(grid=grid)
-    beside = None if form.folder else request.output.with_suffix(".rig.toml")
+    apart = source.rig is not None and not form.aligned and not source.rig.identity and not form.events_only
+    beside = rig_beside(request.output) if apart and not form.folder else None
     if beside is not None and beside.exists() and not request.overwrite:
         raise UsageError(f"{beside} exists; give another name with -o, or --overwrite")
     with _staged(kind, form, request) as part:
@@ -154,30 +157,36 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         compare(request.output, again(), content)
         result.facts = Facts.of(content)
         notes = list(writer.notes)
-        rig = _untold(form, source, content)
+        rig = _untold(form, source) if apart and content.frames else None
         where = beside or request.output / RIG
         if rig is not None:
             notes.append(f"how events lie on the pictures is in no file of {kind}: add --rig {where}")
         if form.folder:
             write_json(part / REPORT, _report(kind, source, result, notes))
-            if rig is not None:
-                rig.save(part / RIG)
-    if rig is not None and beside is not None:
-        rig.save(beside)
+        if rig is not None:
+            rig.save(beside or part / RIG)
     return result, notes
 
 
-def _untold(form: Format, source: ExportInput, content: Content | Facts) -> Rig | None:
+def rig_beside(output: Path) -> Path:
+    """Where the rig file of an exported file lies."""
+    return output.with_suffix(".rig.toml")
+
+
+def _untold(form: Format, source: ExportInput) -> Rig:
     """The rig of two cameras whose streams are written as they are, without a word on how they lie.
 
     As `--rig` takes it for what is written: all on one clock, and where events keep their times, by how much
     they are off.
     """
     rig = source.rig
-    if rig is None or form.aligned or rig.identity or not content.frames:
-        return None
+    assert rig is not None
     if form.as_came:
-        return rig.model_copy(update={"clock": rig.clock if rig.clock.relation == "same" else Clock()})
+        clock = Clock()
+        if rig.clock.relation == "same":  # frames are written where they belong
+            moved = {"delay_us": 0.0, "delay_measured_us": None, "delay_uncertainty_us": None}
+            clock = rig.clock.model_copy(update=moved)
+        return rig.model_copy(update={"clock": clock})
     at_once = rig.image.model_copy(update={"rolling_us": 0.0})
     return rig.model_copy(update={"clock": Clock(), "image": at_once})
 

@@ -64,6 +64,8 @@ class _Span:
         for item in items:
             if self._begin is None and isinstance(item, EventPacket):
                 self._begin = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+            if self._request.frames is not None and len(self.written.times_us) >= self._request.frames:
+                return  # a simulated rig never ends
             yield item
 
     def add(self, image: NDArray[np.uint8], stamp: Stamp) -> None:

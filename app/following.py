@@ -109,7 +109,9 @@ class Following:
             return False
         if not status.ended:
             self._ended_s = None
-            return self._first_s is not None and now - self._last_s > _END_QUIET_S
+            quiet = self._first_s is not None and now - self._last_s > _END_QUIET_S
+            # A slow network takes longer than that for one picture.
+            return quiet and (not status.waiting or bool(_given_up(status)))
         self._ended_s = now if self._ended_s is None else self._ended_s
         return now - max(self._ended_s, self._last_s) > _SETTLE_S
 

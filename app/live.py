@@ -296,8 +296,9 @@ class LiveSession:
         if restore.get("loading"):
             return f"loading {restore['loading']}"
         starting = [w.detail for w in workers if w.state is CameraState.STARTING and w.detail]
-        silent = [w.detail for w in workers if w.state is CameraState.RUNNING and w.name != REPLAY and w.detail]
-        return next(iter([*starting, *silent]), "")
+        cameras = {c.worker for c in self._source.cameras} - {REPLAY} if self._source is not None else set()
+        running = [w for w in workers if w.state is CameraState.RUNNING and w.name in cameras]
+        return next(iter([*starting, *(w.detail for w in running if w.detail)]), "")
 
     def _say(self, text: str) -> None:
         self._note = (text, time.monotonic() + NOTE_S)

@@ -168,7 +168,7 @@ def open_input(
         items = recording.items()
         if seconds is not None:
             span = min(span, round(seconds * 1e6))
-            items = until(items, span)
+            items = until(items, span, events=its.has_events)
 
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
@@ -188,16 +188,26 @@ def _simulated(text: str, seconds: float) -> OfflineInput:
     return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6), prepare=simulated.prepare)
 
 
-def until(items: Iterator[Item], span_us: int) -> Iterator[Item]:
-    """The items of the first `span_us` by the events' own time."""
+def until(items: Iterator[Item], span_us: int, *, events: bool = True) -> Iterator[Item]:
+    """The items of the first `span_us` by the events' own time, or the frames' where there are no `events`."""
     start: int | None = None
     for item in items:
-        if isinstance(item, EventPacket):
-            begin = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+        begin = _begin_us(item, events)
+        if begin is not None:
             start = begin if start is None else start
             if begin >= start + span_us:
                 return
         yield item
+
+
+def _begin_us(item: Item, events: bool) -> int | None:
+    """When an item begins; None for those whose time is not the source's."""
+    if isinstance(item, EventPacket):
+        return int(item.events.t[0]) if len(item.events) else item.complete_until_us
+    if events:
+        return None
+    # Frames alone have any clock; who has none is told by arrival.
+    return (item.arrival_ns if item.device_start_ns is None else item.device_start_ns) // 1000
 
 
 def check_latents(restorer: Restorer, latents: Sequence[float]) -> None:
@@ -283,9 +293,11 @@ def steps(
         if item is None:
             break
         run.push(item)
-        if isinstance(item, EventPacket):
-            first_us = item.complete_until_us if first_us is None else first_us
-            progress(min(1.0, (item.complete_until_us - first_us) / source.span_us), run.result)
+        events = source.rig.has_events
+        now = item.complete_until_us if isinstance(item, EventPacket) else _begin_us(item, events)
+        if now is not None:
+            first_us = now if first_us is None else first_us
+            progress(min(1.0, max(0.0, (now - first_us) / source.span_us)), run.result)
         yield run.result
     run.finish()
     run.result.seconds["total"] = time.perf_counter() - started

@@ -263,7 +263,10 @@ class RigSetup:
             CameraError, UsageError: see `build`; it cannot be written.
         """
         rig = self.build()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UsageError(f"rig file {path} cannot be written ({e.strerror or e})") from e
         rig.save(path)
         self.rig, self.path, self.name = rig, path, rig.name
         self.events, self.frames = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from capture.ring import RingRef
 from recordings.recorder.worker import ARM, BEGIN, END
 
 STOP_S = 2.0
+STARTING_S = 2.0
+"""A process that has not begun to start by then cannot be made."""
 
 
 class SessionRecorder:
@@ -50,6 +53,7 @@ class SessionRecorder:
         self._request: RecordRequest | None = None  # to be begun as soon as the recorder runs
         self._preroll_s = self._kept_s = 0.0
         self._up = self._starting = self._given_up = self._ready = False
+        self._started_at = 0.0
         self._replies: list[tuple[str, Future[dict[str, Any]]]] = []
 
     def assemble(self, supervisor: Supervisor, source: Source, events: RingRef, frames: RingRef) -> None:
@@ -105,7 +109,8 @@ class SessionRecorder:
         worker = next((w for w in supervisor.statuses() if w.name == RECORDER), None)
         state = CameraState.STOPPED if worker is None else worker.state
         down = state in (CameraState.STOPPED, CameraState.FAULTED)
-        self._starting = self._starting and down  # its state is still that of the one before
+        # Its state is still that of the one before; where no process can be made there will be no other.
+        self._starting = self._starting and down and time.monotonic() - self._started_at < STARTING_S
         if down and not self._starting:
             self._kept_s = 0.0
             if state is CameraState.FAULTED and self._up:
@@ -133,6 +138,7 @@ class SessionRecorder:
             supervisor.set_payload(RECORDER, plan.payload)
         supervisor.start_worker(RECORDER)
         self._kept_s, self._up, self._starting = self._preroll_s, True, True
+        self._started_at = time.monotonic()
 
     def _drive(self, supervisor: Supervisor) -> None:
         if self._request is not None:

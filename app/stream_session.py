@@ -63,6 +63,7 @@ class StreamSession:
         self._began = self._heard = time.monotonic()
         self._connected, self._fault = False, ""
         self._note = ("", 0.0)
+        self._network = PUBLISHED
         self._watch = RecorderWatch()
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -102,9 +103,11 @@ class StreamSession:
     def _look(self, into: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
         while monitor.poll(0):
             event = parse_monitor_message(monitor.recv_multipart())["event"]
+            there = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             with self._lock:
-                self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                self._heard = time.monotonic()
+                if there or self._connected:  # one more try that came to nothing is no news
+                    self._heard = time.monotonic()
+                self._connected = there
         if not into.poll(_TURN_MS):
             return
         parts = into.recv_multipart()
@@ -135,6 +138,7 @@ class StreamSession:
             if self._newest is not None:
                 self._superseded += 1
             self._newest = self._last = picture
+            self._network = picture.network or self._network  # a refused exposure has none
             self._at.append(now)
             if took_ns > 0:
                 self._delays_ms.append(took_ns / 1e6)
@@ -170,7 +174,7 @@ class StreamSession:
                 exposure_source="" if last is None else last.source,
                 uncertainty_us=0.0 if last is None else last.uncertainty_us,
                 workers=(self._worker(now, fps),), message=text if now < until else "",
-                network="" if last is None else last.network,
+                network="" if self._network == PUBLISHED else self._network,
             )  # fmt: skip
 
     def _worker(self, now: float, fps: float) -> WorkerStatus:
@@ -194,9 +198,7 @@ class StreamSession:
 
     def networks(self) -> list[NetworkChoice]:
         """The one that restores there; other instants are not to be had."""
-        last = self._last
-        name = PUBLISHED if last is None else last.network
-        return [NetworkChoice(name, "pictures as they are published", "", True, any_latent=False)]
+        return [NetworkChoice(self._network, "pictures as they are published", "", True, any_latent=False)]
 
     # -- wishes that are none of this program's -------------------------------------------------------------
 

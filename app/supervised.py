@@ -201,10 +201,11 @@ class Supervised:
     def _settle(self, now: float) -> None:
         """The process has ended, and what it had to say has been heard."""
         assert self.process is not None
-        code, report = self.process.exitcode or 0, self.report
-        self.process.join()
-        self.process.close()
-        self.process, self._stop_steps = None, []
+        process, report = self.process, self.report
+        code = process.exitcode or 0
+        self.process, self._stop_steps = None, []  # another thread may ask for its id
+        process.join()
+        process.close()
         if not self.wanted:
             self.state, self.detail = CameraState.STOPPED, ""
             if self._again:
@@ -260,17 +261,18 @@ class Supervised:
 
     def status(self) -> WorkerStatus:
         """For the status strip."""
-        live = self.report if self.process is not None else None
+        process, down_since = self.process, self._down_since  # the supervisor's thread changes them
+        live = self.report if process is not None else None
         running = live is not None and self.state is CameraState.RUNNING
         return WorkerStatus(
             self.plan.name,
             self.state,
             self.detail,
             self.restarts,
-            self.process.pid if self.process is not None else None,
+            process.pid if process is not None else None,
             live.fps if live else 0.0,
             live.backlog if live else 0,
-            clock() - self._down_since if live is not None and self._down_since is not None else 0.0,
+            clock() - down_since if live is not None and down_since is not None else 0.0,
             int(clock() - self._seen) if running else 0,
         )
 

@@ -119,9 +119,9 @@ class RestoreStage:
         """
         if self._broken is not None:
             raise self._broken
-        if self._margins is not None:
-            self.sync.set_margins(*self._margins)
-            self._margins = None
+        margins, self._margins = self._margins, None
+        if margins is not None:
+            self.sync.set_margins(*margins)
         self._enqueue(self.sync.take(now_ns))
 
     def end(self) -> None:

@@ -20,7 +20,7 @@ from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame
-from capture.ring import Item, RingReader, RingRef, RingWriter, wait_any
+from capture.ring import Item, ItemTooLarge, RingReader, RingRef, RingWriter, wait_any
 from inference.memory import keep_freed_memory
 from inference.outcomes import Result, refusal_of
 from inference.restore_stage import RestoreStage
@@ -33,6 +33,8 @@ KIND_PICTURE = "picture"
 READER = "restore"
 LONGEST_PART_LATENTS = 5
 """A request for many instants is answered in parts of this many pictures, so that the ring stays small."""
+FEWER_EVENTS = 500_000
+"""So many are drawn of an exposure whose events would not fit into the ring."""
 
 ITEMS_A_TURN = 128
 
@@ -289,7 +291,14 @@ class PictureWriter:
             "parts": parts,
             "ready_host_ns": time.monotonic_ns(),
         }
-        self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *others))
+        try:
+            self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, *others))
+        except ItemTooLarge:
+            # Events are there to be drawn; the picture is what counts.
+            residual, *events = others
+            step = -(-len(events[0]) // FEWER_EVENTS)
+            fewer = [np.ascontiguousarray(a[:: max(1, step)]) for a in events]
+            self._writer.write(KIND_PICTURE, stamped, (blurred, sharp, residual, *fewer))
 
     def close(self) -> None:
         """Let another writer in."""

@@ -129,7 +129,9 @@ class TriggerMonitor:
         self._sync.events_lost(1)
         self._edges.clear()
         self._answers.clear()
-        self._first_us, self._lost = self._until_us, True
+        if self._first_us is not None:  # else nothing has come yet that could be lacking
+            self._first_us = self._until_us
+        self._lost = True
 
     def _take(self, host_ns: int) -> None:
         for o in self._sync.take(host_ns or None):

@@ -54,7 +54,8 @@ def adapt(
         )
     kind = kind_of(network)
     values = dict(given)
-    seconds, side = float(values.pop("seconds", SECONDS)), int(values.pop("side", 96))
+    seconds = _number(values.pop("seconds", SECONDS), "seconds", 86_400.0)
+    side = int(_number(values.pop("side", 96), "side", 4096, whole=True))
     options = {k.partition(".")[2]: values.pop(k) for k in list(values) if k.startswith("network.")}
     try:
         settings = Settings.model_validate(values)
@@ -106,3 +107,18 @@ def adapt(
         console.say("nothing to gain on held-out neighbours: the weights are as they came")
     console.out().print(str(folder / WEIGHTS), markup=False, soft_wrap=True)
     return 0
+
+
+def _number(value: Any, name: str, most: float, *, whole: bool = False) -> float:
+    """A positive number of `--set`.
+
+    Raises:
+        UsageError: it is none, or beyond `most`.
+    """
+    from capture.errors import UsageError
+
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not plain or not 0 < value <= most or (whole and value != int(value)):
+        kind = "whole number" if whole else "number"
+        raise UsageError(f"--set {name}={value}: give a {kind} above 0, at most {most:g}")
+    return float(value)

@@ -195,7 +195,7 @@ def rig_source(text: str) -> str | Path:
 
         Rig.load(path)
         return path
-    if "/" in text and not path.exists():
+    if "/" in text.partition(":")[0] and not path.exists():  # a camera's name begins with its driver's
         raise UsageError(f"{text} does not exist; give a rig file (.toml), simulated:PRESET, or a recording")
     if path.exists():
         raise UsageError(f"{text} is not a rig file (.toml); for a recording use: halfmirror replay {text}")

@@ -106,10 +106,14 @@ def _names(asked: list[str], random_weights: bool) -> list[str]:
 
 
 def _of(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that concern a network: those of neural ones mean nothing to the double integral."""
+    """The options that concern a network: most of neural ones mean nothing to the double integral."""
     from inference.cards import WITHOUT_WEIGHTS
 
-    return {} if name in WITHOUT_WEIGHTS else options
+    if name not in WITHOUT_WEIGHTS:
+        return options
+    from inference.restorers.edi import KNOWN_OPTIONS
+
+    return {k: v for k, v in options.items() if name == "edi" and k in KNOWN_OPTIONS and k != "dtype"}
 
 
 def machine() -> str:

@@ -31,6 +31,8 @@ SUFFIXES = {
 _OTHERS = {".png", ".jpg", ".jpeg", ".avi", ".mkv", ".mov", ".npz", ".dat", ".aedat"}
 # The simulated rig never ends; so long it is looked at for a number of frames.
 LONGEST_S = 3600.0
+LATE_S = 2.0
+"""Frames lie in a recording as they came, so those of its last moments behind later events."""
 
 
 def export(
@@ -93,6 +95,8 @@ def export(
     if frames is not None and not 1 <= frames <= 1_000_000:
         raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
     refuse_input(output, input_)
+    if to == "aedat4" and rig is not None:  # beside which the rig file of two cameras is written
+        refuse_input(output.with_suffix(".rig.toml"), str(rig))
     _check_name(to, output)
     zero_us: int | None = None
     if marked:
@@ -102,7 +106,7 @@ def export(
         output, _stem(input_, name), split or "train", scale, round(from_ * 1e6),
         None if until is None else round(until * 1e6), frames, overwrite, zero_us,
     )  # fmt: skip
-    seconds = until if until is not None else LONGEST_S if frames is not None else None
+    seconds = _looked_at(input_, from_, until, frames)
     said = OpenOptions(exposure_us=exposure_us, rig=rig)
     if to == "msrbd":
         return _msrbd(input_, request, seconds, said)
@@ -143,6 +147,15 @@ def _check_times(from_: float, until: float | None) -> None:
         raise UsageError(f"--from {from_:g} is out of range; give 0 to 86400")
     if until is not None and positive_seconds(until, "--until") <= from_:
         raise UsageError(f"--until {until:g} does not lie behind --from {from_:g}")
+
+
+def _looked_at(input_: str, from_: float, until: float | None, frames: int | None) -> float | None:
+    """Seconds of the source that are read; what is written of them goes by the frames' own times."""
+    if Path(input_).exists():
+        return None if until is None else until + LATE_S
+    if until is None and frames is not None:
+        return from_ + LONGEST_S
+    return until
 
 
 def _stem(input_: str, name: str | None) -> str:

@@ -37,7 +37,9 @@ class Opening:
         if w.calibration.run.running:
             w.say("The calibration goes on; G stops it.")
             return
-        wanted = network or (w.player.network if w.player else w.remembered.network) or "edi"
+        # What restores elsewhere need not be there for this program.
+        own = w.player if w.player is not None and not w.player.session.elsewhere else None
+        wanted = network or (own.network if own is not None else w.remembered.network) or "edi"
         if (w.player is not None or w.own_page) and (why := self._useless(source, wanted)):
             w.say(why, 10.0)  # what runs is worth more than an error in its place
             return

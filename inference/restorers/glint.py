@@ -71,6 +71,9 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
     self_ensemble: 1 (default), 2, 4, 8: mean over so many turned and mirrored copies, which takes so many times
         as long; see `self_ensemble`.
 
+    representation: "edi-stack": events count when they come; "edi-stack-halfway": half-way to their neighbours;
+        "auto" (default): as the weights' card says. Weights that know the other one are refused.
+
     contrast, contrast_on, contrast_off: of the event sensor, see `contrast_learner.CONTRAST_OPTIONS`. The
         network begins with EDI's picture at this contrast and corrects it pixel by pixel; it need not be exact.
     """
@@ -80,7 +83,7 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
     multiple = 8
     autocast = ("float16", "bfloat16")
     grids = ("auto", "image", "event")
-    own = (*ContrastRestorer.own, "camera_tone", "self_ensemble")
+    own = (*ContrastRestorer.own, "camera_tone", "self_ensemble", "representation")
     feeds_margins = False
     needs = Needs(
         margin_before_us=MARGIN_US,  # for the contrast, which is learnt across the gap between exposures
@@ -93,10 +96,11 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         self._edi: tuple[Rig, EdiPictures] | None = None
         self._given = rig
         self._toned: tuple[Rig, Rig] | None = None
-        self._adapted_to, self._halfway = "", True
+        self._adapted_to, self._known = "", HALFWAY
         super().__init__(rig, options, device)
         if not self.random_weights and (card := store.installed(self.network)):
-            self._adapted_to, self._halfway = card.camera_tone, card.representation != AS_THEY_COME
+            self._adapted_to = card.camera_tone
+            self._known = AS_THEY_COME if card.representation == AS_THEY_COME else HALFWAY
         self._use_rig(rig)
 
     @property
@@ -108,7 +112,12 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
     @property
     def representation(self) -> str:
         """See `NeuralRestorer`."""
-        return HALFWAY if self._halfway else AS_THEY_COME
+        chosen = str(self.options.get("representation", "auto"))
+        return self._known if chosen == "auto" else chosen
+
+    @property
+    def _halfway(self) -> bool:
+        return self.representation == HALFWAY
 
     @property
     def order(self) -> ColourOrder:
@@ -265,6 +274,8 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
             )
 
         one_of(self.name, "self_ensemble", options.get("self_ensemble", 1), COUNTS)
+        chosen = options.get("representation", "auto")
+        one_of(self.name, "representation", chosen, ("auto", AS_THEY_COME, HALFWAY))
 
     def set(self, options: dict[str, Any]) -> None:
         """See `NeuralRestorer.set`."""

@@ -68,6 +68,20 @@ def test_it_waits_in_order_until_all_run_for_the_first_time(asking: Asking, note
     assert len(noted.asked) == 3
 
 
+def test_a_camera_that_is_not_there_keeps_no_other_from_being_asked(
+    asking: Asking, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [WorkerStatus("events", CameraState.FAULTED), WorkerStatus("restore", CameraState.RUNNING)]
+    monkeypatch.setattr(noted, "statuses", lambda: states)
+    asking.ask(of(noted), "events", "set", {"bias": 1}, "events")
+    asking.ask(of(noted), "restore", "network", {"name": "none"})
+    assert [a[:2] for a in noted.asked] == [("restore", "network")]
+    states[0] = WorkerStatus("events", CameraState.RUNNING)
+    asking.send_early(of(noted))
+    assert [a[:2] for a in noted.asked] == [("restore", "network"), ("events", "set")]
+    assert not asking.waits
+
+
 def test_a_restarted_worker_is_told_once_again_what_is_kept(asking: Asking, noted: Noted) -> None:
     noted.state = CameraState.RUNNING
     asking.keep("restore", "latents", {"latents": [0.5]})

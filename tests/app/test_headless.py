@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -107,6 +108,17 @@ def test_worker_that_recovers_is_no_reason_to_give_up(tmp_path: Path) -> None:
     session._next = time.monotonic() + 0.8
     session.workers = (WorkerStatus("frames", CameraState.FAULTED, detail="trying again"),)
     assert run_headless(session, tmp_path, seconds=None, about=ABOUT, fault_patience_s=30).pictures == 5
+
+
+def test_a_recording_is_not_over_while_its_exposures_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some networks take longer for a picture than a recording may be silent."""
+    monkeypatch.setattr("app.following._END_QUIET_S", 0.2)
+    session = FakeSession([picture(i) for i in range(3)], is_recording=True, every_s=0.6)
+    status = session.status
+    monkeypatch.setattr(session, "status", lambda: replace(status(), waiting=len(session._pictures)))
+    assert run_headless(session, tmp_path, seconds=None, about=ABOUT).pictures == 3
 
 
 def test_patience_begins_anew_when_a_worker_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -209,6 +211,31 @@ def test_a_sender_that_goes_and_comes_again(sender: Sender, seen: StreamSession)
     again = lambda: (p := seen.poll()) is not None and p.ordinal == 1  # noqa: E731
     until(again, lambda: sender.send(message(picture(1))))
     assert worker(seen) == (CameraState.RUNNING, "")
+
+
+def test_what_takes_connections_and_closes_them_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tunnel or a proxy before nobody."""
+    monkeypatch.setattr(stream_session, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        session = StreamSession(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        session.start()
+
+        def hang_up() -> None:
+            with contextlib.suppress(TimeoutError):
+                server.accept()[0].close()
+
+        try:
+            until(lambda: "nobody answers" in worker(session)[1], hang_up)
+        finally:
+            session.stop()
+
+
+def test_a_refused_exposure_has_no_network_of_its_own(sender: Sender, seen: StreamSession) -> None:
+    until(seen.poll, lambda: sender.send(message(picture(0))))
+    refused = lambda: (p := seen.poll()) is not None and p.refusal  # noqa: E731
+    until(refused, lambda: sender.send(message(replace(picture(1, refusal="no edges"), network=""))))
+    assert (seen.status().network, seen.networks()[0].name) == ("edi", "edi")
 
 
 def test_for_programs(sender: Sender) -> None:

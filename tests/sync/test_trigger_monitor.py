@@ -99,6 +99,20 @@ def test_no_wire() -> None:
     assert r.rising_hz == 0
 
 
+def test_nothing_is_known_of_the_wire_before_the_first_packet() -> None:
+    monitor = TriggerMonitor()
+    monitor.lost()
+    empty = TriggerEdges.empty()
+    for k in range(8):
+        start = 10**12 + k * 50_000_000
+        gray = np.zeros((4, 4), np.uint8)
+        monitor.add_frame(
+            Frame(gray, PixelLayout.GRAY, k, start, start + 10_000_000, FrameClock.DEVICE, start + 20_000_000)
+        )
+    monitor.add_packet(EventPacket(Events.empty(16, 16), empty, 5 * 10**9, 10**12 + 400_000_000))
+    assert monitor.report(10**12 + 400_000_000).finding is not Finding.NO_EDGES
+
+
 def test_wrong_polarity_and_its_remedy() -> None:
     def inverted(k: int, a: int, b: int) -> list[tuple[int, bool]]:
         return [(a, False), (b, True)]

@@ -17,6 +17,7 @@ from app.cli.program import execute
 from capture.packets import Frame, FrameClock, PixelLayout
 from inference import networks, store
 from inference.cards import Card
+from inference.cards import card as card_of
 from inference.networks.glint import Glint
 from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_numba import DoubleIntegral
@@ -28,6 +29,7 @@ from training.adapt import camera, tune
 from training.adapt.camera import NothingToLearn
 from training.adapt.pairs import Collector, Sample, Side, kind_of, restorer_for
 from training.adapt.ratios import CONTRASTS, HIGHEST, LOWEST, follow
+from training.adapt.run import Start
 from training.tasks.supervised import decibels
 
 FRAMES, FIRST = 25, 5
@@ -153,6 +155,13 @@ def loaded() -> tuple[dict[str, torch.Tensor], Card]:
     return store.load("glint", representation=about.representation, channel_order="rgb")
 
 
+@pytest.mark.parametrize("representation", ["edi-stack", "edi-stack-halfway"])
+def test_a_network_is_fed_what_its_weights_know(representation: str) -> None:
+    about = card_of("glint").model_copy(update={"representation": representation})
+    options = Start("glint", torch.nn.Identity(), about).options
+    assert restorer_for("glint", RIG, options).representation == representation
+
+
 @cache
 def glint() -> Glint:
     entries, card = loaded()
@@ -265,7 +274,9 @@ def run(tmp_path: Path, *words: str) -> int:
         (("--network", "gem", "--data", SMALL), "gem: no weights"),
         (("--network", "glint", "--data", "/nowhere/at/all"), "does not exist"),
         (("--network", "glint", "--data", SMALL, "--set", "step=3"), "--set step"),
-        (("--network", "glint", "--data", SMALL, "--set", "side=0"), "--set side: give 32 or more"),
+        (("--network", "glint", "--data", SMALL, "--set", "side=20"), "--set side: give 32 or more"),
+        (("--network", "glint", "--data", SMALL, "--set", "side=96.5"), "--set side=96.5: give a whole number"),
+        (("--network", "glint", "--data", SMALL, "--set", "seconds=abc"), "--set seconds=abc: give a number"),
         (("--network", "glint", "--data", SMALL, "--resume"), "none of --photos, --resume"),
         (("--network", "glint", "--data", SMALL, "--set", "seconds=0.3"), "are too few"),
         (

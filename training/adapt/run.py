@@ -48,7 +48,8 @@ class Start:
         """Of a restorer that feeds these weights what they take."""
         if self.name == "efnet":
             return {"representation": self.card.representation, "channel_order": self.card.channel_order}
-        return {"camera_tone": self.card.camera_tone} if self.card.camera_tone else {}
+        tone = {"camera_tone": self.card.camera_tone} if self.card.camera_tone else {}
+        return {**tone, "representation": self.card.representation} if self.name.startswith("glint") else tone
 
 
 @dataclass(frozen=True, slots=True)

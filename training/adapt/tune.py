@@ -123,7 +123,7 @@ def tune(
         picked = rng.choice(len(train), min(settings.batch, len(train)), replace=False)
         loss = agreement(start, kind, [train[k] for k in picked], camera).total
         if not bool(loss.isfinite()):
-            raise TrainingError(f"the loss of step {step} is not finite; give a lower --rate")
+            raise TrainingError(f"the loss of step {step} is not finite; give a lower --set rate=")
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -81,13 +81,20 @@ def _claim(order: VideoOrder) -> None:
     what = {
         "format": order.format, "seed": order.seed, "photos": order.photos.fingerprint,
         "plan": [order.plan.frames, order.plan.duty, order.plan.scale, order.plan.instants],
-        "synthesis": order.config.model_dump(mode="json"),
+        "synthesis": order.config.model_dump(mode="json"), "held_out": order.test > 0,
     }  # fmt: skip
     path = order.folder / _ABOUT
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if parse_json(path.read_text(encoding="utf-8")) != what:
+            found = parse_json(path.read_text(encoding="utf-8"))
+            if found != what:
+                if isinstance(found, dict) and {**found, "held_out": order.test > 0} == what:
+                    made = "with" if found.get("held_out") else "without"
+                    raise UsageError(
+                        f"{order.folder} was made {made} test videos, whose photos no other may show; give "
+                        "another folder, or --test as it was"
+                    )
                 raise UsageError(
                     f"{order.folder} holds videos of other photos, seed or settings; give another folder"
                 )

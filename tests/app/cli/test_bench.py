@@ -52,6 +52,11 @@ def test_edi_and_glint_unless_others_are_named(made: Made, capsys: pytest.Captur
         assert words in said, words
 
 
+def test_what_edi_knows_reaches_it(made: Made) -> None:
+    assert main.run(["bench", "--seconds", "0.1", "--set", "halfway=false", "-n", "edi"]) == 0
+    assert [c[2] for c in made.calls] == [{"halfway": False}]
+
+
 def test_a_recording_begins_again_however_short_it_is(made: Made, davis_recording: Path) -> None:
     assert main.run(["bench", str(davis_recording), "-n", "edi", "--seconds", "0.1"]) == 0
     assert main.run(["bench", "simulated:davis", "-n", "edi", "--seconds", "0.1"]) == 0

@@ -292,6 +292,7 @@ def test_rig_source(tmp_path: Path) -> None:
     rig.save(tmp_path / "r.toml")
     assert rig_source(str(tmp_path / "r.toml")) == tmp_path / "r.toml"
     assert rig_source("simulated") == "simulated"
+    assert rig_source("aedat4-unix:/tmp/events.sock") == "aedat4-unix:/tmp/events.sock"
 
 
 def test_latents() -> None:

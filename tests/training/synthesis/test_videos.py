@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,10 @@ def test_a_set_goes_on_where_it_stopped_and_no_photo_serves_both_splits(
         videos.make_videos(videos.VideoOrder(
             order.folder, "frames", 2, 1, ClipPlan(3), CONFIG, 6, order.photos, 1
         ))  # fmt: skip
+    without = replace(order, test=0)
+    with pytest.raises(UsageError, match="made with test videos, whose photos no other may show"):
+        videos.make_videos(without)
+    assert videos.make_videos(replace(order, test=2)) == 1
     assert not list((tmp_path / "set").rglob("*.part"))
 
 

@@ -22,8 +22,8 @@ from recordings.export import writers
 from recordings.formats.own import OwnRecording
 from recordings.marks import Marks, save
 from recordings.open import open_recording
-from sync.rig import Clock
-from tests.app.cli.export_formats.exports import EXPOSURES, everything, run, same, spans, target
+from sync.rig import Clock, Rig
+from tests.app.cli.export_formats.exports import EXPOSURES, FILES, everything, run, same, spans, target
 from tests.capture.simulated_small import small
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.own_sample import items_of, rig_of_config, write_own
@@ -93,6 +93,41 @@ def test_how_two_cameras_lie_stands_beside_what_cannot_tell_it(
     assert np.array_equal(again.image_from_event, told.image_from_event)
     assert run(own, kind, out) == 2
     assert run(own, kind, out, "--overwrite") == 0
+
+
+def test_a_delay_of_one_clock_counts_once(own: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "a.aedat4", tmp_path / "b.aedat4"
+    assert run(own, "aedat4", first) == 0
+    rig = Rig.load(tmp_path / "a.rig.toml")
+    clock = Clock(relation="same", delay_us=5000.0, delay_measured_us=5000.0, delay_uncertainty_us=300.0)
+    rig.model_copy(update={"clock": clock}).save(tmp_path / "late.toml")
+    assert run(first, "aedat4", again, "--rig", str(tmp_path / "late.toml")) == 0
+    shift = {
+        b[0] - a[0] for a, b in zip(spans(everything(first)[2]), spans(everything(again)[2]), strict=False)
+    }
+    assert shift == {5000}
+    assert Rig.load(tmp_path / "b.rig.toml").clock.delay_us == 0.0
+
+
+def test_the_rig_file_is_nobody_elses(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(own, "aedat4", tmp_path / "two.aedat4") == 0
+    for kind in ("evt3", "efnet-h5"):  # they write none
+        assert run(own, kind, tmp_path / f"two.{FILES[kind]}") == 0
+    mine = tmp_path / "new.rig.toml"
+    mine.write_bytes((tmp_path / "two.rig.toml").read_bytes())
+    more = ("--rig", str(mine), "--overwrite")
+    assert run(tmp_path / "two.aedat4", "aedat4", tmp_path / "new.aedat4", *more) == 2
+    assert "is the input itself" in capsys.readouterr().err
+    assert not (tmp_path / "new.aedat4").exists()
+
+
+@pytest.mark.parametrize("kind", ["png", "mp4", "aedat4"])
+def test_no_more_is_read_than_the_frames_that_are_asked_for(
+    davis: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(davis, kind, target(tmp_path, kind), "--frames", "2") == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert 2 <= int(re.findall(r"frames in (\d+)", said)[0]) < FRAMES, said
 
 
 def test_efnets_layout_is_what_its_code_reads(davis: Path, tmp_path: Path) -> None:
