@@ -82,13 +82,12 @@ def _accumulate(
 class DoubleIntegral:
     """Computes ratio maps on the CPU; keeps its working memory between calls. Not thread-safe.
 
-    Working memory: 32 bytes a pixel, and 4 for each instant where events count half-way.
+    Working memory: 32 bytes a pixel; where events count half-way 24, and 4 for each instant.
     """
 
     def __init__(self) -> None:
         self._state: NDArray[np.float64] = np.empty((0, 4), np.float64)
         self._halfway: NDArray[np.float32] = np.empty((0, COLUMNS), np.float32)
-        self._told: NDArray[np.float32] = np.empty((0, 0), np.float32)
 
     def ratios(
         self, events: Events, start_us: int, end_us: int, times_us: Sequence[int], contrast: Contrast,
@@ -118,11 +117,11 @@ class DoubleIntegral:
         about = inside.t, inside.x, inside.y, inside.p, events.width, events.height, int(start_us), int(end_us)
         thresholds = contrast.on, contrast.off, EXPONENT_LIMIT
         if halfway:
-            if self._told.shape != (len(times) + 1, n_pixels):
-                self._halfway = np.empty((n_pixels, COLUMNS), np.float32)
-                self._told = np.empty((len(times) + 1, n_pixels), np.float32)
+            shape = n_pixels, COLUMNS + len(times) + 1
+            if self._halfway.shape != shape:
+                self._halfway = np.empty(shape, np.float32)
             until = reached(times[order], start_us, end_us)
-            accumulate(*about, until, *thresholds, self._halfway, self._told, out)
+            accumulate(*about, until, *thresholds, self._halfway, out)
         else:
             if len(self._state) != n_pixels:
                 self._state = np.empty((n_pixels, 4), np.float64)
