@@ -94,7 +94,9 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     live.restore([exposures()[3]], [0.5])
     assert live.told[1] == 1.0
     # Adapted once more, they are fed as they are live.
-    assert start("glint", None).options == {"camera_tone": "linear"}
+    assert start("glint", None).options == {
+        "camera_tone": "linear", "representation": card.representation,
+    }  # fmt: skip
     live.set({"camera_tone": "srgb"})
     live.restore([exposures()[4]], [0.5])
     assert live.told[1] == pytest.approx(1 / 2.2)

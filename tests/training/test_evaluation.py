@@ -32,8 +32,10 @@ def listed(*items: SuiteItem) -> ListedSuite:
 
 def test_edi_and_its_best_threshold_on_a_made_suite() -> None:
     drawn: list[tuple[str, float, list[str]]] = []
+    # As published: half-way the best one is flatter, and higher up.
+    published = {"edi": {"halfway": False}}
     result = evaluate(
-        made_suite(), Choice(("edi",), best_contrast=True),
+        made_suite(), Choice(("edi",), published, best_contrast=True),
         lambda item, f, shown: drawn.append((item.name, f, list(shown))),
     )  # fmt: skip
     methods = [BLURRED, "edi", BEST_CONTRAST]
@@ -50,7 +52,7 @@ def test_edi_and_its_best_threshold_on_a_made_suite() -> None:
         assert best is not None
         for c in (CONTRASTS[0], 0.1499, CONTRASTS[-1]):
             near = min(CONTRASTS, key=lambda k: abs(k - c))
-            options = {"edi": {"contrast_on": near, "contrast_off": near}}
+            options = {"edi": {**published["edi"], "contrast_on": near, "contrast_off": near}}
             fixed = evaluate(made_suite(), Choice(("edi",), options, reblur=0))
             assert best >= (fixed.sequences[sequence]["edi"].of("psnr") or math.inf)
     assert (result.mean("edi", "psnr") or 0) > (result.mean(BLURRED, "psnr") or 0) + 5
