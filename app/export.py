@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.offline import Item, OfflineInput
+from app.offline import Item, OfflineInput, begin_us
 from app.output.atomic import staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version
@@ -144,7 +144,7 @@ def exposures(
     for item in items:
         if isinstance(item, EventPacket):
             if start is None:
-                start = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+                start = begin_us(item)
             sync.push_events(item)
             yield item if as_came else stream.push(item)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures
-from app.offline import Item, OfflineInput, open_input
+from app.offline import Item, OfflineInput, begin_us, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version
@@ -252,7 +252,7 @@ def _fill(
         if order is None:
             begin = request.zero_us
             if begin is None:
-                begin = int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
+                begin = begin_us(packet)
             until = None if request.until_us is None else begin + request.until_us
             order = InOrder(begin + request.from_us if request.from_us else None, until)
         events, edges = order.add(packet)

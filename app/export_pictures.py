@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.export import REPORT, ExportRequest, NothingExported
-from app.offline import NothingRestored, OfflineInput, OfflineResult, deblur
+from app.offline import NothingRestored, OfflineInput, OfflineResult, begin_us, deblur
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.mp4 import LONGEST_PAUSE_US, Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp
@@ -63,7 +63,7 @@ class _Span:
     def _watched(self, items: Iterator[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
         for item in items:
             if self._begin is None and isinstance(item, EventPacket):
-                self._begin = int(item.events.t[0]) if len(item.events) else item.complete_until_us
+                self._begin = begin_us(item)
             if self._request.frames is not None and len(self.written.times_us) >= self._request.frames:
                 return  # a simulated rig never ends
             yield item

@@ -200,10 +200,15 @@ def until(items: Iterator[Item], span_us: int, *, events: bool = True) -> Iterat
         yield item
 
 
+def begin_us(packet: EventPacket) -> int:
+    """When a packet begins, by its events; one without any has its end alone."""
+    return int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
+
+
 def _begin_us(item: Item, events: bool) -> int | None:
     """When an item begins; None for those whose time is not the source's."""
     if isinstance(item, EventPacket):
-        return int(item.events.t[0]) if len(item.events) else item.complete_until_us
+        return begin_us(item)
     if events:
         return None
     # Frames alone have any clock; who has none is told by arrival.

@@ -24,7 +24,6 @@ from sync.rig import LARGEST_PX
 LARGEST_PART = 1 << 30
 """Bytes of one part of a message; the sender of a larger one is cut off."""
 _TEXT = 1000
-_SCHEMES = ("tcp://", "ipc://")
 
 Text = Annotated[str, Field(max_length=_TEXT)]
 Side = Annotated[int, Field(ge=1, le=LARGEST_PX)]
@@ -58,11 +57,6 @@ class Header(BaseModel):
     refusal: Text = ""
     flags: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     figures: Annotated[dict[str, float | None], Field(max_length=1000)] = {}
-
-
-def is_stream(source: object) -> bool:
-    """Whether a source's name is the address of published pictures."""
-    return isinstance(source, str) and source.startswith(_SCHEMES)
 
 
 def stream_address(text: str) -> str:

@@ -56,11 +56,11 @@ class StreamSession:
         self._thread: threading.Thread | None = None
         self._newest: Picture | None = None
         self._last: Picture | None = None  # that came, shown or not
-        self._sent = self._came = self._shown = self._superseded = self._damaged = 0
+        self._sent = self._shown = self._superseded = self._damaged = 0
         self._number: int | None = None
         self._at: deque[float] = deque()
         self._delays_ms: deque[float] = deque(maxlen=200)
-        self._began = self._heard = time.monotonic()
+        self._heard = time.monotonic()
         self._connected, self._fault = False, ""
         self._note = ("", 0.0)
         self._network = PUBLISHED
@@ -70,7 +70,7 @@ class StreamSession:
 
     def start(self) -> None:
         """See `Session.start`."""
-        self._began = self._heard = time.monotonic()
+        self._heard = time.monotonic()
         self._thread = threading.Thread(target=self._listen, name="halfmirror-stream", daemon=True)
         self._thread.start()
 
@@ -130,11 +130,10 @@ class StreamSession:
         here = time.monotonic_ns()
         picture = replace(picture, exposure_end_host_ns=here - max(0, took_ns), ready_host_ns=here)
         with self._lock:
-            known = self._number is not None and header.number > self._number
-            self._sent += header.number - self._number if known and self._number is not None else 1
+            before = self._number
+            self._sent += header.number - before if before is not None and header.number > before else 1
             self._number, self._fault, self._heard = header.number, "", now
             self._connected = True  # which the monitor may tell a moment later
-            self._came += 1
             if self._newest is not None:
                 self._superseded += 1
             self._newest = self._last = picture

@@ -179,6 +179,11 @@ def parse_geometry(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def is_stream(source: object) -> bool:
+    """Whether a source's name is an address at which pictures are published."""
+    return isinstance(source, str) and source.startswith(("tcp://", "ipc://"))
+
+
 def rig_source(text: str) -> str | Path:
     """What `live RIG` names: a camera name (`simulated:night`) or the path of a rig file.
 
@@ -187,7 +192,7 @@ def rig_source(text: str) -> str | Path:
     Raises:
         UsageError: a misspelt preset, camera or key; a recording (names the verb to use instead).
     """
-    if text.startswith(("tcp://", "ipc://")):
+    if is_stream(text):
         raise UsageError(f"{text} is where pictures are published; watch them with: halfmirror live {text}")
     path = Path(text)
     if path.suffix.lower() == ".toml":

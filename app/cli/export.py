@@ -96,7 +96,9 @@ def export(
         raise UsageError(f"--frames {frames} is out of range; give 1 to 1000000")
     refuse_input(output, input_)
     if to == "aedat4" and rig is not None:  # beside which the rig file of two cameras is written
-        refuse_input(output.with_suffix(".rig.toml"), str(rig))
+        from app.export_formats import rig_beside
+
+        refuse_input(rig_beside(output), str(rig))
     _check_name(to, output)
     zero_us: int | None = None
     if marked:

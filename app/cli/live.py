@@ -49,9 +49,8 @@ def live(
     Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
     a contact sheet and summary.json. tcp://HOST:PORT and ipc://PATH show what another Halfmirror publishes.
     """
-    from app.cli.arguments import positive_seconds, publishing_at, restorer_options, rig_source
+    from app.cli.arguments import is_stream, positive_seconds, publishing_at, restorer_options, rig_source
     from app.cli.run_session import show
-    from app.published import is_stream
     from inference import models
 
     if is_stream(rig):

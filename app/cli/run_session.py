@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import console
+from app.cli.arguments import is_stream
 from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
 from recordings.recording import OpenOptions
@@ -37,13 +38,12 @@ def session_maker(
     """
 
     def make(source: str | Path, network: str, *, rig: Path | None = None) -> Session:
-        from app.live import make_session
-        from app.published import is_stream
-
         if is_stream(source):
             from app.stream_session import StreamSession
 
             return StreamSession(str(source))
+        from app.live import make_session
+
         its = said if Path(source).resolve() == Path(said_of).resolve() else None
         its = its if rig is None else replace(its or OpenOptions(), rig=rig)
         return make_session(

@@ -22,6 +22,7 @@ from inference.representations.edi_stack import (
     gains,
 )
 from inference.representations.halfway import FAR_US, half
+from inference.representations.halfway_integral_numba import FELL, SIGN, WORTH
 
 F32 = NDArray[np.float32]
 
@@ -32,11 +33,6 @@ _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.f
 # time until which they reach, OFF and ON events; of an event that waits for its next neighbour its time, and
 # that to the one before it plus 1, below 0 for OFF (0: none waits). Whole numbers are exact in float32 up to 16
 # million.
-_FELL = np.float32(2 * MOST)
-"""What an OFF event adds where an ON event adds 1: one number holds the counts of both, exactly."""
-# Looked up rather than branched on: polarity is as good as random, and a branch would be mispredicted. So are
-# instants: near one of them, events that are set back fall on either side of it.
-_WORTH, _SIGN = np.array([_FELL, 1.0], np.float32), np.array([-1.0, 1.0], np.float32)
 
 
 @njit(nogil=True)
@@ -71,7 +67,7 @@ def _pass(
             there = min(abs(waits), one)
             gap = min(far, now - row[6] + (one - there) * far)
             when = max(zero, row[6] - half(max(zero, min(abs(waits) - one, gap))))
-            row[6], row[7] = now, (gap + one) * _SIGN[rise]
+            row[6], row[7] = now, (gap + one) * SIGN[rise]
             rise = np.uint8(waits > zero)
         told[until[np.uint32(when)], j] += _count(row, when, rise, there, less, more, most)
     if halfway:
@@ -94,20 +90,20 @@ def _count(row: F32, when: float, rise: np.uint8, there: float, less: F32, more:
     column = np.uint32(4) + np.uint32(rise)
     counts = min(there, most - row[column])
     row[column] += counts
-    worth: float = counts * _WORTH[rise]
+    worth: float = counts * WORTH[rise]
     return worth
 
 
 @njit(nogil=True)
 def _levels(on: float, off: float, begin: int, n: int, counted: F32, told: F32) -> None:
     """S at each instant, in place of what events add until it."""
-    up, down, per = np.float32(on), np.float32(off), np.float32(1.0) / _FELL
+    up, down, per = np.float32(on), np.float32(off), np.float32(1.0) / FELL
     counted[begin:n] = 0.0
     for q in range(len(told)):
         for j in range(begin, n):
             counted[j] += told[q, j]
             fell = np.float32(np.int32(counted[j] * per))
-            told[q, j] = up * (counted[j] - _FELL * fell) - down * fell
+            told[q, j] = up * (counted[j] - FELL * fell) - down * fell
 
 
 @njit(nogil=True)

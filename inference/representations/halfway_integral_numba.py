@@ -25,7 +25,8 @@ next neighbour its time, and that to the one before it plus 1, below 0 for OFF (
 instant what the events between it and the one before are worth: an event touches one place in memory."""
 FELL = np.float32(2 * MOST)
 """What an OFF event is worth where an ON event is worth 1: one number holds the counts of both, exactly."""
-# Looked up rather than branched on: polarity is as good as random, and a branch would be mispredicted.
+# Looked up rather than branched on: polarity is as good as random, and a branch would be mispredicted. So are
+# instants: near one of them, events that are set back fall on either side of it.
 WORTH, SIGN = np.array([FELL, 1.0], np.float32), np.array([-1.0, 1.0], np.float32)
 REACH = 700.0
 """Largest exponent of either polarity: exp(700) fits float64."""

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 import halfmirror
 from app import stream_session
+from app.cli.arguments import is_stream
 from app.cli.program import execute
-from app.published import MessageError, is_stream, read_message, stream_address
+from app.published import MessageError, read_message, stream_address
 from app.publishing import TOPIC, header_of
 from app.session import Picture
 from app.stream_session import StreamSession
