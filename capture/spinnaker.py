@@ -43,7 +43,7 @@ UNITS = {"exposure_us": "µs", "gain_db": "dB", "rate_hz": "Hz"}
 
 
 class SpinnakerConfig(Strict):
-    """What the name and a rig file's settings can say; not given: as the camera has it."""
+    """What the name and a rig file's settings can say; not given: as the camera has it, as fast as it can."""
 
     serial: str = ""
     exposure_us: float | None = Field(default=None, gt=0)
@@ -89,7 +89,7 @@ class SpinnakerCamera(CameraBase[Frame]):
         self._camera: Any = None
         self._running, self._lost = False, ""
         self._counter, self._breaks = FrameCounter(), Breaks()
-        self._exposure_us, self._heard = 0.0, 0.0
+        self._exposure_us, self._rate_hz, self._heard = 0.0, 0.0, 0.0
 
     def open(self, progress: Progress | None = None) -> None:
         """See `Camera.open`."""
@@ -115,8 +115,9 @@ class SpinnakerCamera(CameraBase[Frame]):
             for auto in ("ExposureAuto", "GainAuto"):
                 _try(lambda auto=auto: getattr(nodes, auto).set_node_value_from_str("Off"))  # type: ignore[misc]
             _try(lambda: nodes.PixelFormat.set_node_value_from_str("BayerRG8"))
-            if c.rate_hz is not None:
-                _try(lambda: nodes.AcquisitionFrameRateEnable.set_node_value(True))
+            # Frames come by themselves, and the last one's rate does not stand in the way of this one's exposure.
+            _try(lambda: nodes.TriggerMode.set_node_value_from_str("Off"))
+            _try(lambda: nodes.AcquisitionFrameRateEnable.set_node_value(False))
             if c.strobe_line:
                 nodes.LineSelector.set_node_value_from_str(c.strobe_line)
                 nodes.LineMode.set_node_value_from_str("Output")
@@ -124,13 +125,12 @@ class SpinnakerCamera(CameraBase[Frame]):
             for setting in NODES:
                 if (value := getattr(c, setting)) is not None:
                     self._change(setting, value)
-            self._exposure_us = float(nodes.ExposureTime.get_node_value())
+            self._read_times()
             pixels = nodes.PixelFormat.get_node_value_as_str()
             if pixels not in LAYOUTS:
                 raise CameraError(
                     f"{self.info.name}: its pixel format {pixels} is none of {', '.join(LAYOUTS)}"
                 )
-            rate = _try(lambda: float(nodes.AcquisitionFrameRate.get_node_value())) or 0.0
             told = [
                 _try(lambda n=n: str(getattr(nodes, n).get_node_value())) or ""  # type: ignore[misc]
                 for n in ("DeviceModelName", "DeviceSerialNumber")
@@ -138,7 +138,7 @@ class SpinnakerCamera(CameraBase[Frame]):
             controls = self._controls()
             return CameraInfo(
                 CameraRole.FRAMES, self.info.name, told[0], told[1], int(nodes.Width.get_node_value()),
-                int(nodes.Height.get_node_value()), rate,
+                int(nodes.Height.get_node_value()), self._rate_hz,
                 Capabilities(exposure_stamps=True, settings=tuple(NODES), controls=controls),
             )  # fmt: skip
         except CameraError:
@@ -200,7 +200,8 @@ class SpinnakerCamera(CameraBase[Frame]):
             if image is not None:
                 self._heard = now
                 return self._frame(image)
-            silent = max(SILENT_S, SILENT_PERIODS / self.info.rate_hz if self.info.rate_hz else 0.0)
+            longest_s = max(1.0 / self._rate_hz if self._rate_hz else 0.0, self._exposure_us / 1e6)
+            silent = max(SILENT_S, SILENT_PERIODS * longest_s)
             if self._running and now - self._heard > silent:
                 self._lost = f"{self.info.name}: no frame for {now - self._heard:.1f} s; is it plugged in?"
             elif now >= deadline:
@@ -233,7 +234,7 @@ class SpinnakerCamera(CameraBase[Frame]):
 
     def _frame(self, image: _Image) -> Frame:
         now = time.monotonic_ns()
-        period = 1e9 / self.info.rate_hz if self.info.rate_hz else None
+        period = 1e9 / self._rate_hz if self._rate_hz else None
         # Ids are those of the protocol: on GigE Vision they wrap, on USB they never come so far at once.
         self._counter = self._counter if image.frame_id <= GIGE_IDS else FrameCounter(0)
         sequence = self._counter.take(image.frame_id, image.stamp_ns, now, period)
@@ -250,7 +251,19 @@ class SpinnakerCamera(CameraBase[Frame]):
     def _node(self, setting: str) -> Any:
         return getattr(self._camera.camera_nodes, NODES[setting])
 
+    def _read_times(self) -> None:
+        """Exposure and rate as they have become."""
+        nodes = self._camera.camera_nodes
+        self._exposure_us = float(nodes.ExposureTime.get_node_value())
+        rates = (
+            _try(lambda n=n: float(getattr(nodes, n).get_node_value()))  # type: ignore[misc]
+            for n in ("AcquisitionResultingFrameRate", "AcquisitionFrameRate")
+        )
+        self._rate_hz = next((r for r in rates if r), 0.0)
+
     def _change(self, setting: str, value: Any) -> None:
+        if setting == "rate_hz":
+            _try(lambda: self._camera.camera_nodes.AcquisitionFrameRateEnable.set_node_value(True))
         node = self._node(setting)
         low, high = float(node.get_min_value()), float(node.get_max_value())
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -284,7 +297,8 @@ class SpinnakerCamera(CameraBase[Frame]):
             def change() -> dict[str, Any]:
                 for name, value in arguments.items():
                     self._change(name, value)
-                self._exposure_us = float(self._node("exposure_us").get_node_value())
+                self._read_times()
+                self._heard = time.monotonic()  # the next frame may be as far away as the new rate says
                 return {name: float(self._node(name).get_node_value()) for name in NODES}
 
             return dict(self._ask(change, ASK_S, "setting it"))

@@ -33,7 +33,8 @@ AUTO = "auto"
 
 
 class GenicamConfig(Strict):
-    """Which camera, and how it is set. None (or "") leaves what the camera has.
+    """Which camera, and how it is set. None (or "") leaves exposure, gain and white as the camera has them,
+    reads out the whole sensor, and sets no limit to the rate.
 
     Automatic exposure, gain and white balance are switched off and gamma is 1 in any case: a restorer needs
     pixel values that are proportional to light, and an exposure that is what was asked for.

@@ -19,16 +19,19 @@ class Features:
 
     def __init__(self, aravis: Aravis, device: int, name: str) -> None:
         self._a, self._device, self.name = aravis, device, name
-        self._there: dict[str, bool] = {}
+        self._there: set[str] = set()
 
     def has(self, feature: str) -> bool:
-        """The camera has this feature, and it can be used now or later."""
+        """The camera has this feature, and it can be used now."""
+        # Only what is there is kept in mind: what is not may come with another line, trigger or chunk.
         if feature not in self._there:
             try:
-                self._there[feature] = bool(self._a.device_is_feature_available(self._device, feature.encode()))
+                if not self._a.device_is_feature_available(self._device, feature.encode()):
+                    return False
             except AravisError:
-                self._there[feature] = False
-        return self._there[feature]
+                return False
+            self._there.add(feature)
+        return True
 
     def first(self, *features: str) -> str | None:
         """The first of these that the camera has."""

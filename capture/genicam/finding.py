@@ -77,7 +77,8 @@ def locate(config: GenicamConfig) -> Place:
     name, target = config.name, config.target
     aravis.load()
     if config.driver != FLIR and target:
-        return Place(target)
+        known = [] if _is_address(target) else [p for p in present() if target in (p.serial, p.handle)]
+        return known[0] if len(known) == 1 else Place(target)
     if _is_address(target):
         return Place(target, config.serial)
     there = [p for p in present() if config.driver != FLIR or is_flir(p)]
@@ -88,7 +89,8 @@ def locate(config: GenicamConfig) -> Place:
         hint = f"there is {_described(there)}" if there else "is it plugged in, and on this network?"
         raise CameraError(f"{name}: {what}; {hint}")
     if len(fitting) > 1:
-        how = "open one by its address: genicam:ADDRESS" if wanted else "say which: flir:SERIAL"
+        by_serial = config.driver == FLIR and not wanted
+        how = "say which: flir:SERIAL" if by_serial else "open one by its address: genicam:ADDRESS"
         raise CameraError(f"{name}: {len(fitting)} cameras fit ({_described(fitting)}); {how}")
     return fitting[0]
 

@@ -18,6 +18,7 @@ RESHAPING = ("pixel_format", "width", "height", "offset_x", "offset_y")
 
 _REGION = {"width": "Width", "height": "Height", "offset_x": "OffsetX", "offset_y": "OffsetY"}
 _WHITE = {"white_red": "Red", "white_blue": "Blue"}
+_TICKS = "GevTimestampTickFrequency"
 _RATE_SWITCH = ("AcquisitionFrameRateEnable", "AcquisitionFrameRateEnabled")
 _OFF = "off"
 
@@ -100,9 +101,10 @@ class Settings:
             return {}
         found: dict[str, str] = {}
         entries = f.entries("ChunkSelector")
+        # Aravis makes nanoseconds of a buffer's stamp; a chunk's is in ticks, of 8 ns with some GigE cameras.
+        stamps = ("Timestamp", "ImageTimestamp") if self._ticks_are_ns() else ()
         for what, names in (
-            ("frame_id", ("FrameID",)), ("exposure_us", ("ExposureTime",)),
-            ("stamp_ns", ("Timestamp", "ImageTimestamp")),
+            ("frame_id", ("FrameID",)), ("exposure_us", ("ExposureTime",)), ("stamp_ns", stamps),
         ):  # fmt: skip
             for name in names:
                 if name in entries and f.try_to("ChunkSelector", name):
@@ -110,6 +112,11 @@ class Settings:
                     found[what] = f"Chunk{name}"
                     break
         return found
+
+    def _ticks_are_ns(self) -> bool:
+        """A tick of the camera's clock is a nanosecond, or it does not say how long one is."""
+        f = self._f
+        return not f.has(_TICKS) or f.whole(_TICKS) in (0, 1_000_000_000)
 
     def period_ns(self) -> float | None:
         """From frame to frame; None when frames come by a trigger, or the camera does not say."""

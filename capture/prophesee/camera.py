@@ -204,6 +204,11 @@ class PropheseeCamera(CameraBase[EventPacket]):
         if verb == "set":
             for name in arguments:
                 if name not in self.info.capabilities.settings:
+                    if name in PropheseeConfig.model_fields:
+                        raise CameraError(
+                            f"{self.info.name}: {name} is taken only when the camera is opened; "
+                            "set it in the rig file and start again"
+                        )
                     known = ", ".join(self.info.capabilities.settings)
                     raise CameraError(f"{self.info.name}: no setting {name!r}; known: {known}")
             thread.call(lambda: self._sdk.change(dict(arguments)), CALL_S, "changing a setting")

@@ -17,6 +17,7 @@ from capture.prophesee.stream import Evt3Stream, compiled
 
 WIDTH, HEIGHT = 1280, 720
 TIMEOUT_S = 0.1
+NO_CHANNEL = -1
 _NEARLY = 0.95
 """Share of the limit from which on a period counts as limited: what was thrown away nobody tells."""
 
@@ -80,8 +81,13 @@ class EvkSdk:
         self._bounds: dict[str, tuple[int, int]] = {}
         self._clear()
 
+    @property
+    def _channel(self) -> int:
+        """Whose edges are taken; of no channel where they are not wanted, since the EVK3 sends them anyway."""
+        return self._config.trigger_channel if self._config.triggers else NO_CHANNEL
+
     def _clear(self) -> None:
-        self.stream = Evt3Stream(self._name, self.width, self.height, self._config.trigger_channel)
+        self.stream = Evt3Stream(self._name, self.width, self.height, self._channel)
         self._overflows = self._usb_dropped = self._limited = 0
         self._period_ns, self._period_events = 0, 0
 
@@ -182,7 +188,7 @@ class EvkSdk:
         none = np.empty(0, np.int64)
         et, rising = none, np.empty(0, np.bool_)
         if tr is not None:
-            ours = tr["id"] == self._config.trigger_channel
+            ours = tr["id"] == self._channel
             et, rising = tr["t"][ours].astype(np.int64), tr["rising"][ours] != 0
         columns = (none, none, none, none) if e is None else (e["t"], e["x"], e["y"], e["on"])
         if e is None and not len(et) and not lost:
@@ -266,8 +272,12 @@ class EvkSdk:
         ) else [f"bias_{n}" for n in ("pr", "fo_p", "hpf", "diff_on", "diff_off", "refr")]  # fmt: skip
 
     def names(self) -> tuple[str, ...]:
-        """See `Sdk.names`."""
-        return (*self._bias_names(), "events_per_s")
+        """See `Sdk.names`.
+
+        The limiter is not among them: neuromorphic-drivers takes another limit without a word while the camera
+        runs, but writes the registers of it when it opens the camera only.
+        """
+        return tuple(self._bias_names())
 
     def _check_bias(self, name: str, value: Any) -> int:
         if isinstance(value, float) and value.is_integer():
@@ -285,19 +295,8 @@ class EvkSdk:
         """See `Sdk.change`. All of them or none."""
         made = dataclasses.replace(self._settings, biases=dataclasses.replace(self._settings.biases))
         for name, value in wanted.items():
-            if name == "events_per_s":
-                if value in (0, None):
-                    made.rate_limiter = None
-                    continue
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 1000 <= value <= 2e9:
-                    raise CameraError(
-                        f"{self._name}: events_per_s {value!r} is not possible; give 1000 to 2000000000, "
-                        "or 0 for no limit"
-                    )
-                made.rate_limiter = self._limiter(self._module(self._nd), int(value))
-            else:
-                short = name.removeprefix("bias_")
-                setattr(made.biases, short, self._check_bias(short, value))
+            short = name.removeprefix("bias_")
+            setattr(made.biases, short, self._check_bias(short, value))
         try:
             self._device.update_configuration(made)
         except Exception as e:
@@ -312,12 +311,9 @@ class EvkSdk:
     def controls(self) -> tuple[Control, ...]:
         """See `Sdk.controls`."""
         out = []
-        for name, value in self.values().items():
-            if name == "events_per_s":
-                out.append(Control(name, value, 0, 2e9, unit="1/s"))
-            else:
-                low, high = self._bounds.get(name.removeprefix("bias_"), (None, None))
-                out.append(Control(name, value, low, high, 1))
+        for name in self._bias_names():
+            low, high = self._bounds.get(name.removeprefix("bias_"), (None, None))
+            out.append(Control(name, self.values()[name], low, high, 1))
         return tuple(out)
 
 

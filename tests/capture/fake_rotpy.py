@@ -33,7 +33,14 @@ class Device:
         cls.values = {
             "ExposureTime": 8000.0, "Gain": 0.0, "AcquisitionFrameRate": 1 / PERIOD_S, "PixelFormat": "Mono8",
             "Width": WIDTH, "Height": HEIGHT, "DeviceModelName": "Blackfly S", "DeviceSerialNumber": SERIAL,
+            "AcquisitionFrameRateEnable": False, "TriggerMode": "Off",
         }  # fmt: skip
+
+    @classmethod
+    def rate(cls) -> float:
+        """At which frames come: as set, where that is switched on."""
+        on = cls.values["AcquisitionFrameRateEnable"]
+        return float(cls.values["AcquisitionFrameRate"]) if on else 1 / PERIOD_S
 
     @classmethod
     def call(cls) -> None:
@@ -52,13 +59,15 @@ class Node:
 
     def get_node_value(self) -> Any:
         Device.call()
-        return Device.values[self._name]
+        return Device.rate() if self._name == "AcquisitionResultingFrameRate" else Device.values[self._name]
 
     def get_node_value_as_str(self) -> str:
         return str(self.get_node_value())
 
     def set_node_value(self, value: Any) -> None:
         Device.call()
+        if self._name == "AcquisitionFrameRate" and not Device.values["AcquisitionFrameRateEnable"]:
+            raise RuntimeError("Spinnaker: Node is not writable. [-2006]\n  at somewhere")
         Device.values[self._name] = value
 
     def set_node_value_from_str(self, value: str) -> None:
@@ -68,6 +77,8 @@ class Node:
         return BOUNDS[self._name][0]
 
     def get_max_value(self) -> float:
+        if self._name == "ExposureTime" and Device.values["AcquisitionFrameRateEnable"]:
+            return 1e6 / Device.rate()
         return BOUNDS[self._name][1]
 
 
@@ -124,12 +135,12 @@ class Camera:
         if not Device.plugged:  # buffers simply stop
             time.sleep(timeout or 0.0)
             return None
-        wait = self._due - time.monotonic()
+        wait = self._due - time.monotonic() if Device.values["TriggerMode"] == "Off" else 1e3
         if timeout is not None and wait > timeout:
             time.sleep(timeout)
             raise RuntimeError("Spinnaker: Failed waiting for EventData on NEW_BUFFER_DATA event. [-1011]")
         time.sleep(max(0.0, wait))
-        self._due += PERIOD_S
+        self._due += 1 / Device.rate()
         self._number += 1
         if Device.incomplete:
             Device.incomplete -= 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from capture import spinnaker
-from capture.errors import CameraError, UsageError
+from capture.errors import CameraError, CameraLost, UsageError
 from capture.packets import Frame, FrameClock, PixelLayout
 from capture.spinnaker import DRIVER, SpinnakerCamera
 from tests.capture import fake_rotpy
@@ -131,3 +131,26 @@ def test_a_format_that_nothing_here_understands() -> None:
             camera.open()
     finally:
         fake_rotpy.Nodes.__getattr__ = original  # type: ignore[method-assign]
+
+
+def test_the_rate_that_the_camera_was_left_with_does_not_bound_the_exposure() -> None:
+    Device.values.update(AcquisitionFrameRateEnable=True, AcquisitionFrameRate=60.0, TriggerMode="On")
+    with make(exposure_us=20_000.0, rate_hz=30.0) as c:
+        c.start()
+        assert len(read_items(c, 2)) == 2  # nor does it wait for a trigger
+        assert c.info.rate_hz == 30.0
+    assert Device.values["ExposureTime"] == 20_000.0
+
+
+def test_a_slow_rate_that_is_set_while_it_runs_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spinnaker, "SILENT_S", 0.1)
+    with make() as c:
+        c.start()
+        read_items(c, 2)
+        assert c.command("set", {"rate_hz": 2.0})["rate_hz"] == 2.0
+        assert len(read_items(c, 3)) == 3
+        c.command("set", {"exposure_us": 5e5})
+        Device.plugged = False
+        with pytest.raises(CameraLost, match="no frame for"):
+            for _ in range(40):
+                c.read(0.1)

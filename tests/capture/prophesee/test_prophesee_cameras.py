@@ -58,7 +58,7 @@ def opened(name: str = "evk4", **settings: Any) -> Any:
 class TestEvk4(CameraContract):
     @pytest.fixture
     def case(self, bus: FakeNd) -> CameraCase:
-        return CameraCase(opened, values={**BIASES, "events_per_s": 2_000_000})
+        return CameraCase(opened, values=BIASES)
 
 
 class TestMetavision(CameraContract):
@@ -179,7 +179,7 @@ def test_settings_that_the_camera_cannot_take(bus: FakeNd, settings: dict[str, A
 def test_a_setting_out_of_range_changes_nothing(bus: FakeNd) -> None:
     c = opened()
     c.open()
-    for name, value in (("bias_diff_on", 141), ("bias_fo", 0.5), ("bias_fo", "x"), ("events_per_s", 5)):
+    for name, value in (("bias_diff_on", 141), ("bias_fo", 0.5), ("bias_fo", "x")):
         with pytest.raises(CameraError, match=name):
             c.command("set", {"bias_hpf": 3, name: value})
     assert c.command("state", {})["settings"]["bias_hpf"] == 0
@@ -187,7 +187,21 @@ def test_a_setting_out_of_range_changes_nothing(bus: FakeNd) -> None:
     c.close()
 
 
+def test_the_limit_is_not_said_to_be_set_while_it_runs(bus: FakeNd) -> None:
+    """neuromorphic-drivers accepts it then and writes no register."""
+    c = opened(events_per_s=10_000_000)
+    c.open()
+    assert "events_per_s" not in c.info.capabilities.settings
+    with pytest.raises(CameraError, match="events_per_s is taken only when the camera is opened; set it in"):
+        c.command("set", {"events_per_s": 1_000_000})
+    assert c.command("set", {"bias_fo": 7})["events_per_s"] == 10_000_000
+    assert bus.opened[0].configuration.rate_limiter.maximum_events_per_period == 2000
+    c.close()
+
+
 def test_a_wrong_setting_before_opening() -> None:
+    with pytest.raises(UsageError, match="limiter_period_us"):
+        configure("evk4", "", {"limiter_period_us": 1024})  # ten bits of a register
     with pytest.raises(UsageError, match="did you mean 'events_per_s'"):
         configure("evk4", "", {"event_per_s": 1})
     with pytest.raises(CameraError, match="clock = 'slave' is not possible"):
@@ -258,6 +272,16 @@ def test_edges_of_another_channel_are_passed_over() -> None:
     assert len(p.triggers) == 0
     (p,) = sdk(trigger_channel=1).take(NO_RING, Evt3Encoder(1280, 720, channel=1).encode(e, edges), 1)
     assert len(p.triggers) == 2
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_edges_that_are_not_wanted_are_left_out(raw: bool) -> None:
+    """The EVK3 sends them in any case."""
+    e, edges = made(10, 0)
+    packet = Evt3Encoder(1280, 720).encode(e, edges) if raw else decoded(e, edges)
+    (p,) = evk.EvkSdk(configure("evk3", "", {"triggers": False})).take(NO_RING, packet, 1)
+    assert len(p.triggers) == 0
+    assert len(p.events) == 10
 
 
 def test_bytes_may_be_cut_anywhere_and_time_wraps() -> None:
