@@ -115,7 +115,7 @@ class SpinnakerCamera(CameraBase[Frame]):
             for auto in ("ExposureAuto", "GainAuto"):
                 _try(lambda auto=auto: getattr(nodes, auto).set_node_value_from_str("Off"))  # type: ignore[misc]
             _try(lambda: nodes.PixelFormat.set_node_value_from_str("BayerRG8"))
-            # Frames come by themselves, and the last one's rate does not stand in the way of this one's exposure.
+            # Frames come by themselves; the last one's rate does not stand in the way of this one's exposure.
             _try(lambda: nodes.TriggerMode.set_node_value_from_str("Off"))
             _try(lambda: nodes.AcquisitionFrameRateEnable.set_node_value(False))
             if c.strobe_line:

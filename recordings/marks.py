@@ -47,13 +47,14 @@ def places(recording: Path) -> tuple[Path, Path]:
     whole = recording.absolute()
     beside = whole / "marks.json" if (whole / ABOUT).is_file() else whole.with_name(f"{whole.name}.marks.json")
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    digest = hashlib.sha256(str(whole).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:16]
     return beside, Path(base) / "halfmirror" / "marks" / f"{whole.name[:80]}-{digest}.json"
 
 
 def load(recording: Path) -> Marks:
     """The marks of a recording; none where there are none, or what is there is no marks file."""
-    for place in places(recording):
+    # The user's own are kept only since those beside it could not be changed: they are the newer ones.
+    for place in reversed(places(recording)):
         try:
             if place.stat().st_size > _LARGEST:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -129,7 +130,7 @@ class ReplayDriver:
         """
         if not rest:
             raise UsageError("replay: which recording? give its path, as in replay:FILE.aedat4")
-        path = Path(rest).expanduser()
+        path = Path(os.path.expanduser(rest))  # unlike pathlib's it leaves `~name` of nobody as it is
         recognise(path)
         known = set(ReplayConfig.model_fields) - {"path"}
         unknown = set(settings) - known

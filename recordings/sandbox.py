@@ -170,7 +170,9 @@ class Sandbox:
         """The next message; None when it belongs to an earlier request."""
         self._wait()
         try:
-            request, kind, header, rows, size, slots = msgpack.unpackb(self._connection.recv_bytes())
+            request, kind, header, rows, size, slots = msgpack.unpackb(
+                self._connection.recv_bytes(), unicode_errors="surrogateescape"
+            )
             arrays = self._copy(rows, size, slots) if request == number else {}
         except (EOFError, ConnectionError):
             raise self._died() from None
@@ -206,7 +208,7 @@ class Sandbox:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._connection.send_bytes(msgpack.packb(message))
+            self._connection.send_bytes(msgpack.packb(message, unicode_errors="surrogateescape"))
         except (OSError, ValueError):
             raise self._died() from None
 

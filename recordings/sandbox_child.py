@@ -102,7 +102,7 @@ class _Link:
 
     def _take(self) -> None:
         """One control message from the parent (blocks)."""
-        m = msgpack.unpackb(self._connection.recv_bytes())
+        m = msgpack.unpackb(self._connection.recv_bytes(), unicode_errors="surrogateescape")
         self._free.extend(m.get("free", ()))
         if "verb" in m:
             self._waiting = m
@@ -144,7 +144,10 @@ class _Link:
             self._put(slots, begin, r.view(np.uint8))
             begin += r.nbytes
         self._connection.send_bytes(
-            msgpack.packb([self.request_id, reply.kind, reply.header, rows, size, slots])
+            msgpack.packb(
+                [self.request_id, reply.kind, reply.header, rows, size, slots],
+                unicode_errors="surrogateescape",  # names of files need not be UTF-8
+            )
         )
 
     def _put(self, slots: list[int], offset: int, data: NDArray[np.uint8]) -> None:

@@ -64,8 +64,8 @@ def look(name: str, address: Address, timeout_s: float = 2.0) -> StreamHead:
         ) from None
     except EOFError:
         raise CameraError(f"{where} closed the connection before the stream began") from None
-    except OSError as e:
-        why = (e.strerror or str(e)).lower()
+    except (OSError, UnicodeError) as e:  # the latter: a host's name that cannot be one
+        why = (getattr(e, "strerror", None) or str(e)).lower()
         raise CameraError(f"{where} cannot be reached ({why}); start the server, then it connects") from e
     return _parsed(where, head)
 

@@ -56,6 +56,7 @@ class UsbSource:
         self.triggers = config.edges != "off"
         self.notes: dict[str, Any] = {}
         self._camera: Any = None
+        self._running = False
         self._settings: DavisSettings | None = None
 
     def open(self) -> None:
@@ -109,10 +110,12 @@ class UsbSource:
         camera.setFramesRunning(False)
 
     def start(self, events: bool, frames: bool) -> None:
-        """See `Source.start`. What has gathered before is thrown away."""
+        """See `Source.start`. What has gathered before is thrown away, unless one of them runs already."""
         camera = self._opened()
         try:
-            self.poll(0)
+            if not self._running:
+                self.poll(0)
+            self._running = True
             camera.setDetectorRunning(events and self._config.edges != "off")
             camera.setEventsRunning(events)
             camera.setFramesRunning(frames)
@@ -163,6 +166,7 @@ class UsbSource:
 
     def stop(self) -> None:
         """See `Source.stop`."""
+        self._running = False
         if self._camera is not None:
             try:
                 self._stand_by(self._camera)
@@ -172,6 +176,7 @@ class UsbSource:
     def close(self) -> None:
         """See `Source.close`. dv-processing lets go of the device when nobody holds the object any more."""
         self._camera = self._settings = None
+        self._running = False
 
     def _opened(self) -> Any:
         if self._camera is None:

@@ -92,7 +92,8 @@ class FaultBook:
         for f in mine:
             if f.kind in ("unplug", "burst") or (f.kind == "stall" and f.lose):
                 book._enter(f, round(f.at_s * 1e6))
-        book.waiting = [f for f in mine if f.kind in ("drop_frame", "drop_edge", "stall") and not f.lose]
+        counted = ("drop_frame", "drop_edge")
+        book.waiting = [f for f in mine if f.kind in counted or (f.kind == "stall" and not f.lose)]
         return book
 
     def add(self, fault: Fault, now_us: int) -> None:

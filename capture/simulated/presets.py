@@ -76,7 +76,9 @@ class SimulatedConfig(Strict):
         default=1.0, ge=0.001, le=4.0, description="light on the scene; lamps stay as they are"
     )
 
-    clock_offset_ms: float = Field(default=0.0, description="the frame camera's clock at time 0")
+    clock_offset_ms: float = Field(
+        default=0.0, ge=-1e10, le=1e10, description="the frame camera's clock at time 0"
+    )
     clock_drift_ppm: float = Field(
         default=0.0, ge=-1000.0, le=1000.0, description="how much too fast that clock runs"
     )

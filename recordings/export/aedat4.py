@@ -6,6 +6,7 @@ ends the whole process on a full disk: run it in one of its own (`remote`).
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +44,13 @@ class Aedat4Writer:
         if triggers:
             config.addTriggerStream()
         config.addImuStream()
-        # Under any other ending it refuses to write: it gets a name that it likes for the same file.
-        self._link = path.with_name(f".{path.name}{SUFFIX}")
-        self._link.unlink(missing_ok=True)
-        self._link.symlink_to(path.name)
-        try:
-            self._writer = dv.io.MonoCameraWriter(str(self._link), config)
+        # Under any other ending it refuses to write: it gets a name that it likes for the same file, elsewhere,
+        # since disks for carrying (exFAT) know no links.
+        with tempfile.TemporaryDirectory(prefix="halfmirror-") as folder:
+            link = Path(folder, f"recording{SUFFIX}")
+            link.symlink_to(path.absolute())
+            self._writer = dv.io.MonoCameraWriter(str(link), config)
             self._writer.setPackagingCount(1)  # else edges are held back
-        finally:
-            self._link.unlink()
 
     def add(self, events: Events, edges: TriggerEdges) -> None:
         """See `Writer.add`."""

@@ -66,7 +66,8 @@ class HighRevWriter:
             "polarity": e.p.astype(np.uint8),
         }
         arrays: dict[str, NDArray[Any]] = {k: np.reshape(v, (-1, 1)) for k, v in columns.items()}
-        np.savez_compressed(self._folder / EVENT / f"{stem}.npz", allow_pickle=False, **arrays)
+        # Without `allow_pickle`, which NumPy 2.0 would store as one more array.
+        np.savez_compressed(self._folder / EVENT / f"{stem}.npz", **arrays)  # type: ignore[arg-type]
         self.content.add_events(e)
 
     def finish(self) -> None:

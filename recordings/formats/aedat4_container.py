@@ -105,7 +105,8 @@ def complete_packets_end(path: Path, container: Container) -> Iterator[int]:
         while at + 8 <= container.size:
             f.seek(at)
             stream, size = struct.unpack("<ii", f.read(8))
-            if stream < 0 or size < 0 or at + 8 + size > container.size:
+            # A disk that lost power leaves zeros behind; a packet of nothing is none.
+            if stream < 0 or size <= 0 or at + 8 + size > container.size:
                 break
             at += 8 + size
             n += 1

@@ -38,6 +38,7 @@ from recordings.sandbox_child import Refused
 
 # A recording that would last longer in seconds than this (11 days) is in microseconds.
 _LONGEST_S = 1e6
+_UNITS = {"s": 1e6, "us": 1.0}
 MAX_FRAMES = 1_000_000
 # Between frames without times: 25 a second.
 SHOWN_US = 40_000
@@ -51,7 +52,7 @@ class EfnetSource:
         self._columns, self._count = lists(file, {k: f"events/{k}s" for k in "txyp"})
         problems: list[str] = []
         ends = [float(self._columns["t"][i]) for i in (0, -1)] if self._count else []
-        self._scale = _unit(self._columns["t"].dtype, ends, problems)
+        self._scale = _unit(self._file.attrs.get("time_unit"), self._columns["t"].dtype, ends, problems)
         keys = _keys(self._file)
         found = [self._time(k, problems) for k in keys]
         size = self._size(keys)
@@ -156,8 +157,10 @@ def _keys(file: Any) -> list[str]:
     return keys
 
 
-def _unit(dtype: np.dtype[Any], ends: list[float], problems: list[str]) -> float:
-    """Microseconds in one unit of the file's times, which it does not state."""
+def _unit(stated: Any, dtype: np.dtype[Any], ends: list[float], problems: list[str]) -> float:
+    """Microseconds in one unit of the file's times: as stated (our own exports do), else as they look."""
+    if isinstance(stated, str) and stated in _UNITS:
+        return _UNITS[stated]
     seconds = dtype.kind == "f" and all(np.isfinite(ends)) and (not ends or ends[1] - ends[0] < _LONGEST_S)
     word = "seconds, as fractions of them are stored" if seconds else "microseconds"
     remark(problems, f"the file does not say the unit of its times; they are taken as {word}")

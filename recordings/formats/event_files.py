@@ -64,7 +64,8 @@ class NpzEvents:
                     f"{paths[0].name} has the arrays {listed or '(none)'}; expected x, y, time, polarity"
                 )
         self._columns, self.exchanged, self.divisor = columns, exchanged, 1
-        sample = self._column(0, "t")
+        filled = (t for k in range(len(paths)) if len(t := self._column(k, "t")))
+        sample = next(filled, np.empty(0))
         fractions = sample.dtype.kind == "f" and bool((np.mod(sample[:10_000], 1) != 0).any())
         self._scale = 1e6 if fractions else 1.0
         self.note = f"event files do not say their unit; it is taken as {'s' if fractions else 'µs'}"
@@ -145,7 +146,8 @@ class TextEvents:
     def __init__(self, path: Path) -> None:
         self.path, self._file = path, Bytes(path)
         self.divisor = 1
-        head = self._file.read(0, 4096).decode("latin-1").splitlines()
+        self._cut = False
+        head = self._file.read(0, 4096).decode("latin-1").split("\n")
         self._order = _order(head[0] if head else "")
         self._begin = 0
         while head and _row(head[0]) is None:
@@ -177,8 +179,13 @@ class TextEvents:
     def _block(self, at: int) -> tuple[NDArray[np.float64], int]:
         """(n, 4) rows from a line on, and where the next line begins."""
         data = self._file.read(at, TEXT_BLOCK)
-        end = len(data) if at + len(data) >= self._file.size else data.rfind(b"\n") + 1
-        if data and end == 0:
+        end = data.rfind(b"\n") + 1
+        if at + len(data) >= self._file.size:
+            tail = _row(data[end:].decode("latin-1")) if data[end:].strip() else None
+            self._cut = bool(data[end:].strip()) and (tail is None or len(tail) != 4)
+            if not self._cut:
+                end = len(data)
+        elif data and end == 0:
             raise Refused(f"{self.path.name} has a line of more than {TEXT_BLOCK >> 20} MiB")
         text = data[:end].translate(bytes.maketrans(b",;\t\r\n", b"     "))
         try:
@@ -187,7 +194,7 @@ class TextEvents:
             raise Refused(f"{self.path.name} near byte {at}: {str(e)[:60]}") from e
         if len(values) % 4:
             raise Refused(f"{self.path.name} near byte {at}: a line has not four numbers")
-        return values.reshape(-1, 4), at + end
+        return values.reshape(-1, 4), self._file.size if self._cut else at + end
 
     def events(self, start_us: int | None) -> Iterator[Found]:
         """Pieces in order, from a little before `start_us` on."""
@@ -204,6 +211,8 @@ class TextEvents:
             rows, at = self._block(at)
             t, x, y, p = (rows[:, k] for k in self._order)
             yield piece(times(t, self._scale), x, y, p)
+        if self._cut:
+            yield f"{self.path.name} ends in the middle of a line, which is left out"
 
 
 def _row(line: str) -> list[float] | None:

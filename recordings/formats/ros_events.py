@@ -59,6 +59,7 @@ class EventStream:
         self._topic, self._cdr = topic, cdr
         self._packets = bag.topics[topic] == ros.EVENT_PACKET
         self._clock: SensorClock | None = None  # of EVT3
+        self._channel: int | None = None  # of the trigger edges: the first that occurs
         self.encoding = ""
         filled = ((at, data) for _, at, data in bag.messages([topic]) if self._filled(data))
         written = list(islice(filled, SEEN))
@@ -180,7 +181,9 @@ class EventStream:
         out: list[Piece | Edges] = []
         for r in runs(np.frombuffer(p.data, "<u2", len(p.data) // 2), state):
             if len(r.et):
-                out.append(Edges(r.et, r.rising))
+                self._channel = int(r.channel[0]) if self._channel is None else self._channel
+                ours = r.channel == self._channel
+                out.append(Edges(r.et[ours], r.rising[ours]))
             if len(r.t):
                 out.append(Piece(r.t, coordinates(r.x), coordinates(r.y), r.p))
         return out

@@ -61,6 +61,7 @@ class StreamFile:
         self._queued = 0
         self._changed = threading.Condition()
         self._ending = False
+        self._failed: OSError | None = None  # a flush; the writing thread cuts off what is not whole
         self._looked = 0.0
         self._room = 0  # bytes that may be written before the next look at what is free
         self._writer = threading.Thread(target=self._write_all, name="disk", daemon=True)
@@ -102,6 +103,8 @@ class StreamFile:
         self._writer.join()
         self._flushed.set()
         self._flusher.join()
+        if self._failed is not None and not self.stopped:
+            self._stop(self._failed)
         for fd in (self._fd, self._index):
             if fd >= 0:
                 with contextlib.suppress(OSError):
@@ -115,19 +118,20 @@ class StreamFile:
     def _write_all(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._ending:
+                while not self._queue and not self._ending and self._failed is None:
                     self._changed.wait()
-                if not self._queue:
+                if not self._queue and self._failed is None:
                     return
-                chunk = self._queue[0]
+                chunk = self._queue[0] if self._failed is None else None
             try:
+                if chunk is None:
+                    assert self._failed is not None
+                    raise self._failed
                 self._write(chunk)
             except OSError as e:
                 self._stop(e)
                 return
             with self._changed:
-                if self.stopped:  # the flushing thread has met the end of the disk
-                    return
                 self._queue.popleft()
                 self._queued -= chunk.size
 
@@ -178,7 +182,9 @@ class StreamFile:
                 os.fdatasync(self._fd)
                 os.fdatasync(self._index)
             except OSError as e:
-                self._stop(e)
+                with self._changed:
+                    self._failed = e
+                    self._changed.notify()
                 return
             self._note_stall(time.monotonic() - began)
             job, self._aside = self._aside, None

@@ -122,6 +122,8 @@ class _Recorder:
                 c.thread.join()
                 self._tell(c)
         finally:
+            for c in self._closing:  # also where the next one of several could not begin
+                c.thread.join()
             for r in self._readers:
                 r.close()
 

@@ -364,3 +364,16 @@ def cast_wrong() -> Any:
 
 def test_settings_of_the_helper_are_sound() -> None:
     assert configure("handheld", SMALL).event_width == 64
+
+
+def test_a_dropped_frame_is_dropped_whatever_else_the_fault_says() -> None:
+    """`lose` belongs to a stall."""
+    config = small(faults=[{"kind": "drop_frame", "at_s": 0.1, "count": 2, "lose": True}])
+    numbers = [i.sequence for i in SimulatedRig(config).items(0.4) if isinstance(i, Frame)]
+    assert numbers == [0, 1, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("offset", [float("inf"), float("nan"), 1e300])
+def test_a_clock_offset_that_is_no_time(offset: float) -> None:
+    with pytest.raises(UsageError, match="clock_offset_ms"):
+        small(clock_offset_ms=offset)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.packets import EventPacket, Events, Frame
+from capture.packets import EventPacket, Events, Frame, TriggerEdges
+from recordings.export.aedat4 import Aedat4Writer
 from recordings.formats import aedat4, aedat4_event_packets
 from recordings.formats.aedat4_container import read_container
 from recordings.formats.aedat4_event_packets import Damaged, gathered_packets, rows
@@ -362,3 +363,24 @@ def test_where_another_reader_would_go_on() -> None:
     r.note(np.array([1 << 50], np.int64))
     r.note(np.array([3], np.int64))
     assert (r.time_us, r.given) == (5, 1)
+
+
+def test_it_is_written_where_the_disk_knows_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """exFAT, on the disks that recordings are carried on."""
+    link = Path.symlink_to
+
+    def refused(self: Path, target: Path | str, target_is_directory: bool = False) -> None:
+        if self.parent == tmp_path:
+            raise PermissionError(1, "Operation not permitted")
+        link(self, target)
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    e = sample_events()
+    part = tmp_path / ".e.aedat4.part"
+    writer = Aedat4Writer(part, (e.width, e.height), None, False, "DAVIS346_00000001")
+    writer.add(e, TriggerEdges.empty())
+    writer.finish()
+    assert [p.name for p in tmp_path.iterdir()] == [part.name]
+    part.rename(tmp_path / "e.aedat4")
+    with open_recording(tmp_path / "e.aedat4") as r:
+        assert sum(len(i.events) for i in r.items() if isinstance(i, EventPacket)) == len(e)

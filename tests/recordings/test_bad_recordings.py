@@ -353,3 +353,13 @@ def test_what_is_read_again_is_not_given_twice() -> None:
     assert given.left_of(events(7, 8)).arrays["t"].tolist() == [7, 8]
     assert given.again(9) == 8
     assert given.left_of(events(8)).arrays["t"].tolist() == []
+
+
+def test_zeros_behind_the_last_packet_are_no_packets(sample: Path, tmp_path: Path) -> None:
+    """A disk that lost power leaves them."""
+    data = sample.read_bytes()
+    broken = tmp_path / "broken.aedat4"
+    broken.write_bytes(data[: len(data) // 2])
+    *_, end = complete_packets_end(broken, read_container(broken))
+    broken.write_bytes(data[:end] + bytes(64 * 1024))
+    assert [*complete_packets_end(broken, read_container(broken))][-1] == end

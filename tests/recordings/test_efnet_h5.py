@@ -87,3 +87,17 @@ def test_an_absurd_picture_is_left_out_with_the_limit(tmp_path: Path) -> None:
         _, frames = events_and_frames(r)
         assert any("of memory; at most 209.7 MB are read; it was left out" in p for p in r.report.problems)
     assert len(frames) == FRAMES - 1
+
+
+def test_a_stated_unit_is_believed(tmp_path: Path) -> None:
+    """Less than a second of microseconds as fractions looks like seconds."""
+    whole = made_events()
+    path = write_efnet(tmp_path / "r.h5", whole, exposures=True, unit=1.0)
+    with h5py.File(path, "r+") as f:
+        del f["events/ts"]
+        f["events/ts"] = whole.t.astype(np.float64)
+        f.attrs["time_unit"] = "us"
+    with open_recording(path) as r:
+        events, _ = events_and_frames(r)
+        assert not any("does not say the unit" in p for p in r.info.problems)
+    assert same_events(events, whole)

@@ -101,3 +101,12 @@ def test_encoding_is_not_what_holds_an_export_up() -> None:
     data = encode(e)
     assert len(data) > 400_000
     assert len(e) / (time.process_time() - began) > 5e6
+
+
+def test_a_jump_of_weeks_is_refused_before_it_fills_the_memory() -> None:
+    e = made_events(100)
+    far = Events(e.t + 30 * 86_400_000_000, e.x, e.y, e.p, WIDTH, HEIGHT)
+    encoder = Evt3Encoder(WIDTH, HEIGHT)
+    encoder.encode(e)
+    with pytest.raises(UsageError, match=r"nothing happens for 30\.0 days"):
+        encoder.encode(far)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,29 @@ def test_where_nothing_can_be_written_they_go_to_the_users_folder(
 def test_garbage_is_no_mark(recording: Path, content: str) -> None:
     places(recording)[0].write_text(content)
     assert load(recording) == Marks()
+
+
+def test_newer_marks_win_over_those_beside_that_cannot_be_changed(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(recording, Marks(1, 2))
+    beside, own = places(recording)
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if target == beside:
+            raise OSError(30, "Read-only file system")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    assert save(recording, Marks(3, 4)) == own
+    assert load(recording) == Marks(3, 4)
+    assert seconds(recording) == (3e-6, 4e-6)
+
+
+def test_a_name_that_is_no_utf_8_has_marks_too(recording: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(recording.parent) + b"/\xff.aedat4"))
+    odd.write_bytes(b"x")
+    assert load(odd) == Marks()
+    save(odd, Marks(5, 6))
+    assert load(odd) == Marks(5, 6)

@@ -302,3 +302,36 @@ def test_a_folder_of_recordings_names_one_of_them(tmp_path: Path) -> None:
     assert str(e.value) == (
         f"{tmp_path}: is a folder, not a recording; give one that lies in it, such as {tmp_path / 'train'}"
     )
+
+
+def test_a_text_file_that_ends_in_mid_line_loses_that_line(tmp_path: Path) -> None:
+    """As a killed program leaves it; and with the line ends of Windows, also in its heading."""
+    whole = full()
+    path = tmp_path / "events.txt"
+    write_text_events(path, whole)
+    lines = path.read_text().splitlines()
+    path.write_bytes("\r\n".join(["# one", "# two", "# three", *lines, "0.9 17 2"]).encode())
+    write_pictures(tmp_path / "frames", "{:d}.png")
+    write_exposures(tmp_path / "exposures.csv")
+    with open_recording(tmp_path, deadline_s=30.0) as r:
+        events, frames = events_and_frames(r)
+        said = "\n".join(r.report.problems)
+    assert same_events(events, whole)
+    assert right_pictures(frames)
+    assert "events.txt ends in the middle of a line, which is left out" in said
+
+
+def test_the_unit_of_times_is_told_by_the_first_file_that_holds_some(tmp_path: Path) -> None:
+    whole = full()
+    write_intervals(tmp_path / "events", whole)
+    for k, path in enumerate(sorted((tmp_path / "events").iterdir())):
+        with np.load(path) as f:
+            columns = {n: f[n][:0] if k == 0 else f[n] for n in f.files}
+        columns["timestamp"] = columns["timestamp"] / 1e6
+        np.savez(path, **columns)
+    write_pictures(tmp_path / "images")
+    write_exposures(tmp_path / "images" / "exposures.txt")
+    with open_recording(tmp_path) as r:
+        events, _ = events_and_frames(r)
+        assert any("taken as s" in p for p in r.info.problems)
+    assert np.array_equal(events.t, whole.t[whole.t >= EXPOSURES[1][0]])

@@ -378,3 +378,38 @@ def test_a_camera_that_comes_back_with_another_size_ends_the_recording(
     assert (last["state"], last["message"]) == ("stopped", take.changed)
     with open_recording(tmp_path / "r") as r:
         assert len(list(r.items())) == len(items)
+
+
+def test_a_flush_that_fails_leaves_the_cutting_to_who_writes(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off while a chunk is being written, the file would get a hole where it goes on."""
+    writing, failed = threading.Event(), threading.Event()
+    write, cut_by = stream_file._write_whole, list[str]()
+
+    def slow(fd: int, parts: list[memoryview]) -> None:
+        writing.set()
+        failed.wait(30)
+        write(fd, parts)
+
+    def broken(fd: int) -> None:
+        assert writing.wait(30)
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    def truncate(fd: int, size: int) -> None:
+        cut_by.append(threading.current_thread().name)
+
+    monkeypatch.setattr(stream_file, "FLUSH_S", 0.01)
+    monkeypatch.setattr(stream_file, "_write_whole", slow)
+    monkeypatch.setattr(stream_file.os, "fdatasync", broken)
+    monkeypatch.setattr(stream_file.os, "ftruncate", truncate)
+    (tmp_path / "r").mkdir()
+    f = StreamFile(tmp_path / "r", reserve=0, queue_bytes=10_000_000)
+    f.put(draft(items[0], None))
+    deadline = time.monotonic() + 20
+    while not f.stopped and time.monotonic() < deadline:
+        time.sleep(0.01)
+    f.close()
+    assert "Input/output error" in f.stopped
+    assert set(cut_by) == {"disk"}

@@ -427,3 +427,12 @@ def test_a_frame_comes_as_long_after_the_events_before_it_as_it_came_when_it_was
     shares = [(f.host_ns - at[before[f.sequence][0]]) / 1e3 / before[f.sequence][1] for f in frames(got)]
     assert len(shares) > 5
     assert np.median(shares) == pytest.approx(part, abs=0.15), shares
+
+
+def test_a_name_that_begins_like_a_home_is_a_name(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("~cups.aedat4").symlink_to(sample)
+    _, config = open_driver("replay:~cups.aedat4", {})
+    assert config.path.name == "~cups.aedat4"

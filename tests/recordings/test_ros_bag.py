@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from app.cli.program import execute
+from capture import evt_time
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
+from recordings.export.evt3 import Evt3Encoder
+from recordings.formats.dataset_source import Edges
 from recordings.formats.ros_bag import Bag
 from recordings.formats.ros_clock import WRAP_US, SensorClock
+from recordings.formats.ros_events import EventStream
 from recordings.open import open_recording
 from recordings.recording import NotARecording, RecordingError
 from recordings.sandbox_child import Refused
@@ -384,3 +389,19 @@ def test_the_commands_take_a_bag(tmp_path: Path, kind: str, capsys: pytest.Captu
     assert execute(["export", str(path), "--to", "aedat4", "-o", str(tmp_path / "a.aedat4")]) == 0
     with open_recording(tmp_path / "a.aedat4") as r:
         assert same_events(events_and_frames(r)[0], events())
+
+
+def test_edges_of_one_trigger_channel_are_taken() -> None:
+    """The first that occurs, as everywhere; two on one clock would give every exposure twice."""
+    a, b = events()[:50], events()[50:100]
+    words = b"".join(
+        Evt3Encoder(*SIZE, channel=c, zero_us=int(a.t[0])).encode(
+            e, TriggerEdges(e.t[[10, 20]], np.array([True, False]))
+        )
+        for c, e in ((2, a), (0, b))
+    )
+    stream = EventStream.__new__(EventStream)
+    stream._channel = None
+    found = stream._evt3(SimpleNamespace(data=words), evt_time.new_state())  # type: ignore[arg-type]
+    edges = [f for f in found if isinstance(f, Edges)]
+    assert sum(len(f.t) for f in edges) == 2

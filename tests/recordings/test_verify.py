@@ -267,3 +267,11 @@ def test_a_check_that_hangs_or_crashes_is_a_finding(
     assert time.monotonic() - began < 30
     assert v.grade == Grade.UNUSABLE
     assert "damaged" in v.findings[0].text
+
+
+def test_a_name_that_is_no_utf_8_is_no_damage(sample: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.aedat4"))
+    odd.symlink_to(sample)
+    v = verify(odd)
+    assert v.grade < Grade.UNUSABLE
+    assert v.counts["events"] > 0

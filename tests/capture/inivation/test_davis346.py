@@ -217,3 +217,17 @@ class TestDavisDriver(DriverContract):
             monkeypatch.setitem(sys.modules, "dv_processing", None)
 
         return DriverCase(registry.driver("davis346"), "", {}, "not a serial", hide)
+
+
+def test_what_the_first_camera_has_is_not_thrown_away_by_the_second(bus: FakeBus) -> None:
+    events, frames = both()
+    events.open()
+    frames.open()
+    events.start()
+    bus.cameras["00000A1"].events = [store([1000, 1500])]
+    frames.start()
+    p = events.read(0.1)
+    assert isinstance(p, EventPacket)
+    assert p.events.t[1] - p.events.t[0] == 500  # the clock goes on from test to test
+    events.close()
+    frames.close()

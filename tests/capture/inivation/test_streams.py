@@ -310,3 +310,9 @@ def test_a_socket_that_was_left_is_replaced_one_in_use_is_not(tmp_path: Path) ->
         stream_server.StreamServer(path, b"head")
     server.close()
     assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{64 * 'x'}.local"])
+def test_a_host_that_cannot_be_one_is_one_line(host: str) -> None:
+    with pytest.raises(CameraError, match="cannot be reached"):
+        opened(f"aedat4-tcp:{host}:7777").open()
