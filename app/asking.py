@@ -32,6 +32,7 @@ class Asking:
         self._replies: deque[tuple[str, str, Future[dict[str, Any]]]] = deque()
         self._wishes: dict[tuple[str, str], dict[str, Any]] = {}
         self._incarnations: dict[str, int] = {}
+        self._processes: dict[str, int] = {}
         self._running = False
 
     @property
@@ -50,13 +51,28 @@ class Asking:
         """A restarted worker must be told this again; the newest of a verb counts."""
         self._wishes[worker, verb] = arguments
 
+    def forget(self, worker: str, verb: str) -> None:
+        """No longer is a restarted worker told this."""
+        self._wishes.pop((worker, verb), None)
+
     def renew(self, supervisor: Supervisor, worker: str, incarnation: int) -> None:
         """Tell a restarted worker what is kept."""
         if incarnation > self._incarnations.get(worker, 0):
             self._incarnations[worker] = incarnation
-            for (name, verb), arguments in self._wishes.items():
-                if name == worker:
-                    self.ask(supervisor, worker, verb, arguments)
+            self._tell_again(supervisor, worker)
+
+    def meet(self, supervisor: Supervisor, worker: str, process: int | None) -> None:
+        """As `renew`, for a worker whose process alone tells that it was restarted."""
+        before = self._processes.get(worker)
+        if process is not None and process != before:
+            self._processes[worker] = process
+            if before is not None:
+                self._tell_again(supervisor, worker)
+
+    def _tell_again(self, supervisor: Supervisor, worker: str) -> None:
+        for (name, verb), arguments in self._wishes.items():
+            if name == worker:
+                self.ask(supervisor, worker, verb, arguments)
 
     def send_early(self, supervisor: Supervisor | None) -> None:
         """Send what was asked for, in order: to a worker that runs, to any once all do for the first time.

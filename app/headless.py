@@ -39,6 +39,7 @@ class HeadlessRun:
         residual: of the re-blur residuals of the pictures that came, None when none has one.
         flags: named states of the restorer and how often each came.
         video_frames, video_dropped: pictures in the video, and those that the encoder had no time for.
+        video_fitted: of those in it that came in another size than the first, and were scaled to it.
         interrupted: Ctrl+C, SIGTERM or SIGHUP ended it early; what had come until then is kept.
     """
 
@@ -51,6 +52,7 @@ class HeadlessRun:
     flags: dict[str, int] = field(default_factory=dict)
     video_frames: int = 0
     video_dropped: int = 0
+    video_fitted: int = 0
     codec: str = ""
     interrupted: bool = False
 
@@ -104,6 +106,7 @@ def run_headless(
     if video is None or folder is None or final is None:
         return run
     run.video_frames, run.video_dropped, run.codec = video.writer.count, video.dropped, video.writer.codec
+    run.video_fitted = video.fitted
     sheet = contact_sheet(watch.sample.items(), title=f"{about.get('source', '')}   {about.get('network', '')}")
     write_png(folder / SHEET, sheet, final=final / SHEET)
     residual = {"reblur_residual": residual_report(run.residual, no_residual)}
@@ -177,7 +180,13 @@ def _summary(run: HeadlessRun) -> dict[str, Any]:
         "seconds": run.seconds,
         "interrupted": run.interrupted,
         "pictures": {"shown": run.pictures, "refused": run.refused},
-        "video": {"file": VIDEO, "codec": run.codec, "frames": run.video_frames, "dropped": run.video_dropped},
+        "video": {
+            "file": VIDEO,
+            "codec": run.codec,
+            "frames": run.video_frames,
+            "dropped": run.video_dropped,
+            "fitted": run.video_fitted,
+        },
         "figures_median": run.figures,
         "flags": run.flags,
         "status": run.status,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -10,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from app.asking import Asking
 from app.figures import Figures
@@ -23,14 +20,15 @@ from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve, stated
 from app.supervisor import Supervisor, WorkerPlan
+from app.timelines import timeline_of
 from capture.camera import CameraRole, CameraState
-from capture.errors import HalfmirrorError, UsageError
+from capture.errors import UsageError
 from capture.link import one_line
 from capture.ring import RingLayout, RingRef
 from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
+from inference.network_options import NetworkOptions
 from inference.worker import READER, RestoreWorkerSpec, run_restore_worker
-from recordings import timeline as timelines
 from recordings.recorder.worker import CAMERAS
 from recordings.recorder.worker import READER as RECORDER_READER
 from recordings.recording import OpenOptions
@@ -107,9 +105,11 @@ class LiveSession:
         self.title = request.text
         self.is_recording, self.elsewhere = request.is_recording, False
         self._request, self._network = request, network
-        self._options, self._speed, self._loop, self._device = options, speed, loop, device
+        self._options = NetworkOptions(network, options)
+        self._speed, self._loop, self._device = speed, loop, device
         self._residual, self._publish = residual, publish
         self._latents: tuple[float, ...] = (0.5,)  # with which the restore worker begins
+        self._restoring: RestoreWorkerSpec | None = None
         self._recorder = SessionRecorder(record)
         self._source: Source | None = None
         self._supervisor: Supervisor | None = None
@@ -147,8 +147,8 @@ class LiveSession:
         if source.problems:
             self._say("; ".join(source.problems))
         if source.recording is not None:
-            with contextlib.suppress(HalfmirrorError):  # a seek bar without a curve is no reason to stop
-                self._timeline = _timeline_of(source.recording, stated(self._request.settings))
+            said = stated(self._request.settings)
+            self._timeline = timeline_of(source.recording, said, lambda: self._stopped)
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
@@ -172,7 +172,8 @@ class LiveSession:
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
-                rig, self._network, events, frames, pictures, self._options, self._device, self._latents,
+                rig, self._network, events, frames, pictures, self._options.of(self._network),
+                self._device, self._latents,
                 every_item=every_item, live=source.live, residual=self._residual,
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
@@ -191,6 +192,7 @@ class LiveSession:
                 supervisor.stop()
                 return
             self._source, self._supervisor, self._reader = source, supervisor, reader
+            self._restoring = spec
             supervisor.start()
 
     def stop(self) -> None:
@@ -266,6 +268,8 @@ class LiveSession:
         workers = tuple(supervisor.statuses())
         self._asking.send_early(supervisor)
         for w in workers:
+            if w.name == REPLAY and w.state is CameraState.RUNNING:
+                self._asking.meet(supervisor, REPLAY, w.pid)
             report = supervisor.report(w.name)
             if report is not None:
                 self._figures.stage_fps[w.name] = report.fps
@@ -313,7 +317,8 @@ class LiveSession:
         return [
             NetworkChoice(c.name, c.takes, c.weights, c.usable, c.reason, c.any_latent, last.get(c.name))
             for c in models.choices(
-                events=self._has_events, random_weights=bool(self._options.get("random_weights"))
+                events=self._has_events,
+                random_weights=bool(self._options.of(self._network).get("random_weights")),
             )
         ]
 
@@ -322,14 +327,29 @@ class LiveSession:
     def select_network(self, name: str) -> None:
         """See `Session.select_network`. Where the first network could not run on this source, this one may.
 
-        A restarted worker is not told again: the network may be what killed it.
+        A restarted worker is not told again: the network may be what killed it. A worker that does not run
+        begins anew with this one.
         """
         self._network = name
-        if self._problem and not self._stopped:
-            self._problem = ""
-            self.start()
+        if self._again():
             return
-        self._ask(RESTORE, "network", {"name": name})
+        supervisor, restoring = self._supervisor, self._restoring
+        if supervisor is None or restoring is None or not _given_up(supervisor):
+            self._ask(RESTORE, "network", {"name": name})
+            return
+        options = self._options.of(name)
+        models.check(name, options, events=self._has_events)
+        self._restoring = replace(restoring, network=name, options=options, latents=self._latents)
+        supervisor.set_payload(RESTORE, self._restoring)
+        supervisor.restart(RESTORE)
+
+    def _again(self) -> bool:
+        """Open a source that could not be opened once more; False: nothing stood in the way."""
+        if not self._problem or self._stopped:
+            return False
+        self._problem = ""
+        self.start()
+        return True
 
     def set_latents(self, latents: tuple[float, ...]) -> None:
         """See `Session.set_latents`. Set before the start, it holds from the first picture on."""
@@ -353,10 +373,10 @@ class LiveSession:
     def command(self, verb: str, **arguments: Any) -> None:
         """See `Session.command`."""
         if verb == "restart":
-            if self._supervisor is not None:
+            if not self._again() and self._supervisor is not None:
                 self._supervisor.restart(str(arguments["worker"]))
         elif verb == "set":
-            self._options.update(arguments)
+            self._options.change(self._network, arguments)
             self._ask(RESTORE, "set", arguments)
         elif verb == "residual":
             self._asking.keep(RESTORE, "residual", arguments)
@@ -364,6 +384,10 @@ class LiveSession:
         elif verb in _REPLAY_VERBS:
             if verb == "step":
                 arguments = {"n": arguments.get("frames", 1)}
+            if verb in ("pause", "play"):
+                self._asking.forget(REPLAY, {"pause": "play", "play": "pause"}[verb])
+            if verb in ("pause", "play", "speed", "loop"):
+                self._asking.keep(REPLAY, verb, arguments)
             self._ask(REPLAY, verb, arguments)
         else:
             role = str(arguments.pop("target", CameraRole.FRAMES.value))
@@ -378,11 +402,8 @@ class LiveSession:
             self._asking.ask(self._supervisor, worker, verb, arguments, target)
 
 
-def _timeline_of(recording: Path, options: OpenOptions) -> Timeline:
-    t = timelines.build(recording, options=options)
-    spans = [(a, b) for a, b in t.exposures if b is not None]
-    exposures = np.array(spans, np.int64).reshape(-1, 2)
-    return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
+def _given_up(supervisor: Supervisor) -> bool:
+    return any(w.name == RESTORE and w.state is CameraState.FAULTED for w in supervisor.statuses())
 
 
 def camera_worker(plan: CameraPlan, events: RingRef, frames: RingRef) -> WorkerPlan:

@@ -16,6 +16,7 @@ from typing import Any
 from inference import models
 from inference.engine import Engine
 from inference.memory import give_memory_back, out_of_memory
+from inference.network_options import NetworkOptions
 from inference.outcomes import line_of
 from sync.rig import Rig
 
@@ -53,8 +54,7 @@ class NetworkSwitch:
         lock: threading.Condition,
     ) -> None:  # fmt: skip
         self._rig, self._device, self._residual, self._lock = rig, device, residual, lock
-        self._options: dict[str, dict[str, Any]] = {network: dict(options)}
-        self._for_all = {k: v for k, v in options.items() if k == "random_weights"}
+        self._options = NetworkOptions(network, options)
         self.network = self._wanted = network
         self.loading = self.message = ""
         self._failures = 0
@@ -70,13 +70,10 @@ class NetworkSwitch:
 
     def _make(self, network: str) -> Engine:
         models.require_events(network, self._rig.has_events)
-        restorer = models.create(network, self._rig, self._options_of(network), self._device)
+        restorer = models.create(network, self._rig, self._options.of(network), self._device)
         engine = Engine(restorer, residual=self._residual)
         engine.prepare(self._rig.image.width, self._rig.image.height)
         return engine
-
-    def _options_of(self, network: str) -> dict[str, Any]:
-        return self._options.get(network, self._for_all)
 
     @property
     def wanted(self) -> str:
@@ -92,7 +89,7 @@ class NetworkSwitch:
             UsageError: it does not know one of them.
         """
         self.engine.set(dict(options))
-        self._options[self.network] = {**self._options_of(self.network), **options}
+        self._options.change(self.network, options)
 
     def select(self, network: str) -> None:
         """Make another network ready, in the background; the last one that was chosen wins.
@@ -100,7 +97,7 @@ class NetworkSwitch:
         Raises:
             UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
         """
-        models.check(network, self._options_of(network), events=self._rig.has_events)
+        models.check(network, self._options.of(network), events=self._rig.has_events)
         self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from app.cli import console
 from app.cli.arguments import is_stream
+from app.output.atomic import require_place
 from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
+from inference.network_options import FOR_ALL, NetworkOptions
 from recordings.recording import OpenOptions
 
 FALLBACK_S = 10.0
@@ -23,6 +25,7 @@ DEFAULT_NETWORK = "edi"
 def session_maker(
     options: dict[str, Any],
     *,
+    network: str = "",
     replay_speed: float = 1.0,
     loop: bool = False,
     residual: bool = False,
@@ -32,10 +35,13 @@ def session_maker(
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
+    `options` are those of `network`; the window may choose another one, which does not get them.
     `said`: what was stated about the recording `said_of`; of another one that the window opens it would be
     wrong. `publish`: where its pictures go, too.
     `residual`: of every exposure; a window has it measured only now and then.
     """
+
+    given = NetworkOptions(network, options)
 
     def make(source: str | Path, network: str, *, rig: Path | None = None) -> Session:
         if is_stream(source):
@@ -47,8 +53,8 @@ def session_maker(
         its = said if Path(source).resolve() == Path(said_of).resolve() else None
         its = its if rig is None else replace(its or OpenOptions(), rig=rig)
         return make_session(
-            source, network, options=options, replay_speed=replay_speed, loop=loop, residual=residual,
-            said=its, publish=publish,
+            source, network, options=given.of(network), replay_speed=replay_speed, loop=loop,
+            residual=residual, said=its, publish=publish,
         )  # fmt: skip
 
     return make
@@ -74,12 +80,14 @@ def show(
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
     `seconds` None: headless runs of a live rig take 10 s, recordings run to their end. `network` None: the
-    viewer takes the one used last. `speed` (infinite: as fast as possible), `loop` and `said` are of a
-    recording. `residual`: the window begins with the map of the re-blur residual; headless every exposure has
-    its number. `rig_page`: the window begins with it; there is none without a window. `publish`: the address at
-    which other programs get the pictures; without a window that goes on until Ctrl+C, with a folder only where
-    `output` names one.
+    viewer takes the one used last, EDI where there are options, which are of the network that runs. `speed`
+    (infinite: as fast as possible), `loop` and `said` are of a recording. `residual`: the window begins with
+    the map of the re-blur residual; headless every exposure has its number. `rig_page`: the window begins with
+    it; there is none without a window. `publish`: the address at which other programs get the pictures; without
+    a window that goes on until Ctrl+C, with a folder only where `output` names one.
     """
+    if network is None and not FOR_ALL.issuperset(options):
+        network = DEFAULT_NETWORK
     # The replay camera takes 0 for "no pace at all".
     pace = 0.0 if math.isinf(speed) else speed
     if rig_page and headless:
@@ -88,6 +96,10 @@ def show(
         raise UsageError(
             "--screenshot needs the window; leave --headless out (QT_QPA_PLATFORM=offscreen will do)"
         )
+    if screenshot is not None:
+        if screenshot.suffix.lower() != ".png":
+            raise UsageError(f"--screenshot {screenshot}: is saved as PNG; give a name that ends in .png")
+        require_place(screenshot)
     if not headless:
         reason = no_window()
         if not reason:
@@ -96,8 +108,9 @@ def show(
             if output is not None or seconds is not None:
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
             make = session_maker(
-                options, replay_speed=pace, loop=loop, said=said, said_of=source or "", publish=publish
-            )
+                options, network=network or "", replay_speed=pace, loop=loop, said=said, said_of=source or "",
+                publish=publish,
+            )  # fmt: skip
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
                 rig_page=rig_page,
@@ -114,8 +127,8 @@ def show(
     if seconds is None and publish is None and verb == "live":
         seconds = FALLBACK_S
     make = session_maker(
-        options, replay_speed=pace, loop=loop, residual=residual, said=said, said_of=source or "",
-        publish=publish,
+        options, network=network or DEFAULT_NETWORK, replay_speed=pace, loop=loop, residual=residual, said=said,
+        said_of=source or "", publish=publish,
     )  # fmt: skip
     return run_without_window(
         make, source, network or DEFAULT_NETWORK,

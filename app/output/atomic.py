@@ -1,7 +1,8 @@
-"""Output that appears whole or not at all: written to `NAME.part` beside the target, renamed at the end."""
+"""Output that appears whole or not at all: written to `.NAME.part` beside the target, renamed at the end."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -45,8 +46,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def part_of(final: Path) -> Path:
-    """The name under which `final` is written until it is whole."""
-    return final.with_name(final.name + ".part")
+    """The name under which `final` is written until it is whole; hidden, so that it is nobody else's."""
+    return final.with_name(f".{final.name}.part")
 
 
 def require_place(final: Path) -> None:
@@ -56,7 +57,7 @@ def require_place(final: Path) -> None:
         OutputError: the place cannot be written to.
     """
     with writing(final):
-        folder = final.absolute().parent
+        folder = final.absolute() if _mounted(final) else final.absolute().parent
         while not folder.exists():
             folder = folder.parent
         tempfile.TemporaryFile(dir=folder).close()
@@ -109,7 +110,8 @@ def staged_folder(
 
     An existing empty folder may be used. With `overwrite` an existing folder is replaced only if `ours` says
     that it is an earlier output of the same kind: a folder with anything else in it is never removed. None:
-    off, and the command has no such option that could be named.
+    off, and the command has no such option that could be named. A link stays one: what it leads to is filled. A
+    folder that a disk is mounted on cannot be renamed over, so that it is written inside of it.
 
     Raises:
         UsageError: `final` exists, is a file, holds other things, or is being written by another run.
@@ -120,14 +122,16 @@ def staged_folder(
         raise UsageError(f"{final} is the working folder or above it; name a new folder with -o")
     if final.exists() and not final.is_dir():
         raise UsageError(f"{final} is a file; give the name of a folder, or of a video ending in .mp4, with -o")
-    used = final.is_dir() and any(final.iterdir())
+    if final.is_symlink():
+        final = final.resolve()
+    part = final / part_of(final).name if _mounted(final) else part_of(final)
+    used = final.is_dir() and any(p != part for p in final.iterdir())
     if used and not overwrite:
         raise UsageError(f"{final} exists already and is not empty; {_instead(overwrite)}")
     if used and not ours(final):
         raise UsageError(
             f"{final} holds files that this program did not write, so it is not replaced; give another folder"
         )
-    part = part_of(final)
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(exist_ok=True)
@@ -161,16 +165,28 @@ def _hold(lock: int, part: Path, final: Path) -> None:
     """Take the advisory lock on `part`, or say that another run has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = False
+    except BlockingIOError:
+        held = True
+    except OSError:  # no locks on this file system
+        held = False
+    same = False
+    if not held:
         # The other run may have renamed what was opened here between opening and locking.
-        same = os.path.samestat(os.fstat(lock), os.stat(part))
-    except OSError:
-        same = False
+        with contextlib.suppress(OSError):
+            same = os.path.samestat(os.fstat(lock), os.stat(part))
     if not same:
         raise UsageError(f"{final} is being written by another run of the program; wait or choose another")
 
 
-def _empty(folder: Path) -> None:
+def _mounted(folder: Path) -> bool:
+    return folder.is_dir() and folder.is_mount()
+
+
+def _empty(folder: Path, but: Path | None = None) -> None:
     for entry in folder.iterdir():
+        if entry == but:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -179,11 +195,16 @@ def _empty(folder: Path) -> None:
 
 def _swap(part: Path, final: Path) -> None:
     """Rename `part` to `final`; an old `final` is moved aside first and comes back if that fails."""
+    if part.parent == final:
+        _empty(final, but=part)
+        for entry in part.iterdir():
+            os.replace(entry, final / entry.name)
+        part.rmdir()
+        return
     if not final.is_dir() or not any(final.iterdir()):
         os.replace(part, final)
         return
-    old = final.with_name(final.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     os.replace(final, old)
     try:
         os.replace(part, final)

@@ -7,6 +7,7 @@ import queue
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +59,8 @@ class VideoThread:
 
     def __init__(self, path: Path, *, final: Path | None = None, depth: int = 32) -> None:
         self.writer = Mp4Writer(path, final=final, live=True)
-        self.dropped = 0
+        self.dropped = self.fitted = 0
+        self._size: tuple[int, int] | None = None
         self._clock = VideoClock()
         self._queue: queue.Queue[Picture | None] = queue.Queue(depth)
         self._error: BaseException | None = None
@@ -116,7 +118,9 @@ class VideoThread:
                 sharp = middle(picture)
                 sharp = None if sharp is None else stamped(sharp, picture.flags)
                 image = side_by_side(picture.blurred, sharp, picture.refusal)
-                self.writer.add(image, self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns))
+                self.writer.add(
+                    self._fit(image), self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns)
+                )
             if self._give_up.is_set():
                 self.writer.abandon()
             else:
@@ -124,6 +128,22 @@ class VideoThread:
         except BaseException as e:
             self._error = e
             self.writer.abandon()
+
+    def _fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A video has one size: what comes later in another one is scaled into it, with bars beside it."""
+        h, w = image.shape[:2]
+        self._size = self._size or (w, h)
+        if (w, h) == self._size:
+            return image
+        self.fitted += 1
+        width, height = self._size
+        scale = min(width / w, height / h)
+        sw, sh = max(1, round(w * scale)), max(1, round(h * scale))
+        small = cv2.resize(image, (sw, sh), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        out = np.zeros((height, width, *image.shape[2:]), np.uint8)
+        top, left = (height - sh) // 2, (width - sw) // 2
+        out[top : top + sh, left : left + sw] = small
+        return out
 
     def _raise(self) -> None:
         if self._error is not None:

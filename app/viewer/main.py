@@ -172,7 +172,12 @@ class _Photographer:
 
     def _take(self) -> None:
         w = self._window
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            print(f"No screenshot taken: {self._path.parent}: {e.strerror}.", file=sys.stderr)
+            self._finish()
+            return
         for button in w.findChildren(QToolButton):  # without a pointer Qt takes the corner for one
             button.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
         if w.grab().save(str(self._path), "PNG"):

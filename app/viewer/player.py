@@ -43,6 +43,7 @@ class Player:
         self.showing = Showing(session, clock)
         self.network = network
         self.wanted = ""  # a network that is being made ready
+        self.ran = ""  # the network of the last picture that was restored
         self.speed = speed
         self.loop = loop
         self.ended = False
@@ -196,6 +197,8 @@ class Player:
         if changed:
             self.ended = False
         p = self.picture
+        if changed and p is not None and p.network:
+            self.ran = p.network
         if changed and p is not None and p.network and p.network != self.network:
             self._gave_way = "" if p.network == self.wanted else self.network
             self.network = p.network

@@ -122,6 +122,8 @@ def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus |
             network = player.choice(player.wanted or player.network)
             if network is not None and not network.usable:
                 return Nothing(why, "Choose another network", window.show_networks)
+            if not player.recording:  # a camera may be there by now
+                return Nothing(why, "Try again", lambda: window.restart_worker(OPENING))
             return Nothing(why, "Choose another source", window.show_sources)
         why = sentence(faulted.detail) if faulted.detail else "It gives no reason."
         return Nothing(

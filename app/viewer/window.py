@@ -350,11 +350,12 @@ class ViewerWindow(QMainWindow):
         self.remembered.geometry = self.saveGeometry()
 
     def remember_network(self) -> None:
-        """Once for each that runs: after a reset it is not chosen again by running on."""
+        """Once for each that gave a picture: after a reset it is not chosen again by running on."""
         if self.player is None or self.player.session.elsewhere:
             return  # what restores elsewhere need not be there for this program
-        if self.player.network != self._noted_network:
-            self._noted_network = self.remembered.network = self.player.network
+        ran = self.player.ran
+        if ran and ran != self._noted_network:
+            self._noted_network = self.remembered.network = ran
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember, stop everything."""

@@ -127,3 +127,19 @@ def test_a_worker_that_is_gone_is_told_in_plain_words(asking: Asking, noted: Not
     noted.replies[-1].set_exception(gone)
     asking.settle()
     assert said == ["restore does not run: the frame is not held"]
+
+
+def test_a_worker_is_told_again_when_another_process_runs_it(asking: Asking, noted: Noted) -> None:
+    noted.state = CameraState.RUNNING
+    asking.keep("replay", "speed", {"factor": 0.25})
+    asking.keep("replay", "pause", {})
+    asking.keep("replay", "play", {})
+    asking.forget("replay", "pause")
+    asking.forget("replay", "step")  # which was never kept
+    asking.ask(of(noted), "replay", "speed", {"factor": 0.25})
+    noted.asked.clear()
+    for process in (700, None, 700):
+        asking.meet(of(noted), "replay", process)
+    assert noted.asked == []
+    asking.meet(of(noted), "replay", 650)  # numbers of processes need not grow
+    assert [a[:2] for a in noted.asked] == [("replay", "speed"), ("replay", "play")]

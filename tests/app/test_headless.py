@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pytest
 
 from app.following import PipelineError
@@ -215,6 +216,20 @@ def test_slow_encoder_drops_and_counts(tmp_path: Path, monkeypatch: pytest.Monke
     assert taken + video.dropped == 10
     assert video.dropped >= 7
     assert video.writer.count == taken == len(video_times(tmp_path / "a.mp4"))
+
+
+def test_pictures_of_another_size_are_fitted_into_the_video(tmp_path: Path) -> None:
+    """Who publishes may open another source in mid-stream."""
+    video = VideoThread(tmp_path / "a.mp4", depth=10)
+    first = picture(0)
+    for i in range(3):
+        video.offer(replace(picture(i), blurred=first.blurred, sharp=first.sharp))
+    larger = np.full((200, 100), 90, np.uint8)
+    for i in range(3, 6):
+        video.offer(replace(picture(i), blurred=larger, sharp=larger[None]))
+    video.close()
+    assert (video.writer.count, video.fitted) == (6, 3)
+    assert len(video_times(tmp_path / "a.mp4")) == 6
 
 
 def test_video_clock_runs_on_through_jumps() -> None:

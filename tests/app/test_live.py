@@ -7,13 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.live import make_session
 from app.picture_reader import room_for
+from app.sources import Source
 from capture.camera import CameraState
+from capture.errors import CameraError
 from inference import models
 from tests.app import failing_network
 from tests.app.live_watch import EVENT_PLACES, ONE_SENSOR, TWO_SENSORS, Watch, segments
@@ -245,3 +248,40 @@ def test_stopping_at_once_leaves_nothing() -> None:
     while segments() != before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert segments() == before
+
+
+def test_a_network_that_cannot_be_made_is_replaced_by_another_one() -> None:
+    """Its worker has been given up: it has to begin anew with the other network, and without its options."""
+    session = make_session("simulated:davis", "edi", options={"nonsense": 1}, settings=ONE_SENSOR)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(
+            lambda: any(w.state is CameraState.FAULTED for w in session.status().workers), "it is given up"
+        )
+        assert "unknown option 'nonsense'" in watch.worker("restore").detail
+        session.select_network("none")
+        watch.until(lambda: any(p.network == "none" for p in watch.pictures), "frames pass through")
+        assert watch.worker("restore").state is CameraState.RUNNING
+    finally:
+        session.stop()
+
+
+def test_a_source_that_did_not_open_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def absent(request: Any, **_: Any) -> Source:
+        tries.append(request.text)
+        raise CameraError("webcam:0: no such camera; plug it in")
+
+    monkeypatch.setattr("app.live.resolve", absent)
+    session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+    session.start()
+    watch = Watch(session)
+    try:
+        for n in (1, 2):
+            watch.until(lambda: session.status().workers[0].state is CameraState.FAULTED, "does not open")
+            assert len(tries) == n
+            session.command("restart", worker="source")
+    finally:
+        session.stop()

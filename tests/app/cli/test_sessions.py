@@ -11,7 +11,8 @@ import pytest
 from app.cli import console, main, run_session
 from app.cli.arguments import parse_contrast, parse_latents, parse_settings, restorer_options, rig_source
 from app.headless import SHEET, SUMMARY, VIDEO
-from app.session import Session, WorkerStatus
+from app.output.atomic import OutputError
+from app.session import Session, SessionFactory, WorkerStatus
 from capture.camera import CameraState
 from capture.errors import UsageError
 from capture.registry import RigFacts
@@ -345,3 +346,37 @@ def test_what_is_stated_of_a_recording_holds_for_that_one_alone(
     make(recording, "edi", rig=tmp_path / "new.toml")
     new = OpenOptions(rig=tmp_path / "new.toml")
     assert [s for _, s in seen] == [said, None, None, new, replace(said, rig=tmp_path / "new.toml")]
+
+
+def test_options_without_a_network_are_those_of_edi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever network the window remembers, and another one that is chosen there does not get them."""
+    made: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr("app.live.make_session", lambda _s, n, **k: made.append((n, k["options"])))
+    monkeypatch.setattr(run_session, "no_window", lambda: "")
+    asked: list[str | None] = []
+
+    def window(make: SessionFactory, source: str | Path, network: str | None, **_: object) -> int:
+        asked.append(network)
+        make(source, network or "glint")
+        make(source, "none")
+        return 0
+
+    monkeypatch.setattr("app.viewer.main.run_viewer", window)
+    common = {"headless": False, "seconds": None, "output": None, "screenshot": None, "verb": "live"}
+    run_session.show({"contrast_on": 0.2}, "simulated", None, **common)
+    run_session.show({"grid": "event"}, "simulated", "glint", **common)
+    run_session.show({"random_weights": True}, "simulated", None, **common)
+    assert asked == ["edi", "glint", None]
+    assert made == [
+        ("edi", {"contrast_on": 0.2}), ("none", {}), ("glint", {"grid": "event"}), ("none", {}),
+        ("glint", {"random_weights": True}), ("none", {"random_weights": True}),
+    ]  # fmt: skip
+
+
+def test_a_screenshot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    common = {"headless": False, "seconds": None, "output": None, "verb": "live"}
+    with pytest.raises(UsageError, match=r"is saved as PNG; give a name that ends in \.png"):
+        run_session.show({}, "simulated", None, screenshot=tmp_path / "a.jpg", **common)
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        run_session.show({}, "simulated", None, screenshot=tmp_path / "file.txt" / "a.png", **common)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def test_file_appears_at_the_end(tmp_path: Path) -> None:
     final = tmp_path / "new" / "a.txt"
     with staged_file(final) as part:
         part.write_text("whole")
-        assert names(final.parent) == ["a.txt.part"]
+        assert names(final.parent) == [".a.txt.part"]
     assert names(final.parent) == ["a.txt"]
     assert final.read_text() == "whole"
 
@@ -175,3 +176,69 @@ def test_a_place_is_tried_and_nothing_stays(tmp_path: Path) -> None:
         require_place(tmp_path / "file" / "a.txt")
     with pytest.raises(OutputError, match="cannot write"):
         require_place(Path("/proc/none/a.txt"))
+
+
+def test_neighbours_of_the_output_are_left_alone(tmp_path: Path) -> None:
+    for name in ("out.old", "out.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").write_text("years of work")
+    (tmp_path / "clip.mp4.part").write_text("a browser's")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").write_text("0")
+    with staged_folder(tmp_path / "out", overwrite=True, ours=lambda _: True) as part:
+        (part / "x").write_text("1")
+    with staged_file(tmp_path / "clip.mp4") as part:
+        part.write_text("2")
+    assert names(tmp_path) == ["clip.mp4", "clip.mp4.part", "out", "out.old", "out.part"]
+    assert (tmp_path / "out" / "x").read_text() == "1"
+    assert (tmp_path / "clip.mp4.part").read_text() == "a browser's"
+    assert names(tmp_path / "out.old") == names(tmp_path / "out.part") == ["thesis.tex"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "out").symlink_to("data")
+    with staged_folder(tmp_path / "out") as part:
+        (part / "x").write_text("1")
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "data") == ["x"]
+    assert names(tmp_path) == ["data", "out"]
+
+
+def test_a_folder_that_a_disk_is_mounted_on_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container's folder for its output: it cannot be renamed over."""
+    final = tmp_path / "out"
+    final.mkdir()
+    replace = os.replace
+
+    def refused(a: Path, b: Path) -> None:
+        if Path(b) == final or Path(a) == final:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        replace(a, b)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == final)
+    require_place(final)
+    part_of(final).parent.joinpath(final, part_of(final).name).mkdir()  # of a run that was killed
+    for text in ("1", "2"):
+        with staged_folder(final, overwrite=True, ours=lambda _: True) as part:
+            (part / "deep").mkdir()
+            (part / "deep" / "x").write_text(text)
+        assert names(final) == ["deep"]
+        assert (final / "deep" / "x").read_text() == text
+    with pytest.raises(KeyboardInterrupt), staged_folder(final, overwrite=True, ours=lambda _: True):
+        raise KeyboardInterrupt
+    assert names(final) == ["deep"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_fd: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with staged_folder(tmp_path / "d") as part, staged_file(part / "a.txt") as inner:
+        inner.write_text("1")
+    assert (tmp_path / "d" / "a.txt").read_text() == "1"

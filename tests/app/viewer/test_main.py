@@ -97,3 +97,15 @@ def test_ctrl_c_closes_the_window_and_stops_the_session(sign: signal.Signals, tm
     assert out.splitlines()[-1] == "stopped"
     assert p.returncode == 0
     assert "Traceback" not in err
+
+
+def test_a_screenshot_into_no_folder_ends_the_program(
+    scene: Scene, tmp_path: Path, remembered: Remembered, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    code = main.run_viewer(
+        lambda _s, network: FakeSession(scene, fps=60, network=network), "simulated", "edi",
+        screenshot=tmp_path / "file" / "w.png", screenshot_after_s=0.1, remembered=remembered,
+    )  # fmt: skip
+    assert code == 1
+    assert "No screenshot taken:" in capsys.readouterr().err

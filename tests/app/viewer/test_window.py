@@ -462,3 +462,15 @@ def test_what_is_forgotten_holds_at_once_for_size_and_recordings(
     assert window.size() == first_size()
     window.recorder.toggle()
     assert (window.record_bar.before.value(), window.record_bar.countdown.value()) == (0.0, 0.0)
+
+
+def test_a_network_that_gave_no_picture_is_not_remembered(
+    make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered
+) -> None:
+    fake.silent, fake.network = True, "gem"
+    window = make_window(fake, ticks=20)
+    assert remembered.network == ""
+    fake.silent = False
+    run(window, clock, 20)
+    window.close()
+    assert remembered.network == "gem"

@@ -91,7 +91,9 @@ def test_starting_faulted_and_late_sources_are_explained(
     fake.workers = (WorkerStatus("source", CameraState.FAULTED, "no such file: cups.aedat4"),)
     run(window, clock, 13)
     assert text() == "no such file: cups.aedat4."
-    assert window.empty.action.text() == "Choose another source"
+    assert window.empty.action.text() == "Try again"  # a camera may be there by now
+    qtbot.mouseClick(window.empty.action, Qt.MouseButton.LeftButton)
+    assert fake.calls[-1] == ("restart", {"worker": "source"})
     fake.workers = running
     fake.fault("frames", "no Blackfly S found")
     run(window, clock, 13)
