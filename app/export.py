@@ -141,6 +141,11 @@ def exposures(
         result.skipped += not within
         return within
 
+    def begun_anew() -> None:
+        """Frames that still waited when a clock began anew belong to neither of both."""
+        if sync.counters.superseded:
+            result.refused["a clock began anew"] = sync.counters.superseded
+
     for item in items:
         if isinstance(item, EventPacket):
             if start is None:
@@ -155,6 +160,7 @@ def exposures(
                 assert isinstance(e, AlignedExposure)
                 yield e
         if request.frames is not None and taken >= request.frames:
+            begun_anew()
             result.skipped += result.frames_in - taken - result.skipped - sum(result.refused.values())
             return
     rest = None if as_came else stream.finish()
@@ -164,6 +170,7 @@ def exposures(
         if wanted(e):
             assert isinstance(e, AlignedExposure)
             yield e
+    begun_anew()
 
 
 def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class ReblurResidual:
 
 
 ONE = 1 << 23
+MOST_PICTURES = 0xFFFFFFFF // ONE
 """Full light in the sums of `Reblur`: fixed point, exact to 1.2e-7, room for 511 pictures in 32 bits."""
 
 
@@ -109,7 +110,7 @@ class Reblur:
         """
         if image.dtype != np.uint8 or (self._sum is not None and image.shape != self._sum.shape):
             raise ValueError(f"a picture {image.shape} of {image.dtype} does not fit the ones before")
-        if self.count >= 0xFFFFFFFF // ONE:
+        if self.count >= MOST_PICTURES:
             raise ValueError(f"{self.count} pictures are summed up, more do not fit")
         codes = np.ascontiguousarray(image)
         if self._sum is None:

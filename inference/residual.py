@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.quality import Reblur, ReblurResidual
+from inference.quality import MOST_PICTURES, Reblur, ReblurResidual
 from inference.restorers.base import LatentTimes, Needs, Restored, Restorer
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure
@@ -50,6 +50,8 @@ def why_not(name: str, needs: Needs) -> str:
 def of_pictures(restored: Restored, exposure: AlignedExposure) -> ReblurResidual | None:
     """The residual of pictures that are there anyway; None unless they part the whole exposure evenly."""
     if not (exposure.exposure.known and evenly_spread(restored.latents)):
+        return None
+    if len(restored.images) > MOST_PICTURES:
         return None
     reblur = Reblur(exposure.rig.image.tone)
     for image in restored.images:

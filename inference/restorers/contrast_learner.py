@@ -9,6 +9,7 @@ who may have a say, in which order, and for how long.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from sync.geometry import image_to_event_grid
 from sync.rig import Rig
 
 DEFAULT_CONTRAST = 0.2
+SEEN = 100  # exposures that are not asked twice: a held one is restored again and again
 LEARN_FROM = 5  # exposures that have a say; then the contrast is held
 SURE_MEAN, SURE_SPLIT = 0.35, 0.25
 """Standard deviation of ln c and of ln off/on, as found on single exposures or stated by a rig."""
@@ -50,7 +52,7 @@ class ContrastLearner:
         self._fixed: Contrast | None = None
         self._samples: list[Sample] = []
         self._pairs: list[Neighbours] = []
-        self._seen: set[tuple[int, int]] = set()
+        self._seen: deque[tuple[int, int]] = deque(maxlen=SEEN)
         self._before: Seen | None = None
         self.use_rig(rig)
 
@@ -103,7 +105,7 @@ class ContrastLearner:
         key = (a.frame.epoch, a.ordinal)
         if key in self._seen or not len(a.exposure_events()):
             return
-        self._seen.add(key)
+        self._seen.append(key)
         light = light_on_event_grid(picture, rig)
         before, self._before = self._before, Seen(a, light)
         pair = None

@@ -116,7 +116,7 @@ class EfnetRestorer(TiledRestorer):
     def _answer(self, given: Given, about: tuple[Any, ...]) -> Tensor:
         pixel = cells_of(given, self.rig.events.width, self.rig.events.height)
         make = (
-            partial(scer_torch.of_placed, on=given["on"], at=given["bounds"])
+            partial(scer_torch.of_placed, on=given["on"], at=given["bounds"], zero_middle=self._seven)
             if self.representation == "scer"
             else partial(
                 voxel_torch.of_placed, on=given["on"], scaled=given["scaled"], count=given["count"], bins=BINS
@@ -126,7 +126,7 @@ class EfnetRestorer(TiledRestorer):
         return self._through(of_codes(given["picture"][None], self.order, self.tone), counts)
 
     def _through(self, exact: Tensor, counts: Tensor) -> Tensor:
-        """The network on a picture (1, 3, H, W) and counts (6, H, W)."""
+        """The network on a picture (1, 3, H, W) and counts (6 or 7, H, W)."""
         height, width = exact.shape[-2:]
         image = pad_to_multiple(exact, self.multiple, self.padding)
         masks: list[Tensor] = []
@@ -139,13 +139,20 @@ class EfnetRestorer(TiledRestorer):
         return crop(self.tiled(lambda *parts: net(*parts)[-1], [image, event, *masks]), height, width)
 
     def _counts(self, events: Events, work: Work) -> Tensor:
-        """(6, h, w) on the device."""
+        """(6 or 7, h, w) on the device."""
         span = (work.exposure.exposure.start_us, work.exposure.exposure.end_us)
+        scer = self.representation == "scer"
+        more = {"zero_middle": self._seven} if scer else {}
         if self.uses_numba:
-            numba_ = scer_numba.scer if self.representation == "scer" else voxel_numba.voxel_grid
-            return torch.from_numpy(numba_(events, *span, mode=self._mode))
-        torch_ = scer_torch.scer if self.representation == "scer" else voxel_torch.voxel_grid
-        return torch_(events, *span, mode=self._mode, device=self.device)
+            numba_ = scer_numba.scer if scer else voxel_numba.voxel_grid
+            return torch.from_numpy(numba_(events, *span, mode=self._mode, **more))
+        torch_ = scer_torch.scer if scer else voxel_torch.voxel_grid
+        return torch_(events, *span, mode=self._mode, device=self.device, **more)
+
+    @property
+    def _seven(self) -> bool:
+        """Weights of the first release: an empty channel lies between the halves of SCER."""
+        return self.shape_of("conv_ev1.weight")[1] == BINS + 1
 
     @property
     def _mode(self) -> Mode:

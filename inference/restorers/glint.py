@@ -139,27 +139,30 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         span, events = (a.exposure.start_us, a.exposure.end_us), a.exposure_events()
         times = [a.exposure.time_at(f) for f in at]
         contrast = self._contrast(a, picture)
-        stacks = self._stack.stacks(events, *span, times, contrast, self.power, self._halfway)
-        pictures = self._edi_pictures(picture, stacks[:, KNOWN], events, contrast, self.rig)
         m = None if self.rig.identity else event_from_image(self.rig)
         if m is not None and refined(self.rig):
             m = scaled_homography(REFINE) @ m
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
-        for k, stack in enumerate(stacks):
-            packed = pack(picture, pictures[k], refine(stack, self.rig), m, self.multiple, self.padding)
-            with torch.inference_mode(), narrowed(self.device, self.dtype):
-                # Rows of channels lie channels last, if the single picture's stride is the largest.
-                y = net.features(torch.from_numpy(packed)[None].permute(0, 3, 1, 2))
-                rows = y[0].permute(1, 2, 0).float().contiguous().numpy()
-            images[k], lost = compose(picture, pictures[k], packed, rows)
-            bad += lost
+        for first in range(0, len(at), self.batch):  # each stack takes 40 bytes an event pixel
+            now = times[first : first + self.batch]
+            stacks = self._stack.stacks(events, *span, now, contrast, self.power, self._halfway)
+            pictures = self._edi_pictures(picture, stacks[:, KNOWN], events, contrast, self.rig)
+            for k, stack in enumerate(stacks):
+                packed = pack(picture, pictures[k], refine(stack, self.rig), m, self.multiple, self.padding)
+                with torch.inference_mode(), narrowed(self.device, self.dtype):
+                    # Rows of channels lie channels last, if the single picture's stride is the largest.
+                    y = net.features(torch.from_numpy(packed)[None].permute(0, 3, 1, 2))
+                    rows = y[0].permute(1, 2, 0).float().contiguous().numpy()
+                images[first + k], lost = compose(picture, pictures[k], packed, rows)
+                bad += lost
         return images, bad > 0
 
     def _plain(self, net: Glint) -> bool:
-        """The picture goes in as stored, in a type of full range, on a CPU, at the image's resolution."""
+        """Pictures as stored, seen by nobody else, in a type of full range, on a CPU, on the image's pixels."""
         return (
             self.uses_numba and self.dtype != torch.float16 and self.tone == "srgb" and net.cell == CELL
             and net.output == "ratio" and not self.on_event_grid() and self._copies == 1
+            and self._watcher is None
         )  # fmt: skip
 
     def _infer_whole(self, work: Work) -> Tensor:

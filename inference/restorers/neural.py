@@ -235,6 +235,12 @@ class NeuralRestorer(ABC):
             self._run = compiled(self._net, self.compile)
         return self._run
 
+    def shape_of(self, parameter: str) -> tuple[int, ...]:
+        """Of one of the network's parameters, by which weights tell what they were trained on."""
+        self._load()
+        assert self._net is not None
+        return tuple(self._net.get_parameter(parameter).shape)
+
     def _load(self) -> None:
         if self._net is not None:
             return

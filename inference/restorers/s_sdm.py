@@ -27,7 +27,7 @@ from inference.representations import spikes_derived_numba, spikes_derived_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.pixel_runs_torch import ThresholdsThere, counts_between, placed
 from inference.representations.scatter_torch import some
-from inference.representations.spikes import RADIUS, SPIKES_PER_FRAME, frame_of
+from inference.representations.spikes import SPIKES_PER_FRAME, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_learner import CONTRAST_OPTIONS
@@ -97,11 +97,12 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         height, width = exact.shape[-2:]
         image = pad_to_multiple(exact, CELL, self.padding)
         net = self.net
-        row = {frame: k for k, frame in enumerate(_around(at))}
+        radius = self._radius
+        row = {frame: k for k, frame in enumerate(_around(at, radius))}
         out = []
         for first in range(0, len(at), self.batch):
             part = at[first : first + self.batch]
-            windows = torch.stack([spikes[row[i - RADIUS] : row[i + RADIUS] + 1] for i in part])
+            windows = torch.stack([spikes[row[i - radius] : row[i + radius] + 1] for i in part])
             windows = windows.contiguous(memory_format=torch.channels_last)
             images = image.expand(len(part), -1, -1, -1).contiguous(memory_format=torch.channels_last)
             out.append(crop(self.tiled(net, [images, windows], [1, CELL]), height, width))
@@ -109,11 +110,20 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
 
     # -- spikes
 
+    @property
+    def _radius(self) -> int:
+        """Spike frames that the weights take before and after an instant's."""
+        return self.shape_of("spike_enc.0.weight")[1] // 2
+
+    def _frames(self, instants: tuple[float, ...]) -> list[int]:
+        """The spike frames that the instants are seen through, ascending."""
+        return _around([frame_of(f) for f in instants], self._radius)
+
     def _spikes(self, work: Work, image: Tensor) -> Tensor:
         """(T, h, w) on the padded picture's cells: what a spike camera would be expected to send."""
         rig, a, gray = work.rig, work.exposure, _gray(image)
         events = _without_hot_pixels(a.events, a.exposure_events())
-        contrast, frames = self._contrast(work), _frames(work.at)
+        contrast, frames = self._contrast(work), self._frames(work.at)
         level = np.asarray(image_to_event_grid(gray.numpy(), rig), np.float32)
         span = (a.exposure.start_us, a.exposure.end_us)
         light = spikes_derived_numba.intensity(
@@ -126,7 +136,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         a = work.exposure
         start, end = a.exposure.start_us, a.exposure.end_us
         contrast, events = self._contrast(work), some(a.events)
-        told = spikes_derived_torch.bounds_around(events.t, start, end, _frames(work.at))
+        told = spikes_derived_torch.bounds_around(events.t, start, end, self._frames(work.at))
         fixed: dict[str, Any] = dict(zip(("before", "within", "after"), told, strict=True))
         fixed["numbers"] = np.array([end - start, contrast.on, contrast.off], np.float64)
         fixed["picture"] = work.pictures[work.index]
@@ -161,7 +171,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         self._note(DERIVED_FLAG)
         if self._learner.assumed:
             self._note("contrast assumed")
-        times = ticks(a.exposure.start_us, a.exposure.end_us)[_frames(work.at)]
+        times = ticks(a.exposure.start_us, a.exposure.end_us)[self._frames(work.at)]
         if times[0] < a.window_start_us or times[-1] >= a.window_end_us:
             self._note(MARGIN_FLAG)
         return self._learner.contrast
@@ -184,13 +194,8 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
         return F.avg_pool2d(pad_to(stream, rows, columns, self.padding), CELL // fine)
 
 
-def _frames(instants: tuple[float, ...]) -> list[int]:
-    """The spike frames that the instants are seen through, ascending."""
-    return _around([frame_of(f) for f in instants])
-
-
-def _around(at: Sequence[int]) -> list[int]:
-    return sorted({i + k for i in at for k in range(-RADIUS, RADIUS + 1)})
+def _around(at: Sequence[int], radius: int) -> list[int]:
+    return sorted({i + k for i in at for k in range(-radius, radius + 1)})
 
 
 def _gray(image: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pytest
 from capture.packets import Events
 from inference.quality import psnr
 from inference.representations.double_integral import Contrast
-from inference.restorers import contrast_pairs
+from inference.restorers import contrast_learner, contrast_pairs
 from inference.restorers.contrast import AROUND, MAX_EVENTS, MAX_PIXELS
 from inference.restorers.contrast_learner import (
     LEARN_FROM,
@@ -22,9 +22,11 @@ from inference.restorers.contrast_learner import (
 )
 from inference.restorers.contrast_pairs import Neighbours, Seen, compare, follows
 from inference.restorers.edi import EdiRestorer
+from inference.restorers.picture import picture_of
 from inference.tone import Tone, encode
 from sync.exposure import AlignedExposure
 from tests.inference.moving_scene import Light, blurred_of, events_of, exposure_of, panning, rig_for
+from tests.inference.restorers.rigs import noise_exposure, one_grid
 
 LENGTH, PERIOD = 30_000, 36_000
 START = Contrast(0.2, 0.2)
@@ -303,3 +305,14 @@ def test_the_surer_way_wins() -> None:
     some = weighed([pair(8.0)], alone, None)
     assert 0.1 < some.on < 0.3
     assert weighed([pair(8.0)] * 4, alone, None).on < some.on
+
+
+def test_a_still_scene_that_tells_nothing_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contrast_learner, "search", lambda *_: None)
+    monkeypatch.setattr(contrast_learner, "compare", lambda *_: None)
+    rig = one_grid(16, 12)
+    learner = ContrastLearner(rig)
+    a = noise_exposure(rig)
+    for k in range(3 * contrast_learner.SEEN):
+        learner.learn(replace(a, ordinal=k), picture_of(a.frame), rig)
+    assert len(learner._seen) == contrast_learner.SEEN

@@ -11,7 +11,7 @@ import pytest
 
 from inference import models
 from inference.engine import Engine, Failed
-from inference.quality import MAP_STEP, psnr
+from inference.quality import MAP_STEP, MOST_PICTURES, psnr
 from inference.residual import (
     INSTANTS,
     Measurement,
@@ -171,3 +171,14 @@ def test_a_network_of_any_instant_has_one() -> None:
     restorer = models.create("s-sdm-ldn", s.exposure.rig, {"random_weights": True, "contrast": 0.2}, "cpu")
     (r,) = Engine(restorer, residual=True).push(s.exposure, [0.5])
     assert r.figures[RESIDUAL_FIGURE] > 1
+
+
+def test_more_pictures_than_can_be_summed_up_have_none(panned: Scene) -> None:
+    a = panned.exposure
+    restored = Engine(EdiRestorer(a.rig, {"contrast": 0.2}, "cpu")).again([a], [0.5])
+    assert not isinstance(restored, Failed)
+    at = tuple(middles(MOST_PICTURES + 1))
+    many = replace(restored, latents=at, images=np.repeat(restored.images, len(at), axis=0))
+    assert of_pictures(many, a) is None
+    fewer = replace(many, latents=tuple(middles(MOST_PICTURES)), images=many.images[:-1])
+    assert of_pictures(fewer, a) is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.export import ExportRequest, ExportResult, exposures
 from app.sources import rig_of
 from capture.packets import EventPacket, Frame
 from capture.registry import open_driver
@@ -153,3 +154,18 @@ def test_the_exposures_are_those_of_the_live_run(
         assert a.exposure.duration_us == b.exposure.duration_us
         assert np.array_equal(a.events.t - shift, b.events.t)
         assert np.array_equal(a.frame.image, b.frame.image)
+
+
+def test_an_export_accounts_for_frames_between_two_clocks(
+    config: SimulatedConfig, halves: tuple[list[Item], list[Item]]
+) -> None:
+    """Cut off behind frames whose events have not come, which belong to a clock that is gone."""
+    first, second = halves
+    packets = [k for k, i in enumerate(first) if isinstance(i, EventPacket)]
+    cut = [i for k, i in enumerate(first) if k < packets[-20] or isinstance(i, Frame)]
+    result = ExportResult()
+    rig, request = rig_of_config(config), ExportRequest(Path("unused"), "unused", zero_us=0)
+    found = exposures(iter([*cut, *second]), rig, request, result)
+    written = sum(isinstance(e, AlignedExposure) for e in found)
+    assert result.refused["a clock began anew"] >= 1
+    assert result.frames_in == written + result.skipped + sum(result.refused.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.errors import UsageError
+from training.photos.held_out import kept_of
 from training.processes import processes
 from training.synthesis import pool
 from training.synthesis.config import SynthesisConfig
@@ -47,6 +48,7 @@ def make_pool(order: Order, progress: Callable[[int, int], None] = lambda done, 
     """Make what is missing of a pool; gives the number of samples drawn now.
 
     Shards that are there stay: an interrupted call goes on where it stopped, and a larger count grows the pool.
+    Photos that are held out for validation are left out.
 
     Raises:
         UsageError: another pool is in the folder, a photo cannot be read any more, or a shard cannot be
@@ -91,7 +93,7 @@ def _begin(order: Order) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _order, _load = order, PhotoCache(order.photos, range(len(order.photos)))
+    _order, _load = order, PhotoCache(order.photos, kept_of(len(order.photos)))
 
 
 def _shard(shard: int) -> int:

@@ -29,7 +29,7 @@ from training.synthesis.sample import Sample, make
 from training.synthesis.told import fed, told
 
 PER_SHARD = 32
-VERSION = 5
+VERSION = 6
 _ABOUT = "pool.json"
 
 

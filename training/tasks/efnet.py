@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference import cards, networks
+from inference.representations.coding import Mode
 from training.data.efnet import EfnetMaker, EfnetOptions
 from training.losses import efnet
 from training.task import Batch, TrainingData, ValidationData
@@ -63,6 +64,8 @@ class EfnetTask(DataFacts):
             notes.append("Trained without event mask: use the option mask=false.")
         if o.normalise != "maximum":
             notes.append(f"Trained with SCER normalised by {o.normalise}: use the option normalise.")
+        if o.mode is not Mode.RELATIVE:
+            notes.append(f"Trained with times of the mode {o.mode}: use the option mode.")
         return {
             "representation": o.representation, "channel_order": o.channel_order, "cautions": tuple(notes),
         }  # fmt: skip

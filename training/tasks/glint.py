@@ -18,6 +18,7 @@ from capture.errors import UsageError
 from capture.validation import Strict
 from inference import networks
 from training.data.glint_pool import SAMPLING, Pooled, tensors
+from training.photos.held_out import EVERY, held_of, kept_of
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
 from training.synthesis.pool import VERSION, arrays
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
     from training.task import Batch, TrainingData, ValidationData
 
-_HELD_OUT = 13
-"""Of so many photos one is validated with, and never trained on."""
 _EPSILON = 1e-3  # of the Charbonnier loss: below this difference it is quadratic
 _LEAST = 1.5e-3  # of the relative loss: a third of a grey level, below which a picture need not be better
 
@@ -119,11 +118,10 @@ class GlintTask:
         source: Any = None
         if recipe.data.photos:
             photos = open_photos(recipe.data.photos)
-            held = [i for i in range(len(photos)) if i % _HELD_OUT == _HELD_OUT - 1]
-            kept = [i for i in range(len(photos)) if i % _HELD_OUT != _HELD_OUT - 1]
+            held, kept = held_of(len(photos)), kept_of(len(photos))
             if recipe.data.validation and not held:
                 raise UsageError(
-                    f"{recipe.data.photos} holds {len(photos)} photos; {_HELD_OUT} are the least, so that one "
+                    f"{recipe.data.photos} holds {len(photos)} photos; {EVERY} are the least, so that one "
                     "can be held out for validation (or set data.validation=0)"
                 )
             cached = self._options.cached_photos

@@ -29,6 +29,7 @@ from training.tasks.supervised import DataFacts, judged, options_of, require_los
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
+_USUAL_STEPS = 16  # of the restorer
 _OURS = (
     "Trained with our completion: consecutive frames, a true axis of time, weight of the fusion as in options."
 )
@@ -94,7 +95,10 @@ class ScNetTask(DataFacts):
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
-        return {"cautions": (*cards.card(self._name).cautions, _OURS)}
+        notes = [*cards.card(self._name).cautions, _OURS]
+        if self.options.steps not in (1, _USUAL_STEPS):
+            notes.append(f"Trained with windows of {self.options.steps} steps: use the option steps.")
+        return {"cautions": tuple(notes)}
 
     def _clip(self, network: nn.Module, batch: Batch) -> list[Tensor]:
         """The restored frames of a clip, in order; the first begins without a feature."""

@@ -184,3 +184,23 @@ def test_gem_instants_together_equal_instants_alone() -> None:
         assert np.abs(together.images[k].astype(int) - alone).max() <= 1
         assert (together.images[k] != alone).mean() < 0.01
     assert (together.images[0] != together.images[-1]).any()
+
+
+@pytest.mark.parametrize("device_way", [False, True])
+def test_weights_of_the_first_release_take_seven_channels(
+    device_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one between the halves of SCER."""
+    monkeypatch.setattr(EfnetRestorer, "_build_options", lambda _: {"ev_chn": 7})
+    rig = one_grid(32, 24)
+    one = make(EfnetRestorer, rig)
+    if device_way:
+        monkeypatch.setattr(EfnetRestorer, "uses_numba", False)
+    seen: list[Tensor] = []
+    through = one._through
+    monkeypatch.setattr(one, "_through", lambda exact, counts: (seen.append(counts), through(exact, counts))[1])
+    one.restore([noise_exposure(rig)], [0.5])
+    (counts,) = seen
+    assert counts.shape == (7, 24, 32)
+    assert not counts[3].any()
+    assert all(bool(counts[k].any()) for k in (0, 1, 2, 4, 5, 6))

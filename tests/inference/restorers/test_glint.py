@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from capture.errors import UsageError
 from capture.packets import Events
@@ -294,3 +295,29 @@ def test_half_precision_on_a_gpu_is_near() -> None:
         for kind in ("float32", "float16")
     )
     assert np.abs(here - there).mean() < 0.3
+
+
+def test_no_more_stacks_are_made_at_once_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack takes 40 bytes an event pixel, and slow motion may ask for a thousand instants."""
+    rig = one_grid(40, 32)
+    one = restorer(rig, batch=2)
+    made, stacks = list[int](), one._stack.stacks
+
+    def noted(*a: Any) -> Any:
+        made.append(len(a[3]))
+        return stacks(*a)
+
+    monkeypatch.setattr(one._stack, "stacks", noted)
+    assert len(one.restore([noise_exposure(rig, n=3000)], [0.1, 0.3, 0.5, 0.7, 0.9]).images) == 5
+    assert made == [2, 2, 1]
+
+
+def test_who_measures_sees_values_before_they_are_rounded() -> None:
+    one = restorer(one_grid(40, 32))
+    one._net = shaken(Glint(widths=(8, 8, 8)))
+    seen: list[Tensor] = []
+    one.watch(lambda _ordinal, shown: seen.append(shown))
+    one.restore([noise_exposure(one_grid(40, 32), n=3000)], [0.5])
+    assert len(seen) == 1
+    codes = seen[0] * 255
+    assert (codes - codes.round()).abs().max() > 0.1

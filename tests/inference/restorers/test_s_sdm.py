@@ -208,3 +208,11 @@ def test_published_weights_run_on_the_simulated_davis() -> None:
     assert len(gain) >= 3
     # Broken input (upside down, wrong scale, wrong tone) costs decibels; sound input must not.
     assert np.mean(gain) > 0
+
+
+@pytest.mark.parametrize("spikes", [11, 31])
+def test_weights_of_another_number_of_spike_frames(spikes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LdnRestorer, "_build_options", lambda _: {"spike_dim": spikes})
+    rig = one_grid(32, 24)
+    (r,) = Engine(LdnRestorer(rig, SMALL, "cpu")).push(noise_exposure(rig), [0.0, 0.5])
+    assert r.images.shape[0] == 2

@@ -11,7 +11,7 @@ import pytest
 
 from capture.errors import UsageError
 from tests.training.synthesis.scenes import config, photos
-from training.synthesis import pool
+from training.synthesis import making, pool
 from training.synthesis.making import Order, make_pool
 from training.synthesis.preview import write_preview
 
@@ -114,3 +114,23 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     assert set(modes.values()) == {plain.stat().st_mode & 0o777}, modes
+
+
+def test_photos_that_validation_is_made_of_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[list[int]] = []
+
+    class Cache:
+        def __init__(self, photos: Any, which: Any) -> None:
+            given.append(list(which))
+
+    class Many(Made):
+        def __len__(self) -> int:
+            return 30
+
+    monkeypatch.setattr("training.synthesis.photo_cache.PhotoCache", Cache)
+    for name in ("signal.signal", "torch.set_num_threads", "cv2.setNumThreads"):
+        monkeypatch.setattr(name, lambda *_: None)
+    making._begin(order(tmp_path, photos=Many()))
+    assert given == [[i for i in range(30) if i not in (12, 25)]]
