@@ -218,7 +218,11 @@ class StreamSession:
         """No other instants are to be had."""
 
     def command(self, verb: str, **arguments: Any) -> None:
-        """`restart` connects anew by itself, always; the rest is of cameras and recordings."""
+        """`restart` where listening has failed: it connects anew by itself; the rest is of other sessions."""
+        if verb == "restart" and self._thread is not None and not self._thread.is_alive():
+            with self._lock:
+                self._fault, self._connected = "", False
+            self.start()
 
     def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:
         """Nothing is kept: events do not come."""

@@ -289,3 +289,19 @@ def test_it_cannot_be_recorded(seen: StreamSession) -> None:
         seen.begin_recording(None)  # type: ignore[arg-type]
     seen.select_network("glint")
     assert "chosen where the pictures are made" in seen.status().message
+
+
+def test_listening_that_failed_begins_again_when_asked(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise zmq.ZMQError(24)  # too many open files
+
+    session = StreamSession(sender.address)
+    with monkeypatch.context() as m:
+        m.setattr(zmq.Socket, "connect", none)
+        session.start()
+        until(lambda: worker(session)[0] is CameraState.FAULTED)
+    session.command("restart", worker="stream")
+    try:
+        until(session.poll, lambda: sender.send(message(picture(0))))
+    finally:
+        session.stop()
