@@ -75,7 +75,7 @@ def _show(found: Survey, as_json: bool) -> None:
         facts = ", ".join(_facts(d))
         o.print(Text.assemble((f"{d['name'] or '–':<24}", "bold"), facts), soft_wrap=True)
     if not found.devices:
-        o.print("no camera is connected; the simulated rig needs none: halfmirror live", markup=False)
+        o.print("no camera is connected; the simulated rig needs none: halfmirror live simulated", markup=False)
     for s in found.sdks:
         style = "green" if s["there"] else "yellow"
         o.print(Text.assemble((f"{s['name']:<24}", style), s["facts"]), soft_wrap=True)

@@ -65,8 +65,9 @@ class Opening:
             return
         p.learn_network()
         w.recorder.take(p.session)
-        if p.recording:
+        if p.recording or name.lower().endswith(".toml"):  # remembered for programs of other folders
             name = str(Path(name).resolve()) if Path(name).exists() else name
+        if p.recording:
             w.remembered.opened(name)
         w.remembered.source = name
         w.setWindowTitle(f"Halfmirror – {p.session.title or name}")

@@ -224,6 +224,8 @@ def test_the_viewer_gets_what_was_asked_for(
 
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     monkeypatch.setattr("app.viewer.main.run_viewer", viewer)
+    # Nothing may read the settings of the person who runs the tests.
+    monkeypatch.setattr("app.viewer.remembered.usual_path", lambda: tmp_path / "viewer.json")
     shot = tmp_path / "s.png"
     assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}

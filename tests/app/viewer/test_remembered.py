@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from app.viewer.main import first_source
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import RECENT, Remembered
 from app.viewer.settings_file import LARGEST, SettingsFile
@@ -105,18 +104,6 @@ def test_a_path_that_is_no_valid_text_comes_back_as_it_was(tmp_path: Path) -> No
     m.source = os.fsdecode(b"/data/caf\xe9.aedat4")
     assert os.fsencode(again(tmp_path).source) == b"/data/caf\xe9.aedat4"
     json.loads((tmp_path / "s.json").read_bytes().decode("ascii"))
-
-
-def test_a_recording_that_is_gone_gives_way_to_the_simulated_rig(tmp_path: Path) -> None:
-    m = again(tmp_path)
-    assert first_source(m) == "simulated"
-    m.source = str(tmp_path / "gone.aedat4")
-    assert first_source(m) == "simulated"
-    (tmp_path / "here.aedat4").touch()
-    m.source = str(tmp_path / "here.aedat4")
-    assert first_source(m) == m.source
-    m.source = "simulated:night"
-    assert first_source(m) == "simulated:night"
 
 
 def test_nowhere_leaves_nothing(tmp_path: Path) -> None:

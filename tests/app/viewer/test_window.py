@@ -255,6 +255,15 @@ def test_another_source_stops_the_first(
     assert window.source == str(tmp_path / "street.aedat4")
 
 
+def test_a_rig_file_is_remembered_for_programs_of_other_folders(
+    make_window: MakeWindow, fake: FakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wire.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    window = make_window(fake, source="wire.toml")
+    assert window.remembered.source == str(tmp_path / "wire.toml")
+
+
 def test_window_and_choices_are_remembered_and_reset(
     make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered, qtbot: QtBot
 ) -> None:
