@@ -32,7 +32,10 @@ def devices(
     """
     from app.cli.arguments import positive_seconds
     from app.cli.device_survey import survey
+    from capture.errors import UsageError
 
+    if seconds is not None and not watch:
+        raise UsageError("--seconds is how long --watch looks; give both")
     if seconds is not None:
         positive_seconds(seconds)
     found = survey()

@@ -133,6 +133,11 @@ def test_the_command_for_real(capsys: pytest.CaptureFixture[str]) -> None:
     assert all({"name", "serial", "usb_speed", "sdk"} <= set(d) for d in said["devices"])
 
 
+def test_a_length_of_time_without_watching_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["devices", "--seconds", "5"]) == 2
+    assert "--watch" in capsys.readouterr().err
+
+
 def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     _show(Survey([], [], [{"what": "no udev rules", "do": ["line to copy"]}]), as_json=False)
     out = capsys.readouterr().out
