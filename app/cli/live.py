@@ -18,8 +18,8 @@ def live(
         typer.Argument(
             metavar="[RIG]",
             help="simulated, simulated:PRESET, a rig file (.toml), or tcp://HOST:PORT of a --publish. Left "
-            "out: what the window showed last, else the simulated rig, which it always is without a window and for "
-            "a --screenshot.",
+            "out: what the window showed last, else the simulated rig; always that one without a window and "
+            "for a --screenshot.",
             show_default=False,
         ),
     ] = None,

@@ -289,6 +289,16 @@ def test_wrong_requests(
     assert made.session.calls == []  # type: ignore[attr-defined]
 
 
+def test_frames_alone_are_refused_before_anything_starts_where_there_is_no_display(
+    made: Made, tmp_path: Path, no_display: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames())
+    assert main.run(["replay", str(path)]) == 2
+    assert "'edi' needs events" in capsys.readouterr().err
+    assert made.session.calls == []  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_rig_source(tmp_path: Path) -> None:
     rig = Rig.from_facts("test", RigFacts((64, 48), (64, 48), one_sensor=True))
     rig.save(tmp_path / "r.toml")
