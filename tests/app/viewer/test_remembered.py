@@ -99,6 +99,20 @@ def test_what_cannot_be_written_holds_for_this_program(tmp_path: Path) -> None:
     assert again(tmp_path).network == "none"
 
 
+def test_what_cannot_be_forgotten_on_the_disk_is_told_and_holds_for_this_program(tmp_path: Path) -> None:
+    m = again(tmp_path)
+    m.network = "glint"
+    with (tmp_path / "s.json.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert m.reset() == str(tmp_path / "s.json")
+        assert m.network == ""
+        assert again(tmp_path).network == "glint"
+        m.view = View.SHARP
+    m.save()
+    assert (again(tmp_path).network, again(tmp_path).view) == ("", View.SHARP)
+    assert m.reset() == ""
+
+
 def test_a_path_that_is_no_valid_text_comes_back_as_it_was(tmp_path: Path) -> None:
     m = again(tmp_path)
     m.source = os.fsdecode(b"/data/caf\xe9.aedat4")

@@ -289,6 +289,20 @@ def test_window_and_choices_are_remembered_and_reset(
     assert remembered.geometry is None
 
 
+def test_a_reset_that_cannot_be_written_is_told(
+    window: ViewerWindow, remembered: Remembered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_path: Path, _target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    window.forget()
+    assert f"{tmp_path / 'viewer.json'} cannot be written" in window.picture._banner
+    monkeypatch.undo()
+    window.forget()
+    assert window.picture._banner == "Window and choices are as at the first start."
+
+
 def test_a_reset_lasts_while_the_network_runs_on(
     make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered
 ) -> None:
