@@ -61,6 +61,10 @@ class Opening:
             w.player = p = self._player(source, wanted, named=named)
         except Exception as error:
             w.problem = sentence(error)
+            w.top.set_source("")
+            w.top.set_network("")
+            w.keys.set_recording(False)
+            w.marking.take(None)
             w.presenter.look()
             return
         p.learn_network()
