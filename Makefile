@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-live: $(VENV)/.stamp-install ## install, then open the viewer on the simulated rig (headless where there is no display)
+live: $(VENV)/.stamp-install ## install, then open the viewer: at first the simulated rig, then what it showed last (headless where there is no display)
 	@$(BIN)/halfmirror live $(ARGS)
 
 test: $(VENV)/.stamp-dev ## install, then lint, types, layers and all tests

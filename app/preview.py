@@ -183,7 +183,13 @@ class Preview:
 
     def status(self, role: CameraRole) -> WorkerStatus | None:
         """How the worker of this camera stands; None where there is none (yet)."""
-        name = self._worker_of(role)
+        return self._status_of(self._worker_of(role))
+
+    def looking(self) -> WorkerStatus | None:
+        """How the worker stands that makes views of what the cameras give; None where there is none (yet)."""
+        return self._status_of(PREVIEW)
+
+    def _status_of(self, name: str) -> WorkerStatus | None:
         if self._supervisor is None or not name:
             return None
         return next((s for s in self._supervisor.statuses() if s.name == name), None)

@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.publishing import TOPIC, VERSION
+from app.publishing import LONGEST_TEXT, TOPIC, VERSION
 from app.session import Picture
 from capture.errors import HalfmirrorError, UsageError
 from sync.rig import LARGEST_PX
 
 LARGEST_PART = 1 << 30
 """Bytes of one part of a message; the sender of a larger one is cut off."""
-_TEXT = 1000
 
-Text = Annotated[str, Field(max_length=_TEXT)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Side = Annotated[int, Field(ge=1, le=LARGEST_PX)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Nanoseconds = Annotated[int, Field(ge=-(2**63), lt=2**63)]

@@ -40,6 +40,8 @@ QUEUED = 2
 """Pictures that wait for a subscriber who is slow; what comes then is not sent to it."""
 BIND_S = 5.0
 """How long an address may still be held by the session before this one."""
+LONGEST_TEXT = 1000
+"""Letters of one text of a header."""
 LONGEST_SUBSCRIPTION = 1024
 """Bytes of a subscriber's message; who sends more is cut off. ZeroMQ keeps a topic in a hundred times its
 length."""
@@ -154,7 +156,7 @@ def header_of(p: Picture, number: int, source: str) -> dict[str, Any]:
     return {
         "version": VERSION,
         "number": number,
-        "source": source,
+        "source": _text(source),
         "ordinal": p.ordinal,
         "blurred": list(p.blurred.shape),
         "sharp": None if p.sharp is None else list(p.sharp.shape),
@@ -167,10 +169,15 @@ def header_of(p: Picture, number: int, source: str) -> dict[str, Any]:
         "exposure_end_host_ns": p.exposure_end_host_ns,
         "ready_host_ns": p.ready_host_ns,
         "network": p.network,
-        "refusal": p.refusal,
-        "flags": list(p.flags),
+        "refusal": _text(p.refusal),
+        "flags": [_text(f) for f in p.flags],
         "figures": {k: v if np.isfinite(v) else None for k, v in p.figures.items()},
     }
+
+
+def _text(words: str) -> str:
+    """As readers take it. A path in it may be no valid text, and longer than any of them wants to read."""
+    return words.encode(errors="backslashreplace").decode()[:LONGEST_TEXT]
 
 
 def _plain(image: NDArray[np.uint8]) -> memoryview:

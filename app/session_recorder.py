@@ -112,7 +112,7 @@ class SessionRecorder:
         # Its state is still that of the one before; where no process can be made there will be no other.
         self._starting = self._starting and down and time.monotonic() - self._started_at < STARTING_S
         if down and not self._starting:
-            self._kept_s = 0.0
+            self._kept_s, self.watch.figures = 0.0, {}  # what was held went with its process
             if state is CameraState.FAULTED and self._up:
                 self._given_up, self._request = True, None
                 self.watch.failed(supervisor.last_error(RECORDER) or (worker.detail if worker else ""))

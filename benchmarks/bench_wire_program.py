@@ -137,7 +137,7 @@ def program(seconds: float, verbose: bool, record: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "wire.toml"
         frames = {"camera": f"genicam:{FRAMES}", "settings": {}}
-        write_rig(path, with_bayer(RIG, SETTINGS), example(PLACES), frames)
+        write_rig(path, with_bayer(RIG, SETTINGS), example(PLACES), frames, overwrite=True)
         session = make_session(path, "edi", record=None if record is None else RecordRequest(record))
         try:
             for name in cameras:

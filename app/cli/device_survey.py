@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +22,11 @@ RULES = {
     "04b4": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="04b4", ATTRS{idProduct}=="00f[4-5]", MODE="0666"',
     "1e10": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="1e10", MODE="0666"',
 }
+_SERIAL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
 RULE_FILE = "/etc/udev/rules.d/65-halfmirror.rules"
-BY_VENDOR = {"152a": "davis346", "04b4": "evk4", "1e10": "flir"}
+PROPHESEE = "04b4"
+BY_VENDOR = {"152a": "davis346", PROPHESEE: "evk4", "1e10": "flir"}
+METAVISION = "metavision"
 
 SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (
@@ -37,7 +41,7 @@ SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     (
         "Metavision SDK", "import metavision_hal as m\nanswer({'version': getattr(m, '__version__', '')})",
-        ("metavision",), "the vendor's installer (Metavision SDK or OpenEB); it is not on PyPI",
+        (METAVISION,), "the vendor's installer (Metavision SDK or OpenEB); it is not on PyPI",
     ),
     (
         "Aravis", "import ctypes\nctypes.CDLL('libaravis-0.8.so.0')\nanswer({'version': '0.8'})",
@@ -79,7 +83,7 @@ def survey(
     bus: Path = Path("/sys/bus/usb/devices"), rules: Sequence[Path] = RULE_FOLDERS, usbfs: Path = USBFS
 ) -> Survey:
     """Look at everything; each SDK in a child process of its own. Never raises."""
-    groups = [drivers for _, _, drivers, _ in SDKS if drivers != ("metavision",)] + [("webcam",)]
+    groups = [drivers for _, _, drivers, _ in SDKS if METAVISION not in drivers] + [("webcam",)]
     with ThreadPoolExecutor(4) as pool:
         sdks = list(pool.map(_sdk, SDKS))
         lists = list(pool.map(_discovered, groups))
@@ -87,7 +91,7 @@ def survey(
     served.setdefault("webcam", "OpenCV")
     devices = [_device(d, served) for found in lists for d in found if "error" not in d]
     plugged = _plugged(bus)
-    devices += _unserved(devices, plugged)
+    devices += _unfound(devices, plugged, served)
     for d in devices:
         _add_usb(d, plugged)
     return Survey(devices, sdks, _missing(sdks, plugged, rules, usbfs))
@@ -163,17 +167,29 @@ def _speed(mbit: str) -> str:
     return names.get(mbit, f"{mbit} Mbit/s" if mbit else "")
 
 
-def _unserved(devices: list[dict[str, Any]], plugged: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is plugged in but no driver has found."""
+def _unfound(
+    devices: list[dict[str, Any]], plugged: list[dict[str, Any]], served: dict[str, str]
+) -> list[dict[str, Any]]:
+    """What is plugged in but no driver has found: the vendor's SDK, which lists nothing, may serve it all the
+    same.
+    """
     known = {d["serial"] for d in devices}
-    return [
-        {
-            "name": "", "model": p["product"] or VENDORS[p["vendor"]], "serial": p["serial"], "role": "",
-            "width": 0, "height": 0, "usb_speed": "", "firmware": "", "access": True, "can": [], "settings": [],
-            "sdk": "",
-        }
-        for p in plugged if p["serial"] not in known
-    ]  # fmt: skip
+    rest = [p for p in plugged if p["serial"] not in known]
+    several = sum(p["vendor"] == PROPHESEE for p in rest) > 1
+    out = []
+    for p in rest:
+        by_vendor = p["vendor"] == PROPHESEE and METAVISION in served
+        # One alone is opened without its number, which need not be the one that the SDK knows it by.
+        name = f"{METAVISION}:{p['serial']}" if several and _SERIAL.fullmatch(p["serial"]) else METAVISION
+        out.append(
+            {
+                "name": name if by_vendor else "", "model": p["product"] or VENDORS[p["vendor"]],
+                "serial": p["serial"], "role": "events" if by_vendor else "", "width": 0, "height": 0,
+                "usb_speed": "", "firmware": "", "access": True, "can": [], "settings": [],
+                "sdk": served[METAVISION] if by_vendor else "",
+            }
+        )  # fmt: skip
+    return out
 
 
 def _add_usb(d: dict[str, Any], plugged: list[dict[str, Any]]) -> None:
@@ -187,6 +203,8 @@ def _missing(
 ) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     need = {BY_VENDOR[p["vendor"]] for p in plugged}
+    if any(s["there"] and METAVISION in s["drivers"] for s in sdks):
+        need.discard(BY_VENDOR[PROPHESEE])
     out += [
         {"what": f"{s['name']} {s['facts']}", "do": []}
         for s in sdks if not s["there"] and need & set(s["drivers"])

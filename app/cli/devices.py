@@ -32,7 +32,10 @@ def devices(
     """
     from app.cli.arguments import positive_seconds
     from app.cli.device_survey import survey
+    from capture.errors import UsageError
 
+    if seconds is not None and not watch:
+        raise UsageError("--seconds is how long --watch looks; give both")
     if seconds is not None:
         positive_seconds(seconds)
     found = survey()
@@ -75,7 +78,7 @@ def _show(found: Survey, as_json: bool) -> None:
         facts = ", ".join(_facts(d))
         o.print(Text.assemble((f"{d['name'] or '–':<24}", "bold"), facts), soft_wrap=True)
     if not found.devices:
-        o.print("no camera is connected; the simulated rig needs none: halfmirror live", markup=False)
+        o.print("no camera is connected; the simulated rig needs none: halfmirror live simulated", markup=False)
     for s in found.sdks:
         style = "green" if s["there"] else "yellow"
         o.print(Text.assemble((f"{s['name']:<24}", style), s["facts"]), soft_wrap=True)

@@ -77,5 +77,5 @@ def _print(checks: list[Check], ok: bool) -> None:
         o.print(Text.assemble((f"{c.state:<9}", style[c.state]), f"{c.name:<15}", c.facts), soft_wrap=True)
         if c.advice:
             o.print(Text(f"{'':<24}→ {c.advice}", "yellow"), soft_wrap=True)
-    runs = "The simulated rig can run: halfmirror live"
+    runs = "The simulated rig can run: halfmirror live simulated"
     o.print(runs if ok else "The simulated rig cannot run: see what is missing above.", style="bold")

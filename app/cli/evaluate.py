@@ -20,6 +20,7 @@ EXAMPLE = (
     "Example: halfmirror evaluate efnet --data GoPro/test --protocol efnet-gopro -o evaluation"
 )
 SYNTHETIC = "synthetic"
+REBLUR = 15
 _TABLE, _REPORT, _PICTURES = "report.md", "report.json", "pictures"
 
 
@@ -63,8 +64,9 @@ def evaluate(
         bool, typer.Option("--best-contrast", help="Also EDI with the fixed threshold best for each sequence.")
     ] = False,
     reblur: Annotated[
-        int, typer.Option("--reblur", min=0, max=200, help="Instants for the re-blur residual; 0: none.")
-    ] = 15,
+        int | None,
+        typer.Option("--reblur", min=0, max=200, help="Instants for the re-blur residual (15); 0: none."),
+    ] = None,
     lpips: Annotated[
         bool, typer.Option("--lpips/--no-lpips", help="Learned distance, where its weights are here.")
     ] = True,
@@ -81,8 +83,10 @@ def evaluate(
     from capture.errors import UsageError
 
     if data or protocol is not None:
-        if set_ or best_contrast or suite != SYNTHETIC:
-            raise UsageError("--suite, --set and --best-contrast are not for a data set (--data, --protocol)")
+        if set_ or best_contrast or reblur is not None or suite != SYNTHETIC:
+            raise UsageError(
+                "--suite, --set, --best-contrast and --reblur are not for a data set (--data, --protocol)"
+            )
         return _after_protocol(
             networks, output, data or [], protocol, _options(networks, option or []), device, devices, pictures,
             overwrite, lpips,
@@ -99,7 +103,10 @@ def evaluate(
         raise UsageError("--devices spreads a data set's sequences; it goes with --data and --protocol")
     opened = open_suite(suite, dict(override(text) for text in set_ or []))
     distance, missing = _distance(lpips, device)
-    choice = Choice(tuple(networks), _options(networks, option or []), device, best_contrast, reblur, distance)
+    instants = REBLUR if reblur is None else reblur
+    choice = Choice(
+        tuple(networks), _options(networks, option or []), device, best_contrast, instants, distance
+    )  # fmt: skip
     about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:

@@ -1,4 +1,4 @@
-"""`halfmirror live`: the viewer on a rig."""
+"""`halfmirror live`: the viewer on a rig, or on what it showed last."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o n
 
 def live(
     rig: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="[RIG]",
-            help="simulated, simulated:PRESET, a rig file (.toml), or tcp://HOST:PORT of a --publish.",
+            help="simulated, simulated:PRESET, a rig file (.toml), or tcp://HOST:PORT of a --publish. Left "
+            "out: what the window showed last, else the simulated rig; always that one without a window and "
+            "for a --screenshot.",
+            show_default=False,
         ),
-    ] = "simulated",
+    ] = None,
     network: Annotated[
         str | None, typer.Option("--network", "-n", help="Which network restores (edi, or the one used last).")
     ] = None,
@@ -50,6 +53,7 @@ def live(
     a contact sheet and summary.json. tcp://HOST:PORT and ipc://PATH show what another Halfmirror publishes.
     """
     from app.cli.arguments import is_stream, positive_seconds, publishing_at, restorer_options, rig_source
+    from app.cli.last_source import source_of
     from app.cli.run_session import show
     from inference import models
 
@@ -59,16 +63,18 @@ def live(
             "--set": settings, "--random-weights": random_weights, "--residual": residual,
             "--publish": publish, "--rig-page": rig_page,
         }  # fmt: skip
-        return _watch(rig, [o for o, v in chosen.items() if v], headless, seconds, output, screenshot)
+        return _watch(str(rig), [o for o, v in chosen.items() if v], headless, seconds, output, screenshot)
     options = restorer_options(
         contrast, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
     )
     if seconds is not None:
         positive_seconds(seconds)
-    source = rig_source(rig)
+    source = None if rig is None else rig_source(rig)
     if network is not None:
         models.check(network, options)
     address = publishing_at(publish)
+    if source is None:
+        source = source_of(network, window=not headless and screenshot is None, rig_page=rig_page)
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,

@@ -64,7 +64,7 @@ def replay(
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
     from app.cli.arguments import positive_seconds, publishing_at, recording_path, restorer_options, sensor_size
-    from app.cli.run_session import DEFAULT_NETWORK, show
+    from app.cli.run_session import DEFAULT_NETWORK, no_window, show
     from capture.errors import UsageError
     from inference import models
     from recordings.recording import OpenOptions
@@ -82,7 +82,8 @@ def replay(
     if network is not None:
         models.check(network, options)
     said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry), rig=rig)
-    check_streams(source, network or (DEFAULT_NETWORK if headless else None), said)
+    windowless = headless or bool(no_window())
+    check_streams(source, network or (DEFAULT_NETWORK if windowless else None), said)
     if headless and loop and seconds is None and publish is None:
         raise UsageError("--headless with --loop never ends; give --seconds")
     address = publishing_at(publish)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
-from app.cli.simulate_shared import Seconds, Settings, configured, wait
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, configured, needs_rig_file, save_rig, wait
 
 if TYPE_CHECKING:
     from capture.simulated.davis_server import DavisServer
     from capture.simulated.presets import SimulatedConfig
 
+PORT = 7777
 EXAMPLE = "Example: halfmirror simulate events --rig simulated:davis --port 7777 --rig-file davis.toml"
 
 
@@ -22,8 +23,9 @@ def events(
         str, typer.Option("--rig", help="Whose events it serves: simulated or simulated:PRESET.")
     ] = "simulated",
     port: Annotated[
-        int, typer.Option("--port", help="Of the events; edges, IMU, frames on the next ones. 0: any.")
-    ] = 7777,
+        int | None,
+        typer.Option("--port", help="Of the events (7777); edges, IMU, frames on the next ones. 0: any."),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--sockets", help="Serve Unix sockets in this folder instead of TCP.")
     ] = None,
@@ -32,6 +34,7 @@ def events(
     rig_file: Annotated[
         Path | None, typer.Option("--rig-file", help="Write a rig file (one sensor that gives both, only).")
     ] = None,
+    overwrite: Overwrite = False,
     seconds: Seconds = None,
     epoch_ns: Annotated[int, typer.Option("--epoch-ns", hidden=True)] = 0,
 ) -> int:
@@ -44,6 +47,9 @@ def events(
     from capture.simulated.davis_server import example
     from capture.simulated.loops import shared_epoch_ns
 
+    needs_rig_file(rig_file, overwrite=overwrite)
+    if folder is not None and port is not None:
+        raise UsageError("--sockets and --port are two ways to serve the streams; give one")
     if seconds is not None:
         positive_seconds(seconds)
     config = configured(rig, parse_settings(settings or ()))
@@ -51,11 +57,11 @@ def events(
         raise UsageError(
             f"--rig-file: {rig} has two cameras; halfmirror simulate rig serves both and writes its file"
         )
-    server = served(config, port, folder, serial, epoch_ns or shared_epoch_ns(config))
+    server = served(config, PORT if port is None else port, folder, serial, epoch_ns or shared_epoch_ns(config))
     try:
         opened = example(server.addresses)
         if rig_file is not None:
-            write_rig(rig_file, config, opened, opened)
+            write_rig(rig_file, config, opened, opened, overwrite=overwrite)
         told = ", ".join(f"{k} = {v}" for k, v in opened["settings"].items())
         console.say(
             f"DAVIS346 {serial}, events {config.event_width}×{config.event_height}: open it as "
@@ -96,11 +102,17 @@ def served(config: SimulatedConfig, port: int, folder: Path | None, serial: str,
     return DavisServer(config, places, epoch_ns=epoch_ns, serial=serial)
 
 
-def write_rig(path: Path, config: SimulatedConfig, events: dict[str, Any], frames: dict[str, Any]) -> None:
+def write_rig(
+    path: Path, config: SimulatedConfig, events: dict[str, Any], frames: dict[str, Any], *, overwrite: bool
+) -> None:
     """A rig file that opens the simulated rig's cameras where they are served.
 
     Args:
         events, frames: `camera` (a name) and `settings` of each.
+        overwrite: another file of this name is replaced.
+
+    Raises:
+        UsageError: see `save_rig`.
     """
     from capture.simulated.rig import facts_of
     from sync.rig import Rig
@@ -112,10 +124,11 @@ def write_rig(path: Path, config: SimulatedConfig, events: dict[str, Any], frame
 
     # Over sockets a frame takes longer than from the simulated camera itself, and not always as long.
     clock = rig.clock.model_copy(update={"host_latency_ms": 10.0, "host_latency_spread_ms": 10.0})
-    rig.model_copy(
+    made = rig.model_copy(
         update={
             "events": rig.events.model_copy(update=entry(events)),
             "image": rig.image.model_copy(update=entry(frames)),
             "clock": clock,
         }
-    ).save(path)
+    )
+    save_rig(made, path, overwrite=overwrite)

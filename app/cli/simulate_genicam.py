@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import console
-from app.cli.simulate_shared import Seconds, Settings, wait, with_bayer
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, needs_rig_file, save_rig, wait, with_bayer
 
 if TYPE_CHECKING:
     from capture.simulated.gige.device import GigeDevice
@@ -41,6 +41,7 @@ def genicam(
     rig_file: Annotated[
         Path | None, typer.Option("--rig-file", help="Write a rig file that opens this camera alone.")
     ] = None,
+    overwrite: Overwrite = False,
     seconds: Seconds = None,
     epoch_ns: Annotated[int, typer.Option("--epoch-ns", hidden=True)] = 0,
 ) -> int:
@@ -55,6 +56,7 @@ def genicam(
     from capture.simulated.gige.sender import WireFaults
     from capture.simulated.loops import shared_epoch_ns
 
+    needs_rig_file(rig_file, overwrite=overwrite)
     check_address(address)
     for name, share in (("--loss", loss), ("--duplicate", duplicate), ("--reorder", reorder)):
         if not 0 <= share <= 1:
@@ -71,7 +73,7 @@ def genicam(
     faults = WireFaults(loss, duplicate, reorder, resend=resend)
     with GigeDevice(pictures, address, serial, stamp_at_end=stamp == "end", faults=faults) as device:
         if rig_file is not None:
-            _write(rig_file, device, stamp)
+            _write(rig_file, device, stamp, overwrite=overwrite)
         console.say(
             f"{device.model} {serial}, {pictures.width}×{pictures.height} "
             f"{device.registers.entry('PixelFormat')} at {config.rate_hz:g} Hz: open it as genicam:{address}"
@@ -89,11 +91,11 @@ def genicam(
     return 0
 
 
-def _write(path: Path, device: GigeDevice, stamp: str) -> None:
+def _write(path: Path, device: GigeDevice, stamp: str, *, overwrite: bool) -> None:
     from sync.rig import Rig
 
     p = device.pictures
     name = f"genicam:{device.address}"
     rig = Rig.frames_only(name, (p.width, p.height), "linear" if p.linear else "srgb")
     image = rig.image.model_copy(update={"serial": device.serial, "settings": {"stamp": stamp}})
-    rig.model_copy(update={"image": image}).save(path)
+    save_rig(rig.model_copy(update={"image": image}), path, overwrite=overwrite)

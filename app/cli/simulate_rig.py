@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from app.cli import console
-from app.cli.simulate_shared import Seconds, Settings, configured, wait, with_bayer
+from app.cli.simulate_events import PORT
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, configured, wait, with_bayer
 
 EXAMPLE = "Example: halfmirror simulate rig --rig-file wire.toml   (then: halfmirror live wire.toml)"
 
@@ -23,15 +24,17 @@ def rig(
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", help="Of the events; the other streams follow. 0: any.")
-    ] = 7777,
+    ] = PORT,
     loss: Annotated[float, typer.Option("--loss", help="Share of the frames' packets that are lost.")] = 0.0,
     settings: Settings = None,
+    overwrite: Overwrite = False,
     seconds: Seconds = None,
 ) -> int:
     """Serve events over TCP (AEDAT4) and frames over GigE Vision, on 127.0.0.1, in step with each other.
 
     A rig of one sensor (`simulated:davis`) sends its frames over TCP too. To kill one camera alone, start
-    `simulate events` and `simulate genicam` in two terminals.
+    `simulate events` and `simulate genicam` in two terminals. A rig file of this name that says something else,
+    such as one that was calibrated since, is kept and refused.
     """
     from app.cli.arguments import parse_settings, positive_seconds
     from app.cli.simulate_events import served, write_rig
@@ -60,7 +63,7 @@ def rig(
             device = GigeDevice(pictures, address, "SIM00002", faults=WireFaults(loss))
             device.__enter__()
             frames = {"camera": f"genicam:{device.address}", "settings": {}}
-        write_rig(rig_file, bayer, opened, frames)
+        write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         server.start()
         console.say(
             f"events at {opened['camera']}, frames at {frames['camera']}: halfmirror live {rig_file}; "

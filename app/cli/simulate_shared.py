@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from capture.simulated.presets import SimulatedConfig
+    from sync.rig import Rig
 
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="A setting of the rig, e.g. seed=3."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another rig file of this name.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", help="Leave after so long (until Ctrl+C).")]
 
 
@@ -36,6 +39,36 @@ def with_bayer(rig: str, settings: dict[str, Any]) -> SimulatedConfig:
     if config.frame_sensor.layout is PixelLayout.RGB:
         config = configured(rig, {**settings, "frame_sensor.layout": PixelLayout.BAYER_RGGB.value})
     return config
+
+
+def needs_rig_file(rig_file: Path | None, *, overwrite: bool) -> None:
+    """Raises `UsageError`: `--overwrite`, and nothing is written."""
+    from capture.errors import UsageError
+
+    if overwrite and rig_file is None:
+        raise UsageError("--overwrite is about --rig-file; give both")
+
+
+def save_rig(rig: Rig, path: Path, *, overwrite: bool) -> None:
+    """Write the rig file. One that says the same is left as it is.
+
+    Raises:
+        UsageError: another file is there and `overwrite` is off; it cannot be written.
+    """
+    from capture.errors import UsageError
+    from sync.rig import Rig
+
+    if path.exists() and not overwrite:
+        try:
+            same = Rig.load(path).model_dump(mode="json") == rig.model_dump(mode="json")
+        except UsageError:
+            same = False
+        if not same:  # it may have been calibrated since
+            raise UsageError(
+                f"--rig-file {path} exists already and says something else; give another name, or --overwrite"
+            )
+        return
+    rig.save(path)
 
 
 def wait(seconds: float | None) -> None:

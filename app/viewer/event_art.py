@@ -129,6 +129,7 @@ class EventArtist:
         """Drop what waits, so that the same key may be asked for again."""
         with self._wake:
             self._asked = self._waiting = self._done = None
+            self.fault = ""
 
     def stop(self) -> None:
         """End the thread."""
@@ -148,7 +149,9 @@ class EventArtist:
             try:
                 art = draw_events(job.events, job.now_us, job.decay_us, job.image_from_event, job.size)
             except Exception as error:  # one bad packet must not end all drawing
-                self.fault = f"events cannot be drawn: {sentence(error)}"
+                with self._wake:
+                    if self._asked is not None:
+                        self.fault = f"events cannot be drawn: {sentence(error)}"
                 continue
             with self._wake:
                 if self._asked is not None:

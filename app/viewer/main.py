@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ __all__ = ["display_available", "run_viewer"]
 
 def run_viewer(
     session_factory: SessionFactory,
-    source: str | Path | None,
+    source: str | Path,
     network: str | None,
     *,
     screenshot: Path | None = None,
@@ -48,7 +47,7 @@ def run_viewer(
 
     Args:
         session_factory: makes sessions, for this source and for those chosen later.
-        source: None for the one used last, or the simulated rig.
+        source: what it begins with.
         network: None for the one used last, or EDI.
         screenshot: grab the window into this PNG and quit, once enough pictures were shown. What is
             remembered is then neither used nor changed.
@@ -83,12 +82,11 @@ def run_viewer(
     )
     window.show()
     window.set_residual(residual)
-    name = source if source is not None else first_source(memory)
     if rig_page:
         memory.network = network or memory.network
-        QTimer.singleShot(0, lambda: window.rig.show(name))
+        QTimer.singleShot(0, lambda: window.rig.show(source))
     else:
-        QTimer.singleShot(0, lambda: window.open_source(name, network or ""))
+        QTimer.singleShot(0, lambda: window.open_source(source, network or ""))
     if calibrate is not None:
         QTimer.singleShot(0, window.calibration.show)
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -104,14 +102,6 @@ def run_viewer(
         if window.player is not None or window.closing.going:
             window.close()
     return code if camera is None else camera.code
-
-
-def first_source(memory: Remembered) -> str:
-    """The source used last if it is still there, else the simulated rig."""
-    last = memory.source
-    if last and not Path(last).exists() and (os.sep in last or not last.startswith("simulated")):
-        last = ""
-    return last or "simulated"
 
 
 def _closer(window: ViewerWindow) -> Callable[[int, FrameType | None], None]:

@@ -61,12 +61,17 @@ class Opening:
             w.player = p = self._player(source, wanted, named=named)
         except Exception as error:
             w.problem = sentence(error)
+            w.top.set_source("")
+            w.top.set_network("")
+            w.keys.set_recording(False)
+            w.marking.take(None)
             w.presenter.look()
             return
         p.learn_network()
         w.recorder.take(p.session)
-        if p.recording:
+        if p.recording or name.lower().endswith(".toml"):  # remembered for programs of other folders
             name = str(Path(name).resolve()) if Path(name).exists() else name
+        if p.recording:
             w.remembered.opened(name)
         w.remembered.source = name
         w.setWindowTitle(f"Halfmirror – {p.session.title or name}")

@@ -36,6 +36,7 @@ class Presenter:
         self._events_at = window.clock()
         self._oldest_ms: float | None = None  # age on screen at its worst since the last reading
         self._artist = EventArtist()
+        self._fault = ""  # the artist's that was said
 
     def clear(self) -> None:
         """Another source is being opened."""
@@ -49,6 +50,7 @@ class Presenter:
     def forget_events(self) -> None:
         """What is drawn of events is of another source or view."""
         self._artist.forget()
+        self._fault = ""
 
     def stop(self) -> None:
         """End what runs beside."""
@@ -67,8 +69,10 @@ class Presenter:
         w, player = self._w, self._w.player
         if (done := self._artist.take()) is not None:
             w.picture.set_events_art(done[1])
-        if self._artist.fault:
-            self.say(self._artist.fault)
+        fault, before = self._artist.fault, self._fault
+        self._fault = fault
+        if fault and fault != before:  # it stays as long as every picture has it; the line does not
+            self.say(fault)
         if player is None:
             if self.ticks % FIGURES_EVERY == 0:
                 self.look()

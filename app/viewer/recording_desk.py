@@ -243,8 +243,8 @@ class RecordingDesk:
         else:
             name = Path(made).name
             said = sentence(w.problem or "the recorder gives no reason")
-            kept = f"what was written before is in {made}" if Path(made).exists() else "nothing was recorded"
-            self.report, self.troubled = [f"{name}: the recorder failed", said, kept], True
+            self.report = [f"{name}: the recorder failed", said, words.left(Path(made))]
+            self.troubled = True
         self._arm()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import deque
 from pathlib import Path
@@ -119,23 +120,56 @@ def _exposures(h: dict[str, Any]) -> tuple[str, bool]:
 
 
 def name_problem(folder: Path, name: str) -> str:
-    """Why a recording cannot be called so, "" when it can."""
+    """Why a recording cannot be called so, or its folder not be looked into; "" when it can."""
     if not name.strip():
         return "give it a name"
     if not _NAME.fullmatch(name) or name.startswith("."):
         return "a name has no slash and does not begin with a dot"
-    return f"{name} is there already" if (folder / name).exists() else ""
+    try:
+        return f"{name} is there already" if (folder / name).exists() else ""
+    except OSError as e:
+        if e.errno == errno.ENAMETOOLONG:
+            return "the name is too long for the disk; give a shorter one"
+        return f"{folder} cannot be looked into ({e.strerror or e}); choose another folder"
 
 
 def next_name(folder: Path, last: str) -> str:
-    """The first free name after `last`: cups, cups-002, cups-003, …"""
+    """The first free name after `last`: cups, cups-002, cups-003, …
+
+    Where the folder cannot be looked into it is a name that may be taken; `name_problem` says so.
+    """
     found = re.fullmatch(r"(.*?)(?:-(\d{1,6}))?", last or "take-000")
     assert found is not None  # everything matches
     stem, n = found[1] or "take", int(found[2] or 1)
-    if last and not (folder / last).exists():
+    if last and not _there(folder / last):
         return last
     while True:
         n += 1
         name = f"{stem}-{n:03d}"
-        if not (folder / name).exists():
+        if not _there(folder / name):
             return name
+
+
+def left(made: Path) -> str:
+    """What is on the disk of a recording whose recorder failed, in words."""
+    try:
+        there = made.exists()
+    except OSError as e:
+        return f"{made} cannot be looked into ({e.strerror or e})"
+    return f"what was written before is in {made}" if there else "nothing was recorded"
+
+
+def can_be_opened(made: Path) -> bool:
+    """Its folder is there and may be looked into."""
+    try:
+        return made.is_dir()
+    except OSError:
+        return False
+
+
+def _there(path: Path) -> bool:
+    # `exists` raises for a share that is gone, a folder that may not be entered, and a name that is too long.
+    try:
+        return path.exists()
+    except OSError:
+        return False

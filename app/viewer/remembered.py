@@ -147,9 +147,9 @@ class Remembered:
     def countdown_s(self, value: float) -> None:
         self._store.set("recording/countdown_s", float(value))
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._store.clear()
+    def reset(self) -> str:
+        """Forget everything. The file that could not be written, "" where it was."""
+        return "" if self._store.clear() else str(self._store.path)
 
     def save(self) -> None:
         """Write to disk what could not be written before."""

@@ -31,11 +31,13 @@ class RigControls:
         self._preview: Preview | None = None
         self._setup = RigSetup()
         self._controls: dict[CameraRole, tuple[Control, ...]] = {}
+        self._since: dict[CameraRole, dict[str, Any]] = {r: {} for r in CameraRole}  # the preview's start
         self._asked: list[tuple[Future[dict[str, Any]], CameraRole, str, Answer]] = []
 
     def take(self, setup: RigSetup, preview: Preview | None) -> None:
         """Other cameras, or none: what was asked of the last ones is forgotten."""
         self._setup, self._preview = setup, preview
+        self._since = {r: {} for r in CameraRole}
         self._controls, self._asked = {}, []
         self.show()
 
@@ -57,6 +59,8 @@ class RigControls:
         def done(values: dict[str, Any]) -> None:
             for name in wanted:
                 self._setup.note(role, name, values)
+                if name in values:
+                    self._since[role][name] = values[name]
             known = self._controls.get(role, ())
             self._controls[role] = tuple(replace(c, value=values.get(c.name, c.value)) for c in known)
             self.panel(role).set_values(values)
@@ -86,8 +90,10 @@ class RigControls:
         self._asked.append((self._preview.controls(role), role, "", done))
 
     def again(self, role: CameraRole) -> None:
-        """The camera is back, with the settings that it was opened with: those changed since are sent again."""
-        self._wish(role, dict(self._setup.changed[role]))
+        """The camera is back, with the settings that it was opened with: those changed since are sent again,
+        also where a rig file has them by now.
+        """
+        self._wish(role, dict(self._since[role]))
 
     def settle(self) -> None:
         """Look for answers that have come."""

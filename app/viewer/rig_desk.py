@@ -51,13 +51,14 @@ class RigDesk:
         self.controls = RigControls(self.page, self._changed)
         self.setup = RigSetup()
         self.preview: Preview | None = None
-        self.figures = Figures(self.page)
+        self.figures = Figures(self.page, window.clock)
         self.views = 0
         self._ticks = 0
         self._return_to = ""
         self._known: dict[CameraRole, dict[str, Any]] = {}
         self._down: set[CameraRole] = set()
         self._sent: Any = None
+        self._looker: int | None = None  # process that makes views
         self._told, self._told_until = ("", theme.QUIET), 0.0
         window.pages.addWidget(self.page)
         self._connect()
@@ -186,7 +187,7 @@ class RigDesk:
         w.strip.clear()
         self.stop()
         self.figures.clear()
-        self._known, self._down, self._sent = {}, set(), None
+        self._known, self._down, self._sent, self._looker = {}, set(), None, None
         self.preview = self.make_preview(*self.setup.picks(), self.setup.clock())
         self.preview.start(w.closing.thread)
         self.controls.take(self.setup, self.preview)
@@ -323,6 +324,13 @@ class RigDesk:
             elif status.state is CameraState.RUNNING and role in self._down:
                 self._down.discard(role)
                 self.controls.again(role)
+        looking = preview.looking()
+        if looking is not None and looking.state is CameraState.RUNNING and looking.pid != self._looker:
+            if self._looker is not None:  # another process knows nothing of what was asked since the start
+                preview.set_clock(self.setup.clock())
+                self._sent = None
+                self._send_overlay()
+            self._looker = looking.pid
         size = self.figures.frame_size
         frames = self.setup.infos.get(FRAMES.value)
         if frames is not None and size != (0, 0) and size != (frames.get("width"), frames.get("height")):

@@ -10,24 +10,31 @@ from app.rig_discovery import Choice
 from app.rig_setup import RigSetup
 from app.viewer import theme
 from app.viewer.rig_page import RigPage, paint
-from app.viewer.words import milliseconds, rate
+from app.viewer.words import milliseconds, rate, sentence
 from capture.bandwidth import Demand, advice, demand
 from capture.camera import CameraRole, CameraState
 from capture.histogram import CLIPPED
 from sync.trigger_monitor import Finding
 
+UNSEEN_S = 1.0
+"""A view comes at least five times a second; after so long what is shown is no longer what the cameras see."""
 EVENTS, FRAMES = CameraRole.EVENTS, CameraRole.FRAMES
 
 
 class Figures:
     """For one page.
 
+    Args:
+        page: on it.
+        clock: seconds, of the window.
+
     Attributes:
         frame_size: (width, height) of the newest frame, (0, 0) before.
     """
 
-    def __init__(self, page: RigPage) -> None:
-        self._page = page
+    def __init__(self, page: RigPage, clock: Callable[[], float]) -> None:
+        self._page, self._clock = page, clock
+        self._seen_at = clock()
         self._last: dict[str, Any] = {}
         self.frame_size = (0, 0)
         self._most_events_hz = 0.0
@@ -35,10 +42,11 @@ class Figures:
     def clear(self) -> None:
         """Other cameras."""
         self._last, self.frame_size, self._most_events_hz = {}, (0, 0), 0.0
+        self._seen_at = self._clock()
 
     def show_view(self, v: View) -> None:
         """The newest view."""
-        p, self._last = self._page, v.figures
+        p, self._last, self._seen_at = self._page, v.figures, self._clock()
         e, f = v.figures["events"], v.figures["frames"]
         self.frame_size = (int(f["size"][0]), int(f["size"][1]))
         if p.overlapping:
@@ -54,9 +62,14 @@ class Figures:
 
     def show_states(self, preview: Preview | None, setup: RigSetup) -> None:
         """How each camera stands, and the wire between them."""
-        p, f = self._page, self._last
-        events = self._state(preview, EVENTS, setup.events)
-        frames = self._state(preview, FRAMES, setup.frames)
+        p = self._page
+        unseen = self._unseen(preview)
+        if unseen and self._last:
+            self._last = {}
+            p.blank()
+        f = self._last
+        events = self._state(preview, EVENTS, setup.events) or unseen
+        frames = self._state(preview, FRAMES, setup.frames) or unseen
         running = preview is not None and bool(f)
         hz = f["frames"]["hz"] if running else 0.0
         exposure = f["frames"]["exposure_us"] if running else None
@@ -71,6 +84,20 @@ class Figures:
         what = f["frames"]["advice"] if running else ""
         p.histogram.say(" · ".join(x for x in (told, what) if x))
         self._show_wire(f.get("trigger") if running else None, both)
+
+    def _unseen(self, preview: Preview | None) -> str:
+        """Why what is shown is not what the cameras see now, "" when it is."""
+        if preview is None:
+            return ""
+        looking = preview.looking()
+        if why := faulted(looking):
+            return sentence(f"The preview stopped: {why}")
+        age_s = self._clock() - self._seen_at
+        if age_s < UNSEEN_S:
+            return ""
+        if looking is not None and looking.state is CameraState.STARTING:
+            return sentence(looking.detail or "The preview is starting…")
+        return f"Nothing new has been seen for {age_s:.0f} s."
 
     @staticmethod
     def _state(preview: Preview | None, role: CameraRole, pick: Pick) -> str:

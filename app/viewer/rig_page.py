@@ -285,6 +285,10 @@ class RigPage(QWidget):
         """Nothing is seen any more."""
         for pane in (self.events, self.frames, self.overlap):
             pane.show_picture(None)
+        self.blank()
+
+    def blank(self) -> None:
+        """Nothing is measured any more."""
         self.rate.set_hz(0.0)
         self.rate.peak_hz = 0.0
         self.histogram.set_counts(self.histogram.counts[:0], white=False, black=False)

@@ -33,29 +33,36 @@ class SettingsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._own: dict[str, Any] = {}  # what could not be written
+        self._forgotten = False  # what is in the file counts no more, which could not be written either
 
     def get(self, key: str) -> Any:
         """A value, None where there is none."""
-        return {**self._read(), **self._own}.get(key)
+        return {**self._kept(), **self._own}.get(key)
 
     def set(self, key: str, value: Any) -> None:
         """Another value."""
         self._own[key] = value
         self.save()
 
-    def save(self) -> None:
-        """Write what could not be written before."""
-        if not self._own:
-            return
-        with contextlib.suppress(OSError, RuntimeError), self._alone():
-            self._write({**self._read(), **self._own})
-            self._own = {}
+    def save(self) -> bool:
+        """Write what could not be written before. False where it still cannot."""
+        if not self._own and not self._forgotten:
+            return True
+        try:
+            with self._alone():
+                self._write({**self._kept(), **self._own})
+                self._own, self._forgotten = {}, False
+        except (OSError, RuntimeError):
+            return False
+        return True
 
-    def clear(self) -> None:
-        """No value any more."""
-        self._own = {}
-        with contextlib.suppress(OSError, RuntimeError), self._alone():
-            self._write({})
+    def clear(self) -> bool:
+        """No value any more. False where that holds for this program only, until `save` has come to it."""
+        self._own, self._forgotten = {}, True
+        return self.save()
+
+    def _kept(self) -> dict[str, Any]:
+        return {} if self._forgotten else self._read()
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -132,7 +132,7 @@ class TopBar(QWidget):
         self._fill_sources()
 
     def set_source(self, name: str) -> None:
-        """Mark the source that runs."""
+        """Mark the source that runs, "" for none."""
         self._source_name = name
 
     def set_network(self, name: str, wanted: str = "") -> None:

@@ -289,8 +289,12 @@ class ViewerWindow(QMainWindow):
         self.showNormal()  # else its size is not its own
         self.keys["full"].setChecked(False)
         self.resize(first_size())
-        self.remembered.reset()
-        self.say("Window and choices are as at the first start.")
+        if file := self.remembered.reset():
+            self.say(
+                f"Forgotten until the window closes; {file} cannot be written and may come back then.", 12.0
+            )
+        else:
+            self.say("Window and choices are as at the first start.")
 
     def set_residual(self, on: bool) -> None:
         """Show the map of the re-blur residual over the sharp picture, or not."""

@@ -83,6 +83,9 @@ def test_both_cameras_are_seen_and_measured(opened: Open) -> None:
     assert f["trigger"]["matched"] > 0.9
     assert p.infos["events"]["width"] == 64
     assert p.infos["frames"]["serial"] == "handheld-0"
+    looking = p.looking()
+    assert looking is not None
+    assert looking.state is CameraState.RUNNING
 
 
 def test_the_overlay_lies_where_the_map_says(opened: Open) -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from app.live import LiveSession, make_session
 from app.recorder import RECORDER, RecordingState, RecordRequest
+from app.session import WorkerStatus
+from app.session_recorder import SessionRecorder
+from app.supervisor import FromWorker
 from capture.camera import CameraState
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
+from recordings.recorder.worker import TOPIC
 from tests.app.live_watch import ONE_SENSOR
 
 
@@ -49,6 +56,48 @@ def recorded(s: LiveSession, folder: Path, seconds: float, limits: Limits | None
         s.finish_recording()
     until(s, lambda: s.recording.state is RecordingState.OFF)
     assert s.recording.problem == ""
+
+
+class Workers:
+    """As much of a supervisor as a recorder needs, without one process."""
+
+    def __init__(self) -> None:
+        self.worker = WorkerStatus(RECORDER, CameraState.STOPPED)
+
+    def statuses(self) -> list[WorkerStatus]:
+        return [self.worker]
+
+    def add(self, plan: object) -> None:
+        pass
+
+    def start_worker(self, name: str) -> None:
+        self.worker = WorkerStatus(RECORDER, CameraState.RUNNING, pid=4000)
+
+    def command(self, *_what: object) -> Future[dict[str, Any]]:
+        return Future()
+
+    def last_error(self, name: str) -> str:
+        return self.worker.detail
+
+
+def test_what_was_kept_goes_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.session_recorder.armed_plan", lambda *_: None)
+    monkeypatch.setattr("app.session_recorder.STARTING_S", 0.0)
+    workers: Any = Workers()
+    source: Any = SimpleNamespace(live=True)
+    recorder = SessionRecorder(None)
+    rings: Any = (None, None)
+    recorder.assemble(workers, source, *rings)
+    recorder.arm(3.0)
+    for _ in range(2):
+        recorder.look_after(workers)
+    told = {"armed": True, "held_s": 3.0, "held": 1000}
+    recorder.watch.hear(workers, FromWorker(RECORDER, TOPIC, told))
+    recorder.look_after(workers)
+    assert recorder.watch.figures == told
+    workers.worker = WorkerStatus(RECORDER, CameraState.FAULTED, "killed by SIGKILL")
+    recorder.look_after(workers)
+    assert recorder.watch.figures == {}
 
 
 def test_two_recordings_while_pictures_go_on(session: LiveSession, tmp_path: Path) -> None:

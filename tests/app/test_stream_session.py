@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import socket
 import threading
 import time
@@ -58,6 +59,15 @@ def test_what_was_sent_is_what_is_seen(p: Picture) -> None:
     same = ("exposure_start_us", "exposure_end_us", "source", "refusal", "network", "flags", "uncertainty_us")
     assert [getattr(q, k) for k in same] == [getattr(p, k) for k in same]
     assert q.figures == {k: v for k, v in p.figures.items() if np.isfinite(v)}
+
+
+def test_a_path_that_is_no_valid_text_or_very_long_costs_no_picture() -> None:
+    path = os.fsdecode(b"/data/caf\xe9/") + "d" * 2000
+    p = replace(picture(5, refusal=f"{path} is odd"), flags=(path,))
+    header, q = read_message(message(p, **{"source": header_of(p, 1, path)["source"]}))
+    assert header.source.startswith(r"/data/caf\udce9/ddd")
+    assert q.refusal.startswith(r"/data/caf\udce9/ddd")
+    assert q.flags[0].startswith(r"/data/caf\udce9/ddd")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def made_usb(folder: Path, *cameras: dict[str, str]) -> Path:
 
 DAVIS = {"idVendor": "152a", "idProduct": "841a", "serial": "00000A1", "product": "DAVIS", "speed": "5000"}
 FLIR_SLOW = {"idVendor": "1e10", "serial": "777", "product": "Blackfly S", "speed": "480", "bcdDevice": "0100"}
+EVK = {"idVendor": "04b4", "serial": "00050423", "product": "EVK4", "speed": "5000"}
 MOUSE = {"idVendor": "046d", "serial": "1", "product": "mouse"}
 
 
@@ -99,6 +100,34 @@ def test_an_sdk_is_asked_for_when_its_camera_is_plugged_in(
     assert not any("dv-processing" in m["what"] for m in s.missing)
 
 
+def test_a_prophesee_camera_is_named_by_what_serves_it(
+    tmp_path: Path, no_children: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vendor's SDK lists nothing; where it is there alone, it serves what is plugged in."""
+    there: set[str] = {"Metavision SDK"}
+
+    def sdk(s: Any) -> dict[str, Any]:
+        return {"name": s[0], "there": s[0] in there, "facts": "", "drivers": list(s[2]), "why": ""}
+
+    monkeypatch.setattr(device_survey, "_sdk", sdk)
+    one, two = made_usb(tmp_path / "one", EVK), made_usb(tmp_path / "two", EVK, {**EVK, "serial": "7"})
+    s = survey(one, [tmp_path], tmp_path / "nothing")
+    (evk,) = s.devices
+    assert (evk["name"], evk["serial"], evk["role"]) == ("metavision", "00050423", "events")
+    assert (evk["sdk"], evk["usb_speed"]) == ("Metavision SDK", "USB 3, 5 Gbit/s")
+    assert not any("neuromorphic" in m["what"] for m in s.missing)
+    names = [d["name"] for d in survey(two, [tmp_path], tmp_path / "nothing").devices]
+    assert names == ["metavision:00050423", "metavision:7"]
+    there.clear()
+    s = survey(one, [tmp_path], tmp_path / "nothing")
+    assert [(d["name"], d["sdk"]) for d in s.devices] == [("", "")]
+    assert any("neuromorphic" in m["what"] for m in s.missing)
+    # What the other library has found keeps its name.
+    no_children["evk4"] = [camera("evk4:00050423", "EVK4", "00050423")]
+    there.update({"Metavision SDK", "neuromorphic-drivers"})
+    assert [d["name"] for d in survey(one, [tmp_path], tmp_path / "nothing").devices] == ["evk4:00050423"]
+
+
 def test_a_child_that_crashes_or_raises_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     crash = ("crashing", "import os\nos.abort()", ("davis346",), "install it")
     raises = ("raising", "raise RuntimeError('no')", ("evk4",), "install it")
@@ -131,6 +160,11 @@ def test_the_command_for_real(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert next(s for s in said["sdks"] if s["name"] == "dv-processing")["there"]
     assert all({"name", "serial", "usb_speed", "sdk"} <= set(d) for d in said["devices"])
+
+
+def test_a_length_of_time_without_watching_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["devices", "--seconds", "5"]) == 2
+    assert "--watch" in capsys.readouterr().err
 
 
 def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

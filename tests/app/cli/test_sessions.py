@@ -225,6 +225,8 @@ def test_the_viewer_gets_what_was_asked_for(
 
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     monkeypatch.setattr("app.viewer.main.run_viewer", viewer)
+    # Nothing may read the settings of the person who runs the tests.
+    monkeypatch.setattr("app.viewer.remembered.usual_path", lambda: tmp_path / "viewer.json")
     shot = tmp_path / "s.png"
     assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
@@ -286,6 +288,16 @@ def test_wrong_requests(
     assert len(err) == 1
     assert words in err[0]
     assert made.session.calls == []  # type: ignore[attr-defined]
+
+
+def test_frames_alone_are_refused_before_anything_starts_where_there_is_no_display(
+    made: Made, tmp_path: Path, no_display: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames())
+    assert main.run(["replay", str(path)]) == 2
+    assert "'edi' needs events" in capsys.readouterr().err
+    assert made.session.calls == []  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_rig_source(tmp_path: Path) -> None:

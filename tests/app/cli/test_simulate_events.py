@@ -96,6 +96,9 @@ def test_wrong_requests_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["events", "--serial", "a b"], "letters and digits"),
         (["events", "--sockets", str(tmp_path / "no")], "is no folder"),
         (["events", "--rig-file", str(tmp_path / "r.toml")], "simulate rig"),
+        (["events", "--sockets", str(tmp_path), "--port", "7777"], "--sockets and --port are two ways"),
+        (["events", "--overwrite"], "--overwrite is about --rig-file"),
+        (["genicam", "--overwrite"], "--overwrite is about --rig-file"),
         (["rig", "--loss", "2"], "share"),
         (["rig", "--address", "8.8.8.8"], "127"),
     ):

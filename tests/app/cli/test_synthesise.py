@@ -96,7 +96,7 @@ def test_videos_in_a_published_layout_that_a_protocol_measures(
     assert main.run(["evaluate", "none", "--protocol", "sc-net", "-o", str(tmp_path / "x")]) == 2
     assert "--data and --protocol belong together" in capsys.readouterr().err
     capsys.readouterr()
-    for more in (["--suite", "mine"], ["--set", "count=2"], ["--best-contrast"]):
+    for more in (["--suite", "mine"], ["--set", "count=2"], ["--best-contrast"], ["--reblur", "30"]):
         call = [
             "evaluate",
             "none",

@@ -72,6 +72,9 @@ class FakePreview:
         self.infos: dict[str, dict[str, Any]] = {}
         self.states: dict[CameraRole, WorkerStatus] = {}
         self.views: list[View] = []
+        self.blind = False  # no view comes any more
+        self.looks = WorkerStatus("preview", CameraState.RUNNING, pid=4000)
+        self._newest: View | None = None
         self.asked: list[tuple[str, Any]] = []
         self.sets: list[dict[str, Any]] = []  # what was changed in one request each
         self.values = {r: {c.name: c.value for c in CONTROLS[r]} for r in CameraRole}
@@ -104,10 +107,17 @@ class FakePreview:
         self.states[role] = WorkerStatus(role.value, CameraState.FAULTED, why)
 
     def poll(self) -> View | None:
-        return self.views.pop(0) if self.views else None
+        if self.blind:
+            return None
+        if self.views:
+            self._newest = self.views.pop(0)
+        return self._newest  # as the real one: the same again where nothing moves
 
     def status(self, role: CameraRole) -> WorkerStatus | None:
         return self.states.get(role)
+
+    def looking(self) -> WorkerStatus | None:
+        return self.looks
 
     def set(self, role: CameraRole, values: Mapping[str, Any]) -> Future[dict[str, Any]]:
         self.asked += [("set", (role, name, value)) for name, value in values.items()]

@@ -74,6 +74,9 @@ def test_the_artist_draws_the_newest_wish_and_outlives_a_bad_one() -> None:
         artist.ask(Commission(k, events((1, 0, 0, True)), 1, 1.0, np.eye(3), (6, 4)))
     while take(artist)[0] != 49:
         pass
+    artist.fault = "of what was drawn before"
+    artist.forget()
+    assert artist.fault == ""
     artist.stop()
     assert artist._thread is not None
     assert not artist._thread.is_alive()

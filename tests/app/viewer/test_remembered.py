@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from app.viewer.main import first_source
 from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import RECENT, Remembered
 from app.viewer.settings_file import LARGEST, SettingsFile
@@ -100,23 +99,25 @@ def test_what_cannot_be_written_holds_for_this_program(tmp_path: Path) -> None:
     assert again(tmp_path).network == "none"
 
 
+def test_what_cannot_be_forgotten_on_the_disk_is_told_and_holds_for_this_program(tmp_path: Path) -> None:
+    m = again(tmp_path)
+    m.network = "glint"
+    with (tmp_path / "s.json.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert m.reset() == str(tmp_path / "s.json")
+        assert m.network == ""
+        assert again(tmp_path).network == "glint"
+        m.view = View.SHARP
+    m.save()
+    assert (again(tmp_path).network, again(tmp_path).view) == ("", View.SHARP)
+    assert m.reset() == ""
+
+
 def test_a_path_that_is_no_valid_text_comes_back_as_it_was(tmp_path: Path) -> None:
     m = again(tmp_path)
     m.source = os.fsdecode(b"/data/caf\xe9.aedat4")
     assert os.fsencode(again(tmp_path).source) == b"/data/caf\xe9.aedat4"
     json.loads((tmp_path / "s.json").read_bytes().decode("ascii"))
-
-
-def test_a_recording_that_is_gone_gives_way_to_the_simulated_rig(tmp_path: Path) -> None:
-    m = again(tmp_path)
-    assert first_source(m) == "simulated"
-    m.source = str(tmp_path / "gone.aedat4")
-    assert first_source(m) == "simulated"
-    (tmp_path / "here.aedat4").touch()
-    m.source = str(tmp_path / "here.aedat4")
-    assert first_source(m) == m.source
-    m.source = "simulated:night"
-    assert first_source(m) == "simulated:night"
 
 
 def test_nowhere_leaves_nothing(tmp_path: Path) -> None:

@@ -255,6 +255,15 @@ def test_another_source_stops_the_first(
     assert window.source == str(tmp_path / "street.aedat4")
 
 
+def test_a_rig_file_is_remembered_for_programs_of_other_folders(
+    make_window: MakeWindow, fake: FakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wire.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    window = make_window(fake, source="wire.toml")
+    assert window.remembered.source == str(tmp_path / "wire.toml")
+
+
 def test_window_and_choices_are_remembered_and_reset(
     make_window: MakeWindow, fake: FakeSession, clock: Clock, remembered: Remembered, qtbot: QtBot
 ) -> None:
@@ -278,6 +287,20 @@ def test_window_and_choices_are_remembered_and_reset(
     assert third.picture.view is View.WIPE
     assert remembered.source == ""
     assert remembered.geometry is None
+
+
+def test_a_reset_that_cannot_be_written_is_told(
+    window: ViewerWindow, remembered: Remembered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_path: Path, _target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    window.forget()
+    assert f"{tmp_path / 'viewer.json'} cannot be written" in window.picture._banner
+    monkeypatch.undo()
+    window.forget()
+    assert window.picture._banner == "Window and choices are as at the first start."
 
 
 def test_a_reset_lasts_while_the_network_runs_on(

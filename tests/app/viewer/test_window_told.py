@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from app.session import WorkerStatus
 from app.viewer.calibration_run import CalibrationWish
-from app.viewer.modes import View
+from app.viewer.modes import EventsMode, View
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
 from capture.camera import CameraState
@@ -203,6 +203,22 @@ def test_a_network_that_was_replaced_unasked_is_named(
     assert window.picture._banner == fake.message
 
 
+def test_events_that_cannot_be_drawn_are_told_once(
+    window: ViewerWindow, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artist = window.presenter._artist
+    monkeypatch.setattr(artist, "ask", lambda _commission: None)
+    artist.fault = "events cannot be drawn: out of memory."
+    run(window, clock, 2)
+    assert window.picture._banner == artist.fault
+    run(window, clock, 400)  # it fails again with every picture
+    assert window.picture._banner == ""
+    window.set_events_mode(EventsMode.OVERLAY)
+    artist.fault = "events cannot be drawn: out of memory."
+    run(window, clock, 2)
+    assert window.picture._banner == artist.fault
+
+
 def test_live_is_said_of_pictures_that_are(make_window: MakeWindow, fake: FakeSession, clock: Clock) -> None:
     fake.silent = True
     window = make_window(fake, ticks=13)
@@ -215,6 +231,27 @@ def test_live_is_said_of_pictures_that_are(make_window: MakeWindow, fake: FakeSe
     clock.now += 2
     run(window, clock, 13)
     assert window.exposure.back.text() == "late"
+
+
+def test_a_source_that_does_not_open_leaves_nothing_of_the_one_before(
+    make_window: MakeWindow, tape: FakeSession, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cups.aedat4"
+    path.touch()
+    window = make_window(tape, source=str(path))
+    assert (window.top._source_name, window.keys["loop"].isEnabled()) == (str(path), True)
+    assert "edi" in window.top.network.text()
+
+    def start() -> None:
+        raise CameraError("the camera is used by another program")
+
+    monkeypatch.setattr(tape, "start", start)
+    window.open_source("simulated:night")
+    run(window, clock, 13)
+    assert window.player is None
+    assert (window.top._source_name, window.top.network.text()) == ("", "Network")
+    assert not window.keys["loop"].isEnabled()
+    assert window.keys["record"].isEnabled()
 
 
 def test_a_source_that_is_none_leaves_what_runs_alone(

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.session import WorkerStatus
 from app.viewer import theme
 from app.viewer.live_pane import blended
 from app.viewer.rig_desk import RigDesk
 from app.viewer.window import ViewerWindow
+from capture.camera import CameraState
 from sync.rig import Rig
 from tests.app.viewer.fake_preview import EVENTS, FRAMES, FakePreview, view
 from tests.app.viewer.rig_page.conftest import Ticks, rig_file
@@ -96,6 +98,39 @@ def test_a_camera_that_goes_says_so_and_comes_back_with_its_settings(
     ticks()
     assert desk.page.frames.problem == ""
     assert ("set", (FRAMES, "gain_db", 6)) in running.asked
+
+
+@pytest.mark.parametrize("how", ["hangs", "dies"])
+def test_a_view_that_is_not_renewed_does_not_look_alive(
+    how: str, desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    p = desk.page
+    running.blind = True
+    if how == "dies":
+        running.looks = WorkerStatus("preview", CameraState.FAULTED, "killed by SIGKILL")
+    ticks(6)  # 1.2 s
+    told = "The preview stopped: killed by SIGKILL." if how == "dies" else "Nothing new has been seen for 1 s."
+    assert (p.events.problem, p.frames.problem, p.overlap.problem) == (told, told, told)
+    assert (p.events.words, p.frames.words, p.rate.hz) == ("", "", 0.0)
+    assert (p.events_focus.text, p.frames_focus.text) == ("focus –", "focus –")
+    assert len(p.histogram.counts) == 0
+    assert p.verdict.text() == "–"
+    running.looks = WorkerStatus("preview", CameraState.RUNNING, pid=4001)
+    running.blind = False
+    ticks()
+    assert (p.events.problem, p.events.words) == ("", "4.2 Mev/s")
+
+
+def test_a_preview_that_was_started_again_is_told_what_was_asked(
+    desk: RigDesk, running: FakePreview, ticks: Ticks
+) -> None:
+    desk.set_overlap(True)
+    running.asked.clear()
+    ticks()
+    assert running.asked == []
+    running.looks = WorkerStatus("preview", CameraState.RUNNING, pid=4001)
+    ticks()
+    assert [what for what, _ in running.asked] == ["clock", "overlay"]
 
 
 def test_cameras_that_cannot_be_opened(desk: RigDesk, ticks: Ticks, tmp_path: Path) -> None:

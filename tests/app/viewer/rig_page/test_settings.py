@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,27 @@ def test_a_camera_that_was_away_for_a_moment_gets_what_was_changed(
     running.come_up()
     ticks()
     assert running.sets == [{"exposure_us": 15_000, "gain_db": 12}]
+
+
+def test_a_camera_that_was_away_gets_what_a_rig_file_has_by_now(
+    desk: RigDesk, running: FakePreview, ticks: Ticks, tmp_path: Path
+) -> None:
+    cell(desk, FRAMES, "gain_db").editor.setValue(12.0)
+    ticks()
+    desk.save(tmp_path / "saved.toml")
+    running.sets.clear()
+    running.come_up()  # with the settings of the start, which are older than the file's
+    ticks()
+    assert running.sets == [{"gain_db": 12}]
+    # A camera that is opened anew has them from the file.
+    desk.start()
+    again = FakePreview.made[-1]
+    assert again.frames.settings["gain_db"] == 12
+    again.come_up()
+    ticks()
+    again.come_up()
+    ticks()
+    assert again.sets == []
 
 
 def test_a_camera_that_does_not_answer_holds_nothing_up(

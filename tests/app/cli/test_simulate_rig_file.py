@@ -1,0 +1,67 @@
+"""Rig files that `halfmirror simulate` writes: none that says something else is replaced unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cli.program import execute
+from app.cli.simulate_shared import save_rig
+from capture.errors import UsageError
+from capture.simulated.presets import configure
+from capture.simulated.rig import facts_of
+from sync.rig import Rig
+from tests.capture.genicam.wire import own_address
+from tests.capture.simulated_small import SMALL, SMALL_DAVIS
+
+CALIBRATED = "# calibrated on a Tuesday\n"
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig.from_facts("simulated:handheld on the wire", facts_of(configure("handheld", {})))
+
+
+def test_a_file_that_says_the_same_is_left(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "wire.toml"
+    save_rig(rig, path, overwrite=False)
+    path.write_text(CALIBRATED + path.read_text())
+    save_rig(rig, path, overwrite=False)
+    assert path.read_text().startswith(CALIBRATED)
+
+
+@pytest.mark.parametrize("kind", ["calibrated", "no rig"])
+def test_another_one_is_kept_unless_told(kind: str, rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "wire.toml"
+    clock = rig.clock.model_copy(update={"host_latency_ms": 3.25})
+    rig.model_copy(update={"clock": clock}).save(path)
+    if kind == "no rig":
+        path.write_text("notes")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"wire.toml exists already .* give another name, or --overwrite"):
+        save_rig(rig, path, overwrite=False)
+    assert path.read_bytes() == before
+    save_rig(rig, path, overwrite=True)
+    assert Rig.load(path).clock == rig.clock
+
+
+@pytest.mark.parametrize("what", [
+    ["rig", "--port", "0", "--address"], ["genicam", "--address"],
+    ["events", "--rig", "simulated:davis", "--port", "0"],
+], ids=lambda w: w[0])  # fmt: skip
+def test_every_server_asks(
+    what: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HALFMIRROR_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "wire.toml"
+    path.write_text(CALIBRATED)
+    small = SMALL_DAVIS if "simulated:davis" in what else SMALL
+    line = ["simulate", *what, *([own_address()] if "--address" in what else [])]
+    line += [w for k, v in small.items() for w in ("--set", f"{k}={v}")]
+    line += ["--rig-file", str(path), "--seconds", "0.05"]
+    assert execute(line) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert path.read_text() == CALIBRATED
+    assert execute([*line, "--overwrite"]) == 0
+    assert Rig.load(path).name
