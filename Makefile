@@ -36,8 +36,11 @@ test: $(VENV)/.stamp-dev ## install, then lint, types, layers and all tests
 test-gpu: $(VENV)/.stamp-dev ## tests that need a CUDA device
 	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -m gpu $(ARGS)
 
-bench: $(VENV)/.stamp-dev ## measure: every benchmarks/bench_*.py on this machine
-	@for f in $(filter-out %_gpu.py,$(sort $(wildcard benchmarks/bench_*.py))); do \
+# These want an output folder, runs of training, or published weights.
+BENCH_BY_HAND := %_gpu.py %/bench_all.py %/bench_all_entries.py %/bench_all_train.py %/bench_recipes.py %/bench_s_sdm.py
+
+bench: $(VENV)/.stamp-dev ## measure: every benchmarks/bench_*.py on this machine that needs no weights and no data set
+	@for f in $(filter-out $(BENCH_BY_HAND),$(sort $(wildcard benchmarks/bench_*.py))); do \
 	  m=$${f%.py}; echo; echo "$$ python -m $${m//\//.}"; QT_QPA_PLATFORM=offscreen $(BIN)/python -m $${m//\//.}; \
 	done
 

@@ -91,10 +91,10 @@ def open_export(text: str, seconds: float | None, said: OpenOptions) -> Iterator
     """
     path = Path(text)
     if not path.exists() or path.suffix.lower() == ".toml":
-        with open_input(text, seconds, said.exposure_us, rig=said.rig) as source:
+        with open_input(text, seconds, said.exposure_us, said.geometry, said.rig) as source:
             yield _of(source)
         return
-    with open_recording(path, exposure_us=said.exposure_us) as r:
+    with open_recording(path, exposure_us=said.exposure_us, geometry=said.geometry) as r:
         frames = r.info.image_size is not None
         camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
         if not frames:
@@ -105,7 +105,7 @@ def open_export(text: str, seconds: float | None, said: OpenOptions) -> Iterator
                 lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
             )  # fmt: skip
             return
-    with open_input(text, seconds, said.exposure_us, rig=said.rig) as source:
+    with open_input(text, seconds, said.exposure_us, said.geometry, said.rig) as source:
         yield _of(source, camera, triggers)
 
 

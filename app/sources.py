@@ -287,10 +287,10 @@ def plans(
 ) -> tuple[CameraPlan, ...]:
     """One worker per camera, or one for both where the driver says that they must live together.
 
-    One of the names may be `NO_CAMERA`.
+    One of the names may be `NO_CAMERA`. What lives together has the settings of both tables.
 
     Raises:
-        UsageError: a name or a setting is wrong.
+        UsageError: a name or a setting is wrong, or one camera is told two values of a setting.
     """
     if frames == NO_CAMERA:
         open_driver(events, event_settings)
@@ -300,10 +300,16 @@ def plans(
         return (CameraPlan(FRAMES, frames, frame_settings, (CameraRole.FRAMES,)),)
     driver, config = open_driver(events, event_settings)
     open_driver(frames, frame_settings)  # a mistake in it costs no start-up
-    same = events == frames and dict(event_settings) == dict(frame_settings)
-    if same and driver.pair(config) is not None:
+    if events == frames and driver.pair(config) is not None:
+        twice = [k for k, v in frame_settings.items() if event_settings.get(k, v) != v]
+        if twice:
+            raise UsageError(
+                f"{events} is both cameras, and {', '.join(twice)} differs between [events.settings] and "
+                "[image.settings]; say it in one of them"
+            )
         both = (CameraRole.EVENTS, CameraRole.FRAMES)
-        return (CameraPlan(CameraName.parse(events).driver, events, event_settings, both),)
+        settings = {**frame_settings, **event_settings}
+        return (CameraPlan(CameraName.parse(events).driver, events, settings, both),)
     return (
         CameraPlan(EVENTS, events, event_settings, (CameraRole.EVENTS,)),
         CameraPlan(FRAMES, frames, frame_settings, (CameraRole.FRAMES,)),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from capture.camera import Breaks, CameraBase, CameraInfo, CameraRole, Capabilities
 from capture.errors import CameraError, CameraLost, UsageError
@@ -24,10 +24,18 @@ class WebcamConfig(Strict):
     """What the name and a rig file's settings can say."""
 
     index: int = Field(ge=0, le=99)
+    width: int | None = Field(default=None, ge=16, le=16_384, description="of the picture; both or neither")
+    height: int | None = Field(default=None, ge=16, le=16_384)
     rate_hz: float = Field(default=30.0, gt=0, le=1000)
     exposure_us: int | None = Field(
         default=None, ge=100, le=1_000_000, description="expose so long (steps of 100 µs); automatic without it"
     )
+
+    @model_validator(mode="after")
+    def _both(self) -> WebcamConfig:
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height go together; give both or neither")
+        return self
 
 
 # Of V4L2's controls: manual exposure, and its unit.
@@ -61,6 +69,9 @@ class Webcam(CameraBase[Frame]):
     def _open(self) -> None:
         self._sdk, self._video, self._lost = SdkThread(self.info.name), cv2.VideoCapture(), ""
         there = self._sdk.call(lambda: self._video.open(self.config.index), 10.0, "opening it")
+        if self.config.width is not None and self.config.height is not None:  # the rate hangs on it
+            self._video.set(cv2.CAP_PROP_FRAME_WIDTH, self.config.width)
+            self._video.set(cv2.CAP_PROP_FRAME_HEIGHT, self.config.height)
         self._video.set(cv2.CAP_PROP_FPS, self.config.rate_hz)
         if there and self.config.exposure_us is not None:
             self._sdk.call(self._set_exposure, 5.0, "setting its exposure")
@@ -70,6 +81,11 @@ class Webcam(CameraBase[Frame]):
                 f"{self.info.name}: no camera there, or another program has it; try another index"
             )
         height, width = image.shape[:2]
+        if self.config.width is not None and (width, height) != (self.config.width, self.config.height):
+            raise CameraError(
+                f"{self.info.name}: pictures of {self.config.width}×{self.config.height} are not possible, it "
+                f"gives {width}×{height}; set width and height to a size that it has"
+            )
         self.info = CameraInfo(
             CameraRole.FRAMES, self.info.name, "webcam", "", width, height, self.config.rate_hz,
             Capabilities(exposure_stamps=self.config.exposure_us is not None),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import ExposureUs, RigFile
+from app.cli.options import ExposureUs, Geometry, RigFile
 
 if TYPE_CHECKING:
     from app.export import ExportRequest, ExportResult
@@ -61,6 +61,7 @@ def export(
         typer.Option("--restored", help="png, mp4 only: as this network restores them (as they came)."),
     ] = None,
     exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
     rig: RigFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> int:
@@ -70,7 +71,7 @@ def export(
     the cameras' streams. All of these hold what the cameras gave. png, mp4: pictures, restored ones with
     --restored NETWORK. What is written appears only when it is whole and reads back equal.
     """
-    from app.cli.arguments import refuse_input
+    from app.cli.arguments import refuse_input, sensor_size
     from app.export import ExportRequest
     from capture.errors import UsageError
     from recordings.recording import OpenOptions
@@ -101,15 +102,16 @@ def export(
         refuse_input(rig_beside(output), str(rig))
     _check_name(to, output)
     zero_us: int | None = None
+    size = sensor_size(geometry)
     if marked:
-        from_, until, zero_us = _marks(input_, from_, until)
+        from_, until, zero_us = _marks(input_, from_, until, size)
     _check_times(from_, until)
     request = ExportRequest(
         output, _stem(input_, name), split or "train", scale, round(from_ * 1e6),
         None if until is None else round(until * 1e6), frames, overwrite, zero_us,
     )  # fmt: skip
     seconds = _looked_at(input_, from_, until, frames)
-    said = OpenOptions(exposure_us=exposure_us, rig=rig)
+    said = OpenOptions(exposure_us=exposure_us, geometry=size, rig=rig)
     if to == "msrbd":
         return _msrbd(input_, request, seconds, said)
     if to in EVENT_FORMATS:
@@ -128,7 +130,9 @@ def _check_name(to: str, output: Path) -> None:
         raise UsageError(f"-o {output}: {to} {how}; give such a name")
 
 
-def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float | None, int]:
+def _marks(
+    input_: str, from_: float, until: float | None, size: tuple[int, int] | None
+) -> tuple[float, float | None, int]:
     """The marked part, and the start that marks count from: that of all streams, as the viewer has it."""
     from capture.errors import UsageError
     from recordings.marks import seconds
@@ -137,7 +141,7 @@ def _marks(input_: str, from_: float, until: float | None) -> tuple[float, float
     if from_ or until is not None:
         raise UsageError("give either --marked or --from and --until, not both")
     start, end = seconds(Path(input_))
-    with open_recording(Path(input_)) as recording:
+    with open_recording(Path(input_), geometry=size) as recording:
         return start, end, recording.info.start_us
 
 
@@ -194,7 +198,10 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
     from app.export import export_msrbd
     from app.offline import open_input
 
-    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source, progress.bar() as show:
+    with (
+        open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
+        progress.bar() as show,
+    ):
         show("preparing", 0)
         source.items = _shown(source.items, show)
         r = export_msrbd(source, request)
@@ -247,7 +254,10 @@ def _pictures(
 
     network = restored or PASSED_THROUGH
     models.check(network)
-    with open_input(input_, seconds, said.exposure_us, rig=said.rig) as source, progress.bar() as show:
+    with (
+        open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
+        progress.bar() as show,
+    ):
         show("preparing", 0)
         source.items = _shown(source.items, show)
         result, w = export_pictures(kind, source, request, network, {})

@@ -9,8 +9,8 @@ import pytest
 from app.live import make_session
 from app.recorder import RecordRequest
 from app.recording import record
-from app.sources import SourceRequest
-from capture.camera import CameraState
+from app.sources import SourceRequest, plans
+from capture.camera import CameraRole, CameraState
 from capture.errors import HalfmirrorError, UsageError
 from recordings.recorder.take import Limits
 from tests.app.live_watch import Watch
@@ -143,3 +143,13 @@ def test_record_says_that_the_rig_file_is_of_another_size(tmp_path: Path) -> Non
     record(SourceRequest.of(path), what, said=said.append, watch=lambda _figures, _waiting: None)
     told = [line for line in said if "but the rig 'bench' says" in line]
     assert [line.split(",")[0] for line in told] == ["events are 64×48"]
+
+
+def test_one_camera_named_twice_is_opened_once_with_all_its_settings() -> None:
+    (both,) = plans("davis346", {"imu": True}, "davis346", {"exposure_us": 8000})
+    assert both.settings == {"imu": True, "exposure_us": 8000}
+    assert both.roles == (CameraRole.EVENTS, CameraRole.FRAMES)
+    (again,) = plans("davis346", {"exposure_us": 8000}, "davis346", {"exposure_us": 8000})
+    assert again.settings == {"exposure_us": 8000}
+    with pytest.raises(UsageError, match="davis346 is both cameras, and exposure_us differs between"):
+        plans("davis346", {"exposure_us": 8000, "imu": True}, "davis346", {"exposure_us": 9000})

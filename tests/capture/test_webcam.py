@@ -44,6 +44,7 @@ class FakeCapture:
     longest_us: ClassVar[int] = 20_000
     stamped: ClassVar[bool] = True
     backend: ClassVar[str] = "V4L2"
+    sizes: ClassVar[set[tuple[int, int]]] = {(48, 64), (96, 128)}
     hanging: ClassVar[threading.Event | None] = None
 
     def __init__(self) -> None:
@@ -81,7 +82,9 @@ class FakeCapture:
         if not (self.opened and self.plugged):
             return False, None
         self.number += 1
-        image = np.zeros((48, 64, 3), np.uint8)
+        sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        size = tuple(int(self.values.get(s, 0)) for s in sides)
+        image = np.zeros((*(size if size in self.sizes else (48, 64)), 3), np.uint8)
         image[...] = (10, 20, 30)
         image[0, 0, 0] = self.number
         return True, image
@@ -174,6 +177,19 @@ def test_an_exposure_needs_a_system_that_can_set_it(monkeypatch: pytest.MonkeyPa
         make(exposure_us=8_000).open()
     with make() as c:
         assert not c.info.capabilities.exposure_stamps
+
+
+def test_its_size_is_asked_for() -> None:
+    with make(width=128, height=96) as c:
+        c.start()
+        (frame,) = read_items(c, 1)
+        assert (c.info.width, c.info.height) == (128, 96)
+    assert isinstance(frame, Frame)
+    assert frame.image.shape == (96, 128, 3)
+    with pytest.raises(CameraError, match="pictures of 1280×720 are not possible, it gives 64×48; set width"):
+        make(width=1280, height=720).open()
+    with pytest.raises(UsageError, match="width and height go together"):
+        DRIVER.configure("0", {"width": 640})
 
 
 def test_no_camera_and_a_number_that_is_none() -> None:

@@ -46,6 +46,20 @@ def test_a_recording_without_frames(
     assert same(events, sample_events(), START_US)
 
 
+def test_a_sensor_size_that_the_header_lacks_can_be_stated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    e = sample_events()
+    plain = Events(e.t - START_US, e.x, e.y, e.p, e.width, e.height)
+    raw = write(tmp_path / "e.raw", "evt3", plain, header="% evt 3.0\n% end\n")
+    out = tmp_path / "out.aedat4"
+    assert run(raw, "aedat4", out) == 1
+    assert "--geometry" in capsys.readouterr().err
+    assert run(raw, "aedat4", out, "--geometry", f"{e.width}x{e.height}") == 0
+    events, _, _ = everything(out)
+    assert (events.width, events.height, len(events)) == (e.width, e.height, len(e))
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
