@@ -90,7 +90,8 @@ def check(
         troubles.append(_shutter(time, rig))
     shift, best = None, None
     if time.clock is not None:
-        meter, best = measure_field(items, time.clock, rig, time.frames, progress)
+        frames = time.frames if time.clock.frames is None else len(time.at_us)
+        meter, best = measure_field(items, time.clock, rig, frames, progress)
         shift = meter.result()
         troubles += _judge(shift, meter)
     order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]

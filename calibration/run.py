@@ -25,7 +25,7 @@ from calibration.geometry.targets import Board
 from calibration.geometry.views import View
 from calibration.time.arrival import by_arrival
 from calibration.time.result import AffineClock, TimeResult, Verdict
-from calibration.time.solve import calibrate_time, calibrated_clock, calibrated_image
+from calibration.time.solve import calibrate_time, calibrated_clock, calibrated_image, with_delay
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.errors import HalfmirrorError
@@ -202,6 +202,7 @@ def calibrate(
             first, time = time, calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
             if time.rolling_us is None and first.rolling_us is not None:
                 time.rolling_us, time.rolling_uncertainty_us = first.rolling_us, first.rolling_uncertainty_us
+    measured_with = new.clock.delay_us
     new = _timed(new, time)
     clock = new.clock.model_copy(update={"measured": f"{time.summary()}, {started}"})
     new = new.model_copy(
@@ -215,7 +216,7 @@ def calibrate(
             scene.items,
             new,
             serials=scene.serials,
-            time=time,
+            time=with_delay(time, new.clock.delay_us - measured_with),
             progress=lambda what, share: tell("check", what, share),
         )
     seconds["check"] = clocks.perf_counter() - mark
@@ -278,12 +279,15 @@ def _from_scene(take: Take, rig: Rig, lens: str) -> SceneResult | None:
         return None
     frames: list[TimedFrame] = []
     parts: list[Events] = []
+    place = -1
     for item in moved(take.items(), rig):
         if isinstance(item, EventPacket):
             parts.append(item.events)
             if len(frames) >= SCENE_FRAMES or sum(map(len, parts)) > MOST_EVENTS:
                 break
-        elif item.device_start_ns is not None and item.device_end_ns is not None:
+            continue
+        place += 1
+        if clock.holds(place) and item.device_start_ns is not None and item.device_end_ns is not None:
             a, b = _exposure(item, clock)
             frames.append(TimedFrame(a, b, picture_of(item)))
     full = [q for q in parts if len(q)]
@@ -346,8 +350,8 @@ def _frames_inside(
 ) -> list[TimedFrame]:
     """Gray pictures of the frames in and around each span."""
     out: list[TimedFrame] = []
-    for item in items:
-        if not isinstance(item, Frame) or item.device_start_ns is None or item.device_end_ns is None:
+    for place, item in enumerate(i for i in items if isinstance(i, Frame)):
+        if not clock.holds(place) or item.device_start_ns is None or item.device_end_ns is None:
             continue
         a, b = _exposure(item, clock)
         if any(s - AROUND_US < b and a < e + AROUND_US for s, e in spans):

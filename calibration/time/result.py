@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -52,11 +52,14 @@ class AffineClock:
         ref_ns: a device time in the middle of what was measured.
         ref_us: the event time then.
         drift_ppm: how much faster the event clock runs.
+        frames: (first, end) places in the stream of frames, end excluded, between which it holds; None: all
+            over it. A camera's clock that jumped has a relation before and another one after.
     """
 
     ref_ns: int
     ref_us: float
     drift_ppm: float
+    frames: tuple[int, int] | None = None
 
     def event_us(self, device_ns: int) -> float:
         """Event time (µs) of a device time (ns)."""
@@ -64,7 +67,11 @@ class AffineClock:
 
     def shifted(self, by_us: float) -> AffineClock:
         """The same clock, `by_us` later on the event clock."""
-        return AffineClock(self.ref_ns, self.ref_us + by_us, self.drift_ppm)
+        return replace(self, ref_us=self.ref_us + by_us)
+
+    def holds(self, place: int) -> bool:
+        """Whether it is the clock of the frame at a place (0, 1, 2 …) in the stream of frames."""
+        return self.frames is None or self.frames[0] <= place < self.frames[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.clock import HostClock
-from sync.rig import Clock, ImageEntry, Rig
+from sync.rig import MOST_LATENCY_MS, Clock, ImageEntry, Rig
 from sync.rolling import moved
 
 Items = Callable[[], Iterable[EventPacket | Frame]]
@@ -156,16 +157,27 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     }  # fmt: skip
     if result.relation == "trigger":
         update["longer_us"] = result.longer_us
-    if result.latency_ms is not None:
-        update["host_latency_ms"] = round(max(0.0, result.latency_ms), 3)
-        update["host_latency_spread_ms"] = round(result.latency_spread_ms or LEAST_SPREAD_MS, 3)
     if result.relation == "trigger" and result.shift_us is not None:
         update["delay_measured_us"] = round(c.delay_us + result.shift_us, 1)
         update["delay_uncertainty_us"] = round(result.shift_uncertainty_us, 1)
         exact = result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us)
         if exact or abs(result.shift_us) > max(SURELY_US, APART * result.shift_uncertainty_us):
-            update["delay_us"] = round(c.delay_us + result.shift_us, 1)
+            update["delay_us"] = delay = round(c.delay_us + result.shift_us, 1)
+            result = with_delay(result, delay - c.delay_us)
+    if result.latency_ms is not None:
+        spread = result.latency_spread_ms or LEAST_SPREAD_MS
+        update["host_latency_ms"] = round(min(max(0.0, result.latency_ms), MOST_LATENCY_MS), 3)
+        update["host_latency_spread_ms"] = round(min(spread, MOST_LATENCY_MS), 3)
     return c.model_copy(update=update)
+
+
+def with_delay(result: TimeResult, more_us: float) -> TimeResult:
+    """The same measurement under a strobe delay that is `more_us` longer: the edges' clock is later by it."""
+    if result.relation != "trigger" or result.clock is None or not more_us:
+        return result
+    shift = None if result.shift_us is None else result.shift_us - more_us
+    latency = None if result.latency_ms is None else result.latency_ms - more_us / 1e3
+    return replace(result, clock=result.clock.shifted(more_us), shift_us=shift, latency_ms=latency)
 
 
 def calibrated_image(result: TimeResult, rig: Rig) -> ImageEntry:
@@ -176,11 +188,12 @@ def calibrated_image(result: TimeResult, rig: Rig) -> ImageEntry:
 
 
 def _exposures(streams: Streams, clock: AffineClock) -> dict[int, tuple[float, float]]:
-    """Assumed exposures by the frame's place in the stream."""
+    """Assumed exposures by the frame's place in the stream, of the frames for which the clock holds."""
     return {
         k: (clock.event_us(f.device_start_ns), clock.event_us(f.device_end_ns))
         for k, f in enumerate(streams.frames())
-        if f.device_start_ns is not None and f.device_end_ns is not None and f.kind is FrameKind.SENSOR
+        if clock.holds(k)
+        and f.device_start_ns is not None and f.device_end_ns is not None and f.kind is FrameKind.SENSOR
         and f.device_end_ns > f.device_start_ns
     }  # fmt: skip
 
@@ -197,8 +210,8 @@ def _latency(result: TimeResult, streams: Streams) -> None:
         return
     late = [
         (f.host_ns - events.host_ns_of(clock.event_us(f.device_end_ns))) / 1e6
-        for f in streams.frames()
-        if f.host_ns > 0 and f.device_end_ns is not None
+        for k, f in enumerate(streams.frames())
+        if clock.holds(k) and f.host_ns > 0 and f.device_end_ns is not None
     ]
     if len(late) < 10:
         return
@@ -307,4 +320,4 @@ def _corrected(clock: AffineClock, found: Refined) -> AffineClock:
     """The clock with shift and drift added."""
     ref = clock.event_us(clock.ref_ns)
     shift = found.shift_us + found.drift_ppm * 1e-6 * (ref - found.at_us)
-    return AffineClock(clock.ref_ns, clock.ref_us + shift, clock.drift_ppm + found.drift_ppm)
+    return replace(clock, ref_us=clock.ref_us + shift, drift_ppm=clock.drift_ppm + found.drift_ppm)

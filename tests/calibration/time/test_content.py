@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from calibration.run import Options, Take, calibrate
 from calibration.time.arrival import by_arrival
 from calibration.time.content import pair_of
 from calibration.time.result import Verdict
@@ -61,6 +62,18 @@ def test_a_strobe_that_comes_late_is_measured() -> None:
     c = calibrated_clock(r, late)
     assert c.delay_measured_us == pytest.approx(0.0, abs=r.shift_uncertainty_us)
     assert c.delay_us == c.delay_measured_us  # surely nearer than it was
+
+
+def test_a_strobe_delay_that_was_found_is_in_what_is_checked_with_it() -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 3_000.0})})
+    c = calibrate(late, [Take("late", lambda: a.items)], Options(keep_geometry=True))
+    assert c.rig.clock.delay_us == pytest.approx(0.0, abs=c.time.shift_uncertainty_us)
+    assert np.abs(a.errors_us(c.time.clock)).min() > 2_900, "the measurement itself is told as it was made"
+    assert c.check is not None
+    assert np.abs(a.errors_us(c.check.time.clock)).max() <= c.time.shift_uncertainty_us + 30
+    # The least late of the frames, 14 ms after the true end of its exposure, events 0.3 ms.
+    assert c.rig.clock.host_latency_ms == pytest.approx(13.8, abs=0.8)
 
 
 def test_a_small_delay_by_content_changes_nothing() -> None:
