@@ -228,19 +228,22 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
     if result.rolling_us is None:
         rig = _with_shutter(result, items, exposures, rig, CHECK_REACH_US)
     seen = _blink(items, exposures, rig)
-    if seen is not None:
-        result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
-        result.shift_by = "blinking light"
-    else:
-        try:
-            found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
-        except NoContent as e:
+    try:
+        found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
+    except NoContent as e:
+        if seen is None:
             result.troubles.append(
                 Trouble(e.name, f"the pictures do not check the triggers: {e}", Verdict.PASS)
             )
             return
+    else:
         result.shift_us, result.shift_uncertainty_us = found.shift_us, found.uncertainty_us
         result.shift_by, result.content_residual = "content", found.residual
+        seen = _agreeing(result, seen, found.shift_us, found.uncertainty_us)
+    if seen is not None:
+        result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
+        result.shift_by = "blinking light"
+    assert result.shift_us is not None
     progress("comparing with the pictures", 1.0)
     if abs(result.shift_us) > max(DISAGREE_US, 2.0 * result.shift_uncertainty_us):
         result.troubles.append(
@@ -251,7 +254,25 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
 
 
 def _blink(items: Items, exposures: dict[int, tuple[float, float]], rig: Rig) -> Blink | None:
-    return blink_check(moved(items(), rig), exposures, rig)
+    return blink_check(lambda: moved(items(), rig), exposures, rig)
+
+
+def _agreeing(result: TimeResult, seen: Blink | None, shift_us: float, uncertainty_us: float) -> Blink | None:
+    """The blinking light, if it is surer than motion and does not contradict it; a contradiction is told."""
+    if seen is None or seen.uncertainty_us >= uncertainty_us:
+        return None
+    apart = abs(seen.shift_us - shift_us)
+    if apart <= seen.uncertainty_us + uncertainty_us:
+        return seen
+    # One of both is wrong by so much, and nothing tells which.
+    result.shift_uncertainty_us = max(uncertainty_us, apart)
+    result.troubles.append(
+        Trouble("blinking light", f"a light that blinks puts the exposures {seen.shift_us:+.0f} ± "
+                f"{seen.uncertainty_us:.0f} µs from where they were taken to be, what moves "
+                f"{shift_us:+.0f} ± {uncertainty_us:.0f} µs; the light was passed over: let a lamp or an LED "
+                "blink by itself, or nothing")
+    )  # fmt: skip
+    return None
 
 
 def _with_shutter(
@@ -287,11 +308,13 @@ def _by_content(
     except NoContent as e:
         out.troubles.append(Trouble(e.name, f"no clock without triggers: {e}", Verdict.FAIL))
         return out
-    clock = _corrected(arrival.clock, found)
+    clock, uncertainty = _corrected(arrival.clock, found), found.uncertainty_us
     seen = _blink(items, _exposures(streams, clock), rig)
     progress("looking for the exposures in the events", 1.0)
-    uncertainty = found.uncertainty_us
-    if seen is not None and seen.uncertainty_us < uncertainty:
+    out.shift_uncertainty_us = uncertainty
+    seen = _agreeing(out, seen, 0.0, uncertainty)
+    uncertainty = out.shift_uncertainty_us
+    if seen is not None:
         clock, uncertainty = clock.shifted(seen.shift_us), seen.uncertainty_us
         out.shift_us, out.shift_uncertainty_us, out.shift_by = (
             seen.shift_us,
