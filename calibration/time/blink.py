@@ -6,7 +6,8 @@ exposure lies, whatever moves elsewhere: the shift is the one under which shares
 line.
 
 A screen is no such light: it is drawn line by line and its pixels take milliseconds, so that the events' time
-is that of its first lines and the frames' that of the mean. It is known by how long its bursts last, and refused.
+is that of its first lines and the frames' that of the mean. It is known by how long its bursts last, and
+refused.
 """
 
 from __future__ import annotations

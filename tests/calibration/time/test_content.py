@@ -76,6 +76,25 @@ def test_a_strobe_delay_that_was_found_is_in_what_is_checked_with_it() -> None:
     assert c.rig.clock.host_latency_ms == pytest.approx(13.8, abs=0.8)
 
 
+@pytest.mark.parametrize("delay_us", [9_000.0, 15_000.0])
+def test_a_strobe_delay_beyond_the_search_is_not_stored(delay_us: float) -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": delay_us})})
+    r = calibrate_time(lambda: a.items, late)
+    assert r.shift_us is None
+    (told,) = [t for t in r.troubles if t.name == "out of reach"]
+    assert told.verdict is Verdict.WARN
+    assert "±6 ms" in told.text
+    assert calibrated_clock(r, late).delay_us == delay_us
+
+
+def test_a_delay_at_the_end_of_the_search_is_found() -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 5_900.0})})
+    r = calibrate_time(lambda: a.items, late)
+    assert r.shift_us == pytest.approx(-5_900, abs=r.shift_uncertainty_us)
+
+
 def test_a_small_delay_by_content_changes_nothing() -> None:
     a = arrived()
     late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 700.0})})
