@@ -16,7 +16,7 @@ from app.recording import record
 from app.sources import SourceRequest, rig_of, serials_of
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
-from calibration.run import Take
+from calibration.take import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
 from recordings.open import open_with, require_frames

@@ -155,7 +155,7 @@ def _geometry(c: Calibration) -> str:
         + table([tuple(f"{v:+.6g}" for v in row) for row in m])
     )
     if g is None:
-        return f"<p>Not measured: {escape(c.geometry_by)}.</p>" + matrix
+        return f"<p>Not measured: {escape(c.geometry_by)}.</p>" + matrix + _missed(c)
     ratio = c.rig.events.height / c.rig.events.width
     rows: list[tuple[str, ...]] = [
         ("from", c.geometry_by),
@@ -184,10 +184,14 @@ def _geometry(c: Calibration) -> str:
         for w in g.per_view
     ]
     out += table(views, ("view", "from", "points", "held out", "with all", "left out because"))
-    if c.missed:
-        lost = "".join(f"<li>{m.into_s:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12])
-        out += f"<p>{len(c.missed)} more did not become views:</p><ul>{lost}</ul>"
-    return out
+    return out + _missed(c)
+
+
+def _missed(c: Calibration) -> str:
+    if not c.missed:
+        return ""
+    lost = "".join(f"<li>{m.into_s:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12])
+    return f"<p>{len(c.missed)} did not become views:</p><ul>{lost}</ul>"
 
 
 def _time(c: Calibration) -> str:

@@ -16,7 +16,7 @@ from app.output.atomic import part_of
 from app.recording import RecordResult
 from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
-from calibration.run import Take
+from calibration.take import Take
 from calibration.time.result import Verdict
 from sync.rig import Clock, Rig
 from tests.app.test_stated_rig import rig as stated
