@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import time as clocks
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ from sync.rig import Rig
 
 STEPS = ("geometry", "time", "check", "report")
 ELSEWHERE_US = 2_000.0
-_BY_SCENE = "no target: the scene itself"
+_BY_SCENE, _ONE_SENSOR = "no target: the scene itself", "one sensor gives both streams"
 
 Tell = Callable[..., None]
 """Takes a step, what is being done in it, the share of it that is done; by name what else is known
@@ -158,17 +158,21 @@ def calibrate(
     scene_by: FromScene | None = None
     new = rig
     if rig.clock.relation == "same" and rig.identity:
-        by = "one sensor gives both streams: the map is the identity"
+        by = f"{_ONE_SENSOR}: the map is the identity"
     elif not o.keep_geometry:
         geometry, by, missed, scene_by = _geometry(rig, takes, o, tell)
         if geometry is not None and geometry.image_from_event is not None:
             new = geometry.applied(rig, f"{by}, {started}", report)
-    unmeasured = None
-    if geometry is None and not o.keep_geometry and not by.startswith("one sensor"):
-        # A geometry that was measured some time ago is worth something; one that was assumed is not.
-        unmeasured = Verdict.WARN if rig.geometry.residual_px is not None else Verdict.FAIL
-    seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     scene = takes[-1]
+    others = rig.other_cameras(scene.serials)
+    if new is not rig or not others or by.startswith(_ONE_SENSOR):
+        new = with_serials(new, scene.serials)
+    unmeasured = None
+    if geometry is None and not o.keep_geometry and not by.startswith(_ONE_SENSOR):
+        # A geometry that was measured some time ago is worth something; one that was assumed is not, and
+        # neither is that of other cameras.
+        unmeasured = Verdict.FAIL if others or rig.geometry.residual_px is None else Verdict.WARN
+    seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     time = calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
     if scene_by is not None and _other_times(time, new, scene_by.clock):
         # The scene was looked at with frames at the wrong time; now it is known better.
@@ -201,6 +205,16 @@ def calibrate(
         report, started, command, rig, new, geometry, by, missed, time, checked, [t.name for t in takes],
         seconds, program, unmeasured,
     )  # fmt: skip
+
+
+def with_serials(rig: Rig, serials: Mapping[str, str]) -> Rig:
+    """The rig with the serial numbers of the cameras ("events", "image") that it was measured with."""
+    return rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update={"serial": serials.get("events", rig.events.serial)}),
+            "image": rig.image.model_copy(update={"serial": serials.get("image", rig.image.serial)}),
+        }
+    )
 
 
 def _timed(rig: Rig, time: TimeResult) -> Rig:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from calibration.geometry.targets import Board
     from calibration.run import Calibration
     from recordings.recording import OpenOptions
+    from sync.rig import Rig
 
 EXAMPLE = "Example: halfmirror calibrate rig simulated --headless -o rig.toml"
 WARNED = 3
@@ -176,19 +177,18 @@ def _run(
                 said("cameras", what, share, do=do)
 
         wanted = Wanted(board, seconds)
-        with material_of(source, recordings, wanted, taken, stated) as m:
-            tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig))
+        with material_of(source, recordings, wanted, taken, stated, console.say) as m:
+            tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig, m.takes[-1].serials))
             options = Options(board, lens, only_time)
             return calibrate(
                 m.rig, m.takes, options, command=command, program=f"halfmirror {version()}", tell=tell
             )
 
 
-def _cameras(rig: Any) -> list[str]:
-    return [
-        f"{word} {e.width}×{e.height}, {e.camera}" + (f", {e.serial}" if e.serial else "")
-        for word, e in (("events", rig.events), ("frames", rig.image))
-    ]
+def _cameras(rig: Rig, serials: dict[str, str]) -> list[str]:
+    cameras = (("events", rig.events, "events"), ("frames", rig.image, "image"))
+    there = [(word, e, serials.get(role, e.serial)) for word, e, role in cameras]
+    return [f"{word} {e.width}×{e.height}, {e.camera}" + (f", {s}" if s else "") for word, e, s in there]
 
 
 def report_paths(output: Path) -> tuple[Path, Path]:

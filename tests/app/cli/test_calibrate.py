@@ -268,6 +268,33 @@ def test_the_window_calibrates_with_the_options_that_were_given(
     assert (recordings, board, seconds, lens, only_time) == ([], wish.board, 5.0, "none", True)
 
 
+def test_what_is_said_while_a_live_rig_is_recorded_reaches_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def record(request: object, wanted: object, *, said: Any, watch: object) -> RecordResult:
+        said("the rig file is of the event camera 7, but 8 is there")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "record", record)
+    execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(tmp_path / "new.toml")])
+    assert "but 8 is there" in capsys.readouterr().err
+
+
+def test_recordings_of_different_cameras_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write_aedat4(tmp_path / f"{n}.aedat4", sample_events(), sample_frames()) for n in "ab"]
+    serials = iter([{"events": "7"}, {"events": "8"}])
+    monkeypatch.setattr(calibrating, "serials_of", lambda recording: next(serials))
+    out = tmp_path / "rig.toml"
+    command = ["calibrate", "rig", "--headless", "-o", str(out)]
+    assert execute([*command, "--from", str(paths[0]), "--from", str(paths[1])]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "b.aedat4 is of the event camera 8" in told
+    assert "of 7: give recordings of one rig" in told
+    assert not out.exists()
+
+
 def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path
 ) -> None:
