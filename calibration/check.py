@@ -14,6 +14,8 @@ from sync.rig import Rig
 
 PASS_PX, WARN_PX = 0.75, 1.5
 """RMS shift over the field, event pixels. The method itself is good for some 0.3."""
+UNCHECKED = ("geometry", "no motion", "no edges")
+"""Names of the troubles that say why edges were not compared, or lie too far apart for that."""
 FEWEST_CELLS = 3
 """Fewer of them do not condemn a rig unless the field as a whole agrees somewhere."""
 

@@ -1,5 +1,4 @@
-"""A whole calibration: geometry, then time with that geometry, then a check on data that neither was made
-from."""
+"""A whole calibration: geometry, then time with that geometry, then a check by the edges of the scene."""
 
 from __future__ import annotations
 
@@ -69,7 +68,7 @@ class Calibration:
         geometry_by: one line: from what.
         missed: views that did not come about.
         time: the clock.
-        check: on the last take, by edges of the scene, which the geometry was not made from.
+        check: on the last take, by edges of the scene.
         check_before: the same edges under the rig as it was before, for comparison.
         takes: their names.
         seconds: by step.
@@ -104,6 +103,11 @@ class Calibration:
             out += [("check", t.text, t.verdict) for t in self.check.troubles if t.text not in known]
         order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]
         return sorted(out, key=lambda p: order.index(p[2]))
+
+    @property
+    def by_scene(self) -> bool:
+        """The geometry was made from the scene that the check looks at."""
+        return self.geometry is not None and self.geometry_by.startswith(_BY_SCENE)
 
     @property
     def verdict(self) -> Verdict:

@@ -161,6 +161,13 @@ class TimeResult:
         """The worst of the troubles."""
         return Verdict.worst([t.verdict for t in self.troubles])
 
+    @property
+    def shift_from(self) -> str:
+        """What put the exposures where `shift_us` counts from, in words."""
+        if self.relation == "same":
+            return "stamps and delay_us"
+        return "the edges" if self.relation == "trigger" else "motion"
+
     def summary(self) -> str:
         """One line for a person."""
         if self.relation == "same" and self.shift_us is None:
@@ -169,7 +176,7 @@ class TimeResult:
             found = self.assumed_us + (self.shift_us or 0.0)
             return (
                 "frames are stamped on the event clock; by the pictures, exposures lie "
-                f"{found:+.0f} ± {self.shift_uncertainty_us:.0f} µs from there"
+                f"{found:+.0f} ± {self.shift_uncertainty_us:.0f} µs from their stamps"
             ) + (f"; {self.shutter()}" if self.rolling_us else "")
         if self.clock is None:
             return self.troubles[0].text if self.troubles else "no clock relation found"

@@ -220,6 +220,24 @@ def test_the_target_as_a_file(name: str, tmp_path: Path) -> None:
     assert not part_of(out).exists()
 
 
+def test_an_earlier_target_is_not_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "board.pdf"
+    out.write_text("mine")
+    assert execute(["calibrate", "show-target", "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert execute(["calibrate", "show-target", "-o", str(out), "--overwrite"]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+
+
+def test_a_recording_in_place_of_a_rig_is_sent_to_the_right_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    assert execute(["calibrate", "rig", str(path), "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert f"calibrate rig --from {path}" in " ".join(capsys.readouterr().err.split())
+
+
 def test_phases_are_checked_for_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "board.pdf"
     assert execute(["calibrate", "show-target", "-o", str(out), "--phase-ms", "nan"]) == 2

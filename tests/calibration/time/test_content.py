@@ -37,6 +37,14 @@ def test_exposures_are_found_without_a_wire(host: bool) -> None:
         assert c.host_latency_spread_ms < 2
 
 
+def test_a_rig_that_has_no_wire_can_pass() -> None:
+    a = arrived(triggers=False, speed=260.0)
+    rig = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"relation": "host"})})
+    r = calibrate_time(lambda: a.items, rig)
+    assert r.relation == "host"
+    assert r.verdict is Verdict.PASS, [t.text for t in r.troubles]
+
+
 def test_arrivals_alone_are_as_good_as_they_say() -> None:
     for latency in ((3_000.0, 7_000.0), (33_000.0, 39_000.0)):
         a = arrived(triggers=False, latency_us=latency)
