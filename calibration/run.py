@@ -19,7 +19,7 @@ from calibration.geometry.result import GeometryResult
 from calibration.geometry.room import validity
 from calibration.geometry.solve import MIN_VIEWS, solve
 from calibration.geometry.targets import Board
-from calibration.geometry.views import View
+from calibration.geometry.views import Source, View
 from calibration.take import Take
 from calibration.target_views import views_of
 from calibration.time.result import AffineClock, TimeResult, Verdict
@@ -265,7 +265,10 @@ def _geometry(
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
         good = [v for v, row in zip(views, result.per_view, strict=True) if row.used]
         result = replace(result, validity=validity(good, *size))
-        return result, f"blinking board, {result.views_used} views", missed, None
+        shown = (
+            "board swung by hand" if all(v.source is Source.RECONSTRUCTED for v in views) else "blinking board"
+        )
+        return result, f"{shown}, {result.views_used} views", missed, None
     tell("geometry", "no target was seen: looking at the scene", 0.96)
     scene = from_scene(takes[-1], rig, o.lens)
     if scene is not None and scene.result.geometry.verdict != "fail":

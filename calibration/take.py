@@ -30,13 +30,19 @@ class Take:
 
 def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:
     """Good to some ms: enough for a board that stands still. None where nothing relates the streams."""
+    return sure_or_rough_clock(streams, rig)[0]
+
+
+def sure_or_rough_clock(streams: Streams, rig: Rig) -> tuple[AffineClock | None, bool]:
+    """As `rough_clock`, and whether it is good to a millisecond: by edges, or by stamps that were measured."""
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return AffineClock(0, rig.clock.stamp_delay_us, 0.0)
+        measured = rig.clock.relation == "same" and rig.clock.delay_uncertainty_us is not None
+        return AffineClock(0, rig.clock.stamp_delay_us, 0.0), measured
     found = by_triggers(streams, rig).clock if streams.edges else None
     if found is not None:
-        return found
+        return found, True
     arrival = by_arrival(streams, rig.clock)
-    return None if arrival is None else arrival.clock
+    return None if arrival is None else arrival.clock, False
 
 
 def exposures_by(clock: AffineClock, streams: Streams) -> dict[int, tuple[int, int]]:

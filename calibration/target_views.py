@@ -1,4 +1,4 @@
-"""Views of the blinking board in a take, however long it is: pictures are held, and never its events."""
+"""Views of the board in a take, however long it is: pictures are held, and never all of its events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from calibration.geometry.charuco import as_gray
 from calibration.geometry.collect import Missed, TimedFrame, steady_frames, still_views
 from calibration.geometry.targets import Board
 from calibration.geometry.views import View
-from calibration.take import Take, exposures_by, rough_clock
+from calibration.moved_take import moved_views_of
+from calibration.take import Take, exposures_by, sure_or_rough_clock
 from calibration.time.streams import Streams
 from capture.packets import EventPacket, Events, Frame
 from inference.restorers.picture import picture_of
@@ -22,22 +23,31 @@ from sync.rig import Rig
 def views_of(
     take: Take, rig: Rig, board: Board, told: Callable[[list[View], float], None] = lambda views, share: None
 ) -> tuple[list[View], list[Missed]]:
-    """Views of the blinking board in a take, and what did not become one; nothing without a clock.
+    """Views of the board in a take, and what did not become one; nothing without a clock.
+
+    A board that blinks; where none does, one that somebody swings, as long as it is known to a millisecond when
+    frames were exposed.
 
     Args:
         take: read three times, from the beginning until its event time runs back.
         rig: sizes, and the clock as far as it is known.
-        board: what blinks.
+        board: what is shown.
         told: takes the views so far and the share of the stretches that was looked at, 0…1.
     """
     streams = Streams.of(take.items())
-    clock = rough_clock(streams, rig)
+    clock, sure = sure_or_rough_clock(streams, rig)
     if clock is None or not streams.events:
         return [], []
     assert streams.span_us is not None
     begun_us, end_us = streams.span_us
     stills = still_stretches(swaps_of(lambda: _events(take.items())))
     if not stills:
+        if sure:
+            views, missed = moved_views_of(take.items(), exposures_by(clock, streams), board)
+            if views:
+                told(views, 1.0)
+                return views, [replace(m, begun_us=begun_us) for m in missed]
+        # What is said of a board that was not swung, nobody need know who showed none.
         why = describe_nothing(streams.events, (end_us - begun_us) / 1e6)
         return [], [Missed(begun_us, "events", why, begun_us)]
     frames = _frames_of(take.items(), stills, exposures_by(clock, streams))

@@ -371,7 +371,8 @@ def show_target(
         Path | None, typer.Option("--output", "-o", help="Write it in true scale (.pdf or .svg) instead.")
     ] = None,
     still: Annotated[
-        bool, typer.Option("--still", help="Do not blink (for cameras that take frames).")
+        bool,
+        typer.Option("--still", help="Do not blink: to be swung by hand before a rig with a trigger wire."),
     ] = False,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
