@@ -94,13 +94,15 @@ def _read(
     end = max(b for _, b in wanted.values()) + AROUND_US
     frames: list[TimedFrame] = []
     parts: list[Events] = []
-    place = -1
+    place, until = -1, -1
     for item in moved(take.items(), rig):
         if isinstance(item, EventPacket):
+            back = item.complete_until_us < until  # on another axis of time, with another clock
+            if back or (len(frames) == len(wanted) and until > end):
+                break
+            until = item.complete_until_us
             part = item.events.between(begin, end)
             parts += [part] if len(part) else []
-            if len(frames) == len(wanted) and item.complete_until_us > end:
-                break
             continue
         place += 1
         if place in wanted:

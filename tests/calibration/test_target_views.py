@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from calibration.from_scene import MOST_EVENTS, liveliest
+from calibration.from_scene import MOST_EVENTS, from_scene, liveliest
 from calibration.geometry.collect import Missed
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
@@ -74,6 +74,10 @@ def test_events_behind_a_step_back_in_time_end_nothing() -> None:
 
     _, missed = views_of(Take("twice", items), RIG, Board())
     assert [m.swaps for m in missed] == [5], "those before it"
+    again = Take("again", lambda: [*blinking(2.0), *blinking(2.0)])
+    scene = from_scene(again, RIG, "none")
+    assert scene is not None
+    assert scene.result.geometry.verdict == "fail"
 
 
 def test_why_views_were_refused_is_told_where_geometry_fails() -> None:
