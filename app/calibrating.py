@@ -16,7 +16,7 @@ from app.recording import record
 from app.sources import SourceRequest, rig_of, serials_of
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
-from calibration.run import Take
+from calibration.take import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
 from recordings.open import open_with, require_frames
@@ -85,7 +85,7 @@ def is_simulated(source: str) -> bool:
 @contextmanager
 def material_of(
     source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = untold,
-    said: OpenOptions | None = None,
+    said: OpenOptions | None = None, warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Material]:  # fmt: skip
     """The data for a calibration.
 
@@ -95,9 +95,10 @@ def material_of(
         wanted: see there.
         share: progress.
         said: what the recordings' files do not say.
+        warn: takes a line that a person should read while live cameras are recorded.
 
     Raises:
-        UsageError: recordings of different rigs, or of one camera only; a misspelt name.
+        UsageError: recordings of different rigs or cameras, or of one camera only; a misspelt name.
         HalfmirrorError: a recording that cannot be read; cameras that do not come.
     """
     if recordings:
@@ -106,7 +107,7 @@ def material_of(
         yield simulated(source, wanted, share)
     else:
         with tempfile.TemporaryDirectory(prefix="halfmirror-calibration-") as folder:
-            yield _recorded(source, Path(folder) / "take", wanted, share)
+            yield _recorded(source, Path(folder) / "take", wanted, share, warn)
 
 
 # -- recordings
@@ -115,9 +116,20 @@ def material_of(
 def of_recordings(
     paths: Sequence[Path], rig_file: str | Path | None = None, said: OpenOptions | None = None
 ) -> Material:
-    """Recordings of one rig. Its sizes must be the same in all of them. `said`: what a file does not say."""
+    """Recordings of one rig: of the same sizes, and of the same cameras as far as files tell.
+
+    Args:
+        paths: at least one.
+        rig_file: what is known of the rig; without it the first recording tells.
+        said: what a file does not say.
+
+    Raises:
+        UsageError: they are of different rigs or cameras, or of one camera only.
+        HalfmirrorError: one cannot be read.
+    """
     said = said or OpenOptions()
     takes: list[Take] = []
+    known: dict[str, tuple[str, Path]] = {}
     rig: Rig | None = None if rig_file is None else Rig.load(Path(rig_file))
     for path in paths:
         with open_with(path, said) as r:
@@ -134,19 +146,16 @@ def of_recordings(
                 f"{path}: {_sizes(its)[0]} events and {_sizes(its)[1]} frames, but {_sizes(rig)[0]} and "
                 f"{_sizes(rig)[1]} before: give recordings of one rig"
             )
+        for role, serial in serials.items():
+            before, where = known.setdefault(role, (serial, path))
+            if serial != before:
+                word = "event" if role == "events" else "frame"
+                raise UsageError(
+                    f"{path} is of the {word} camera {serial}, {where} of {before}: give recordings of one rig"
+                )
         takes.append(Take(path.name, _reader(path, said), serials))
     assert rig is not None
-    return Material(with_serials(rig, takes[-1].serials), takes)
-
-
-def with_serials(rig: Rig, serials: dict[str, str]) -> Rig:
-    """The rig with the serial numbers of the cameras that it was measured with."""
-    return rig.model_copy(
-        update={
-            "events": rig.events.model_copy(update={"serial": serials.get("events", rig.events.serial)}),
-            "image": rig.image.model_copy(update={"serial": serials.get("image", rig.image.serial)}),
-        }
-    )
+    return Material(rig, takes)
 
 
 def _sizes(rig: Rig) -> tuple[str, str]:
@@ -176,7 +185,9 @@ def _reader(path: Path, said: OpenOptions) -> Callable[[], Iterable[Item]]:
 # -- live
 
 
-def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) -> Material:
+def _recorded(
+    source: str | Path, folder: Path, wanted: Wanted, share: Share, warn: Callable[[str], None]
+) -> Material:
     """Record the rig, then calibrate from that: live and from recordings are one way."""
     request = SourceRequest.of(source)
     path = Path(source)
@@ -195,7 +206,7 @@ def _recorded(source: str | Path, folder: Path, wanted: Wanted, share: Share) ->
     result = record(
         request,
         RecordRequest(folder, limits=Limits(seconds=seconds)),
-        said=lambda line: None,
+        said=warn,
         watch=watch,
     )
     if result.interrupted:
@@ -231,7 +242,7 @@ def simulated(
         takes.append(Take(f"{name}, blinking board", lambda: board, serials))
     scene = list(rig.items(wanted.seconds or SCENE_S))
     takes.append(Take(f"{name}, scene", lambda: scene, serials))
-    return Material(with_serials(nominal(truth), serials), takes, truth)
+    return Material(nominal(truth), takes, truth)
 
 
 def board_items(truth: Any, wanted: Wanted, share: Share) -> list[Item]:

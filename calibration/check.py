@@ -14,6 +14,8 @@ from sync.rig import Rig
 
 PASS_PX, WARN_PX = 0.75, 1.5
 """RMS shift over the field, event pixels. The method itself is good for some 0.3."""
+UNCHECKED = ("geometry", "no motion", "no edges")
+"""Names of the troubles that say why edges were not compared, or lie too far apart for that."""
 FEWEST_CELLS = 3
 """Fewer of them do not condemn a rig unless the field as a whole agrees somewhere."""
 
@@ -90,7 +92,8 @@ def check(
         troubles.append(_shutter(time, rig))
     shift, best = None, None
     if time.clock is not None:
-        meter, best = measure_field(items, time.clock, rig, time.frames, progress)
+        frames = time.frames if time.clock.frames is None else len(time.at_us)
+        meter, best = measure_field(items, time.clock, rig, frames, progress)
         shift = meter.result()
         troubles += _judge(shift, meter)
     order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]

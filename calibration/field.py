@@ -70,11 +70,11 @@ class FieldShift:
 
 
 def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) -> Iterator[Exposed]:
-    """Every frame with its events, by a clock that is known. Frames on the event clock need none."""
+    """Every frame for which a clock holds, with its events. Frames on the event clock need none."""
     store = EventStore(rig.events.width, rig.events.height, retain_us=6_000_000, retain_bytes=768 << 20)
     stamped = AffineClock(0, rig.clock.stamp_delay_us, 0.0)
     waiting: list[tuple[Frame, int, int]] = []
-    epoch = 0
+    epoch, place = 0, -1
 
     def ready(final: bool) -> Iterator[Exposed]:
         mark = store.complete_until_us
@@ -90,10 +90,13 @@ def exposed(items: Iterable[EventPacket | Frame], clock: AffineClock, rig: Rig) 
             waiting.clear()
         if isinstance(item, EventPacket):
             store.push(item)
-        elif item.device_start_ns is not None and item.device_end_ns is not None:
-            if item.kind is not FrameKind.SENSOR:
-                continue
-            its = stamped if item.clock is FrameClock.EVENT else clock
+            yield from ready(False)
+            continue
+        place += 1
+        its = stamped if item.clock is FrameClock.EVENT else clock
+        if item.kind is not FrameKind.SENSOR or not its.holds(place):
+            continue
+        if item.device_start_ns is not None and item.device_end_ns is not None:
             a, b = (its.event_us(v) for v in (item.device_start_ns, item.device_end_ns))
             waiting.append((item, round(a), round(b)))
         yield from ready(False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from calibration import report_figures as figures
+from calibration.check import UNCHECKED
 from calibration.overlay import Overlay, overlay
 from calibration.run import Calibration
 from calibration.time.result import Verdict
@@ -155,7 +156,7 @@ def _geometry(c: Calibration) -> str:
         + table([tuple(f"{v:+.6g}" for v in row) for row in m])
     )
     if g is None:
-        return f"<p>Not measured: {escape(c.geometry_by)}.</p>" + matrix
+        return f"<p>Not measured: {escape(c.geometry_by)}.</p>" + matrix + _missed(c)
     ratio = c.rig.events.height / c.rig.events.width
     rows: list[tuple[str, ...]] = [
         ("from", c.geometry_by),
@@ -184,10 +185,14 @@ def _geometry(c: Calibration) -> str:
         for w in g.per_view
     ]
     out += table(views, ("view", "from", "points", "held out", "with all", "left out because"))
-    if c.missed:
-        lost = "".join(f"<li>{m.into_s:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12])
-        out += f"<p>{len(c.missed)} more did not become views:</p><ul>{lost}</ul>"
-    return out
+    return out + _missed(c)
+
+
+def _missed(c: Calibration) -> str:
+    if not c.missed:
+        return ""
+    lost = "".join(f"<li>{m.into_s:.1f} s, {escape(m.camera)}: {escape(m.why)}</li>" for m in c.missed[:12])
+    return f"<p>{len(c.missed)} did not become views:</p><ul>{lost}</ul>"
 
 
 def _time(c: Calibration) -> str:
@@ -220,7 +225,10 @@ def _time(c: Calibration) -> str:
         ]  # fmt: skip
     if t.shift_us is not None:
         rows.append(
-            (f"exposures by {t.shift_by}", f"{t.shift_us:+.0f} ± {t.shift_uncertainty_us:.0f} µs from there")
+            (
+                f"exposures by {t.shift_by}",
+                f"{t.shift_us:+.0f} ± {t.shift_uncertainty_us:.0f} µs from where {t.shift_from} put them",
+            )
         )
     if t.content_residual is not None:
         rows.append(("change of light that the events explain", f"{100 * (1 - t.content_residual):.0f} %"))
@@ -250,12 +258,17 @@ def _check(c: Calibration) -> str:
         one = c.time.relation == "same" and c.rig.identity
         return f"<p>{'One sensor gives both streams.' if one else 'Not possible without a clock.'}</p>"
     if c.check.shift is None:
-        return "<p>Too little moves in the scene to compare edges.</p>"
+        named = [t for t in c.check.troubles if t.name in UNCHECKED]
+        why = named[0].text if named else "edges of events and frames were not compared"
+        return f"<p>{escape(why[0].upper() + why[1:])}.</p>"
     s = c.check.shift
     ratio = c.rig.events.height / c.rig.events.width
+    made_from = "the scene that the geometry was made from" if c.by_scene else (
+        "a scene that the geometry was not made from"
+    )  # fmt: skip
     out = (
-        "<p>Edges that the events drew against edges of the frames, in a scene that the geometry was not made "
-        f"from: {s.rms_px:.2f} event pixels RMS over the field, {s.worst_px:.2f} in the worst cell.</p>"
+        f"<p>Edges that the events drew against edges of the frames, in {made_from}: {s.rms_px:.2f} event "
+        f"pixels RMS over the field, {s.worst_px:.2f} in the worst cell.</p>"
         f"<figure>{figures.field_map(s, ratio)}<figcaption>Shift of the frames' edges against the "
         "events' by place, event pixels. Arrows 25 times enlarged; – where nothing moved.</figcaption></figure>"
     )

@@ -1,11 +1,11 @@
-"""A whole calibration: geometry, then time with that geometry, then a check on data that neither was made
-from."""
+"""A whole calibration: geometry, then time with that geometry, then a check by the edges of the scene."""
 
 from __future__ import annotations
 
+import re
 import time as clocks
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,33 +13,23 @@ from typing import Any
 import numpy as np
 
 from calibration.check import CheckResult, check
-from calibration.field import Items
-from calibration.geometry.blinking import find_swaps, still_stretches
-from calibration.geometry.charuco import as_gray
-from calibration.geometry.collect import Missed, TimedFrame, blinking_views
+from calibration.from_scene import FromScene, from_scene
+from calibration.geometry.collect import Missed
 from calibration.geometry.result import GeometryResult
 from calibration.geometry.room import validity
-from calibration.geometry.scene import SceneResult, solve_scene
 from calibration.geometry.solve import MIN_VIEWS, solve
 from calibration.geometry.targets import Board
-from calibration.geometry.views import View
-from calibration.time.arrival import by_arrival
+from calibration.geometry.views import Source, View
+from calibration.take import Take
+from calibration.target_views import views_of
 from calibration.time.result import AffineClock, TimeResult, Verdict
-from calibration.time.solve import calibrate_time, calibrated_clock, calibrated_image
-from calibration.time.streams import Streams
-from calibration.time.trigger import by_triggers
+from calibration.time.solve import calibrate_time, calibrated_clock, calibrated_image, with_delay
 from capture.errors import HalfmirrorError
-from capture.packets import EventPacket, Events, Frame, FrameClock
-from inference.restorers.picture import picture_of
 from sync.rig import Rig
-from sync.rolling import moved
 
 STEPS = ("geometry", "time", "check", "report")
-MOST_EVENTS = 80_000_000
-AROUND_US = 50_000
-SCENE_FRAMES = 60
 ELSEWHERE_US = 2_000.0
-_BY_SCENE = "no target: the scene itself"
+_BY_SCENE, _ONE_SENSOR = "no target: the scene itself", "one sensor gives both streams"
 
 Tell = Callable[..., None]
 """Takes a step, what is being done in it, the share of it that is done; by name what else is known
@@ -48,21 +38,6 @@ Tell = Callable[..., None]
 
 class CannotCalibrate(HalfmirrorError):
     """Nothing could be calibrated; the message says what is missing and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """Both streams of one stretch of time.
-
-    Attributes:
-        name: for the report.
-        items: gives them from the beginning, each time it is called.
-        serials: of the cameras by role ("events", "image"), as far as known.
-    """
-
-    name: str
-    items: Items
-    serials: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +68,7 @@ class Calibration:
         geometry_by: one line: from what.
         missed: views that did not come about.
         time: the clock.
-        check: on the last take, by edges of the scene, which the geometry was not made from.
+        check: on the last take, by edges of the scene.
         check_before: the same edges under the rig as it was before, for comparison.
         takes: their names.
         seconds: by step.
@@ -128,6 +103,11 @@ class Calibration:
             out += [("check", t.text, t.verdict) for t in self.check.troubles if t.text not in known]
         order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]
         return sorted(out, key=lambda p: order.index(p[2]))
+
+    @property
+    def by_scene(self) -> bool:
+        """The geometry was made from the scene that the check looks at."""
+        return self.geometry is not None and self.geometry_by.startswith(_BY_SCENE)
 
     @property
     def verdict(self) -> Verdict:
@@ -179,29 +159,35 @@ def calibrate(
     mark = clocks.perf_counter()
     geometry, by = None, "kept as it was"
     missed: list[Missed] = []
+    scene_by: FromScene | None = None
     new = rig
     if rig.clock.relation == "same" and rig.identity:
-        by = "one sensor gives both streams: the map is the identity"
+        by = f"{_ONE_SENSOR}: the map is the identity"
     elif not o.keep_geometry:
-        geometry, by, missed = _geometry(rig, takes, o, tell)
+        geometry, by, missed, scene_by = _geometry(rig, takes, o, tell)
         if geometry is not None and geometry.image_from_event is not None:
             new = geometry.applied(rig, f"{by}, {started}", report)
-    unmeasured = None
-    if geometry is None and not o.keep_geometry and not by.startswith("one sensor"):
-        # A geometry that was measured some time ago is worth something; one that was assumed is not.
-        unmeasured = Verdict.WARN if rig.geometry.residual_px is not None else Verdict.FAIL
-    seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     scene = takes[-1]
+    others = rig.other_cameras(scene.serials)
+    if new is not rig or not others or by.startswith(_ONE_SENSOR):
+        new = with_serials(new, scene.serials)
+    unmeasured = None
+    if geometry is None and not o.keep_geometry and not by.startswith(_ONE_SENSOR):
+        # A geometry that was measured some time ago is worth something; one that was assumed is not, and
+        # neither is that of other cameras.
+        unmeasured = Verdict.FAIL if others or rig.geometry.residual_px is None else Verdict.WARN
+    seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
     time = calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
-    if geometry is not None and by.startswith(_BY_SCENE) and _other_times(time, new):
+    if scene_by is not None and _other_times(time, new, scene_by.clock):
         # The scene was looked at with frames at the wrong time; now it is known better.
-        better = _from_scene(scene, _timed(new, time), o.lens)
-        if better is not None and better.geometry.verdict != "fail":
-            geometry = better.geometry
+        better = from_scene(scene, _timed(new, time), o.lens, _clock_of(time, new))
+        if better is not None and better.result.geometry.verdict != "fail":
+            geometry = better.result.geometry
             new = geometry.applied(_timed(new, time), f"{by}, {started}", report)
             first, time = time, calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
             if time.rolling_us is None and first.rolling_us is not None:
                 time.rolling_us, time.rolling_uncertainty_us = first.rolling_us, first.rolling_uncertainty_us
+    measured_with = new.clock.delay_us
     new = _timed(new, time)
     clock = new.clock.model_copy(update={"measured": f"{time.summary()}, {started}"})
     new = new.model_copy(
@@ -215,7 +201,7 @@ def calibrate(
             scene.items,
             new,
             serials=scene.serials,
-            time=time,
+            time=with_delay(time, new.clock.delay_us - measured_with),
             progress=lambda what, share: tell("check", what, share),
         )
     seconds["check"] = clocks.perf_counter() - mark
@@ -225,22 +211,40 @@ def calibrate(
     )  # fmt: skip
 
 
+def with_serials(rig: Rig, serials: Mapping[str, str]) -> Rig:
+    """The rig with the serial numbers of the cameras ("events", "image") that it was measured with."""
+    return rig.model_copy(
+        update={
+            "events": rig.events.model_copy(update={"serial": serials.get("events", rig.events.serial)}),
+            "image": rig.image.model_copy(update={"serial": serials.get("image", rig.image.serial)}),
+        }
+    )
+
+
 def _timed(rig: Rig, time: TimeResult) -> Rig:
     """The rig with the clock and the shutter that were measured."""
     return rig.model_copy(update={"clock": calibrated_clock(time, rig), "image": calibrated_image(time, rig)})
 
 
-def _other_times(time: TimeResult, rig: Rig) -> bool:
+def _clock_of(time: TimeResult, rig: Rig) -> AffineClock | None:
+    """Where frames lie by what was measured with a rig, its new delay included; None without a clock."""
+    now = calibrated_clock(time, rig)
+    if time.relation == "same":
+        return AffineClock(0, now.stamp_delay_us, 0.0)
+    return with_delay(time, now.delay_us - rig.clock.delay_us).clock
+
+
+def _other_times(time: TimeResult, rig: Rig, taken: AffineClock) -> bool:
     """Frames, or their rows, lie elsewhere in time than they were taken to."""
-    now = _timed(rig, time)
-    stamps = abs(now.clock.stamp_delay_us - rig.clock.stamp_delay_us)
-    return stamps > ELSEWHERE_US or abs(now.image.rolling_us - rig.image.rolling_us) > ELSEWHERE_US
+    clock, image = _clock_of(time, rig), calibrated_image(time, rig)
+    apart = 0.0 if clock is None else abs(clock.event_us(clock.ref_ns) - taken.event_us(clock.ref_ns))
+    return max(apart, abs(image.rolling_us - rig.image.rolling_us)) > ELSEWHERE_US
 
 
 def _geometry(
     rig: Rig, takes: Sequence[Take], o: Options, tell: Tell
-) -> tuple[GeometryResult | None, str, list[Missed]]:
-    """From targets where they are seen."""
+) -> tuple[GeometryResult | None, str, list[Missed], FromScene | None]:
+    """From targets where they are seen, else from the scene (then it is told by the last one)."""
     views: list[View] = []
     missed: list[Missed] = []
     for n, take in enumerate(takes):
@@ -254,47 +258,44 @@ def _geometry(
         found, lost = views_of(take, rig, o.board, told)
         views += found
         # Where no board was shown at all, nothing was missed, unless it is shown nowhere.
-        missed += lost if found or n == 0 else []
+        missed += lost if found or n == 0 or _blinked(lost) else []
     size = (rig.image.width, rig.image.height), (rig.events.width, rig.events.height)
     tell("geometry", f"solving with {len(views)} views", 0.95)
     if len(views) >= MIN_VIEWS:
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
         good = [v for v, row in zip(views, result.per_view, strict=True) if row.used]
         result = replace(result, validity=validity(good, *size))
-        return result, f"blinking board, {result.views_used} views", missed
+        shown = (
+            "board swung by hand" if all(v.source is Source.RECONSTRUCTED for v in views) else "blinking board"
+        )
+        return result, f"{shown}, {result.views_used} views", missed, None
     tell("geometry", "no target was seen: looking at the scene", 0.96)
-    scene = _from_scene(takes[-1], rig, o.lens)
-    if scene is not None and scene.geometry.verdict != "fail":
-        by = f"{_BY_SCENE}, {scene.pairs} pairs of frames"
-        return scene.geometry, by, missed if views else []  # where no board was seen, none was shown
-    why = "".join(f"; {problem}" for problem in (scene.geometry.problems[:1] if scene is not None else ()))
-    return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed
+    scene = from_scene(takes[-1], rig, o.lens)
+    if scene is not None and scene.result.geometry.verdict != "fail":
+        # Where nothing blinked, no board was shown.
+        missed = missed if views else _blinked(missed)
+        by = f"{_BY_SCENE}, {scene.result.pairs} pairs of frames{commonest(missed)}"
+        return scene.result.geometry, by, missed, scene
+    problems = [] if scene is None else scene.result.geometry.problems[:1]
+    why = commonest(missed) + "".join(f"; {problem}" for problem in problems)
+    return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed, None
 
 
-def _from_scene(take: Take, rig: Rig, lens: str) -> SceneResult | None:
-    """Geometry from a moving scene, the last resort; None without a clock or without frames."""
-    clock = rough_clock(Streams.of(take.items()), rig)
-    if clock is None:
-        return None
-    frames: list[TimedFrame] = []
-    parts: list[Events] = []
-    for item in moved(take.items(), rig):
-        if isinstance(item, EventPacket):
-            parts.append(item.events)
-            if len(frames) >= SCENE_FRAMES or sum(map(len, parts)) > MOST_EVENTS:
-                break
-        elif item.device_start_ns is not None and item.device_end_ns is not None:
-            a, b = _exposure(item, clock)
-            frames.append(TimedFrame(a, b, picture_of(item)))
-    full = [q for q in parts if len(q)]
-    if len(frames) < 2 or not full:
-        return None
-    return solve_scene(
-        frames, Events.concatenate(full), (rig.image.width, rig.image.height),
-        (rig.events.width, rig.events.height), tone=rig.image.tone,
-        start=rig.image_from_event if rig.geometry.residual_px is not None else None,
-        lens=lens,  # type: ignore[arg-type]
-    )  # fmt: skip
+def _blinked(missed: Sequence[Missed]) -> list[Missed]:
+    return [m for m in missed if m.swaps > 1]
+
+
+def commonest(missed: Sequence[Missed]) -> str:
+    """Why most views did not come about, to go on a sentence; "" where none was missed."""
+    if not missed:
+        return ""
+    # Figures differ from view to view; what was wrong does not.
+    groups: dict[str, list[Missed]] = {}
+    for m in missed:
+        groups.setdefault(m.camera + re.sub(r"[\d.]+", "", m.why), []).append(m)
+    most = max(groups.values(), key=len)
+    whose = {"events": "event camera", "image": "frame camera"}.get(most[0].camera, "both cameras")
+    return f"; {len(most)} of {len(missed)} that did not become views: {most[0].why} ({whose})"
 
 
 def _feedback(views: list[View], rig: Rig) -> dict[str, Any]:
@@ -307,67 +308,3 @@ def _feedback(views: list[View], rig: Rig) -> dict[str, Any]:
     coverage = np.bincount(at[:, 1] * 3 + at[:, 0], minlength=9).reshape(3, 3)
     blurs = [v.blur_px for v in views if v.blur_px is not None]
     return {"coverage": coverage.tolist(), "views": len(views), "blur_px": blurs[-1] if blurs else None}
-
-
-def views_of(
-    take: Take, rig: Rig, board: Board, told: Callable[[list[View], float], None] = lambda views, share: None
-) -> tuple[list[View], list[Missed]]:
-    """Views of the blinking board in a take; `told` takes those so far and the share of the take."""
-    streams = Streams.of(take.items())
-    clock = rough_clock(streams, rig)
-    if clock is None or streams.events > MOST_EVENTS:
-        return [], []
-    parts = [i.events for i in take.items() if isinstance(i, EventPacket) and len(i.events)]
-    if not parts:
-        return [], []
-    events = Events.concatenate(parts)
-    del parts
-    begun_us = int(events.t[0])
-    stills = still_stretches(find_swaps(events))
-    if not stills:
-        _, lost = blinking_views([], events, board)
-        return [], [replace(m, begun_us=begun_us) for m in lost]
-    spans = [(s.start_us, s.end_us) for s in stills]
-    frames = _frames_inside(take.items(), spans, clock)
-    views: list[View] = []
-    missed: list[Missed] = []
-    # Stretch by stretch, so that a person sees how it goes.
-    for k, (a, b) in enumerate(spans):
-        near = [f for f in frames if f.start_us < b + AROUND_US and f.end_us > a - AROUND_US]
-        some, lost = blinking_views(near, events.between(a - AROUND_US, b + AROUND_US), board)
-        views += [replace(v, name=f"view {len(views) + n + 1}") for n, v in enumerate(some)]
-        missed += [replace(m, begun_us=begun_us) for m in lost]
-        told(views, (k + 1) / len(spans))
-    return views, missed
-
-
-def _frames_inside(
-    items: Iterable[EventPacket | Frame], spans: list[tuple[int, int]], clock: AffineClock
-) -> list[TimedFrame]:
-    """Gray pictures of the frames in and around each span."""
-    out: list[TimedFrame] = []
-    for item in items:
-        if not isinstance(item, Frame) or item.device_start_ns is None or item.device_end_ns is None:
-            continue
-        a, b = _exposure(item, clock)
-        if any(s - AROUND_US < b and a < e + AROUND_US for s, e in spans):
-            out.append(TimedFrame(a, b, as_gray(picture_of(item))))
-    return out
-
-
-def _exposure(frame: Frame, clock: AffineClock) -> tuple[int, int]:
-    """(start, end) µs on the event clock; both stamps must be there."""
-    assert frame.device_start_ns is not None
-    assert frame.device_end_ns is not None
-    return round(clock.event_us(frame.device_start_ns)), round(clock.event_us(frame.device_end_ns))
-
-
-def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:
-    """Good to some ms: enough for a board that stands still."""
-    if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return AffineClock(0, rig.clock.stamp_delay_us, 0.0)
-    found = by_triggers(streams, rig).clock if streams.edges else None
-    if found is not None:
-        return found
-    arrival = by_arrival(streams, rig.clock)
-    return None if arrival is None else arrival.clock

@@ -22,6 +22,8 @@ VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
 MAX_SCALE = 64
 """Most image pixels along an event pixel, and most event pixels along an image pixel."""
+MOST_LATENCY_MS = 2_000.0
+"""Of a frame's arrival: later ones are not told from the frames that follow."""
 NO_CAMERA = "none"
 """As a camera's name: the rig has the other one only; the missing sensor's size then has no meaning."""
 
@@ -186,8 +188,8 @@ class Clock(Strict):
     delay_measured_us: float | None = None
     delay_uncertainty_us: Annotated[float, Field(ge=0)] | None = None
     measured: str = ""
-    host_latency_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
-    host_latency_spread_ms: Annotated[float, Field(ge=0, le=2000)] = 20.0
+    host_latency_ms: Annotated[float, Field(ge=0, le=MOST_LATENCY_MS)] = 20.0
+    host_latency_spread_ms: Annotated[float, Field(ge=0, le=MOST_LATENCY_MS)] = 20.0
 
     @property
     def stamp_delay_us(self) -> float:
@@ -381,11 +383,20 @@ class Rig(Strict):
             raise UsageError(f"rig file {path}: {first_error(e, cls)}") from e
 
     def save(self, path: Path) -> None:
-        """Write as TOML, whole or not at all."""
+        """Write as TOML, whole or not at all.
+
+        Raises:
+            UsageError: the place cannot be written, or `load` would refuse what stands there then.
+        """
         tmp = path.with_name(path.name + ".part")
+        values = self.model_dump(mode="json", exclude_none=True)
         try:
-            tmp.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+            # Rigs are made by copying with other values, which pydantic takes unseen.
+            type(self).model_validate(values)
+            tmp.write_text(tomli_w.dumps(values), encoding="utf-8")
             tmp.replace(path)
+        except ValidationError as e:
+            raise UsageError(f"rig file {path} is not written: {first_error(e, type(self))}") from e
         except OSError as e:
             raise UsageError(f"rig file {path} cannot be written ({e.strerror or e})") from e
         finally:

@@ -26,6 +26,8 @@ from sync.windows import EventStore
 
 Outcome = AlignedExposure | RefusedExposure
 
+LIVE_WAIT_US = 250_000
+"""For `max_wait_us` where what is late for so long will hardly come."""
 OFFLINE_WAIT_US = 2_000_000
 """For `max_wait_us` where what is late is there all the same: a recording keeps its items in the order in which
 they were written, and a machine that was short of breath wrote one camera's long after the other's."""
@@ -93,7 +95,7 @@ class Synchroniser:
     """
 
     def __init__(
-        self, rig: Rig, *, margin_before_us: int = 0, margin_after_us: int = 0, max_wait_us: int = 250_000,
+        self, rig: Rig, *, margin_before_us: int = 0, margin_after_us: int = 0, max_wait_us: int = LIVE_WAIT_US,
         max_wait_host_s: float = 1.0, retain_us: int = 4_000_000, retain_bytes: int = 512 * 2**20,
     ) -> None:  # fmt: skip
         self.rig = rig

@@ -19,7 +19,8 @@ from sync.exposure import AlignedExposure, ExposureSource
 from sync.rig import Clock, EventEntry, ImageEntry, Rig
 from sync.synchroniser import Synchroniser
 
-WINDOW_US = 3_000_000
+WINDOW_US, LONGEST_US = 3_000_000, 20_000_000
+"""How far back is looked; the longer one for a frame camera that gives too few frames in the shorter one."""
 ENOUGH_US = 1_500_000
 """Of both streams, before anything is said."""
 ENOUGH_FRAMES = 5
@@ -52,7 +53,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TriggerReport:
-    """How the wire stands, over the last `WINDOW_US`.
+    """How the wire stands, over the last `WINDOW_US` or so many frames as are needed.
 
     Attributes:
         rising_hz, falling_hz: edges a second.
@@ -107,7 +108,7 @@ class TriggerMonitor:
         self._until_us = packet.complete_until_us
         tr = packet.triggers
         self._edges.extend(zip(tr.t.tolist(), tr.rising.tolist(), strict=True))
-        while self._edges and self._edges[0][0] < self._until_us - WINDOW_US:
+        while self._edges and self._edges[0][0] < self._until_us - self._window_us:
             self._edges.popleft()
         self._sync.push_events(replace(packet, events=Events.empty(_SIDE, _SIDE)))
         self._take(packet.host_ns)
@@ -118,11 +119,20 @@ class TriggerMonitor:
         self._one_clock = frame.clock is FrameClock.EVENT
         exposure = frame.exposure_ns
         self._frames.append((frame.host_ns // 1000, None if exposure is None else exposure // 1000))
-        while self._frames and self._frames[0][0] < self._frames[-1][0] - WINDOW_US:
+        newest = self._frames[-1][0]
+        while newest - self._frames[0][0] > (WINDOW_US if len(self._frames) > ENOUGH_FRAMES else LONGEST_US):
             self._frames.popleft()
         blank = np.zeros((_SIDE, _SIDE), np.uint8)
         self._sync.push_frame(replace(frame, image=blank, layout=PixelLayout.GRAY))
         self._take(frame.host_ns)
+
+    @property
+    def _window_us(self) -> int:
+        if len(self._frames) < 2:
+            return WINDOW_US
+        span = self._frames[-1][0] - self._frames[0][0]
+        # And the time to the next frame, before which the last one is not old.
+        return max(WINDOW_US, span + span // (len(self._frames) - 1))
 
     def lost(self) -> None:
         """Packets were lost on the way here: edges lack, which is no fault of the wire."""
@@ -139,6 +149,8 @@ class TriggerMonitor:
                 ExposureSource.TRIGGER, ExposureSource.CHUNK,
             )  # fmt: skip
             if isinstance(o, AlignedExposure) or o.exposure is not None or "trigger" in o.reason.value:
+                if wired and not any(self._answers):
+                    self._answers.clear()  # a slow camera's first frames are given up before edges are matched
                 self._answers.append(wired)
 
     # -- what it says ----------------------------------------------------------------------------------------
@@ -152,7 +164,7 @@ class TriggerMonitor:
         )
         # However late they come here: only what comes no more has ended.
         newest_us = self._frames[-1][0] + now_us - self._heard_us if self._frames else 0
-        frames_hz = _per_second([t for t, _ in self._frames if t >= newest_us - WINDOW_US], newest_us)
+        frames_hz = _per_second([t for t, _ in self._frames if t >= newest_us - self._window_us], newest_us)
         matched = sum(self._answers) / len(self._answers) if self._answers else None
         if self._packet_us and now_us - self._packet_us > SILENT_US and not self._one_clock:
             words = "Nothing comes from the event camera, so nothing is known of the wire."

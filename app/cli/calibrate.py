@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from calibration.geometry.targets import Board
     from calibration.run import Calibration
     from recordings.recording import OpenOptions
+    from sync.rig import Rig
 
 EXAMPLE = "Example: halfmirror calibrate rig simulated --headless -o rig.toml"
 WARNED = 3
@@ -135,8 +136,13 @@ def parse_board(size: str, square_mm: float) -> Board:
 
 
 def _check_source(source: str) -> None:
-    from app.cli.arguments import rig_source
+    from app.cli.arguments import is_stream, rig_source
+    from capture.errors import UsageError
 
+    if not is_stream(source) and not source.lower().endswith(".toml") and Path(source).exists():
+        raise UsageError(
+            f"{source} is not a rig file (.toml); for a recording use: halfmirror calibrate rig --from {source}"
+        )
     rig_source(source)
 
 
@@ -176,19 +182,18 @@ def _run(
                 said("cameras", what, share, do=do)
 
         wanted = Wanted(board, seconds)
-        with material_of(source, recordings, wanted, taken, stated) as m:
-            tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig))
+        with material_of(source, recordings, wanted, taken, stated, console.say) as m:
+            tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig, m.takes[-1].serials))
             options = Options(board, lens, only_time)
             return calibrate(
                 m.rig, m.takes, options, command=command, program=f"halfmirror {version()}", tell=tell
             )
 
 
-def _cameras(rig: Any) -> list[str]:
-    return [
-        f"{word} {e.width}×{e.height}, {e.camera}" + (f", {e.serial}" if e.serial else "")
-        for word, e in (("events", rig.events), ("frames", rig.image))
-    ]
+def _cameras(rig: Rig, serials: dict[str, str]) -> list[str]:
+    cameras = (("events", rig.events, "events"), ("frames", rig.image, "image"))
+    there = [(word, e, serials.get(role, e.serial)) for word, e, role in cameras]
+    return [f"{word} {e.width}×{e.height}, {e.camera}" + (f", {s}" if s else "") for word, e, s in there]
 
 
 def report_paths(output: Path) -> tuple[Path, Path]:
@@ -351,7 +356,7 @@ def _print_check(r: CheckResult) -> None:
     if r.time.shift_us is not None:
         o.print(
             f"time: by {r.time.shift_by} exposures lie {r.time.shift_us:+.0f} ± "
-            f"{r.time.shift_uncertainty_us:.0f} µs from there",
+            f"{r.time.shift_uncertainty_us:.0f} µs from where {r.time.shift_from} put them",
             markup=False, soft_wrap=True,
         )  # fmt: skip
     for t in r.troubles:
@@ -366,11 +371,13 @@ def show_target(
         Path | None, typer.Option("--output", "-o", help="Write it in true scale (.pdf or .svg) instead.")
     ] = None,
     still: Annotated[
-        bool, typer.Option("--still", help="Do not blink (for cameras that take frames).")
+        bool,
+        typer.Option("--still", help="Do not blink: to be swung by hand before a rig with a trigger wire."),
     ] = False,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
     paper: Annotated[str, typer.Option("--paper", help="Of the file: a4, a3, letter, tabloid.")] = "a4",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier file.")] = False,
     phase_ms: Annotated[float, typer.Option("--phase-ms", help="How long each picture stands.")] = 400.0,
 ) -> int:
     """Show the target on the whole screen: a ChArUco board that blinks, so that an event camera sees it.
@@ -379,13 +386,15 @@ def show_target(
     """
     from app.cli.run_session import no_window
     from calibration.geometry.targets import BlinkingBoard
-    from capture.errors import HalfmirrorError
+    from capture.errors import HalfmirrorError, UsageError
 
     target = parse_board(board, square_mm)
     blinking = BlinkingBoard(target, phase_ms)
     if output is not None:
         from calibration.geometry.print_target import write_target
 
+        if output.exists() and not overwrite:
+            raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
         write_target(target, output, paper)
         console.out().print(str(output), style="bold", markup=False, soft_wrap=True)
         return 0

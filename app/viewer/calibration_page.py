@@ -20,7 +20,7 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     # From here on nothing is recorded any more, so nothing may be asked for.
     ("geometry", "Geometry", "The blinking board is looked for in what both saw; fields fill where it was."),
     ("time", "Time", "Stamps and edges, or what both cameras saw, tell how the clocks run."),
-    ("check", "Check", "Edges of the scene, which the geometry was not made from, are laid on each other."),
+    ("check", "Check", "Edges of the scene, as events and as frames saw them, are laid on each other."),
     ("report", "Report", "A page with every figure, and the rig file."),
 )  # fmt: skip
 _MARKS = {"waiting": ("○", theme.QUIET), "active": ("●", theme.ACCENT), "done": ("●", theme.GOOD),
@@ -153,8 +153,8 @@ class CalibrationPage(QWidget):
         for name in self._states:
             self._set(name, "waiting", "")
         self.advice.setText(
-            "Measures how event pixels lie on image pixels and how the two clocks run, checks both on data of "
-            "their own, and writes a rig file and a report."
+            "Measures how event pixels lie on image pixels and how the two clocks run, checks both by edges of "
+            "the scene, and writes a rig file and a report."
         )
         self.advice.setStyleSheet("")
         self.bar.hide()

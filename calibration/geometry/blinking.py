@@ -8,7 +8,7 @@ picture comes out linear in light, and neither vignetting nor an uneven screen i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -77,16 +77,44 @@ class Still:
 
 def find_swaps(events: Events) -> list[Swap]:
     """Bursts in which a good part of the sensor fires at once; lasting motion is none."""
-    if len(events) < 100:
+    return swaps_of(lambda: [events])
+
+
+def swaps_of(parts: Callable[[], Iterable[Events]]) -> list[Swap]:
+    """As `find_swaps`, of events that come in parts, of which one is held at a time.
+
+    Args:
+        parts: gives them in order of time, from the beginning each time it is called; read twice.
+    """
+    begin, rate, sensor = 0, np.zeros(0, np.int64), None
+    for e in parts():
+        if not len(e):
+            continue
+        if sensor is None:
+            begin, sensor = int(e.t[0]), (e.height, e.width)
+        more = np.bincount((e.t - begin) // _BIN_US)
+        if len(more) > len(rate):
+            # Twice as long, so that a take of many packets is not copied once for each.
+            rate = np.pad(rate, (0, max(len(more), 2 * len(rate)) - len(rate)))
+        rate[: len(more)] += more
+    if sensor is None or rate.sum() < 100:
         return []
-    t0 = int(events.t[0])
-    rate = np.bincount((events.t - t0) // _BIN_US)
+    rate = rate[: int(np.flatnonzero(rate)[-1]) + 1]
+    spans = [(begin + a * _BIN_US, begin + b * _BIN_US) for a, b in _bursts(rate, sensor[0] * sensor[1])]
+    counts = _counts_in(parts(), spans, sensor)
+    return [
+        Swap(*span, n) for span, n in zip(spans, counts, strict=True) if np.mean(np.abs(n) >= 2) >= _SHARE
+    ]  # fmt: skip
+
+
+def _bursts(rate: I64, pixels: int) -> list[tuple[int, int]]:
+    """Ranges of bins [a, b) in which so many events come that it may be a swap."""
     # Two thresholds: a burst must be far above the usual, and is followed down to where it ends.
     usual = float(np.median(rate))
-    high = max(usual * 4, 0.1 * float(np.percentile(rate, 99.8)), 0.004 * events.width * events.height)
+    high = max(usual * 4, 0.1 * float(np.percentile(rate, 99.8)), 0.004 * pixels)
     low = max(usual * 2, 0.1 * high)
     loud = np.flatnonzero(rate > high)
-    swaps: list[Swap] = []
+    out: list[tuple[int, int]] = []
     for group in np.split(loud, np.flatnonzero(np.diff(loud) * _BIN_US > _GAP_US) + 1):
         if not len(group):
             continue
@@ -95,13 +123,24 @@ def find_swaps(events: Events) -> list[Swap]:
             a -= 1
         while b + 1 < len(rate) and rate[b + 1] > low:
             b += 1
-        start, end = t0 + a * _BIN_US, t0 + (b + 1) * _BIN_US
-        if end - start > _LONGEST_US:
+        if (b + 1 - a) * _BIN_US <= _LONGEST_US:
+            out.append((a, b + 1))
+    return out
+
+
+def _counts_in(parts: Iterable[Events], spans: list[tuple[int, int]], sensor: tuple[int, int]) -> list[F32]:
+    counts = [np.zeros(sensor, np.float32) for _ in spans]
+    first = 0
+    for e in parts:
+        if not len(e):
             continue
-        counts = signed_counts(events.between(start, end))
-        if np.mean(np.abs(counts) >= 2) >= _SHARE:
-            swaps.append(Swap(start, end, counts))
-    return swaps
+        while first < len(spans) and spans[first][1] <= int(e.t[0]):
+            first += 1
+        for k in range(first, len(spans)):
+            if spans[k][0] > int(e.t[-1]):
+                break
+            counts[k] += signed_counts(e.between(*spans[k]))
+    return counts
 
 
 def signed_counts(events: Events) -> F32:
@@ -170,13 +209,12 @@ def _without_specks(picture: F32) -> F32:
     return np.where(np.abs(picture - median) > 0.7, median, picture).astype(np.float32)
 
 
-def describe_nothing(events: Events) -> str:
-    """Why no swap was found, for a person."""
-    seconds = max((int(events.t[-1]) - int(events.t[0])) / 1e6, 1e-6) if len(events) > 1 else 0.0
-    if seconds == 0.0:
+def describe_nothing(events: int, seconds: float) -> str:
+    """Why no swap was found in so many events in so many seconds, for a person."""
+    if events < 2:
         return "the event camera gives no events: is its lens cap on?"
+    seconds = max(seconds, 1e-6)
     return (
-        f"no swap of the blinking board in {seconds:.1f} s of events "
-        f"({len(events) / seconds / 1e3:.0f} thousand a "
+        f"no swap of the blinking board in {seconds:.1f} s of events ({events / seconds / 1e3:.0f} thousand a "
         "second): show it full-screen, let it fill a third of the field, turn the screen's brightness up"
     )

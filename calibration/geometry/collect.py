@@ -6,13 +6,19 @@ view, and any frame from within it will do. A moved board needs frames on the ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.geometry.blinking import describe_nothing, detect_blinking, find_swaps, still_stretches
+from calibration.geometry.blinking import (
+    Still,
+    describe_nothing,
+    detect_blinking,
+    find_swaps,
+    still_stretches,
+)
 from calibration.geometry.charuco import detect
 from calibration.geometry.targets import Board
 from calibration.geometry.views import BadView, Corners, Source, View, pair
@@ -22,6 +28,8 @@ F64 = NDArray[np.float64]
 
 SIGMA_PX = {Source.CHARUCO: 0.05, Source.BLINKING: 0.05, Source.RECONSTRUCTED: 0.25, Source.SCENE: 0.8}
 """Expected error of a pair by source, event pixels."""
+STEADY_FRAMES = 4
+"""Of a stretch without motion; more of them hardly tell more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +55,14 @@ class Missed:
         camera: "events", "image" or "both".
         why: one line.
         begun_us: when its take began, on the same clock.
+        swaps: of what blinked and did not move meanwhile; from two on it was hardly anything but a board.
     """
 
     when_us: int
     camera: str
     why: str
     begun_us: int = 0
+    swaps: int = 0
 
     @property
     def into_s(self) -> float:
@@ -74,28 +84,33 @@ def blinking_views(
     Returns:
         the views, and what did not become one.
     """
+    stills = still_stretches(find_swaps(events))
+    if not stills:
+        first, last = (int(events.t[0]), int(events.t[-1])) if len(events) else (0, 0)
+        return [], [Missed(first, "events", describe_nothing(len(events), (last - first) / 1e6))]
+    return still_views(frames, stills, board, name=name)
+
+
+def still_views(
+    frames: Sequence[TimedFrame], stills: Sequence[Still], board: Board, *, name: str = "view",
+    told: Callable[[list[View], int], None] = lambda views, looked_at: None,
+) -> tuple[list[View], list[Missed]]:  # fmt: skip
+    """As `blinking_views`, of stretches that are known; `told` takes the views so far after each of them."""
     views: list[View] = []
     missed: list[Missed] = []
-    swaps = find_swaps(events)
-    if not swaps:
-        at = int(events.t[0]) if len(events) else 0
-        return [], [Missed(at, "events", describe_nothing(events))]
-    hand: bool | None = None
-    for still in still_stretches(swaps):
+    spans = [(f.start_us, f.end_us) for f in frames]
+    for k, still in enumerate(stills):
+        n, camera = len(still.swaps), "events"
         try:
-            seen = detect_blinking(still, board, mirrored=hand)
-        except BadView as e:
-            missed.append(Missed(still.start_us, "events", str(e)))
-            continue
-        # A frame that lies within a swap shows both pictures at once, which is gray; detection refuses it.
-        inside = [f for f in frames if f.start_us < still.end_us and f.end_us > still.start_us]
-        near = inside or _nearest(frames, still.start_us, still.end_us)
-        try:
+            seen = detect_blinking(still, board)
+            near = [frames[j] for j in steady_frames(spans, still.start_us, still.end_us)]
+            camera = "image"
             image = steady_corners(near, board)
         except BadView as e:
-            missed.append(Missed(still.start_us, "image", str(e)))
-            continue
-        keep_pair(views, missed, image, seen, Source.BLINKING, f"{name} {len(views) + 1}")
+            missed.append(Missed(still.start_us, camera, str(e), swaps=n))
+        else:
+            keep_pair(views, missed, image, seen, Source.BLINKING, f"{name} {len(views) + 1}", swaps=n)
+        told(views, k + 1)
     return views, missed
 
 
@@ -126,13 +141,16 @@ def charuco_views(
 
 
 def keep_pair(
-    views: list[View], missed: list[Missed], image: Corners, event: Corners, source: Source, name: str
-) -> None:
+    views: list[View], missed: list[Missed], image: Corners, event: Corners, source: Source, name: str, *,
+    swaps: int = 0,
+) -> None:  # fmt: skip
     """Make a view of one target seen by both cameras, or note that they share nothing of it."""
     scale = _scale(image, event)
     view = pair(image, event, source, scale=scale, sigma_px=SIGMA_PX[source], name=name)
     if len(view) == 0:
-        missed.append(Missed(view.when_us, "both", "the cameras see different parts of the board"))
+        missed.append(
+            Missed(view.when_us, "both", "the cameras see different parts of the board", swaps=swaps)
+        )  # fmt: skip
         return
     views.append(view)
 
@@ -147,15 +165,26 @@ def _scale(image: Corners, event: Corners) -> float:
     return float(np.sqrt(np.sum(a * a) / max(float(np.sum(b * b)), 1e-9)))
 
 
-def _nearest(frames: Sequence[TimedFrame], start_us: int, end_us: int) -> list[TimedFrame]:
-    """Without a frame in the stretch: the nearest one, if it is no further off than the stretch is long."""
-    room = max(end_us - start_us, 100_000)
-    near = [f for f in frames if f.end_us > start_us - room and f.start_us < end_us + room]
-    middle = (start_us + end_us) // 2
-    return sorted(near, key=lambda f: abs(f.start_us - middle))[:1]
+def steady_frames(spans: Sequence[tuple[int, int]], start_us: int, end_us: int) -> list[int]:
+    """Which of these exposures (start, end) show what stood still meanwhile: some, spread over the stretch.
+
+    Without one in the stretch it is the nearest, if it is no further off than the stretch is long.
+    """
+    # A frame that lies within a swap shows both pictures at once, which is gray; detection refuses it.
+    inside = [k for k, (a, b) in enumerate(spans) if a < end_us and b > start_us]
+    if inside:
+        return [inside[k] for k in _spread(len(inside))]
+    room, middle = max(end_us - start_us, 100_000), (start_us + end_us) // 2
+    near = [k for k, (a, b) in enumerate(spans) if b > start_us - room and a < end_us + room]
+    return sorted(near, key=lambda k: abs(spans[k][0] - middle))[:1]
 
 
-def steady_corners(frames: Sequence[TimedFrame], board: Board, most: int = 4) -> Corners:
+def _spread(of: int) -> list[int]:
+    some = np.linspace(0, of - 1, min(STEADY_FRAMES, of)).round().astype(int)
+    return [int(k) for k in np.unique(some)]
+
+
+def steady_corners(frames: Sequence[TimedFrame], board: Board) -> Corners:
     """The corners of a board that stands still, as the mean over some frames.
 
     Raises:
@@ -164,10 +193,7 @@ def steady_corners(frames: Sequence[TimedFrame], board: Board, most: int = 4) ->
     found: list[Corners] = []
     reason = "no frame was taken while the board stood still"
     # Spread over the stretch, so that a slow drift shows.
-    chosen = [
-        frames[k]
-        for k in np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int))
-    ]
+    chosen = [frames[k] for k in _spread(len(frames))]
     hand: bool | None = None
     for f in chosen:
         try:

@@ -20,7 +20,15 @@ from calibration.geometry.change import Change, changes, told_change
 from calibration.geometry.collect import TimedFrame
 from calibration.geometry.fit import LensChoice
 from calibration.geometry.result import GeometryResult
-from calibration.geometry.scene_search import Aligned, centred, eroded, gradients, refine, search
+from calibration.geometry.scene_search import (
+    WIDE,
+    Aligned,
+    centred,
+    eroded,
+    gradients,
+    refine,
+    search,
+)
 from calibration.geometry.solve import check, solve
 from calibration.geometry.views import Source, View
 from capture.packets import Events
@@ -88,7 +96,8 @@ def solve_scene(
         events: of the whole time.
         image_size, event_size: (width, height).
         tone: of the frames.
-        scale: image pixels per event pixel, ±14 %; from the sizes by default.
+        scale: image pixels per event pixel, ±14 %, from the sizes by default; where that fails, half to twice
+            as many.
         start: (3, 3) a map that is known to some pixels: no search then.
         contrast: thresholds; a common factor on both does not matter.
         lens: see `solve`.
@@ -102,8 +111,17 @@ def solve_scene(
     aligned = refine(pairs, starts[0], event_size)
     if aligned.likeness < _CLEAR and len(starts) > 1:
         aligned = max(aligned, refine(pairs, starts[1], event_size), key=lambda a: a.likeness)
+    if aligned.likeness < MIN_LIKENESS and start is None:
+        # Lenses that do not match their sensors, or a camera on its side.
+        wide = [refine(pairs, m, event_size) for m in search(pairs, event_size, image_size, s, WIDE)[:3]]
+        found = max(wide, key=lambda a: a.likeness)
+        if found.likeness >= MIN_LIKENESS:
+            s = found.scale(event_size)
+            pairs = changes(frames, events, tone, s, contrast or _CONTRAST)
+            aligned = refine(pairs, found.image_from_event, event_size)
     if aligned.likeness < MIN_LIKENESS:
-        return _failed(_unlike(aligned.likeness), image_size, event_size, aligned.likeness, len(pairs))
+        reason = _unlike(aligned.likeness) + ("" if start is not None else _searched(s))
+        return _failed(reason, image_size, event_size, aligned.likeness, len(pairs))
     lag = _lag(frames, events, tone, s, contrast or _CONTRAST, aligned)
     if abs(lag) > _LEAST_LAG_US:
         pairs = changes(_later(frames, lag), events, tone, s, contrast or _CONTRAST)
@@ -212,6 +230,14 @@ def _unlike(likeness: float) -> str:
     return (
         "the scene does not suffice: frames and events do not tell of the same change (likeness "
         f"{likeness:.2f} of 1): the cameras look at different things, or the frames' times are off"
+    )
+
+
+def _searched(scale: float) -> str:
+    return (
+        f"; or the map is none that was looked for: {min(WIDE.scales) * scale:.1f} to "
+        f"{max(WIDE.scales) * scale:.1f} image pixels per event pixel, upright or turned by right angles, give "
+        "or take some degrees: show the blinking board"
     )
 
 

@@ -18,12 +18,28 @@ from calibration.geometry.change import Change, told_change
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 
-_SCALES = (0.86, 0.93, 1.0, 1.07, 1.14)
-_TURNS_DEG = (-5.0, -2.5, 0.0, 2.5, 5.0)
 _COARSE = 2
-_SEARCH_PAIRS = 10
 _LEVELS = (4.0, 2.0, 1.0)
 """Blur of both pictures at each stage of the refinement, event pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """What is tried with each hand.
+
+    Attributes:
+        scales: times the scale that is expected.
+        turns_deg: rotations. Half a turn is in the hands.
+        pairs: so many pictures of change are laid on each other.
+    """
+
+    scales: tuple[float, ...]
+    turns_deg: tuple[float, ...]
+    pairs: int
+
+
+NEAR = Guesses((0.86, 0.93, 1.0, 1.07, 1.14), (-5.0, -2.5, 0.0, 2.5, 5.0), 10)
+WIDE = Guesses((0.5, 0.57, 0.66, 0.76, 0.87, 1.0, 1.15, 1.32, 1.52, 1.75, 2.0), (-10, 0, 10, 80, 90, 100), 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,18 +56,27 @@ class Aligned:
     likeness: float
     gain: float
 
+    def scale(self, event_size: tuple[int, int]) -> float:
+        """Image pixels per event pixel, over the field of events (width, height)."""
+        w, h = event_size[0] - 1.0, event_size[1] - 1.0
+        p = np.array([[0, 0, 1], [w, 0, 1], [0, h, 1]]) @ self.image_from_event.T
+        q = p[:, :2] / p[:, 2:]
+        return float(np.sqrt(abs(np.linalg.det(np.stack([(q[1] - q[0]) / w, (q[2] - q[0]) / h])))))
+
 
 def search(
-    pairs: Sequence[Change], event_size: tuple[int, int], image_size: tuple[int, int], scale: float
-) -> list[F64]:
+    pairs: Sequence[Change], event_size: tuple[int, int], image_size: tuple[int, int], scale: float,
+    guesses: Guesses = NEAR,
+) -> list[F64]:  # fmt: skip
     """Candidates event → image, the best first: one for each hand.
 
     Args:
-        pairs: pictures of change; the liveliest ten are used.
+        pairs: pictures of change; the liveliest ones are used.
         event_size, image_size: (width, height).
-        scale: image pixels per event pixel to search around, ±14 %.
+        scale: image pixels per event pixel to search around.
+        guesses: how far around it, and how turned.
     """
-    chosen = sorted(pairs, key=lambda c: -c.activity)[:_SEARCH_PAIRS]
+    chosen = sorted(pairs, key=lambda c: -c.activity)[: guesses.pairs]
     w, h = event_size[0] // _COARSE, event_size[1] // _COARSE
     shape = (cv2.getOptimalDFTSize(2 * h), cv2.getOptimalDFTSize(2 * w))
     spectra = []
@@ -61,8 +86,8 @@ def search(
     found: list[tuple[float, F64]] = []
     for flip in ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)):
         best: tuple[float, F64] | None = None
-        for size in _SCALES:
-            for turn in _TURNS_DEG:
+        for size in guesses.scales:
+            for turn in guesses.turns_deg:
                 guess = _similarity(event_size, image_size, scale * size, turn, flip)
                 score, m = _shifted(chosen, spectra, guess, (w, h), shape)
                 if best is None or score > best[0]:

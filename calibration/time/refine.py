@@ -156,19 +156,22 @@ def refine(samples: list[Sample], rig: Rig, reach_us: float) -> Refined:
 
     Raises:
         NoContent: "no motion", "no fit" (events and frames do not show the same), "ambiguous" (a periodic
-            motion).
+            motion), "out of reach" (they fit the better the further away, up to where was looked).
     """
     stated = stated_contrast(rig)
     contrast = (0.2, 0.2) if stated is None else (stated.on, stated.off)
     some = samples[:: max(1, len(samples) // COARSE_PAIRS)]
     centre, rival = 0.0, 1.0
     if reach_us > FINE_REACH_US:
-        n = math.ceil(reach_us / COARSE_US)
+        # One step beyond, so that a place near the end of the reach lies between two others.
+        n = math.ceil(reach_us / COARSE_US) + 1
         wide: F64 = np.arange(-n, n + 1, dtype=np.float64) * COARSE_US
         found = _pairs(some, wide, contrast)
         cost = _cost(found, wide)
         best = int(cost.argmin())
         _require(cost[best])
+        if not 0 < best < len(wide) - 1:
+            raise _beyond(reach_us)
         centre = float(wide[best])
         elsewhere = np.abs(wide - centre) > 4 * COARSE_US
         local = elsewhere[1:-1] & (cost[1:-1] <= cost[:-2]) & (cost[1:-1] <= cost[2:])
@@ -187,7 +190,17 @@ def refine(samples: list[Sample], rig: Rig, reach_us: float) -> Refined:
         if 2 <= best <= len(fine) - 3:
             break
         centre = float(fine[best])
+    else:
+        raise _beyond(max(reach_us, abs(centre)))
     return _solve(pairs, fine, cost, rival)
+
+
+def _beyond(reach_us: float) -> NoContent:
+    return NoContent(
+        "out of reach",
+        f"within ±{reach_us / 1e3:.0f} ms of where the exposures were taken to be, frames and events fit the "
+        "better the nearer to the end of that: stamps, strobe delay or the order of frames are further off",
+    )
 
 
 def _require(cost: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -52,11 +52,14 @@ class AffineClock:
         ref_ns: a device time in the middle of what was measured.
         ref_us: the event time then.
         drift_ppm: how much faster the event clock runs.
+        frames: (first, end) places in the stream of frames, end excluded, between which it holds; None: all
+            over it. A camera's clock that jumped has a relation before and another one after.
     """
 
     ref_ns: int
     ref_us: float
     drift_ppm: float
+    frames: tuple[int, int] | None = None
 
     def event_us(self, device_ns: int) -> float:
         """Event time (µs) of a device time (ns)."""
@@ -64,7 +67,11 @@ class AffineClock:
 
     def shifted(self, by_us: float) -> AffineClock:
         """The same clock, `by_us` later on the event clock."""
-        return AffineClock(self.ref_ns, self.ref_us + by_us, self.drift_ppm)
+        return replace(self, ref_us=self.ref_us + by_us)
+
+    def holds(self, place: int) -> bool:
+        """Whether it is the clock of the frame at a place (0, 1, 2 …) in the stream of frames."""
+        return self.frames is None or self.frames[0] <= place < self.frames[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,13 @@ class TimeResult:
         """The worst of the troubles."""
         return Verdict.worst([t.verdict for t in self.troubles])
 
+    @property
+    def shift_from(self) -> str:
+        """What put the exposures where `shift_us` counts from, in words."""
+        if self.relation == "same":
+            return "stamps and delay_us"
+        return "the edges" if self.relation == "trigger" else "motion"
+
     def summary(self) -> str:
         """One line for a person."""
         if self.relation == "same" and self.shift_us is None:
@@ -162,7 +176,7 @@ class TimeResult:
             found = self.assumed_us + (self.shift_us or 0.0)
             return (
                 "frames are stamped on the event clock; by the pictures, exposures lie "
-                f"{found:+.0f} ± {self.shift_uncertainty_us:.0f} µs from there"
+                f"{found:+.0f} ± {self.shift_uncertainty_us:.0f} µs from their stamps"
             ) + (f"; {self.shutter()}" if self.rolling_us else "")
         if self.clock is None:
             return self.troubles[0].text if self.troubles else "no clock relation found"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.clock import HostClock
-from sync.rig import Clock, ImageEntry, Rig
+from sync.rig import MOST_LATENCY_MS, Clock, ImageEntry, Rig
 from sync.rolling import moved
 
 Items = Callable[[], Iterable[EventPacket | Frame]]
@@ -85,7 +86,7 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
     """Frames are stamped on the event clock; the pictures tell by how much exposures lie elsewhere.
 
     Where somebody else put two cameras' streams on one clock it is by what the drivers did. Of one sensor
-    stamps are exact, but its pixels may be late; where that cannot be told, nothing is amiss.
+    stamps are exact, but its pixels may be late; where nothing tells of that, nothing is amiss.
     """
     result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
     result.frames = sum(1 for _ in streams.frames())
@@ -107,7 +108,7 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
     try:
         found = refine(collect(items(), exposures, rig, reach), rig, reach)
     except NoContent as e:
-        if rig.identity:
+        if rig.identity and e.name != "out of reach":
             return result
         result.uncertainty_us = math.inf
         result.troubles.append(
@@ -156,16 +157,27 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
     }  # fmt: skip
     if result.relation == "trigger":
         update["longer_us"] = result.longer_us
-    if result.latency_ms is not None:
-        update["host_latency_ms"] = round(max(0.0, result.latency_ms), 3)
-        update["host_latency_spread_ms"] = round(result.latency_spread_ms or LEAST_SPREAD_MS, 3)
     if result.relation == "trigger" and result.shift_us is not None:
         update["delay_measured_us"] = round(c.delay_us + result.shift_us, 1)
         update["delay_uncertainty_us"] = round(result.shift_uncertainty_us, 1)
         exact = result.shift_uncertainty_us <= STORED_UNCERTAINTY_US < abs(result.shift_us)
         if exact or abs(result.shift_us) > max(SURELY_US, APART * result.shift_uncertainty_us):
-            update["delay_us"] = round(c.delay_us + result.shift_us, 1)
+            update["delay_us"] = delay = round(c.delay_us + result.shift_us, 1)
+            result = with_delay(result, delay - c.delay_us)
+    if result.latency_ms is not None:
+        spread = result.latency_spread_ms or LEAST_SPREAD_MS
+        update["host_latency_ms"] = round(min(max(0.0, result.latency_ms), MOST_LATENCY_MS), 3)
+        update["host_latency_spread_ms"] = round(min(spread, MOST_LATENCY_MS), 3)
     return c.model_copy(update=update)
+
+
+def with_delay(result: TimeResult, more_us: float) -> TimeResult:
+    """The same measurement under a strobe delay that is `more_us` longer: the edges' clock is later by it."""
+    if result.relation != "trigger" or result.clock is None or not more_us:
+        return result
+    shift = None if result.shift_us is None else result.shift_us - more_us
+    latency = None if result.latency_ms is None else result.latency_ms - more_us / 1e3
+    return replace(result, clock=result.clock.shifted(more_us), shift_us=shift, latency_ms=latency)
 
 
 def calibrated_image(result: TimeResult, rig: Rig) -> ImageEntry:
@@ -176,11 +188,12 @@ def calibrated_image(result: TimeResult, rig: Rig) -> ImageEntry:
 
 
 def _exposures(streams: Streams, clock: AffineClock) -> dict[int, tuple[float, float]]:
-    """Assumed exposures by the frame's place in the stream."""
+    """Assumed exposures by the frame's place in the stream, of the frames for which the clock holds."""
     return {
         k: (clock.event_us(f.device_start_ns), clock.event_us(f.device_end_ns))
         for k, f in enumerate(streams.frames())
-        if f.device_start_ns is not None and f.device_end_ns is not None and f.kind is FrameKind.SENSOR
+        if clock.holds(k)
+        and f.device_start_ns is not None and f.device_end_ns is not None and f.kind is FrameKind.SENSOR
         and f.device_end_ns > f.device_start_ns
     }  # fmt: skip
 
@@ -197,8 +210,8 @@ def _latency(result: TimeResult, streams: Streams) -> None:
         return
     late = [
         (f.host_ns - events.host_ns_of(clock.event_us(f.device_end_ns))) / 1e6
-        for f in streams.frames()
-        if f.host_ns > 0 and f.device_end_ns is not None
+        for k, f in enumerate(streams.frames())
+        if clock.holds(k) and f.host_ns > 0 and f.device_end_ns is not None
     ]
     if len(late) < 10:
         return
@@ -215,19 +228,22 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
     if result.rolling_us is None:
         rig = _with_shutter(result, items, exposures, rig, CHECK_REACH_US)
     seen = _blink(items, exposures, rig)
+    try:
+        found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
+    except NoContent as e:
+        if seen is None:
+            # Where nothing moves, nothing speaks against the edges.
+            how_bad = Verdict.WARN if e.name == "out of reach" else Verdict.PASS
+            result.troubles.append(Trouble(e.name, f"the pictures do not check the triggers: {e}", how_bad))
+            return
+    else:
+        result.shift_us, result.shift_uncertainty_us = found.shift_us, found.uncertainty_us
+        result.shift_by, result.content_residual = "content", found.residual
+        seen = _agreeing(result, seen, found.shift_us, found.uncertainty_us)
     if seen is not None:
         result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
         result.shift_by = "blinking light"
-    else:
-        try:
-            found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
-        except NoContent as e:
-            result.troubles.append(
-                Trouble(e.name, f"the pictures do not check the triggers: {e}", Verdict.PASS)
-            )
-            return
-        result.shift_us, result.shift_uncertainty_us = found.shift_us, found.uncertainty_us
-        result.shift_by, result.content_residual = "content", found.residual
+    assert result.shift_us is not None
     progress("comparing with the pictures", 1.0)
     if abs(result.shift_us) > max(DISAGREE_US, 2.0 * result.shift_uncertainty_us):
         result.troubles.append(
@@ -238,7 +254,25 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
 
 
 def _blink(items: Items, exposures: dict[int, tuple[float, float]], rig: Rig) -> Blink | None:
-    return blink_check(moved(items(), rig), exposures, rig)
+    return blink_check(lambda: moved(items(), rig), exposures, rig)
+
+
+def _agreeing(result: TimeResult, seen: Blink | None, shift_us: float, uncertainty_us: float) -> Blink | None:
+    """The blinking light, if it is surer than motion and does not contradict it; a contradiction is told."""
+    if seen is None or seen.uncertainty_us >= uncertainty_us:
+        return None
+    apart = abs(seen.shift_us - shift_us)
+    if apart <= seen.uncertainty_us + uncertainty_us:
+        return seen
+    # One of both is wrong by so much, and nothing tells which.
+    result.shift_uncertainty_us = max(uncertainty_us, apart)
+    result.troubles.append(
+        Trouble("blinking light", f"a light that blinks puts the exposures {seen.shift_us:+.0f} ± "
+                f"{seen.uncertainty_us:.0f} µs from where they were taken to be, what moves "
+                f"{shift_us:+.0f} ± {uncertainty_us:.0f} µs; the light was passed over: let a lamp or an LED "
+                "blink by itself, or nothing")
+    )  # fmt: skip
+    return None
 
 
 def _with_shutter(
@@ -263,8 +297,14 @@ def _by_content(
     result: TimeResult, arrival: Arrival, streams: Streams, items: Items, rig: Rig, progress: Progress
 ) -> TimeResult:  # fmt: skip
     out = TimeResult("host", frames=result.frames, edges=result.edges, active_high=rig.clock.active_high)
-    # What was wrong with the edges is no reason to fail once the pictures have told.
-    out.troubles = [Trouble(t.name, t.text, Verdict.WARN) for t in result.troubles]
+    # What was wrong with the edges is no reason to fail once the pictures have told; and where the rig file
+    # knows of no wire, nothing is.
+    out.troubles = [
+        Trouble(t.name, "no edge came, and the rig file says that there is no wire", Verdict.PASS)
+        if t.name == "no triggers" and rig.clock.relation == "host"
+        else Trouble(t.name, t.text, Verdict.WARN)
+        for t in result.troubles
+    ]
     out.what = "block of frames"
     progress("looking for the exposures in the events", 0.0)
     exposures = _exposures(streams, arrival.clock)
@@ -274,11 +314,13 @@ def _by_content(
     except NoContent as e:
         out.troubles.append(Trouble(e.name, f"no clock without triggers: {e}", Verdict.FAIL))
         return out
-    clock = _corrected(arrival.clock, found)
+    clock, uncertainty = _corrected(arrival.clock, found), found.uncertainty_us
     seen = _blink(items, _exposures(streams, clock), rig)
     progress("looking for the exposures in the events", 1.0)
-    uncertainty = found.uncertainty_us
-    if seen is not None and seen.uncertainty_us < uncertainty:
+    out.shift_uncertainty_us = uncertainty
+    seen = _agreeing(out, seen, 0.0, uncertainty)
+    uncertainty = out.shift_uncertainty_us
+    if seen is not None:
         clock, uncertainty = clock.shifted(seen.shift_us), seen.uncertainty_us
         out.shift_us, out.shift_uncertainty_us, out.shift_by = (
             seen.shift_us,
@@ -307,4 +349,4 @@ def _corrected(clock: AffineClock, found: Refined) -> AffineClock:
     """The clock with shift and drift added."""
     ref = clock.event_us(clock.ref_ns)
     shift = found.shift_us + found.drift_ppm * 1e-6 * (ref - found.at_us)
-    return AffineClock(clock.ref_ns, clock.ref_us + shift, clock.drift_ppm + found.drift_ppm)
+    return replace(clock, ref_us=clock.ref_us + shift, drift_ppm=clock.drift_ppm + found.drift_ppm)

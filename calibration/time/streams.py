@@ -32,6 +32,7 @@ class Streams:
     edges: int = 0
     events: int = 0
     span_us: tuple[int, int] | None = None
+    _came: list[tuple[int, int]] = field(default_factory=list)
     _blank: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict)
 
     @classmethod
@@ -60,6 +61,7 @@ class Streams:
         edges = p.triggers if self.edges + n <= MAX_EDGES else TriggerEdges.empty()
         self.edges += n
         self.events += len(p.events)
+        self._came.append((p.complete_until_us, self.events))
         first = int(p.events.t[0]) if len(p.events) else p.complete_until_us
         began = first if self.span_us is None else self.span_us[0]
         self.span_us = (began, max(p.complete_until_us, first))
@@ -76,6 +78,11 @@ class Streams:
     def packets(self) -> Iterator[EventPacket]:
         """The event packets, in order."""
         return (i for i in self.items if isinstance(i, EventPacket))
+
+    def arrived(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(N,) times (µs) until which packets are complete, and (N,) how many events had come by then."""
+        at, n = np.array(self._came, np.int64).reshape(-1, 2).T
+        return at, n
 
     def edge_times(self, rising: bool) -> NDArray[np.int64]:
         """Times (µs) of all edges of one kind."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from calibration.time.streams import MAX_EDGES, Streams
 from capture.packets import FrameClock, FrameKind
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
-from sync.synchroniser import Synchroniser
+from sync.synchroniser import LIVE_WAIT_US, OFFLINE_WAIT_US, Synchroniser
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -40,12 +41,14 @@ class Placed:
     """A frame and what the synchroniser made of it.
 
     Attributes:
+        place: of the frame in the stream of frames, 0, 1, 2 …
         sequence: the camera's counter.
         start_ns, end_ns: its stamps.
         exposure: None when refused.
         why: of the refusal.
     """
 
+    place: int
     sequence: int
     start_ns: int
     end_ns: int
@@ -53,13 +56,22 @@ class Placed:
     why: str = ""
 
 
-def place(streams: Streams, rig: Rig) -> tuple[list[Placed], Synchroniser]:
-    """Every frame's exposure, as live or offline would have it."""
-    y = Synchroniser(rig, retain_us=60_000_000)
+def place(
+    streams: Streams, rig: Rig, max_wait_us: int = LIVE_WAIT_US
+) -> tuple[list[Placed], Synchroniser]:  # fmt: skip
+    """Every frame's exposure, as live would have it; frames of an epoch that was over get none at all.
+
+    Args:
+        streams: edges and frames.
+        rig: sizes and clock.
+        max_wait_us: as `sync.synchroniser.OFFLINE_WAIT_US` says, for what offline would make of it.
+    """
+    y = Synchroniser(rig, max_wait_us=max_wait_us, retain_us=60_000_000)
+    places = {id(f): k for k, f in enumerate(streams.frames())}
     placed = [
         Placed(
-            o.frame.sequence, o.frame.device_start_ns or 0, o.frame.device_end_ns or 0, o.exposure,
-            "" if isinstance(o, AlignedExposure) else o.detail,
+            places[id(o.frame)], o.frame.sequence, o.frame.device_start_ns or 0,
+            o.frame.device_end_ns or 0, o.exposure, "" if isinstance(o, AlignedExposure) else o.detail,
         )
         for o in y.outcomes(streams.items)
     ]  # fmt: skip
@@ -67,7 +79,7 @@ def place(streams: Streams, rig: Rig) -> tuple[list[Placed], Synchroniser]:
 
 
 def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
-    """The clock from edges; both polarities are tried.
+    """The clock from edges; both polarities are tried, and how long live and offline wait for what is late.
 
     Returns:
         `clock` is None, with the reason in `troubles`, where edges and frames do not belong together:
@@ -93,9 +105,11 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
                     "open, or carries noise; only the first million were looked at")
         )  # fmt: skip
     tried = []
-    for high in (rig.clock.active_high, not rig.clock.active_high):
+    # Waiting longer finds what was written late, and finds a clock that jumped later: it comes second.
+    levels = rig.clock.active_high, not rig.clock.active_high
+    for wait_us, high in itertools.product((LIVE_WAIT_US, OFFLINE_WAIT_US), levels):
         clock = rig.clock.model_copy(update={"active_high": high, "relation": "trigger"})
-        placed, y = place(streams, rig.model_copy(update={"clock": clock}))
+        placed, y = place(streams, rig.model_copy(update={"clock": clock}), wait_us)
         tried.append((_matched(placed), high, placed, y))
         if _matched(placed) >= ENOUGH * len(frames):
             break
@@ -108,9 +122,9 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
         )  # fmt: skip
     result.active_high, result.frames_matched = high, matched
     _judge_matching(result, streams, rig, placed, y, frames_n=len(frames))
-    starts, device = _pairs(placed, streams, high, rig.clock.delay_us)
+    starts, device, places = _pairs(placed, streams, high, rig.clock.delay_us)
     if len(starts) >= 2:
-        _fit(result, device, starts)
+        _fit(result, device, starts, places)
         result.exposure_bias_us = _bias(placed, result)
     elif not result.troubles or result.verdict is not Verdict.FAIL:
         result.troubles.append(
@@ -167,22 +181,20 @@ def _frame_rate(placed: list[Placed]) -> float:
     return 1e9 / float(np.median(steps)) if len(steps) else 0.0
 
 
-def _pairs(placed: list[Placed], streams: Streams, high: bool, delay_us: float) -> tuple[F64, I64]:
-    """Start edges that were really seen, and the device stamps (ns) of their frames, in order."""
+def _pairs(placed: list[Placed], streams: Streams, high: bool, delay_us: float) -> tuple[F64, I64, I64]:
+    """Start edges that were really seen, and stamps (ns) and places of their frames, in order."""
     seen = streams.edge_times(high) + round(delay_us)
     out = [
-        (p.exposure.start_us, p.start_ns)
+        (p.exposure.start_us, p.start_ns, p.place)
         for p in placed
         if p.exposure is not None and p.exposure.source in (ExposureSource.TRIGGER, ExposureSource.CHUNK)
     ]
-    if not out:
-        return np.empty(0), np.empty(0, np.int64)
-    starts = np.array([o[0] for o in out], np.int64)
+    starts, stamps, places = np.array(out, np.int64).reshape(-1, 3).T
     real = np.isin(starts, seen)
-    return starts[real].astype(np.float64), np.array([o[1] for o in out], np.int64)[real]
+    return starts[real].astype(np.float64), stamps[real], places[real]
 
 
-def _fit(r: TimeResult, device_ns: I64, start_us: F64) -> None:
+def _fit(r: TimeResult, device_ns: I64, start_us: F64, places: I64) -> None:
     parts = segments(device_ns, start_us)
     a, b = max(parts, key=lambda s: s[1] - s[0])
     named = {t.name for t in r.troubles}
@@ -198,13 +210,20 @@ def _fit(r: TimeResult, device_ns: I64, start_us: F64) -> None:
                     "of the longer side")
         )  # fmt: skip
     line, clock, rest = fit_line(device_ns[a:b], start_us[a:b])
-    r.clock, r.at_us, r.residuals_us = clock, start_us[a:b], rest
+    if len(parts) > 1:
+        # Frames before the first pair and after the last one go with these.
+        first = 0 if a == 0 else int(places[a])
+        clock = replace(clock, frames=(first, sys.maxsize if b == len(places) else int(places[b - 1]) + 1))
+    r.clock = clock
+    r.at_us, r.residuals_us = start_us[a:b], rest
     r.residual_us = line.sigma
     r.p95_us = float(np.percentile(np.abs(rest), 95))
     r.drift_uncertainty_ppm = line.slope_half_width * 1e6
     r.held_out_us = _held_out(device_ns[a:b], start_us[a:b])
     ends = line.mean_x - float(np.ptp(device_ns[a:b])) / 2e3
-    r.uncertainty_us = line.half_width(ends) + EDGE_FLOOR_US
+    bend = _bend(rest)
+    # A bend is no scatter: more edges do not make it smaller, and towards the ends it is half as large again.
+    r.uncertainty_us = math.hypot(line.half_width(ends), 1.5 * bend) + EDGE_FLOOR_US
     if b - a < WANTED_PAIRS:
         r.troubles.append(Trouble("short", f"only {b - a} frames with edges; record longer"))
     scatter = _scatter(rest)
@@ -216,7 +235,6 @@ def _fit(r: TimeResult, device_ns: I64, start_us: F64) -> None:
         r.troubles.append(
             Trouble("edges scatter", f"edges scatter by {scatter:.0f} µs; {PASS_US:.0f} are usual")
         )
-    bend = _bend(rest)
     if bend > max(5.0, 3.0 * scatter):
         r.troubles.append(
             Trouble("clock bends", f"the rate of the clocks changes by {bend:.0f} µs over the recording: let "
@@ -304,11 +322,14 @@ def _left_over(r: TimeResult, placed: list[Placed], streams: Streams, high: bool
             used |= {x.start_us, x.end_us}  # one of them may be an edge; the other is calculated
             out.append(Unmatched(x.start_us, f"frame {p.sequence}", "an edge is missing"))
         else:
-            at = None if r.clock is None else round(r.clock.event_us(p.start_ns))
+            clock = r.clock if r.clock is not None and r.clock.holds(p.place) else None
+            at = None if clock is None else round(clock.event_us(p.start_ns))
             out.append(Unmatched(at, f"frame {p.sequence}", p.why))
     for rising in (True, False):
         word = "opening" if rising == high else "closing"
-        for t in (streams.edge_times(rising) + round(delay_us)).tolist():
+        # As the synchroniser takes them: the exposure is over before a signal that lasts longer.
+        by_us = round(delay_us) - (0 if rising == high else round(r.longer_us))
+        for t in (streams.edge_times(rising) + by_us).tolist():
             if t not in used:
                 out.append(Unmatched(t, f"{word} edge"))
                 if len(out) > 50 * LISTED:

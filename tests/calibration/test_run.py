@@ -14,7 +14,9 @@ from calibration.check import check, other_cameras
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
 from calibration.report import pictures, report_html, report_json
-from calibration.run import CannotCalibrate, Options, Take, calibrate, views_of
+from calibration.run import CannotCalibrate, Options, calibrate
+from calibration.take import Take
+from calibration.target_views import views_of
 from calibration.time.result import Verdict
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from sync.geometry import project

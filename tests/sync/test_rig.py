@@ -230,3 +230,15 @@ def test_a_shutter_that_is_not_the_files_is_said(said: str, rolling_us: float, l
     lines = rig.other_shutter(said)
     assert [line in found for found in lines] == [True] * bool(line)
     assert Rig.frames_only("flir", (64, 48)).other_shutter("rolling") == []
+
+
+def test_a_rig_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    rig = Rig(
+        events=EventEntry(camera="a", width=64, height=48), image=ImageEntry(camera="b", width=64, height=48)
+    )
+    rig.save(tmp_path / "rig.toml")
+    late = rig.model_copy(update={"clock": rig.clock.model_copy(update={"host_latency_spread_ms": 9e6})})
+    with pytest.raises(UsageError, match=r"is not written: .*host_latency_spread_ms"):
+        late.save(tmp_path / "rig.toml")
+    assert Rig.load(tmp_path / "rig.toml") == rig
+    assert [p.name for p in tmp_path.iterdir()] == ["rig.toml"]

@@ -24,7 +24,7 @@ def straight(k: int, start_us: int, end_us: int) -> list[tuple[int, bool]]:
 def run(
     wire: Wire, *, seconds: float = 3.0, exposure_us: int = 12_000, clock: Clock | None = None,
     frames: bool = True, packets: bool = True, device: bool = True, from_ns: int = 10**12, jitter: int = 300,
-    first: int = 0,
+    first: int = 0, rate_hz: float = RATE_HZ,
 ) -> TriggerReport:  # fmt: skip
     """Both streams as a live rig gives them; `wire` makes the edges of an exposure."""
     monitor = TriggerMonitor(clock)
@@ -32,8 +32,8 @@ def run(
     todo = []
     # Exposures vary a little, as a pattern that can be recognised.
     rng = np.random.default_rng(3)
-    for k in range(int(seconds * RATE_HZ)):
-        start = 100_000 + k * PERIOD_US + int(rng.integers(0, jitter + 1))
+    for k in range(int(seconds * rate_hz)):
+        start = 100_000 + round(k * 1e6 / rate_hz) + int(rng.integers(0, jitter + 1))
         end = start + exposure_us
         edges += wire(k, start, end)
         if k >= first:
@@ -89,6 +89,16 @@ def test_a_signal_that_lasts_until_the_last_row_is_closed() -> None:
     assert run(lambda k, s, e: [(s, True), (s + int(rng.integers(2_000, 40_000)), False)]).finding is not (
         Finding.LONGER
     )
+
+
+@pytest.mark.parametrize("rate_hz", [0.8, 1.0, 1.6])
+def test_a_slow_camera_is_waited_for(rate_hz: float) -> None:
+    """Of which fewer than the frames that are needed come within the usual time."""
+    r = run(straight, rate_hz=rate_hz, seconds=12 / rate_hz)
+    assert r.finding is Finding.GOOD, r.words
+    assert r.frames_hz == pytest.approx(rate_hz, rel=0.25)
+    r = run(lambda k, a, b: [], rate_hz=rate_hz, seconds=12 / rate_hz)
+    assert r.finding is Finding.NO_EDGES
 
 
 def test_no_wire() -> None:

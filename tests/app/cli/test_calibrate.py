@@ -16,7 +16,7 @@ from app.output.atomic import part_of
 from app.recording import RecordResult
 from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
-from calibration.run import Take
+from calibration.take import Take
 from calibration.time.result import Verdict
 from sync.rig import Clock, Rig
 from tests.app.test_stated_rig import rig as stated
@@ -220,6 +220,24 @@ def test_the_target_as_a_file(name: str, tmp_path: Path) -> None:
     assert not part_of(out).exists()
 
 
+def test_an_earlier_target_is_not_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "board.pdf"
+    out.write_text("mine")
+    assert execute(["calibrate", "show-target", "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert execute(["calibrate", "show-target", "-o", str(out), "--overwrite"]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+
+
+def test_a_recording_in_place_of_a_rig_is_sent_to_the_right_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_aedat4(tmp_path / "cups.aedat4", sample_events(), sample_frames())
+    assert execute(["calibrate", "rig", str(path), "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert f"calibrate rig --from {path}" in " ".join(capsys.readouterr().err.split())
+
+
 def test_phases_are_checked_for_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "board.pdf"
     assert execute(["calibrate", "show-target", "-o", str(out), "--phase-ms", "nan"]) == 2
@@ -266,6 +284,33 @@ def test_the_window_calibrates_with_the_options_that_were_given(
     assert execute(arguments(NAME, out, False, wish.options)) == 0
     _, recordings, _, board, seconds, lens, only_time, _ = told["args"]
     assert (recordings, board, seconds, lens, only_time) == ([], wish.board, 5.0, "none", True)
+
+
+def test_what_is_said_while_a_live_rig_is_recorded_reaches_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def record(request: object, wanted: object, *, said: Any, watch: object) -> RecordResult:
+        said("the rig file is of the event camera 7, but 8 is there")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "record", record)
+    execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(tmp_path / "new.toml")])
+    assert "but 8 is there" in capsys.readouterr().err
+
+
+def test_recordings_of_different_cameras_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write_aedat4(tmp_path / f"{n}.aedat4", sample_events(), sample_frames()) for n in "ab"]
+    serials = iter([{"events": "7"}, {"events": "8"}])
+    monkeypatch.setattr(calibrating, "serials_of", lambda recording: next(serials))
+    out = tmp_path / "rig.toml"
+    command = ["calibrate", "rig", "--headless", "-o", str(out)]
+    assert execute([*command, "--from", str(paths[0]), "--from", str(paths[1])]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "b.aedat4 is of the event camera 8" in told
+    assert "of 7: give recordings of one rig" in told
+    assert not out.exists()
 
 
 def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(

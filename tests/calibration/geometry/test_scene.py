@@ -146,3 +146,33 @@ def test_noise_does_not_stand_for_motion() -> None:
     assert s.likeness > 0.5, "the left third does move"
     assert s.geometry.verdict == "fail"
     assert "no views in the" in s.geometry.problems[0]
+
+
+@pytest.mark.parametrize("scale", [1.2])
+def test_lenses_that_do_not_match_their_sensors_are_found(scale: float) -> None:
+    take = taken()
+    s = solve_scene(take.frames, take.events, take.truth.image_size, take.truth.event_size, scale=scale)
+    assert s.geometry.verdict != "fail", s.geometry.problems
+    assert error(take, s.geometry.pixel_map) < 0.25
+
+
+def test_a_camera_on_its_side_is_found() -> None:
+    take = taken()
+    aside = [replace(f, picture=np.ascontiguousarray(np.rot90(f.picture))) for f in take.frames]
+    w, h = take.truth.image_size
+    s = solve_scene(aside, take.events, (h, w), take.truth.event_size)
+    assert s.geometry.verdict != "fail", s.geometry.problems
+    # (x, y) of the picture as it was lies at (y, w - 1 - x) of the one on its side.
+    upright = np.array([[0, -1, w - 1], [1, 0, 0], [0, 0, 1.0]]) @ s.geometry.image_from_event
+    assert error(take, PixelMap(upright / upright[2, 2])) < 0.25
+
+
+def test_what_is_nowhere_to_be_found_is_said_with_where_was_looked() -> None:
+    take = taken()
+    mixed = [
+        replace(f, picture=np.roll(np.roll(f.picture, 37 * k, 0), 61 * k * k, 1))
+        for k, f in enumerate(take.frames)
+    ]
+    s = solve_scene(mixed[:8], take.events, take.truth.image_size, take.truth.event_size)
+    assert s.geometry.verdict == "fail"
+    assert "image pixels per event pixel, upright or turned by right angles" in s.geometry.problems[0]

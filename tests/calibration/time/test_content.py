@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from calibration.nominal import nominal
+from calibration.run import Options, calibrate
+from calibration.take import Take
 from calibration.time.arrival import by_arrival
 from calibration.time.content import pair_of
 from calibration.time.result import Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
 from calibration.time.streams import Streams
 from capture.packets import Events
+from sync.geometry import project
 from tests.calibration.time.rigs import arrived
 
 
@@ -31,6 +35,14 @@ def test_exposures_are_found_without_a_wire(host: bool) -> None:
         # The least late of the frames: 14 ms after the end of its exposure, events 0.3 ms.
         assert c.host_latency_ms == pytest.approx(13.8, abs=0.8)
         assert c.host_latency_spread_ms < 2
+
+
+def test_a_rig_that_has_no_wire_can_pass() -> None:
+    a = arrived(triggers=False, speed=260.0)
+    rig = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"relation": "host"})})
+    r = calibrate_time(lambda: a.items, rig)
+    assert r.relation == "host"
+    assert r.verdict is Verdict.PASS, [t.text for t in r.troubles]
 
 
 def test_arrivals_alone_are_as_good_as_they_say() -> None:
@@ -61,6 +73,37 @@ def test_a_strobe_that_comes_late_is_measured() -> None:
     c = calibrated_clock(r, late)
     assert c.delay_measured_us == pytest.approx(0.0, abs=r.shift_uncertainty_us)
     assert c.delay_us == c.delay_measured_us  # surely nearer than it was
+
+
+def test_a_strobe_delay_that_was_found_is_in_what_is_checked_with_it() -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 3_000.0})})
+    c = calibrate(late, [Take("late", lambda: a.items)], Options(keep_geometry=True))
+    assert c.rig.clock.delay_us == pytest.approx(0.0, abs=c.time.shift_uncertainty_us)
+    assert np.abs(a.errors_us(c.time.clock)).min() > 2_900, "the measurement itself is told as it was made"
+    assert c.check is not None
+    assert np.abs(a.errors_us(c.check.time.clock)).max() <= c.time.shift_uncertainty_us + 30
+    # The least late of the frames, 14 ms after the true end of its exposure, events 0.3 ms.
+    assert c.rig.clock.host_latency_ms == pytest.approx(13.8, abs=0.8)
+
+
+@pytest.mark.parametrize("delay_us", [9_000.0, 15_000.0])
+def test_a_strobe_delay_beyond_the_search_is_not_stored(delay_us: float) -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": delay_us})})
+    r = calibrate_time(lambda: a.items, late)
+    assert r.shift_us is None
+    (told,) = [t for t in r.troubles if t.name == "out of reach"]
+    assert told.verdict is Verdict.WARN
+    assert "±6 ms" in told.text
+    assert calibrated_clock(r, late).delay_us == delay_us
+
+
+def test_a_delay_at_the_end_of_the_search_is_found() -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 5_900.0})})
+    r = calibrate_time(lambda: a.items, late)
+    assert r.shift_us == pytest.approx(-5_900, abs=r.shift_uncertainty_us)
 
 
 def test_a_small_delay_by_content_changes_nothing() -> None:
@@ -121,3 +164,15 @@ def test_integrals_of_a_known_ramp() -> None:
     xx, xy, yy = p.sums[0, 1, :3]
     assert xy / xx == pytest.approx(1.0, abs=0.01)  # the gain: thresholds are right
     assert xy * xy / (xx * yy) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_map_from_the_scene_is_made_with_the_clock_that_was_found() -> None:
+    """Frames that come sooner than the rig says are looked at some 15 ms too early at first."""
+    a = arrived(triggers=False, speed=260.0, latency_us=(3_000.0, 6_000.0))
+    begun = nominal(a.rig).model_copy(update={"clock": a.rig.clock})
+    c = calibrate(begun, [Take("scene", lambda: a.items)])
+    assert "the scene itself" in c.geometry_by
+    w, h = a.rig.events.width - 1, a.rig.events.height - 1
+    corners = np.array([[0, 0], [w, 0], [0, h], [w, h]])
+    off = project(corners, c.rig.image_from_event) - project(corners, a.rig.image_from_event)
+    assert np.linalg.norm(off, axis=1).max() / a.rig.scale < 0.2

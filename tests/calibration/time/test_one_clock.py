@@ -186,6 +186,14 @@ def test_pixels_of_one_sensor_that_are_late_are_compensated() -> None:
     assert gains[1] > gains[0] + 2
 
 
+def test_pixels_that_are_later_than_was_looked_for_are_said_to_be() -> None:
+    rig, items = late_pixels(18_000)
+    r = calibrate_time(lambda: items, rig)
+    assert r.shift_us is None
+    assert calibrated_clock(r, rig).delay_us == 0.0
+    assert {t.name for t in r.troubles} == {"out of reach"}
+
+
 def test_pixels_of_one_sensor_that_are_not_late_stay() -> None:
     rig, items = late_pixels(0)
     clock = calibrated_clock(calibrate_time(lambda: items, rig), rig)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from calibration.field import exposed
 from calibration.time.lines import robust_line
-from calibration.time.result import Verdict
+from calibration.time.result import AffineClock, TimeResult, Verdict
+from calibration.time.solve import calibrate_time, calibrated_clock
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers, place, segments
-from capture.packets import EventPacket, Frame
+from capture.packets import EventPacket, Frame, TriggerEdges
 from sync.exposure import ExposureSource
+from sync.rig import Rig
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
 
 RIG = {"frames": 150, "period_us": 66_667.0, "edge_loss": 0.02, "frame_loss": 0.02, "packet_us": 5_000}
@@ -117,6 +122,30 @@ def test_a_clock_that_jumps_or_wraps_is_named_and_placed(jump_us: float, name: s
     assert max(error) < 20  # the longer side is right
 
 
+@pytest.mark.parametrize("jump_us", [5.0e6, -1.2e6])
+def test_a_clock_that_jumps_leaves_a_rig_file_that_can_be_read(jump_us: float, tmp_path: Path) -> None:
+    setup = {**RIG, "frames": 80, "edge_loss": 0.0, "frame_loss": 0.0}
+    sim = simulate(Setup(**setup, vary_exposure=0.2, exposure_us=9_000.0, device_jump=(50, jump_us)))  # type: ignore[arg-type]
+    rig = small_rig()
+    r = calibrate_time(lambda: sim.items, rig)
+    assert r.clock is not None
+    clock = calibrated_clock(r, rig)
+    assert 0 < clock.host_latency_ms < 8
+    assert clock.host_latency_spread_ms < 8
+    rig.model_copy(update={"clock": clock}).save(tmp_path / "rig.toml")
+    assert Rig.load(tmp_path / "rig.toml").clock == clock
+    # Frames of the shorter side would lie seconds away: nothing is asked of them.
+    found = list(exposed(sim.items, r.clock, rig))
+    assert 45 <= len(found) <= 51
+    assert all(abs(e.start_us - sim.truth[e.frame.sequence][0]) < 30 for e in found)
+
+
+def test_latencies_beyond_what_a_rig_file_holds_are_bounded() -> None:
+    late = TimeResult("trigger", AffineClock(0, 0.0, 0.0), 1.0, 1.0, latency_ms=9e5, latency_spread_ms=9e6)
+    clock = calibrated_clock(late, small_rig())
+    assert clock.host_latency_ms == clock.host_latency_spread_ms == 2_000
+
+
 def test_one_wild_pair_is_no_jump() -> None:
     x = np.arange(50, dtype=np.int64) * 40_000_000
     y = x / 1e3 + 17.0
@@ -136,6 +165,34 @@ def test_a_clock_that_bends_is_told() -> None:
         bent.append(i)
     r = by_triggers(Streams.of(bent), small_rig())
     assert "clock bends" in names(r)
+    # Edges are stamped to a microsecond, and the clock is not known that well.
+    assert r.p95_us <= r.uncertainty_us < 3 * r.p95_us
+
+
+def test_what_a_recording_wrote_late_is_matched_all_the_same() -> None:
+    """Frames that were written a second before their edges: live they would be given up."""
+    late = (1.0e6, 1.001e6)
+    sim = simulate(
+        Setup(**{**RIG, "frames": 60}, vary_exposure=0.2, exposure_us=9_000.0, event_latency_us=late)
+    )  # type: ignore[arg-type]
+    r = by_triggers(Streams.of([replace(i, host_ns=0) for i in sim.items]), small_rig())
+    assert r.frames_matched >= 0.95 * len(sim.truth)
+    assert r.verdict is Verdict.PASS
+
+
+def test_ends_of_a_longer_signal_are_not_left_over() -> None:
+    setup = {**RIG, "frames": 60, "edge_loss": 0.0, "frame_loss": 0.0}
+    sim = simulate(Setup(**setup, exposure_us=9_000.0, jitter_us=1.0))  # type: ignore[arg-type]
+    items = []
+    for i in sim.items:
+        if isinstance(i, EventPacket):
+            t, up = i.triggers.t, i.triggers.rising
+            # Both edges in the packet of the exposure's end.
+            i = replace(i, triggers=TriggerEdges(np.where(up, t - 4_000, t), up))
+        items.append(i)
+    r = by_triggers(Streams.of(items), small_rig(longer_us=4_000.0, delay_us=4_000.0))
+    assert r.frames_matched == 60
+    assert [u for u in r.unmatched if "edge" in u.what] == []
 
 
 def test_streams_keep_no_pixels() -> None:
