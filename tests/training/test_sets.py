@@ -276,6 +276,37 @@ def test_without_splits_no_sequence_is_trained_on_and_validated_with(tmp_path: P
     assert len(divided(find([tmp_path / "set/train/train0.h5"]), validates=False)[0]) == 1
 
 
+def test_splits_given_one_by_one_are_splits_as_well(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=2, test=1)
+    one_by_one = [data / "train", data / "test"]
+    train, test = divided(find(one_by_one, named=True), validates=True)
+    assert ([s.name for s in train], [s.name for s in test]) == (["train0", "train1"], ["test0"])
+    files = [data / "train/train0.h5", data / "test/test0.h5"]
+    train, test = divided(find(files, named=True), validates=True)
+    assert ([s.name for s in train], [s.name for s in test]) == (["train0"], ["test0"])
+    # Beside no other split a name says nothing: evaluated is what is given, trained on as well.
+    assert find([data / "train"], named=True).splits == find(one_by_one).splits == set()
+
+
+def test_what_is_in_no_split_is_not_dropped_beside_what_is(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=1, test=1)
+    other = write_set(tmp_path / "other", "efnet-scer", train=1, test=0) / "train"
+    other.rename(bare := tmp_path / "bare")
+    with pytest.raises(UsageError, match=r"train0 \(.*bare/train0\.h5\) is in no split, and others"):
+        divided(find([data, bare], named=True), validates=True)
+    bare.rename(other)
+    train, test = divided(find([data, other], named=True), validates=True)
+    assert ([s.split for s in train], len(test)) == ([TRAIN, TRAIN], 1)
+
+
+def test_each_path_holds_a_data_set(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=1, test=1)
+    (tmp_path / "typo/train").mkdir(parents=True)
+    for nothing in (tmp_path / "typo", tmp_path / "typo/train"):
+        with pytest.raises(UsageError, match=f"{nothing} holds no data set of a known layout"):
+            find([data, nothing])
+
+
 def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no data set of a known layout"):
