@@ -116,7 +116,7 @@ def train(request: Request) -> Outcome:
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
         _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)())
-    if request.resume and (done := _already_complete(run, recipe)):
+    if request.resume and (done := already_complete(run, recipe)):
         run.release()
         return done
     with _quiet(), signals, _ended(run, first, conduct):
@@ -217,8 +217,12 @@ def _open_folder(
     run.keep_metrics_until(int(load_tree(run.state)["global_step"]))
 
 
-def _already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
-    """The outcome of a run that has nothing left to do."""
+def already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
+    """The outcome of a run that has nothing left to do by a recipe; None: it has.
+
+    Raises:
+        TrainingError: its state cannot be read.
+    """
     state = load_tree(run.state)
     own = state["callbacks"][Conduct.__qualname__]
     step, elapsed = int(own["step"]), float(own["elapsed_s"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 from pathlib import Path
@@ -26,7 +27,7 @@ from training import chain, lpips, tasks
 from training.chain import ChainRequest, Stage
 from training.data.s_sdm import SdmMaker, SdmOptions
 from training.data.sets.find import find
-from training.engine import Outcome
+from training.engine import Outcome, Request, train
 from training.files import save_weights
 from training.losses import s_sdm
 from training.protocols import report
@@ -311,6 +312,38 @@ def test_a_chain_by_time_goes_on_by_its_folder_alone(tiny_chain: Path) -> None:
     assert out.complete
     assert out.step >= steps
     assert "max_minutes = 0.0002" in (tiny_chain / "two/recipe.toml").read_text()
+
+
+def test_more_minutes_leave_what_was_learnt_from_alone(
+    tiny_chain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(tiny_chain, overrides={"run.steps": 100}, max_minutes=1e-5)
+    first = (tiny_chain / "one/weights.safetensors").read_bytes()
+    steps = do(tiny_chain, resume=True)[0].step
+    # As LDN, whose data are other data once its teacher changes.
+    monkeypatch.setattr(
+        "training.chain.train",
+        lambda request: _unless_changed(request, tiny_chain / "one/weights.safetensors", first),
+    )
+    out, told = do(tiny_chain, resume=True, max_minutes=60)
+    assert told == ["one", "two"]
+    assert (tiny_chain / "one/weights.safetensors").read_bytes() == first
+    assert (steps < 100, out.step) == (True, 100)
+
+
+def _unless_changed(request: Request, file: Path, before: bytes) -> Outcome:
+    assert request.folder.name != "two" or file.read_bytes() == before
+    return train(request)
+
+
+def test_a_stage_that_is_trained_elsewhere_is_not_discarded(tiny_chain: Path) -> None:
+    do(tiny_chain, overrides={"run.steps": 1})
+    (tiny_chain / "two/state.pt").unlink()
+    with (tiny_chain / "two/.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match=r"chain/two is in use by another run"):
+            do(tiny_chain, resume=True)
+    assert (tiny_chain / "two/run.json").is_file()
 
 
 def test_a_stage_that_was_killed_before_its_first_state_begins_anew(tiny_chain: Path) -> None:
