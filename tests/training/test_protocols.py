@@ -25,6 +25,7 @@ from training.protocols.compared import Compared
 from training.protocols.pictures import restored
 from training.protocols.run import BLURRED, Wanted, fitting, measure
 from training.protocols.table import PROTOCOLS, protocol
+from training.synthesis.writers import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,18 @@ def test_means_are_over_pictures_and_the_report_says_everything(sets: dict[str, 
     plain = json.loads(report.as_json(result, {}))
     assert plain["methods"]["none"]["pictures"] == 10
     assert len([p for s in result.sequences for p in s.pictures]) >= 3
+
+
+def test_sequences_of_one_name_are_measured_each(tmp_path: Path) -> None:
+    data = []
+    for k in (0, 1):
+        FORMATS["frames"](tmp_path / f"set{k}/test", "0001", clip(k))
+        data.append(str(tmp_path / f"set{k}"))
+    result = measure(Wanted(("none",), "ours", tuple(data)))
+    assert [len(s.measures["none"]) for s in result.sequences] == [FRAMES, FRAMES]
+    assert result.sequences[0].measures != result.sequences[1].measures
+    assert len(json.loads(report.as_json(result, {}))["pictures"]) == 2
+    assert len({n for s in result.sequences for n in s.pictures}) == 2 * FRAMES
 
 
 def test_several_processes_give_what_one_gives(sets: dict[str, Path]) -> None:

@@ -299,6 +299,19 @@ def test_what_is_in_no_split_is_not_dropped_beside_what_is(tmp_path: Path) -> No
     assert ([s.split for s in train], len(test)) == ([TRAIN, TRAIN], 1)
 
 
+def test_sequences_called_alike_are_told_apart(tmp_path: Path) -> None:
+    paths = [write_set(tmp_path / n, "frames", train=0, test=1) for n in ("a", "b")]
+    own = tmp_path / "c/test/test0"  # VIDEO/blur and VIDEO/sharp
+    own.mkdir(parents=True)
+    for part, name in (("blur", "blur"), ("gt", "sharp")):
+        (paths[0] / f"test/{part}/test0").rename(own / name)
+    write_set(paths[0], "frames", train=0, test=1)
+    names = [s.name for s in find([*paths, tmp_path / "c", paths[1]]).sequences]
+    assert names == ["a/test/blur/test0", "b/test/blur/test0", "c/test/test0/test0", "b/test/blur (2)/test0"]
+    names = [s.name for s in find([paths[0], tmp_path / "c"]).sequences]
+    assert names == ["test/blur/test0", "test/test0/test0"]
+
+
 def test_each_path_holds_a_data_set(tmp_path: Path) -> None:
     data = write_set(tmp_path / "set", "efnet-scer", train=1, test=1)
     (tmp_path / "typo/train").mkdir(parents=True)

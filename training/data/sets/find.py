@@ -193,15 +193,24 @@ def _without_window(facts: SequenceFacts) -> int:
 
 
 def _named_apart(found: list[SequenceFacts]) -> list[SequenceFacts]:
-    """Names are unique: where two are called alike, their place goes in front."""
-    seen: dict[str, int] = {}
-    for s in found:
-        seen[s.name] = seen.get(s.name, 0) + 1
-    out = []
-    for s in found:
-        if seen[s.name] == 1:
-            out.append(s)
-            continue
-        place = Path(s.files[0])
-        out.append(dataclasses.replace(s, name=f"{place.parent.parent.name}/{place.parent.name}/{s.name}"))
+    """Names are unique: of those called alike, as much of their place goes in front as tells them apart."""
+    alike: dict[str, list[int]] = {}
+    for k, s in enumerate(found):
+        alike.setdefault(s.name, []).append(k)
+    out = list(found)
+    for name, which in alike.items():
+        if len(which) > 1:
+            for k, own in zip(which, _apart([found[k] for k in which]), strict=True):
+                out[k] = dataclasses.replace(found[k], name=f"{own}/{name}")
     return out
+
+
+def _apart(alike: list[SequenceFacts]) -> list[str]:
+    """Two folders above each, or as many more as it takes; numbers where one place was given twice."""
+    places = [Path(os.path.abspath(s.files[0])).parts[1:-1] for s in alike]
+    ends: list[str] = []
+    for depth in range(2, max(3, *(len(p) + 1 for p in places))):
+        ends = ["/".join(p[-depth:]) for p in places]
+        if len(set(ends)) == len(set(places)):
+            break
+    return [e if (n := ends[:k].count(e)) == 0 else f"{e} ({n + 1})" for k, e in enumerate(ends)]
