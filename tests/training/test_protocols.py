@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,6 @@ def test_reblur_counts_the_first_rows_and_normalises_over_all(sets: dict[str, Pa
     net = weights("efnet", wf=8)
     facts = fitting(protocol("efnet-reblur"), find([sets["efnet-h5"]])).sequences[0]
     how = protocol("efnet-reblur")
-    import dataclasses
-
     cut = dataclasses.replace(how, rows=16)
     found = [f for f in restored(cut, "efnet", facts, "cpu", {}) if isinstance(f, Compared)]
     assert {f.result.shape for f in found} == {(16, SIZE, 3)}
@@ -111,6 +110,39 @@ def test_reblur_counts_the_first_rows_and_normalises_over_all(sets: dict[str, Pa
     with torch.inference_mode():
         out = net(given["image"] / 255, given["events"], given["mask"])[-1][0].numpy()
     np.testing.assert_allclose(found[2].result, out[::-1].transpose(1, 2, 0), atol=1e-5)
+
+
+def test_every_middle_counts_for_a_network_of_the_middle(tmp_path: Path, weights: Any) -> None:
+    weights("efnet", wf=8)
+    made = clip(50, instants=3)
+    # Of an odd number of microseconds: its middle is no time that a file can say.
+    exposures = tuple((a, b - (b - a + k) % 2) for k, (a, b) in enumerate(made.exposures))
+    assert {(b - a) % 2 for a, b in exposures} == {0, 1}
+    FORMATS["msrbd"](tmp_path / "set/test", "odd", dataclasses.replace(made, exposures=exposures))
+    found = results("gem", "efnet", tmp_path / "set")
+    assert [f.name for f in found] == [
+        f"{k:05d}-0.5000" for k in range(FRAMES) for _ in range(1 if k in (0, FRAMES - 1) else 2)
+    ]
+    for path in (tmp_path / "set/test").glob("odd_*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["sharp_timestamps"] = arrays["sharp_timestamps"] + 100  # no middle any more
+        np.savez(path, **arrays)
+    facts = fitting(protocol("gem"), find([tmp_path / "set"])).sequences[0]
+    told = list(restored(protocol("gem"), "efnet", facts, "cpu", {}))
+    assert told == [f"odd frame {k}: no sharp picture of an instant that efnet gives" for k in range(FRAMES)]
+
+
+def test_efnet_is_measured_with_the_published_noise_where_it_is_asked_for(
+    sets: dict[str, Path], weights: Any
+) -> None:
+    weights("efnet", wf=8)
+    plain, noisy, again = (
+        results("efnet-reblur", "efnet", sets["efnet-h5"], **o) for o in ({}, {"noise": True}, {"noise": True})
+    )
+    for a, b, c in zip(plain, noisy, again, strict=True):
+        assert not np.array_equal(a.result, b.result)
+        np.testing.assert_array_equal(b.result, c.result)
 
 
 def test_efnet_gives_the_same_from_raw_and_from_stored_representations(
@@ -217,8 +249,6 @@ def test_sequences_of_one_name_are_measured_each(tmp_path: Path) -> None:
 
 def test_several_processes_give_what_one_gives(sets: dict[str, Path]) -> None:
     wanted = Wanted(("none",), "ours", (str(sets["frames"]),))
-    import dataclasses
-
     one, two = (measure(dataclasses.replace(wanted, devices=n)) for n in (1, 2))
     assert [s.measures for s in one.sequences] == [s.measures for s in two.sequences]
 
