@@ -73,8 +73,8 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_terminals_signal_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_the_group_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace("workers = 0", "workers = 1, options = { delay_s = 0.01 }"))
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -88,6 +88,8 @@ def test_a_terminals_signal_leaves_a_run_that_goes_on(number: int, tmp_path: Pat
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
+    if number == signal.SIGTERM:
+        process.send_signal(number)  # as `timeout` does, before the group
     os.killpg(process.pid, number)  # as a terminal does: workers get it, too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
