@@ -127,6 +127,21 @@ def test_two_processes_give_the_curve_of_one_with_the_doubled_batch(tmp_path: Pa
 
 
 @pytest.mark.timeout(300)
+def test_more_processes_than_validation_samples_wait_for_each_other(tmp_path: Path) -> None:
+    options = ["--set", "run.steps=4", "--set", "run.validate_every=2", "--set", "data.validation=1"]
+    command = [write(tmp_path), *options, "--set", "optimiser.lr=1e-12", "--device", "cpu"]
+    subprocess.run(
+        [sys.executable, "-m", *PROGRAM, *map(str, command), "-o", str(tmp_path / "two"), "--devices", "2"],
+        env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert here(*command, "-o", tmp_path / "one") == 0
+    texts = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("one", "two")]
+    validated = [[json.loads(t)["val/psnr"] for t in text.splitlines() if "val/" in t] for text in texts]
+    assert len(validated[0]) == 2
+    assert validated[1] == pytest.approx(validated[0], rel=1e-6)
+
+
+@pytest.mark.timeout(300)
 def test_a_bad_loss_in_one_process_ends_all(tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace("workers = 0", "workers = 0, options = { nan_at = 13 }"))
     done = subprocess.run(
