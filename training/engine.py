@@ -144,8 +144,8 @@ def train(request: Request) -> Outcome:
         except (MemoryError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             if out_of_memory(error):
                 raise TrainingError(
-                    f"a step does not fit into the device's memory: set run.batch lower than {recipe.run.batch} "
-                    '(and run.accumulate higher), or run.precision = "bf16"'
+                    "a step does not fit into the device's memory: set run.batch lower than "
+                    f'{recipe.run.batch} (and run.accumulate higher), or run.precision = "bf16"'
                 ) from error
             if not recipe.network.options or conduct.step or not _may_be_of_options(error):
                 raise

@@ -120,8 +120,9 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
     """Restore every item with every network and measure.
 
     The frame itself is measured as `blurred`. PSNR, SSIM and LPIPS are taken at each instant of which the truth
-    is known and which the network gives; SSIM and LPIPS of pictures that are large enough for them. The re-blur residual is taken where a network gives any instant of a
-    single exposure. Every sequence begins as a stream does, with nothing carried over.
+    is known and which the network gives; SSIM and LPIPS of pictures that are large enough for them. The re-blur
+    residual is taken where a network gives any instant of a single exposure. Every sequence begins as a stream
+    does, with nothing carried over.
 
     Args:
         suite: what on.
@@ -270,7 +271,8 @@ def _compare(figures: Figures, item: SuiteItem, pictures: Mapping[float, U8], lp
 
 
 def _defined(measure: str, picture: U8) -> bool:
-    return min(picture.shape[:2]) >= _LEAST[measure]
+    height, width = picture.shape[:2]
+    return min(height, width) >= _LEAST[measure]
 
 
 def _any_instant_alone(engine: Engine) -> bool:

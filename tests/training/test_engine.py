@@ -195,7 +195,9 @@ def test_a_dead_worker_is_one_line(tmp_path: Path) -> None:
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"),
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
+        ),
         MemoryError("Unable to allocate 9 GiB for an array with shape (3, 3)"),
     ],
 )

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from capture.errors import UsageError
-from inference import cards, networks, store
+from inference import cards, models, networks, store
 from inference.representations.coding import Mode
+from inference.restorers.base import Needs
+from inference.restorers.passthrough import PassThrough
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
 from training import metrics
 from training.data.efnet import EfnetMaker, EfnetOptions
@@ -131,6 +133,33 @@ def test_every_middle_counts_for_a_network_of_the_middle(tmp_path: Path, weights
     facts = fitting(protocol("gem"), find([tmp_path / "set"])).sequences[0]
     told = list(restored(protocol("gem"), "efnet", facts, "cpu", {}))
     assert told == [f"odd frame {k}: no sharp picture of an instant that efnet gives" for k in range(FRAMES)]
+
+
+def test_a_stream_has_a_gap_where_nobody_knows_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=0, test=1)
+    for k in (1, 3):
+        (data / f"test/test0_{k:06d}.npz").unlink()
+    (facts,) = find([data]).sequences
+    seen: list[str] = []
+
+    class Watched(PassThrough):
+        def __init__(self, rig: Any, *_: Any) -> None:
+            self.needs = Needs(margin_before_us=5_000, margin_after_us=5_000)
+
+        def reset(self) -> None:
+            seen.append("gap")
+
+        def restore(self, window: Any, latents: Any) -> Any:
+            (a,) = window
+            before, after = a.exposure.start_us - a.window_start_us, a.window_end_us - a.exposure.end_us
+            seen.append(f"{a.ordinal}{'<' * (before > 0)}{'>' * (after > 0)}")
+            return super().restore(window, latents)
+
+    monkeypatch.setattr(models, "create", lambda _name, *given: Watched(*given))
+    assert len(list(restored(protocol("ours"), "watched", facts, "cpu", {}))) == FRAMES
+    assert seen == ["gap", "0>", "1<", "gap", "2>", "3<", "gap", "4>", "5<", "gap"]
 
 
 def test_efnet_is_measured_with_the_published_noise_where_it_is_asked_for(

@@ -166,6 +166,21 @@ def test_counts_are_those_of_three_windows_in_a_row(tmp_path: Path) -> None:
     assert maker.items(facts) == list(range(FRAMES - 1))
 
 
+def test_no_clip_runs_over_events_that_nobody_knows(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=1, test=0) / "train"
+    (whole,) = find([data]).sequences
+    assert ScNetMaker(ScNetOptions(clip=4)).items(whole) == [0, 1, 2]
+    for k in (1, 3):
+        (data / f"train0_{k:06d}.npz").unlink()
+    (facts,) = find([data]).sequences
+    assert facts.frames == FRAMES
+    assert ScNetMaker(ScNetOptions(clip=1)).items(facts) == list(range(FRAMES))
+    assert ScNetMaker(ScNetOptions(clip=2)).items(facts) == [0, 2, 4]
+    assert ScNetMaker(ScNetOptions(clip=4)).needs(facts) == [
+        "4 frames in a row with all events from one to the next"
+    ]
+
+
 def test_five_frames_and_the_sharp_ones_of_the_inner_three(tmp_path: Path) -> None:
     write_set(tmp_path / "set", "frames")
     facts = one(tmp_path / "set")

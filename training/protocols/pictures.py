@@ -113,6 +113,7 @@ def _as_live(
     # A frame without a window counts for no network; it may still be a neighbour.
     inner = range(protocol.inner, facts.frames - protocol.inner)
     counted = {i for i in facts.items if i in inner}
+    follows = set(facts.pair_starts)
     truths: dict[int, list[tuple[float, U8]]] = {}
     pictures: dict[int, U8] = {}
 
@@ -142,6 +143,8 @@ def _as_live(
             continue
         if not found and frame in counted:
             yield f"{facts.name} frame {frame}: no sharp picture of an instant that {network} gives"
+        if facts.pairs is not None and frame - 1 not in follows:
+            yield from out(engine.try_gap())  # nobody knows what was between it and the one before
         truths[frame], pictures[frame] = found, picture
         # Every instant once, in order; a truth that a second file repeats is compared again.
         latents = tuple(sorted({at for at, _ in found})) or (0.5,)
@@ -192,6 +195,8 @@ def _exposure(
         window = reader.window(frame)
         start, end = window.start_us, window.end_us
         first, last = start - needs.margin_before_us, end + needs.margin_after_us
+        if known := facts.known_around(frame):
+            first, last = max(first, min(known[0], start)), min(last, max(known[1], end))
         if (first, last) != (start, end) and STREAM in facts.carries:
             found = reader.between(first, last)
         else:

@@ -149,7 +149,8 @@ def divided(found: Found, validates: bool) -> tuple[list[SequenceFacts], list[Se
     """Sequences to train on and to validate with; none is in both.
 
     Raises:
-        UsageError: an empty split, sequences in none beside some in one, or one sequence that cannot be divided.
+        UsageError: an empty split, sequences in none beside some in one, or one sequence that cannot be
+            divided.
     """
     if found.splits:
         if outside := next((s for s in found.sequences if not s.split), None):

@@ -1,7 +1,7 @@
 """Finds the sequences of a data set below files and folders, by their layout, and says what was left out.
 
-Folders named `train` and `test` (or `val`, `valid`) are splits, and so are, where it is asked for, several paths
-of such names. A file that cannot be used is named and counted and the others go on; a path that holds nothing
+Folders named `train` and `test` (or `val`, `valid`) are splits; where it is asked for, several paths of such
+names are, too. A file that cannot be used is named and counted and the others go on; a path that holds nothing
 of a known layout is an error.
 """
 
@@ -131,7 +131,9 @@ def _splits_in(path: Path) -> dict[Path, str]:
     """The split folders directly below a path."""
     if not path.is_dir():
         return {}
-    return {p: _SPLITS[p.name.lower()] for p in sorted(path.iterdir()) if p.name.lower() in _SPLITS and p.is_dir()}
+    return {
+        p: _SPLITS[p.name.lower()] for p in sorted(path.iterdir()) if p.name.lower() in _SPLITS and p.is_dir()
+    }
 
 
 def _own_splits(inner: dict[Path, dict[Path, str]]) -> dict[Path, str]:
