@@ -271,8 +271,7 @@ def _compare(figures: Figures, item: SuiteItem, pictures: Mapping[float, U8], lp
 
 
 def _defined(measure: str, picture: U8) -> bool:
-    height, width = picture.shape[:2]
-    return min(height, width) >= _LEAST[measure]
+    return bool(min(picture.shape[:2]) >= _LEAST[measure])
 
 
 def _any_instant_alone(engine: Engine) -> bool:

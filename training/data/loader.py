@@ -80,7 +80,7 @@ class TimedLoader(DataLoader[Any]):
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        with _born_deaf():
+        with _born_deaf() if self.num_workers else contextlib.nullcontext():
             inner = super().__iter__()
         while not self._stop():
             began = time.perf_counter()
