@@ -2,6 +2,7 @@
 
 The chain's folder holds `chain.json` (which chain, what was changed, with what it began) and a run folder a
 stage. A stage that is complete is left alone, one that was stopped goes on, so the chain is resumed like a run.
+What was learnt from stays as it is: more minutes are for the stages that nothing was built on yet.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from capture.documents import parse_json
 from capture.errors import UsageError
 from training import recipe as recipes
 from training import tasks
-from training.engine import Outcome, Request, train
+from training.engine import Outcome, Request, already_complete, train
 from training.errors import TrainingError, why
 from training.files import replace_bytes
 from training.recipe import Recipe
@@ -60,7 +61,8 @@ class ChainRequest:
         overrides: values by `table.key` for every stage, by `stage.table.key` for one.
         resume: go on with the chain in the folder.
         init: first weights of the last stage.
-        max_minutes: of each stage.
+        max_minutes: of each stage; may differ from before when a chain is resumed, and is then of the stages
+            from the last begun one on, as long as those before were complete.
         device: see `training.engine.Request`.
     """
 
@@ -95,7 +97,8 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
         say: told of each stage that ended, complete or stopped.
 
     Raises:
-        UsageError, WeightsError, TrainingError, KeyboardInterrupt: as `training.engine.train`, of the stage.
+        UsageError: as `training.engine.train`, of the stage; or another process trains a stage.
+        WeightsError, TrainingError, KeyboardInterrupt: as `training.engine.train`, of the stage.
     """
     began = _asked(request)
     stages = CHAINS[began.chain]
@@ -115,10 +118,12 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
         if request.resume and RunFolder(folder).recipe.is_file():
             RunFolder(folder).discard()  # of one that was killed before its first saved state
         first = init if stage is stages[-1] and not goes_on else None
+        later = [request.folder / s.name for s in stages[stages.index(stage) + 1 :]]
+        minutes = began.max_minutes
+        if goes_on and any(RunFolder(f).state.is_file() for f in later):
+            minutes = _settled(folder, minutes)
         try:
-            outcome = train(
-                Request(planned[stage.name], folder, goes_on, first, began.max_minutes, request.device)
-            )
+            outcome = train(Request(planned[stage.name], folder, goes_on, first, minutes, request.device))
         finally:
             _discard(request.folder)
         say(stage.name, outcome)
@@ -165,6 +170,12 @@ def _recipe(stage: Stage, stages: tuple[Stage, ...], folder: Path, overrides: Ma
     own |= {k.removeprefix(mine): v for k, v in overrides.items() if k.startswith(mine)}
     own |= {key: str(folder.resolve() / s / "weights.safetensors") for key, s in stage.takes.items()}
     return recipes.load(stage.recipe, own)
+
+
+def _settled(folder: Path, minutes: float | None) -> float | None:
+    """The minutes of a stage that others were built on: its own if it was complete by them."""
+    own = recipes.load(folder)
+    return own.run.max_minutes if already_complete(RunFolder(folder), own) else minutes
 
 
 def _create(folder: Path) -> None:

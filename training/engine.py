@@ -20,6 +20,7 @@ from torch import nn
 
 from capture.errors import UsageError, first_line
 from inference.device import multiplies_bfloat16
+from inference.memory import out_of_memory
 from training import recipe as recipes
 from training import tasks
 from training.callbacks.averaging import MovingAverage
@@ -39,6 +40,9 @@ from training.task import Task
 from training.weights import initialise
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# PyTorch has one class for all of them: what it says of a device, and of sizes that do not go together.
+_OF_DEVICES = ("CUDA", "cuDNN", "CUDNN", "NCCL")
+_OF_SHAPES = ("size", "shape", "dimension", "channel", "stride", "kernel", "elements", "expect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def train(request: Request) -> Outcome:
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
         _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)())
-    if request.resume and (done := _already_complete(run, recipe)):
+    if request.resume and (done := already_complete(run, recipe)):
         run.release()
         return done
     with _quiet(), signals, _ended(run, first, conduct):
@@ -137,13 +141,13 @@ def train(request: Request) -> Outcome:
             stopped = error.number
         except SystemExit as error:  # what Lightning makes of Ctrl+C
             raise KeyboardInterrupt from error
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"a step does not fit into the device's memory: set run.batch lower than {recipe.run.batch} "
-                '(and run.accumulate higher), or run.precision = "bf16"'
-            ) from error
-        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-            if not recipe.network.options or conduct.step:
+        except (MemoryError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+            if out_of_memory(error):
+                raise TrainingError(
+                    "a step does not fit into the device's memory: set run.batch lower than "
+                    f'{recipe.run.batch} (and run.accumulate higher), or run.precision = "bf16"'
+                ) from error
+            if not recipe.network.options or conduct.step or not _may_be_of_options(error):
                 raise
             # It was built with them, which is all that can be said before a sample has gone through.
             raise UsageError(
@@ -157,6 +161,14 @@ def train(request: Request) -> Outcome:
         return Outcome(
             run.path, conduct.step, conduct.elapsed_s, conduct.progress >= 1, stopped, dict(metrics.newest)
         )
+
+
+def _may_be_of_options(error: Exception) -> bool:
+    """Whether a first step may end so for what the network was built with; not where the device failed."""
+    if not isinstance(error, RuntimeError):
+        return True
+    text = str(error)
+    return not any(w in text for w in _OF_DEVICES) and any(w in text.lower() for w in _OF_SHAPES)
 
 
 def _start_at_input(task: Task, network: nn.Module, recipe: Recipe) -> None:
@@ -217,8 +229,12 @@ def _open_folder(
     run.keep_metrics_until(int(load_tree(run.state)["global_step"]))
 
 
-def _already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
-    """The outcome of a run that has nothing left to do."""
+def already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
+    """The outcome of a run that has nothing left to do by a recipe; None: it has.
+
+    Raises:
+        TrainingError: its state cannot be read.
+    """
     state = load_tree(run.state)
     own = state["callbacks"][Conduct.__qualname__]
     step, elapsed = int(own["step"]), float(own["elapsed_s"])

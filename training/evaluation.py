@@ -20,13 +20,17 @@ from inference.residual import middles
 from inference.restorers.base import LatentTimes
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from training.lpips import SMALLEST
 from training.metrics import psnr, ssim
+from training.metrics.structure import GAUSSIAN_11
 from training.suite import Suite, SuiteItem, sequences
 
 U8 = NDArray[np.uint8]
 Distance = Callable[[U8, U8], float]
 BLURRED = "blurred"
 BEST_CONTRAST = "edi, best c"
+# Pixels along a picture's shorter side, below which a measure is not defined.
+_LEAST = {"ssim": GAUSSIAN_11.size, "lpips": SMALLEST["alex"]}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 # Thresholds of sensors in use lie within; steps of 8 %, finer than the result can tell.
 CONTRASTS = tuple(round(0.06 * 1.08**k, 4) for k in range(31))
@@ -97,7 +101,7 @@ class Choice:
         device: see `inference.models.create`.
         best_contrast: also EDI with the one fixed threshold that serves each sequence best.
         reblur: instants for the re-blur residual; 0: not taken.
-        lpips: distance of two pictures, or None.
+        lpips: distance of two pictures of at least `training.lpips.SMALLEST["alex"]` pixels a side, or None.
     """
 
     networks: tuple[str, ...]
@@ -116,8 +120,9 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
     """Restore every item with every network and measure.
 
     The frame itself is measured as `blurred`. PSNR, SSIM and LPIPS are taken at each instant of which the truth
-    is known and which the network gives. The re-blur residual is taken where a network gives any instant of a
-    single exposure. Every sequence begins as a stream does, with nothing carried over.
+    is known and which the network gives; SSIM and LPIPS of pictures that are large enough for them. The re-blur
+    residual is taken where a network gives any instant of a single exposure. Every sequence begins as a stream
+    does, with nothing carried over.
 
     Args:
         suite: what on.
@@ -131,6 +136,7 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
         models.check(name, choice.options.get(name))
     methods = [BLURRED, *choice.networks, *([BEST_CONTRAST] if choice.best_contrast else [])]
     result = Evaluation(suite.name, methods)
+    small = dict.fromkeys(["ssim", *(["lpips"] if choice.lpips is not None else [])], 0)
     for sequence, items in sequences(suite):
         shown: list[dict[float, dict[str, U8]]] = [{f: {} for f in item.latents} for item in items]
         figures = result.sequences[sequence] = {}
@@ -141,9 +147,16 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
                 for f, picture in pictures.items():
                     seen[f][method] = picture
         for item, seen in zip(items, shown, strict=True):
+            for measure in small:
+                small[measure] += bool(item.latents) and not _defined(measure, item.truth[0])
             for k, f in enumerate(item.latents):
                 draw(item, f, {**seen[f], "truth": item.truth[k]})
     result.notes += [f"skipped: {text}" for text in suite.skipped]
+    result.notes += [
+        f"{measure.upper()} was not taken of {count} items with a side below {_LEAST[measure]} pixels"
+        for measure, count in small.items()
+        if count
+    ]
     for method in methods:
         if missed := sum(s[method].missed for s in result.sequences.values()):
             result.notes.append(f"{method} gives no instant of which the truth is known: {missed} items")
@@ -251,9 +264,14 @@ def _compare(figures: Figures, item: SuiteItem, pictures: Mapping[float, U8], lp
                 f"suite item {item.name}: its truth {truth.shape} is not like its frame {picture.shape}"
             )
         figures.add("psnr", psnr(picture, truth))
-        figures.add("ssim", ssim(picture, truth))
-        if lpips is not None:
+        if _defined("ssim", truth):
+            figures.add("ssim", ssim(picture, truth))
+        if lpips is not None and _defined("lpips", truth):
             figures.add("lpips", lpips(picture, truth))
+
+
+def _defined(measure: str, picture: U8) -> bool:
+    return bool(min(picture.shape[:2]) >= _LEAST[measure])
 
 
 def _any_instant_alone(engine: Engine) -> bool:

@@ -33,9 +33,6 @@ class TrainingModule(pl.LightningModule):
         parts: of the newest loss, by name, detached.
     """
 
-    # Fewer validation samples than processes is nothing wrong.
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self, recipe: Recipe, task: Task, network: nn.Module, data: TrainingData, validation: ValidationData
     ) -> None:
@@ -85,11 +82,14 @@ class TrainingModule(pl.LightningModule):
         )  # fmt: skip
 
     def val_dataloader(self) -> TimedLoader:
-        """This process's share of the validation samples."""
+        """This process's share of the validation samples; where it has none, one that does not count.
+
+        Without a batch Lightning leaves the whole validation out, and the others would wait for this process.
+        """
         assert self._held is not None
         kept = self._held[2]
         batches = share(len(kept), self.recipe.run.batch, self.trainer.global_rank, self.trainer.world_size)
-        return TimedLoader(kept, batches, stop=self.stop)
+        return TimedLoader(kept, batches or [[0]], stop=self.stop)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Where in the order of samples the run stands."""
@@ -127,9 +127,9 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures of one batch, weighted by its size."""
-        count = batch_size(batch)
+        count = batch_size(batch) if self.trainer.global_rank < self.validation_samples else 0
         for name, value in self.task.validate(self.network, batch).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * count
+            self.sums[name] = self.sums.get(name, 0.0) + (value * count if count else 0.0)
         self.samples += count
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -128,9 +128,20 @@ class RunFolder:
         self._hold()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing was trained yet."""
-        if not self.state.exists():
-            shutil.rmtree(self.path, ignore_errors=True)
+        """Remove a folder in which nothing was trained yet.
+
+        Raises:
+            UsageError: another process trains in it.
+        """
+        held = self._lock is not None
+        if not held:
+            self._hold()
+        try:
+            if not self.state.exists():
+                shutil.rmtree(self.path, ignore_errors=True)
+        finally:
+            if not held:
+                self.release()
 
     # --- records ------------------------------------------------------------------------------------------
 

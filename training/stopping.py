@@ -1,16 +1,19 @@
 """Ctrl+C, SIGTERM, SIGHUP during a run: the step is finished and the state saved; a second one ends it at once.
 
-A hangup that is ignored (nohup) stays so.
+A hangup that is ignored (nohup) stays so. SIGTERM twice in a moment is one: `timeout` sends it to the program
+and to the group that this is in.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from time import monotonic
 from types import FrameType, TracebackType
 
 from capture.hangup import hangup_counts
 
+_MOMENT_S = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,6 +38,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received = 0
+        self._at = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -56,6 +60,8 @@ class StopSignals:
                     signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received == number == signal.SIGTERM and monotonic() - self._at < _MOMENT_S:
+            return
         if self.received:
             raise KeyboardInterrupt
-        self.received = number
+        self.received, self._at = number, monotonic()

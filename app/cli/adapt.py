@@ -73,22 +73,30 @@ def adapt(
         bar() as show,
     ):
         tones: set[str] = set()
+        gave: list[int] = []
 
         def collect(collector: Collector) -> None:
             tones.add(tone := collector.restorer.rig.image.tone)
             if len(tones) > 1:
                 console.say(f"the frames look {_CURVES[tone]}: once more, the network being told so")
-            for text in data:
+            gave.clear()
+            for k, text in enumerate(data):
                 show(f"reading {text}", 0)
+                collector.begin(len(data) - k)
+                before = collector.count
                 read = pairs(text, seconds, collector.add)
-                console.say(f"{text}: {read.pairs} pairs of {read.frames} frames")
+                gave.append(collector.count - before)
+                console.say(f"{text}: {read.pairs} pairs of {read.frames} frames, {gave[-1]} samples of them")
 
         def told(step: int, value: float) -> None:
             console.say(f"step {step}  disagreement {value:.5f}")
             show("learning", step / settings.steps if settings.steps else 0)
 
         samples = samples_for(network, rig, begun.options | options, kind, collect, side)
-        about = {"recordings": list(data), "command": sys.argv, "program": version(), "options": options}
+        about = {
+            "recordings": list(data), "samples_of": list(gave), "command": sys.argv, "program": version(),
+            "options": options,
+        }  # fmt: skip
         show("judging", 0)
         done = run(begun, samples, settings, staged, about, device, told)
     c = done.camera

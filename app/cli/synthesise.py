@@ -46,7 +46,9 @@ def synthesise(
     scale: Annotated[
         int, typer.Option("--scale", min=1, max=8, help="Image pixels along an event pixel; videos of msrbd.")
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same bytes.")
+    ] = 0,
     size: Annotated[int | None, typer.Option("--size", help="Side of a sample in pixels (128).")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any range of the synthesis, e.g. --set blur_px=[2,20].")

@@ -149,6 +149,26 @@ def test_no_exposure_is_both_learnt_from_and_judged_by() -> None:
     assert min(seen["train"] | seen["held"]) >= FIRST  # the first ones teach the contrast, as live
 
 
+def test_every_recording_has_its_share_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Collector, "_places", lambda *a: [(0, 0)] * min(4, a[-1]))
+    samples = Collector(restorer_for("glint", RIG, {}), kind_of("glint"), SIZE)
+    monkeypatch.setattr("training.adapt.pairs.MOST_TRAIN", 20)
+    monkeypatch.setattr("training.adapt.pairs.MOST_HELD", 7)
+
+    def recorded(left: int, ordinals: int) -> tuple[int, int]:
+        before = len(samples.train), len(samples.held)
+        samples.begin(left)
+        for k in range(ordinals):
+            a, b = exposures()[k], exposures()[k + 1]
+            samples.add(a, b, a.exposure_events(), k)
+        return len(samples.train) - before[0], len(samples.held) - before[1]
+
+    assert recorded(3, 20) == (6, 2)
+    assert recorded(2, FIRST) == (0, 0)  # too short to give any
+    assert recorded(1, 20) == (14, 5)
+    assert samples.count == 27
+
+
 def loaded() -> tuple[dict[str, torch.Tensor], Card]:
     """The shipped weights."""
     about = store.verify("glint")
@@ -252,6 +272,7 @@ def test_the_command_writes_weights_that_the_live_program_takes(
     assert capsys.readouterr().out.strip().endswith("weights.safetensors")
     record = json.loads((out / "adapt.json").read_text())
     assert record["samples"]["learnt_from"] > record["samples"]["judged_by"] > 0
+    assert record["samples_of"] == [record["samples"]["learnt_from"] + record["samples"]["judged_by"]]
     assert record["disagreement"]["after"] <= record["disagreement"]["before"]
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
     card, _ = store.add("glint", out / "weights.safetensors")

@@ -79,7 +79,7 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     choice = Choice(other, "linear", 0.1)
     monkeypatch.setattr("training.adapt.run.chosen", lambda *_: choice)
     settings = tune.Settings(steps=0)
-    about = {"recordings": ["kitchen"]}
+    about = {"recordings": ["kitchen", "street"], "samples_of": [12, 0]}
     done = adapt(start("glint", None), Samples(own, lambda: other, "linear"), settings, tmp_path, about, "cpu")
     assert (done.changed, done.tone) == (True, "linear")
     assert json.loads((tmp_path / "adapt.json").read_text())["camera_tone"] == "linear"
@@ -88,6 +88,7 @@ def test_the_weights_carry_the_curve_to_the_live_program(
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
     card, _ = store.add("glint", done.weights)
     assert card.camera_tone == "linear"
+    assert "adapted to kitchen (" in card.trained_on
     assert execute(["models", "info", "glint"]) == 0
     assert "taken as linear" in capsys.readouterr().out
     live = GlintRestorer(RIG, device="cpu")

@@ -191,13 +191,46 @@ def test_a_dead_worker_is_one_line(tmp_path: Path) -> None:
         run(tiny(data__options={"dies_at": 9}, data__workers=1), tmp_path / "run")
 
 
-def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB"),
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
+        ),
+        MemoryError("Unable to allocate 9 GiB for an array with shape (3, 3)"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"width": 4}])
+def test_too_little_memory_is_one_line(
+    options: dict[str, int], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB")
+        raise error
 
     monkeypatch.setattr(TinyTask, "loss", full)
     with pytest.raises(TrainingError, match=r"set run\.batch lower than 4"):
-        run(tiny(), tmp_path / "run")
+        run(tiny(network__options=options), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "unable to write to file </torch_1>",
+    ],
+)
+def test_what_the_device_fails_in_is_not_blamed_on_the_options(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(TinyTask, "loss", fails)
+    with pytest.raises(RuntimeError, match=text[:10]):
+        run(tiny(network__options={"width": 4}), tmp_path / "run")
+    assert (tmp_path / "run/run.json").is_file()
 
 
 def test_a_name_that_no_recipe_can_hold_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

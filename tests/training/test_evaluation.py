@@ -73,6 +73,31 @@ def test_means_are_over_sequences() -> None:
     assert result.mean("none", "reblur") is None
 
 
+def test_small_pictures_go_without_the_measures_that_are_not_defined_for_them() -> None:
+    def cropped(sequence: str, side: int) -> SuiteItem:
+        whole = item(sequence, sequence, scene(seed=2), (0.5,))
+        e = whole.exposure
+        rig = e.rig.model_copy(update={"image": e.rig.image.model_copy(update={"height": side, "width": side})})
+        frame = replace(e.frame, image=np.ascontiguousarray(e.frame.image[:side, :side]))
+        return replace(
+            whole, exposure=replace(e, rig=rig, frame=frame), truth=whole.truth[:, :side, :side].copy()
+        )
+
+    def looks(a: Any, b: Any) -> float:
+        assert min(a.shape[:2]) >= 63
+        return 0.5
+
+    suite = listed(cropped("s", 10), cropped("m", 40))
+    result = evaluate(suite, Choice(("none",), reblur=0, lpips=looks))
+    assert set(result.sequences["s"]["none"].values) == {"psnr", "ms"}
+    assert set(result.sequences["m"]["none"].values) == {"psnr", "ssim", "ms"}
+    assert result.notes == [
+        "SSIM was not taken of 1 items with a side below 11 pixels",
+        "LPIPS was not taken of 2 items with a side below 63 pixels",
+    ]
+    assert "* SSIM was not taken" in report.markdown(result, {})
+
+
 class Late:
     """Gives the frame after the one asked for, at the middle only; remembers what it was given."""
 

@@ -73,8 +73,8 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_terminals_signal_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_the_group_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace("workers = 0", "workers = 1, options = { delay_s = 0.01 }"))
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -88,6 +88,8 @@ def test_a_terminals_signal_leaves_a_run_that_goes_on(number: int, tmp_path: Pat
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
+    if number == signal.SIGTERM:
+        process.send_signal(number)  # as `timeout` does, before the group
     os.killpg(process.pid, number)  # as a terminal does: workers get it, too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
@@ -122,6 +124,21 @@ def test_two_processes_give_the_curve_of_one_with_the_doubled_batch(tmp_path: Pa
     validated = [[json.loads(t)["val/psnr"] for t in text.splitlines() if "val/" in t] for text in texts]
     assert validated[1] == pytest.approx(validated[0], rel=1e-4)
     assert len(validated[0]) == 2
+
+
+@pytest.mark.timeout(300)
+def test_more_processes_than_validation_samples_wait_for_each_other(tmp_path: Path) -> None:
+    options = ["--set", "run.steps=4", "--set", "run.validate_every=2", "--set", "data.validation=1"]
+    command = [write(tmp_path), *options, "--set", "optimiser.lr=1e-12", "--device", "cpu"]
+    subprocess.run(
+        [sys.executable, "-m", *PROGRAM, *map(str, command), "-o", str(tmp_path / "two"), "--devices", "2"],
+        env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert here(*command, "-o", tmp_path / "one") == 0
+    texts = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("one", "two")]
+    validated = [[json.loads(t)["val/psnr"] for t in text.splitlines() if "val/" in t] for text in texts]
+    assert len(validated[0]) == 2
+    assert validated[1] == pytest.approx(validated[0], rel=1e-6)
 
 
 @pytest.mark.timeout(300)

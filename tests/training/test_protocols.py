@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from capture.errors import UsageError
-from inference import cards, networks, store
+from inference import cards, models, networks, store
 from inference.representations.coding import Mode
+from inference.restorers.base import Needs
+from inference.restorers.passthrough import PassThrough
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
 from training import metrics
 from training.data.efnet import EfnetMaker, EfnetOptions
@@ -25,6 +28,7 @@ from training.protocols.compared import Compared
 from training.protocols.pictures import restored
 from training.protocols.run import BLURRED, Wanted, fitting, measure
 from training.protocols.table import PROTOCOLS, protocol
+from training.synthesis.writers import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +103,6 @@ def test_reblur_counts_the_first_rows_and_normalises_over_all(sets: dict[str, Pa
     net = weights("efnet", wf=8)
     facts = fitting(protocol("efnet-reblur"), find([sets["efnet-h5"]])).sequences[0]
     how = protocol("efnet-reblur")
-    import dataclasses
-
     cut = dataclasses.replace(how, rows=16)
     found = [f for f in restored(cut, "efnet", facts, "cpu", {}) if isinstance(f, Compared)]
     assert {f.result.shape for f in found} == {(16, SIZE, 3)}
@@ -110,6 +112,66 @@ def test_reblur_counts_the_first_rows_and_normalises_over_all(sets: dict[str, Pa
     with torch.inference_mode():
         out = net(given["image"] / 255, given["events"], given["mask"])[-1][0].numpy()
     np.testing.assert_allclose(found[2].result, out[::-1].transpose(1, 2, 0), atol=1e-5)
+
+
+def test_every_middle_counts_for_a_network_of_the_middle(tmp_path: Path, weights: Any) -> None:
+    weights("efnet", wf=8)
+    made = clip(50, instants=3)
+    # Of an odd number of microseconds: its middle is no time that a file can say.
+    exposures = tuple((a, b - (b - a + k) % 2) for k, (a, b) in enumerate(made.exposures))
+    assert {(b - a) % 2 for a, b in exposures} == {0, 1}
+    FORMATS["msrbd"](tmp_path / "set/test", "odd", dataclasses.replace(made, exposures=exposures))
+    found = results("gem", "efnet", tmp_path / "set")
+    assert [f.name for f in found] == [
+        f"{k:05d}-0.5000" for k in range(FRAMES) for _ in range(1 if k in (0, FRAMES - 1) else 2)
+    ]
+    for path in (tmp_path / "set/test").glob("odd_*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["sharp_timestamps"] = arrays["sharp_timestamps"] + 100  # no middle any more
+        np.savez(path, **arrays)
+    facts = fitting(protocol("gem"), find([tmp_path / "set"])).sequences[0]
+    told = list(restored(protocol("gem"), "efnet", facts, "cpu", {}))
+    assert told == [f"odd frame {k}: no sharp picture of an instant that efnet gives" for k in range(FRAMES)]
+
+
+def test_a_stream_has_a_gap_where_nobody_knows_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=0, test=1)
+    for k in (1, 3):
+        (data / f"test/test0_{k:06d}.npz").unlink()
+    (facts,) = find([data]).sequences
+    seen: list[str] = []
+
+    class Watched(PassThrough):
+        def __init__(self, rig: Any, *_: Any) -> None:
+            self.needs = Needs(margin_before_us=5_000, margin_after_us=5_000)
+
+        def reset(self) -> None:
+            seen.append("gap")
+
+        def restore(self, window: Any, latents: Any) -> Any:
+            (a,) = window
+            before, after = a.exposure.start_us - a.window_start_us, a.window_end_us - a.exposure.end_us
+            seen.append(f"{a.ordinal}{'<' * (before > 0)}{'>' * (after > 0)}")
+            return super().restore(window, latents)
+
+    monkeypatch.setattr(models, "create", lambda _name, *given: Watched(*given))
+    assert len(list(restored(protocol("ours"), "watched", facts, "cpu", {}))) == FRAMES
+    assert seen == ["gap", "0>", "1<", "gap", "2>", "3<", "gap", "4>", "5<", "gap"]
+
+
+def test_efnet_is_measured_with_the_published_noise_where_it_is_asked_for(
+    sets: dict[str, Path], weights: Any
+) -> None:
+    weights("efnet", wf=8)
+    plain, noisy, again = (
+        results("efnet-reblur", "efnet", sets["efnet-h5"], **o) for o in ({}, {"noise": True}, {"noise": True})
+    )
+    for a, b, c in zip(plain, noisy, again, strict=True):
+        assert not np.array_equal(a.result, b.result)
+        np.testing.assert_array_equal(b.result, c.result)
 
 
 def test_efnet_gives_the_same_from_raw_and_from_stored_representations(
@@ -202,10 +264,20 @@ def test_means_are_over_pictures_and_the_report_says_everything(sets: dict[str, 
     assert len([p for s in result.sequences for p in s.pictures]) >= 3
 
 
+def test_sequences_of_one_name_are_measured_each(tmp_path: Path) -> None:
+    data = []
+    for k in (0, 1):
+        FORMATS["frames"](tmp_path / f"set{k}/test", "0001", clip(k))
+        data.append(str(tmp_path / f"set{k}"))
+    result = measure(Wanted(("none",), "ours", tuple(data)))
+    assert [len(s.measures["none"]) for s in result.sequences] == [FRAMES, FRAMES]
+    assert result.sequences[0].measures != result.sequences[1].measures
+    assert len(json.loads(report.as_json(result, {}))["pictures"]) == 2
+    assert len({n for s in result.sequences for n in s.pictures}) == 2 * FRAMES
+
+
 def test_several_processes_give_what_one_gives(sets: dict[str, Path]) -> None:
     wanted = Wanted(("none",), "ours", (str(sets["frames"]),))
-    import dataclasses
-
     one, two = (measure(dataclasses.replace(wanted, devices=n)) for n in (1, 2))
     assert [s.measures for s in one.sequences] == [s.measures for s in two.sequences]
 

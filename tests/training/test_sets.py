@@ -166,6 +166,21 @@ def test_counts_are_those_of_three_windows_in_a_row(tmp_path: Path) -> None:
     assert maker.items(facts) == list(range(FRAMES - 1))
 
 
+def test_no_clip_runs_over_events_that_nobody_knows(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=1, test=0) / "train"
+    (whole,) = find([data]).sequences
+    assert ScNetMaker(ScNetOptions(clip=4)).items(whole) == [0, 1, 2]
+    for k in (1, 3):
+        (data / f"train0_{k:06d}.npz").unlink()
+    (facts,) = find([data]).sequences
+    assert facts.frames == FRAMES
+    assert ScNetMaker(ScNetOptions(clip=1)).items(facts) == list(range(FRAMES))
+    assert ScNetMaker(ScNetOptions(clip=2)).items(facts) == [0, 2, 4]
+    assert ScNetMaker(ScNetOptions(clip=4)).needs(facts) == [
+        "4 frames in a row with all events from one to the next"
+    ]
+
+
 def test_five_frames_and_the_sharp_ones_of_the_inner_three(tmp_path: Path) -> None:
     write_set(tmp_path / "set", "frames")
     facts = one(tmp_path / "set")
@@ -274,6 +289,50 @@ def test_without_splits_no_sequence_is_trained_on_and_validated_with(tmp_path: P
     with pytest.raises(UsageError, match="none can be held out"):
         divided(find([tmp_path / "set/train/train0.h5"]), validates=True)
     assert len(divided(find([tmp_path / "set/train/train0.h5"]), validates=False)[0]) == 1
+
+
+def test_splits_given_one_by_one_are_splits_as_well(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=2, test=1)
+    one_by_one = [data / "train", data / "test"]
+    train, test = divided(find(one_by_one, named=True), validates=True)
+    assert ([s.name for s in train], [s.name for s in test]) == (["train0", "train1"], ["test0"])
+    files = [data / "train/train0.h5", data / "test/test0.h5"]
+    train, test = divided(find(files, named=True), validates=True)
+    assert ([s.name for s in train], [s.name for s in test]) == (["train0"], ["test0"])
+    # Beside no other split a name says nothing: evaluated is what is given, trained on as well.
+    assert find([data / "train"], named=True).splits == find(one_by_one).splits == set()
+
+
+def test_what_is_in_no_split_is_not_dropped_beside_what_is(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=1, test=1)
+    other = write_set(tmp_path / "other", "efnet-scer", train=1, test=0) / "train"
+    other.rename(bare := tmp_path / "bare")
+    with pytest.raises(UsageError, match=r"train0 \(.*bare/train0\.h5\) is in no split, and others"):
+        divided(find([data, bare], named=True), validates=True)
+    bare.rename(other)
+    train, test = divided(find([data, other], named=True), validates=True)
+    assert ([s.split for s in train], len(test)) == ([TRAIN, TRAIN], 1)
+
+
+def test_sequences_called_alike_are_told_apart(tmp_path: Path) -> None:
+    paths = [write_set(tmp_path / n, "frames", train=0, test=1) for n in ("a", "b")]
+    own = tmp_path / "c/test/test0"  # VIDEO/blur and VIDEO/sharp
+    own.mkdir(parents=True)
+    for part, name in (("blur", "blur"), ("gt", "sharp")):
+        (paths[0] / f"test/{part}/test0").rename(own / name)
+    write_set(paths[0], "frames", train=0, test=1)
+    names = [s.name for s in find([*paths, tmp_path / "c", paths[1]]).sequences]
+    assert names == ["a/test/blur/test0", "b/test/blur/test0", "c/test/test0/test0", "b/test/blur (2)/test0"]
+    names = [s.name for s in find([paths[0], tmp_path / "c"]).sequences]
+    assert names == ["test/blur/test0", "test/test0/test0"]
+
+
+def test_each_path_holds_a_data_set(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "set", "efnet-scer", train=1, test=1)
+    (tmp_path / "typo/train").mkdir(parents=True)
+    for nothing in (tmp_path / "typo", tmp_path / "typo/train"):
+        with pytest.raises(UsageError, match=f"{nothing} holds no data set of a known layout"):
+            find([data, nothing])
 
 
 def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ from training.adapt.ratios import CONTRASTS
 PERIOD, HELD_OUT = 5, 3
 """Of five exposures in a row, three make two pairs to learn from and the other two one to judge by."""
 CROPS = 4
-MOST = 240
-"""Samples: one of glint has some 2 MB."""
+MOST_TRAIN, MOST_HELD = 160, 80
+"""Samples to learn from and to judge by: one of glint has some 2 MB. Recordings share them alike."""
 _LIMIT = 6.0  # largest log ratio; exp(6) = 400 is more than 8 bits can show
 
 
@@ -119,7 +119,7 @@ class Sample:
 
 @dataclass
 class Collector:
-    """Makes samples of exposures in order; one recording after the other.
+    """Makes samples of exposures in order; one recording after the other, each begun with `begin`.
 
     Attributes:
         train, held: samples to learn from, and to judge by. No exposure is in both.
@@ -134,11 +134,21 @@ class Collector:
     held: list[Sample] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     _integral: DoubleIntegral = field(default_factory=DoubleIntegral)
+    _limits: tuple[int, int] = (MOST_TRAIN, MOST_HELD)
 
     @property
-    def full(self) -> bool:
-        """So many samples are enough, and all that should be in memory."""
-        return len(self.train) + len(self.held) >= MOST
+    def count(self) -> int:
+        """Samples so far."""
+        return len(self.train) + len(self.held)
+
+    def begin(self, left: int) -> None:
+        """A recording begins: it may give an equal share of the samples that are still wanted.
+
+        Args:
+            left: recordings that are still to come, this one included.
+        """
+        train, held = len(self.train), len(self.held)
+        self._limits = train + (MOST_TRAIN - train) // left, held + (MOST_HELD - held) // left
 
     def skip(self, reason: str) -> None:
         """Count an exposure or pair that is of no use."""
@@ -157,7 +167,10 @@ class Collector:
             self.restorer.fed([before], 0.5)
             return
         place = ordinal % PERIOD
-        if self.full or place not in (0, 1, HELD_OUT):
+        if place not in (0, 1, HELD_OUT):
+            return
+        own, limit = (self.held, self._limits[1]) if place == HELD_OUT else (self.train, self._limits[0])
+        if len(own) >= limit:
             return
         at = self.kind.instants[(ordinal // PERIOD + place) % len(self.kind.instants)]
         fed = [self.restorer.fed([e], f) for e, f in zip((before, after), at, strict=True)]
@@ -168,13 +181,13 @@ class Collector:
             (f, self._ratios(e, rig, t))
             for f, e, t in zip(fed, (before, after), times, strict=True)
         ]  # fmt: skip
-        chosen = self._places(sides[0][1], counts, fed[0], ordinal)
+        chosen = self._places(sides[0][1], counts, fed[0], ordinal, limit - len(own))
         samples = [
             Sample(self._cut(*sides[0], top, left), self._cut(*sides[1], top, left),
                    _part(counts, top, left, self._size(fed[0])))
             for top, left in chosen
         ]  # fmt: skip
-        (self.held if place == HELD_OUT else self.train).extend(samples)
+        own.extend(samples)
 
     def _size(self, fed: Fed) -> int:
         """Side of a crop: as wanted, as far as the picture goes."""
@@ -187,7 +200,9 @@ class Collector:
             raise UsageError(f"pictures of {least} pixels are too small to adapt {self.restorer.name} on")
         return size
 
-    def _places(self, ratios: Tensor, counts: Tensor, fed: Fed, ordinal: int) -> list[tuple[int, int]]:
+    def _places(
+        self, ratios: Tensor, counts: Tensor, fed: Fed, ordinal: int, room: int
+    ) -> list[tuple[int, int]]:
         """Corners of crops: of those that lie side by side, the ones in which most happens, and chance."""
         size = self._size(fed)
         height, width = counts.shape[-2:]
@@ -204,7 +219,7 @@ class Collector:
             self.skip("nothing moved")
             return []
         share = weight[usable] / weight[usable].sum()
-        taken = rng.choice(usable, min(CROPS, len(usable)), replace=False, p=share)
+        taken = rng.choice(usable, min(CROPS, room, len(usable)), replace=False, p=share)
         return [corners[k] for k in sorted(taken)]
 
     def _cut(self, fed: Fed, ratios: Tensor, top: int, left: int) -> Side:

@@ -121,7 +121,8 @@ def adapt(
         samples: of the rig.
         settings: see there.
         folder: exists.
-        about: `recordings` by name, and whatever else belongs into the record.
+        about: `recordings` by name, how many samples each gave (`samples_of`; the card names those that gave
+            some), and whatever else belongs into the record.
         device: see `inference.device`.
         told: is given step and disagreement at every look.
 
@@ -142,7 +143,9 @@ def adapt(
     fed = choice.samples
     out = tune.tune(network, fed.kind, fed.train, fed.held, found, settings, told)
     changed = out.adapted or bool(choice.tone)
-    names = ", ".join(Path(n).name for n in about.get("recordings", ()))
+    recordings = about.get("recordings", ())
+    gave = about.get("samples_of", (1,) * len(recordings))
+    names = ", ".join(Path(n).name for n, count in zip(recordings, gave, strict=True) if count)
     trained = begun.card.trained_on
     if changed:
         trained = f"{trained}; adapted to {names} (an event: +{found.on:.3f}, −{found.off:.3f} in log value)"

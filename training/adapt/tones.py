@@ -60,7 +60,7 @@ def samples_for(
         network, options: whose, see `pairs.restorer_for`.
         rig: as its file says.
         kind: how the network is called.
-        collect: gives a collector every pair there is (`Collector.add`), in the same order each time.
+        collect: gives a collector every pair there is (`Collector.begin`, `add`), in the same order each time.
         side: of a sample.
 
     Raises:

@@ -116,14 +116,14 @@ class Metrics(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the means over all validation samples of all processes."""
         assert isinstance(pl_module, TrainingModule)
-        names = sorted(pl_module.sums)
-        sums = torch.tensor(
-            [pl_module.sums[n] for n in names] + [float(pl_module.samples)], dtype=torch.float64
-        )
-        total = _sum_of_processes(trainer, sums)
-        if total[-1] == pl_module.validation_samples > 0:  # else it was broken off
+        count = float(_sum_of_processes(trainer, torch.tensor(pl_module.samples, dtype=torch.float64)))
+        # Else it was broken off, in some process perhaps before there were any names.
+        if count == pl_module.validation_samples > 0:
+            names = sorted(pl_module.sums)
+            sums = torch.tensor([pl_module.sums[n] for n in names], dtype=torch.float64)
+            total = _sum_of_processes(trainer, sums)
             seconds = time.perf_counter() - self._validation_began
-            figures = {f"val/{n}": float(s / total[-1]) for n, s in zip(names, total[:-1], strict=True)}
+            figures = {f"val/{n}": float(s) / count for n, s in zip(names, total, strict=True)}
             self._log(trainer, figures | {"val/seconds": seconds})
         self._aside += time.perf_counter() - self._validation_began
 

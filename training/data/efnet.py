@@ -102,18 +102,20 @@ class EfnetMaker:
 
     def whole(
         self, reader: SequenceReader, facts: SequenceFacts, frame: int, rows: int | None = None,
-        sensor_rows: int | None = None,
+        sensor_rows: int | None = None, rng: np.random.Generator | None = None,
     ) -> Batch:  # fmt: skip
         """See `Maker`.
 
         Args:
             rows: only so many of the frame, from above, cut after the grid was normalised; None: all.
             sensor_rows: so many are there for the normalisation; None: all.
+            rng: of the noise, where the options ask for it; None: without.
         """
         cut = whole_cut(facts.size, 4)
         if rows is not None:
             cut = Cut(0, 0, min(cut.height, rows // 4 * 4), cut.width)
-        return self._sample(reader, facts, frame, cut, None, after=False, sensor_rows=sensor_rows)
+        own = rng if self.options.noise else None
+        return self._sample(reader, facts, frame, cut, own, after=False, sensor_rows=sensor_rows)
 
     def _sample(
         self, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut,

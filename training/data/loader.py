@@ -6,9 +6,10 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -18,7 +19,8 @@ from capture.errors import HalfmirrorError
 from training.errors import TrainingError
 
 _MOST_WORKERS = 16
-_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # what a terminal sends
+_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+"""What a terminal sends to the whole group; SIGTERM comes so, too, from `timeout` or a service manager."""
 
 
 def worker_count(wanted: int | None, processes: int = 1) -> int:
@@ -78,7 +80,7 @@ class TimedLoader(DataLoader[Any]):
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        with _interrupt_ignored():
+        with _born_deaf() if self.num_workers else contextlib.nullcontext():
             inner = super().__iter__()
         while not self._stop():
             began = time.perf_counter()
@@ -145,21 +147,30 @@ def collate(samples: Any) -> Any:
 
 
 def quiet_worker(_: int) -> None:
-    """In a worker: Ctrl+C and a hangup are the trainer's business, and one thread is what it gets."""
+    """In a worker: Ctrl+C, a hangup and the first SIGTERM are the trainer's business; it gets one thread."""
     for number in _TERMINALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _first_is_not_ours)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_TERMINALS, signal.SIGTERM})
     torch.set_num_threads(1)
 
 
+def _first_is_not_ours(number: int, frame: FrameType | None) -> None:
+    """A second one ends the worker: that is how one that hangs is got rid of."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
-def _interrupt_ignored() -> Iterator[None]:
-    """Processes started meanwhile are born ignoring what a terminal sends to the whole group."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINALS}
+def _born_deaf() -> Iterator[None]:
+    """Processes started meanwhile hear no signal to the whole group; this one hears it afterwards.
+
+    It is for the server that forks the workers, which never listens again: without it they end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        # Where it is started, SIGINT and SIGTERM are heard again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*_TERMINALS, signal.SIGTERM})
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,7 +3,8 @@
 The published loaders pair events with other frames' pictures (keys are shuffled), bring them onto other
 pixels and feed one window of three; none of that is reproduced. Here the previous and the next window lie
 before and behind the exposure without a gap and are as long as it, as in the restorer. Only consecutive
-frames follow one another, and every sample begins without a feature, as a stream does after a gap.
+frames between which every event is known follow one another, and every sample begins without a feature, as a
+stream does after a gap.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ScNetMaker:
         """What a sequence lacks."""
         lacking = [word for word in (TRUTH, STREAM) if word not in facts.carries]
         if not lacking and not self.items(facts):
-            lacking.append(f"{self.options.clip} frames in a row with a window of events")
+            lacking.append(f"{self.options.clip} frames in a row with all events from one to the next")
         return lacking
 
     def about(self) -> str:
@@ -70,8 +71,12 @@ class ScNetMaker:
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
-        clip, spans = self.options.clip, facts.spans
-        return [i for i in range(facts.frames - clip + 1) if all(spans[k] for k in range(i, i + clip))]
+        clip, starts = self.options.clip, set(facts.pair_starts)
+        return [
+            i
+            for i in range(facts.frames - clip + 1)
+            if facts.spans[i] is not None and starts.issuperset(range(i, i + clip - 1))
+        ]
 
     def make(self, reader: SequenceReader, facts: SequenceFacts, frame: int, rng: np.random.Generator) -> Batch:
         """See `Maker`."""

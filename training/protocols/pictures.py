@@ -78,7 +78,9 @@ def _as_published(
     sensor = _REBLUR_ROWS - 2 if protocol.rows and facts.size[1] == _REBLUR_ROWS else None
     for frame in facts.items:
         try:
-            sample = maker.whole(reader, facts, frame, protocol.rows, sensor)
+            # Measured again, a frame has the same noise.
+            rng = np.random.default_rng(frame)
+            sample = maker.whole(reader, facts, frame, protocol.rows, sensor, rng)
             with torch.inference_mode():
                 given = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
                 mask = given["mask"].float() if "mask" in given else None
@@ -111,6 +113,7 @@ def _as_live(
     # A frame without a window counts for no network; it may still be a neighbour.
     inner = range(protocol.inner, facts.frames - protocol.inner)
     counted = {i for i in facts.items if i in inner}
+    follows = set(facts.pair_starts)
     truths: dict[int, list[tuple[float, U8]]] = {}
     pictures: dict[int, U8] = {}
 
@@ -138,6 +141,10 @@ def _as_live(
             # What stands before and behind a missing frame are no neighbours.
             yield from out(engine.try_gap())
             continue
+        if not found and frame in counted:
+            yield f"{facts.name} frame {frame}: no sharp picture of an instant that {network} gives"
+        if facts.pairs is not None and frame - 1 not in follows:
+            yield from out(engine.try_gap())  # nobody knows what was between it and the one before
         truths[frame], pictures[frame] = found, picture
         # Every instant once, in order; a truth that a second file repeats is compared again.
         latents = tuple(sorted({at for at, _ in found})) or (0.5,)
@@ -188,6 +195,8 @@ def _exposure(
         window = reader.window(frame)
         start, end = window.start_us, window.end_us
         first, last = start - needs.margin_before_us, end + needs.margin_after_us
+        if known := facts.known_around(frame):
+            first, last = max(first, min(known[0], start)), min(last, max(known[1], end))
         if (first, last) != (start, end) and STREAM in facts.carries:
             found = reader.between(first, last)
         else:
@@ -210,18 +219,19 @@ def _exposure(
 def _truths(
     protocol: Protocol, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut, needs: Needs
 ) -> list[tuple[float, U8]]:
-    """Instants 0…1 and their truth."""
+    """Instants 0…1 and their truth; of a network of fixed instants its own, where a truth lies within 1 µs."""
     if not protocol.all_instants:
         return [(0.5, _cut(reader.truth(frame), cut))]
     span = facts.spans[frame]
     assert span is not None
-    out = [
-        (min(max((t - span[0]) / (span[1] - span[0]), 0.0), 1.0), _cut(p, cut))
-        for t, p in reader.instants(frame)
-    ]
+    start, length = span[0], span[1] - span[0]
+    found = [(t, _cut(p, cut)) for t, p in reader.instants(frame)]
     if needs.latent is LatentTimes.FIXED:
-        out = [(at, p) for at, p in out if at in needs.fixed_latents]
-    return out
+        # Times are whole µs: the middle of an exposure of an odd number of them is none.
+        return [
+            (own, p) for t, p in found for own in needs.fixed_latents if abs(t - start - own * length) <= 1
+        ]  # fmt: skip
+    return [(min(max((t - start) / length, 0.0), 1.0), p) for t, p in found]
 
 
 def _cut(picture: U8, cut: Cut) -> U8:

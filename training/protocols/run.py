@@ -129,7 +129,7 @@ def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _
         done.append(part)
         show(part.name, len(done) / len(jobs))
     result = ProtocolResult(
-        how, found.where, [BLURRED, *wanted.networks], _joined(done), list(found.skipped),
+        how, found.where, [BLURRED, *wanted.networks], _joined(done, len(wanted.networks)), list(found.skipped),
         [] if looks or not wanted.lpips else [f"LPIPS was not taken, its weights are not here ({HINT})"],
     )  # fmt: skip
     for network in wanted.networks:
@@ -212,21 +212,21 @@ def _device(wanted: Wanted, k: int) -> str:
     return f"cuda:{k % torch.cuda.device_count()}" if several else wanted.device
 
 
-def _joined(parts: list[SequenceResult]) -> list[SequenceResult]:
-    """One result a sequence, out of one a sequence and network."""
-    out: dict[str, SequenceResult] = {}
-    for part in parts:
-        if part.name not in out:
-            out[part.name] = part
+def _joined(parts: list[SequenceResult], networks: int) -> list[SequenceResult]:
+    """One result a sequence, out of one for each of its networks in a row."""
+    out: list[SequenceResult] = []
+    for k, part in enumerate(parts):
+        if k % networks == 0:
+            out.append(part)
             continue
-        own = out[part.name]
+        own = out[-1]
         own.measures |= {n: m for n, m in part.measures.items() if n != BLURRED}
         # Networks that give other instants count other pictures; the blurred ones are those of most.
         if len(part.measures[BLURRED]) > len(own.measures[BLURRED]):
             own.measures[BLURRED] = part.measures[BLURRED]
         own.missed += [m for m in part.missed if m not in own.missed]
         own.pictures |= part.pictures
-    return list(out.values())
+    return out
 
 
 def _png(one: Compared) -> bytes:

@@ -88,7 +88,8 @@ class DataFacts:
     ) -> tuple[TrainingData, ValidationData]:
         """Training and validation samples of the recipe's recordings.
 
-        A `test` split is validated with; without splits every eighth sequence is, or the last of fewer.
+        A `test` split is validated with; without splits every eighth sequence is, or the last of fewer. Paths
+        called `train` and `test` are splits, too.
 
         Args:
             recipe: names the recordings.
@@ -104,7 +105,7 @@ class DataFacts:
                 f"{who} is trained on {self.takes}: give --data DIR "
                 f"(make some: halfmirror synthesise --format {self.format} -o DIR)"
             )
-        found = usable(find(recipe.data.recordings), maker, who)
+        found = usable(find(recipe.data.recordings, named=True), maker, who)
         train, test = divided(found, recipe.data.validation > 0)
         if isinstance(fits, int):
             require_room([*train, *test], fits)
@@ -148,9 +149,15 @@ def divided(found: Found, validates: bool) -> tuple[list[SequenceFacts], list[Se
     """Sequences to train on and to validate with; none is in both.
 
     Raises:
-        UsageError: an empty split, or one sequence that cannot be divided.
+        UsageError: an empty split, sequences in none beside some in one, or one sequence that cannot be
+            divided.
     """
     if found.splits:
+        if outside := next((s for s in found.sequences if not s.split), None):
+            raise UsageError(
+                f"{outside.name} ({outside.files[0]}) is in no split, and others of {found.where} are: give it "
+                f"in a folder called {TRAIN} or {TEST}"
+            )
         train = [s for s in found.sequences if s.split == TRAIN]
         test = [s for s in found.sequences if s.split == TEST]
         if not train:

@@ -54,6 +54,7 @@ def test_a_pool_with_a_corrupt_photo_among_good_ones(
         (["--preview", "sheet.gif"], ".png"),
         (["--photos", "package:no-such"], "no-such"),
         (["--workers", "-1"], "--workers"),
+        (["--seed", "-1"], "--seed"),
         (["--frames", "5"], "--frames"),
         (["--preview", "/proc/sheet.png"], "cannot write /proc/sheet.png"),
     ],

@@ -97,6 +97,20 @@ class SequenceFacts:
                 out.append(k)
         return out
 
+    def known_around(self, frame: int) -> Span | None:
+        """From when to when, around a frame with a window, every event is there; None: the whole stream is."""
+        if self.pairs is None:
+            return None
+        starts, first, last = set(self.pair_starts), frame, frame
+        while first - 1 in starts:
+            first -= 1
+        while last in starts:
+            last += 1
+        begin, end = self.spans[first], self.spans[last]
+        assert begin is not None
+        assert end is not None
+        return begin[0], end[1]
+
     def reader(self) -> SequenceReader:
         """Opens the files.
 

@@ -1,12 +1,14 @@
 """Finds the sequences of a data set below files and folders, by their layout, and says what was left out.
 
-Folders named `train` and `test` (or `val`, `valid`) are splits. A file that cannot be used is named and counted
-and the others go on; a path that holds nothing of a known layout is an error.
+Folders named `train` and `test` (or `val`, `valid`) are splits; where it is asked for, several paths of such
+names are, too. A file that cannot be used is named and counted and the others go on; a path that holds nothing
+of a known layout is an error.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +47,7 @@ class Found:
     Attributes:
         sequences: usable ones, in order of names.
         skipped: one line for each that was left out, with the reason.
-        splits: names of the split folders that are there, empty ones included.
+        splits: the splits that are there, empty ones included.
         where: the paths, for messages.
     """
 
@@ -83,19 +85,29 @@ class Found:
         return [s for s in self.sequences if s.split in ("", split)]
 
 
-def find(paths: Sequence[str | Path]) -> Found:
+def find(paths: Sequence[str | Path], *, named: bool = False) -> Found:
     """All sequences below files and folders.
+
+    Args:
+        paths: files and folders.
+        named: a path called like a split is one, as if the folder above it had been given. A path that is given
+            alone, or beside none of another split, has no split by its name: it is what there is.
 
     Raises:
         UsageError: a path is not there, holds nothing of a known layout, or nothing that can be read.
     """
     out = Found(", ".join(str(p) for p in paths))
-    candidates: list[_Candidate] = []
     for path in map(Path, paths):
         if not path.exists():
             raise UsageError(f"{path} does not exist; give a file or folder of a data set")
-        found = _below(path, "", out.splits)
-        if not found and not out.splits:
+    inner = {path: _splits_in(path) for path in map(Path, paths)}
+    own = _own_splits(inner) if named else {}
+    out.splits = set(own.values()).union(*(splits.values() for splits in inner.values()))
+    candidates: list[_Candidate] = []
+    for path in map(Path, paths):
+        parts = inner[path] or {path: own.get(path, "")}
+        found = [c for part, split in parts.items() for c in _below(part, split)]
+        if not found:
             raise UsageError(
                 f"{path} holds no data set of a known layout; known are {_LAYOUTS}; a recording "
                 "of one's own becomes such a set with: halfmirror export --to msrbd"
@@ -115,13 +127,29 @@ def find(paths: Sequence[str | Path]) -> Found:
     return out
 
 
-def _below(path: Path, split: str, splits: set[str]) -> list[_Candidate]:
+def _splits_in(path: Path) -> dict[Path, str]:
+    """The split folders directly below a path."""
+    if not path.is_dir():
+        return {}
+    return {
+        p: _SPLITS[p.name.lower()] for p in sorted(path.iterdir()) if p.name.lower() in _SPLITS and p.is_dir()
+    }
+
+
+def _own_splits(inner: dict[Path, dict[Path, str]]) -> dict[Path, str]:
+    """Of paths that hold no splits, those that are one: by their name, of a file by its folder's."""
+    own: dict[Path, str] = {}
+    for path, splits in inner.items():
+        whole = Path(os.path.abspath(path))
+        name = (whole.parent if path.is_file() else whole).name.lower()
+        if not splits and name in _SPLITS:
+            own[path] = _SPLITS[name]
+    return own if any(inner.values()) or len(set(own.values())) > 1 else {}
+
+
+def _below(path: Path, split: str) -> list[_Candidate]:
     if path.is_file():
         return _file(path, split)
-    inner = {p: _SPLITS[p.name.lower()] for p in sorted(path.iterdir()) if p.name.lower() in _SPLITS}
-    if inner and not split:
-        splits |= set(inner.values())
-        return [c for p, own in inner.items() if p.is_dir() for c in _below(p, own, splits)]
     if highrev.is_highrev(path):
         return [
             _Candidate(f"{path.name}/{name}", "highrev", (str(path), tuple(stems), name, split), False)
@@ -167,15 +195,24 @@ def _without_window(facts: SequenceFacts) -> int:
 
 
 def _named_apart(found: list[SequenceFacts]) -> list[SequenceFacts]:
-    """Names are unique: where two are called alike, their place goes in front."""
-    seen: dict[str, int] = {}
-    for s in found:
-        seen[s.name] = seen.get(s.name, 0) + 1
-    out = []
-    for s in found:
-        if seen[s.name] == 1:
-            out.append(s)
-            continue
-        place = Path(s.files[0])
-        out.append(dataclasses.replace(s, name=f"{place.parent.parent.name}/{place.parent.name}/{s.name}"))
+    """Names are unique: of those called alike, as much of their place goes in front as tells them apart."""
+    alike: dict[str, list[int]] = {}
+    for k, s in enumerate(found):
+        alike.setdefault(s.name, []).append(k)
+    out = list(found)
+    for name, which in alike.items():
+        if len(which) > 1:
+            for k, own in zip(which, _apart([found[k] for k in which]), strict=True):
+                out[k] = dataclasses.replace(found[k], name=f"{own}/{name}")
     return out
+
+
+def _apart(alike: list[SequenceFacts]) -> list[str]:
+    """Two folders above each, or as many more as it takes; numbers where one place was given twice."""
+    places = [Path(os.path.abspath(s.files[0])).parts[1:-1] for s in alike]
+    ends: list[str] = []
+    for depth in range(2, max(3, *(len(p) + 1 for p in places))):
+        ends = ["/".join(p[-depth:]) for p in places]
+        if len(set(ends)) == len(set(places)):
+            break
+    return [e if (n := ends[:k].count(e)) == 0 else f"{e} ({n + 1})" for k, e in enumerate(ends)]
