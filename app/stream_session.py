@@ -62,6 +62,7 @@ class StreamSession:
         self._delays_ms: deque[float] = deque(maxlen=200)
         self._heard = time.monotonic()
         self._connected, self._fault = False, ""
+        self._failed = False  # listening has ended with a fault, or is about to
         self._note = ("", 0.0)
         self._network = PUBLISHED
         self._watch = RecorderWatch()
@@ -96,6 +97,7 @@ class StreamSession:
                 into.disable_monitor()
         except zmq.ZMQError as e:
             with self._lock:
+                self._failed = True
                 self._fault = f"{self._address}: {zmq.strerror(e.errno).lower() if e.errno else e}"
         finally:
             into.close()
@@ -219,9 +221,10 @@ class StreamSession:
 
     def command(self, verb: str, **arguments: Any) -> None:
         """`restart` where listening has failed: it connects anew by itself; the rest is of other sessions."""
-        if verb == "restart" and self._thread is not None and not self._thread.is_alive():
+        if verb == "restart" and self._failed and self._thread is not None:
+            self._thread.join()
             with self._lock:
-                self._fault, self._connected = "", False
+                self._fault, self._connected, self._failed = "", False, False
             self.start()
 
     def arm_recorder(self, preroll_s: float, *, ready: bool = False) -> None:

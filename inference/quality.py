@@ -85,8 +85,8 @@ class ReblurResidual:
 
 
 ONE = 1 << 23
-MOST_PICTURES = 0xFFFFFFFF // ONE
 """Full light in the sums of `Reblur`: fixed point, exact to 1.2e-7, room for 511 pictures in 32 bits."""
+MOST_PICTURES = 0xFFFFFFFF // ONE
 
 
 class Reblur:

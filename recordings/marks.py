@@ -52,9 +52,8 @@ def places(recording: Path) -> tuple[Path, Path]:
 
 
 def load(recording: Path) -> Marks:
-    """The marks of a recording; none where there are none, or what is there is no marks file."""
-    # The user's own are kept only since those beside it could not be changed: they are the newer ones.
-    for place in reversed(places(recording)):
+    """The newest marks of a recording; none where there are none, or what is there is no marks file."""
+    for place in sorted(places(recording), key=_changed_at, reverse=True):
         try:
             if place.stat().st_size > _LARGEST:
                 continue
@@ -68,6 +67,13 @@ def load(recording: Path) -> Marks:
             except UsageError:
                 continue
     return Marks()
+
+
+def _changed_at(place: Path) -> float:
+    try:
+        return place.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def save(recording: Path, marks: Marks) -> Path:

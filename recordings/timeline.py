@@ -62,14 +62,24 @@ def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | 
     counts = np.zeros(bins, np.int64)
     exposures: list[tuple[int, int | None]] = []
     own_clock = False
+
+    share = 0.0
+
+    def told(now_us: int) -> None:
+        nonlocal share
+        share = max(share, min(1.0, (now_us - info.start_us) / span))
+        if progress is not None:
+            progress(share)
+
     for item in recording.items():
         if isinstance(item, EventPacket):
             # Integers, not floats: microseconds since 1970 times bins would lose their last digits.
             place = np.clip((item.events.t - info.start_us) * bins // span, 0, bins - 1)
             counts += np.bincount(place, minlength=bins)
-            if progress is not None:
-                progress(min(1.0, max(0.0, (item.complete_until_us - info.start_us) / span)))
-        elif item.clock is FrameClock.DEVICE:
+            told(item.complete_until_us)
+            continue
+        told((item.device_start_ns or 0) // 1000)
+        if item.clock is FrameClock.DEVICE:
             own_clock = True
         else:
             start, end = item.device_start_ns, item.device_end_ns

@@ -30,6 +30,7 @@ REMEMBERED = 90
 GOOD_SHARE = 0.95
 LONGER_US = 500.0
 """Less is the camera's own rounding."""
+MOST_EDGES = 200_000  # an open input gives a million a second
 _SIDE = 8  # of the pictures that stand for the real ones
 
 
@@ -91,7 +92,7 @@ class TriggerMonitor:
             image=ImageEntry(camera="frames", width=_SIDE, height=_SIDE), clock=self._clock,
         )  # fmt: skip
         self._sync = Synchroniser(rig)
-        self._edges: deque[tuple[int, bool]] = deque()
+        self._edges: deque[tuple[int, bool]] = deque(maxlen=MOST_EDGES)
         self._frames: deque[tuple[int, int | None]] = deque()  # host time (µs), exposure (µs)
         self._answers: deque[bool] = deque(maxlen=REMEMBERED)
         self._first_us: int | None = None

@@ -41,7 +41,7 @@ from training.weights import initialise
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 # PyTorch has one class for all of them: what it says of a device, and of sizes that do not go together.
-_OF_DEVICES = ("CUDA", "cuDNN", "CUDNN", "NCCL")
+_OF_DEVICES = ("cuda", "cudnn", "nccl", "same device")
 _OF_SHAPES = ("size", "shape", "dimension", "channel", "stride", "kernel", "elements", "expect")
 
 
@@ -167,8 +167,8 @@ def _may_be_of_options(error: Exception) -> bool:
     """Whether a first step may end so for what the network was built with; not where the device failed."""
     if not isinstance(error, RuntimeError):
         return True
-    text = str(error)
-    return not any(w in text for w in _OF_DEVICES) and any(w in text.lower() for w in _OF_SHAPES)
+    text = str(error).lower()
+    return not any(w in text for w in _OF_DEVICES) and any(w in text for w in _OF_SHAPES)
 
 
 def _start_at_input(task: Task, network: nn.Module, recipe: Recipe) -> None:

@@ -153,7 +153,7 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
                 draw(item, f, {**seen[f], "truth": item.truth[k]})
     result.notes += [f"skipped: {text}" for text in suite.skipped]
     result.notes += [
-        f"{measure.upper()} was not taken of {count} items with a side below {_LEAST[measure]} pixels"
+        f"{measure.upper()} was not taken of items with a side below {_LEAST[measure]} pixels: {count}"
         for measure, count in small.items()
         if count
     ]

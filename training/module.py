@@ -89,7 +89,9 @@ class TrainingModule(pl.LightningModule):
         assert self._held is not None
         kept = self._held[2]
         batches = share(len(kept), self.recipe.run.batch, self.trainer.global_rank, self.trainer.world_size)
-        return TimedLoader(kept, batches or [[0]], stop=self.stop)
+        if not batches:
+            return TimedLoader(kept, [[0]])  # a signal stops the others where something is summed up
+        return TimedLoader(kept, batches, stop=self.stop)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Where in the order of samples the run stands."""

@@ -388,6 +388,8 @@ def show_target(
     from calibration.geometry.targets import BlinkingBoard
     from capture.errors import HalfmirrorError, UsageError
 
+    if overwrite and output is None:
+        raise UsageError("--overwrite is about -o; give both")
     target = parse_board(board, square_mm)
     blinking = BlinkingBoard(target, phase_ms)
     if output is not None:

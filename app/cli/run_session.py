@@ -87,7 +87,7 @@ def show(
     a window that goes on until Ctrl+C, with a folder only where `output` names one.
     """
     if network is None and not FOR_ALL.issuperset(options):
-        network = DEFAULT_NETWORK
+        network = _network_of(options)
     # The replay camera takes 0 for "no pace at all".
     pace = 0.0 if math.isinf(speed) else speed
     if rig_page and headless:
@@ -134,6 +134,15 @@ def show(
         make, source, network or DEFAULT_NETWORK,
         seconds=seconds, output=output, verb=verb, residual=residual, publish=publish,
     )  # fmt: skip
+
+
+def _network_of(options: dict[str, Any]) -> str:
+    """Whose options these are where no network was named: EDI's, or nobody's."""
+    from inference.restorers.edi import KNOWN_OPTIONS
+
+    if others := sorted(set(options) - FOR_ALL - set(KNOWN_OPTIONS)):
+        raise UsageError(f"{', '.join(others)}: {DEFAULT_NETWORK} has no such option; name the network with -n")
+    return DEFAULT_NETWORK
 
 
 def no_window() -> str:

@@ -56,14 +56,13 @@ def rig(
     server = served(config, port, None, "SIM00001", 0)
     try:
         opened = example(server.addresses)
-        frames = opened
+        frames = opened if config.one_sensor else {"camera": f"genicam:{address}", "settings": {}}
+        write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         if not config.one_sensor:
             console.say(f"{name}: preparing its frames")
             pictures = RigPictures(bayer, server.epoch_ns, exposed=server.expose)
             device = GigeDevice(pictures, address, "SIM00002", faults=WireFaults(loss))
             device.__enter__()
-            frames = {"camera": f"genicam:{device.address}", "settings": {}}
-        write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         server.start()
         console.say(
             f"events at {opened['camera']}, frames at {frames['camera']}: halfmirror live {rig_file}; "

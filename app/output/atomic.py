@@ -57,7 +57,8 @@ def require_place(final: Path) -> None:
         OutputError: the place cannot be written to.
     """
     with writing(final):
-        folder = final.absolute() if _mounted(final) else final.absolute().parent
+        final = final.resolve() if final.is_symlink() else final.absolute()
+        folder = final if _mounted(final) else final.parent
         while not folder.exists():
             folder = folder.parent
         tempfile.TemporaryFile(dir=folder).close()
@@ -123,7 +124,10 @@ def staged_folder(
     if final.exists() and not final.is_dir():
         raise UsageError(f"{final} is a file; give the name of a folder, or of a video ending in .mp4, with -o")
     if final.is_symlink():
-        final = final.resolve()
+        try:
+            final = final.resolve()
+        except (OSError, RuntimeError) as e:
+            raise UsageError(f"{final} is a link that leads nowhere; give another name with -o") from e
     part = final / part_of(final).name if _mounted(final) else part_of(final)
     used = final.is_dir() and any(p != part for p in final.iterdir())
     if used and not overwrite:
@@ -205,7 +209,11 @@ def _swap(part: Path, final: Path) -> None:
         os.replace(part, final)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    os.replace(final, old)
+    try:
+        os.replace(final, old)
+    except OSError:
+        old.rmdir()
+        raise
     try:
         os.replace(part, final)
     except OSError:

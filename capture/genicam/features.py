@@ -22,7 +22,7 @@ class Features:
         self._there: set[str] = set()
 
     def has(self, feature: str) -> bool:
-        """The camera has this feature, and it can be used now."""
+        """The camera has this feature, and it could be used when it was first seen."""
         # Only what is there is kept in mind: what is not may come with another line, trigger or chunk.
         if feature not in self._there:
             try:

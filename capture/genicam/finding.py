@@ -78,7 +78,8 @@ def locate(config: GenicamConfig) -> Place:
     aravis.load()
     if config.driver != FLIR and target:
         known = [] if _is_address(target) else [p for p in present() if target in (p.serial, p.handle)]
-        return known[0] if len(known) == 1 else Place(target)
+        # Only where it is, not who: Aravis has a USB camera's number from another place than the camera itself.
+        return Place(known[0].handle if len(known) == 1 else target)
     if _is_address(target):
         return Place(target, config.serial)
     there = [p for p in present() if config.driver != FLIR or is_flir(p)]

@@ -29,7 +29,7 @@ class PropheseeConfig(Strict):
     biases: dict[str, int] = Field(default_factory=dict, description="by the SDK's names")
     roi: Region | None = Field(default=None, description="only these pixels")
     events_per_s: int | None = Field(default=None, ge=1000, le=2_000_000_000, description="limit")
-    limiter_period_us: int = Field(default=200, ge=1, le=200, description="that the limit counts over")
+    limiter_period_us: int = Field(default=200, ge=1, le=1023, description="that the limit counts over")
     clock: Literal["internal", "master", "slave"] = Field(default="internal", description="with another camera")
     triggers: bool = Field(default=True, description="read the trigger input")
     trigger_channel: int = Field(default=0, ge=0, le=15)

@@ -16,7 +16,7 @@ from inference import store
 from inference.networks.glint import Glint
 from inference.representations import edi_stack_torch
 from inference.representations.double_integral import Contrast
-from inference.representations.edi_stack import KNOWN, light_ratios
+from inference.representations.edi_stack import CHANNELS, KNOWN, light_ratios
 from inference.representations.edi_stack_numba import EdiStack
 from inference.representations.halfway_torch import set_back
 from inference.representations.pixel_runs_torch import Thresholds, ThresholdsThere, placed
@@ -46,6 +46,8 @@ from sync.rig import Rig
 SRGB_POWER = 1 / 2.2
 """Of light, in the values of an sRGB picture: the curve's power over most of its range."""
 
+_STACK_BYTES, _STACKS_BYTES = 4 * CHANNELS, 256 << 20
+"""Of one stack, an event pixel; and of those that are made at a time, whatever slow motion asks for."""
 
 CAMERA_TONES = ("auto", "srgb", "linear")
 AS_THEY_COME, HALFWAY = "edi-stack", "edi-stack-halfway"
@@ -143,8 +145,10 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         if m is not None and refined(self.rig):
             m = scaled_homography(REFINE) @ m
         images, bad = np.empty((len(at), *picture.shape), np.uint8), 0
-        for first in range(0, len(at), self.batch):  # each stack takes 40 bytes an event pixel
-            now = times[first : first + self.batch]
+        pixels = self.rig.events.width * self.rig.events.height
+        together = max(1, _STACKS_BYTES // (_STACK_BYTES * pixels))
+        for first in range(0, len(at), together):
+            now = times[first : first + together]
             stacks = self._stack.stacks(events, *span, now, contrast, self.power, self._halfway)
             pictures = self._edi_pictures(picture, stacks[:, KNOWN], events, contrast, self.rig)
             for k, stack in enumerate(stacks):

@@ -235,11 +235,12 @@ class NeuralRestorer(ABC):
             self._run = compiled(self._net, self.compile)
         return self._run
 
-    def shape_of(self, parameter: str) -> tuple[int, ...]:
-        """Of one of the network's parameters, by which weights tell what they were trained on."""
-        self._load()
-        assert self._net is not None
-        return tuple(self._net.get_parameter(parameter).shape)
+    def built_with(self, option: str, otherwise: Any) -> Any:
+        """An option of the network that runs, by which weights tell what they were trained on."""
+        if self.random_weights:
+            return self._build_options().get(option, otherwise)
+        card = store.installed(self.network)
+        return otherwise if card is None else card.options.get(option, otherwise)
 
     def _load(self) -> None:
         if self._net is not None:

@@ -27,7 +27,7 @@ from inference.representations import spikes_derived_numba, spikes_derived_torch
 from inference.representations.double_integral import Contrast
 from inference.representations.pixel_runs_torch import ThresholdsThere, counts_between, placed
 from inference.representations.scatter_torch import some
-from inference.representations.spikes import SPIKES_PER_FRAME, frame_of
+from inference.representations.spikes import RADIUS, SPIKES_PER_FRAME, frame_of
 from inference.representations.spikes_derived import ticks
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.contrast_learner import CONTRAST_OPTIONS
@@ -113,7 +113,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
     @property
     def _radius(self) -> int:
         """Spike frames that the weights take before and after an instant's."""
-        return self.shape_of("spike_enc.0.weight")[1] // 2
+        return int(self.built_with("spike_dim", 2 * RADIUS + 1)) // 2
 
     def _frames(self, instants: tuple[float, ...]) -> list[int]:
         """The spike frames that the instants are seen through, ascending."""

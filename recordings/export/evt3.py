@@ -96,8 +96,8 @@ class Evt3Encoder:
             raise UsageError(f"events lie outside of the {self._size[0]}×{self._size[1]} sensor")
         if last - max(0, newest) > LONGEST_PAUSE_US:
             raise UsageError(
-                f"nothing happens for {(last - max(0, newest)) / 86_400e6:.1f} days before "
-                f"{last + self._zero_us} µs; EVT3 has to tell every 16.8 s of it: write the parts one by one"
+                f"times go on by {(last - max(0, newest)) / 86_400e6:.1f} days at {last + self._zero_us} µs; "
+                "EVT3 has to tell every 16.8 s of it: write the parts one by one"
             )
         # At worst row, low and the item for each, and all high words.
         room = 3 * (n + m) + ((last - newest) >> 12) + 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from capture import evt_time
 from recordings.formats import ros_messages as ros
-from recordings.formats.dataset_source import Edges, Found, Piece, coordinates, remark, side
+from recordings.formats.dataset_source import Edges, Found, Ignored, Piece, coordinates, remark, side
 from recordings.formats.ros_clock import Pair, SensorClock
 from recordings.sandbox_child import Refused
 
@@ -60,6 +60,7 @@ class EventStream:
         self._packets = bag.topics[topic] == ros.EVENT_PACKET
         self._clock: SensorClock | None = None  # of EVT3
         self._channel: int | None = None  # of the trigger edges: the first that occurs
+        self._others: dict[str, int] = {}  # edges of other ones that nobody was told of yet
         self.encoding = ""
         filled = ((at, data) for _, at, data in bag.messages([topic]) if self._filled(data))
         written = list(islice(filled, SEEN))
@@ -85,7 +86,7 @@ class EventStream:
                 raise Refused(f"{topic}: no events in its first {len(first)} messages")
             self._clock = SensorClock.of(pairs).followed(self._pairs(last))
             remark(problems, str(self._clock))
-        found = [f for f in self._decoded(first) if not isinstance(f, str)]
+        found = [f for f in self._decoded(first) if isinstance(f, Piece | Edges)]
         times = [f.t for f in found if len(f.t)]
         if not times:
             raise Refused(f"{topic}: no events in its first {len(first)} messages")
@@ -129,7 +130,7 @@ class EventStream:
     def _last_us(self, last: bytes) -> int:
         """When the events of the last message end."""
         try:
-            times = [f.t for f in self._decoded([last]) if not isinstance(f, str) and len(f.t)]
+            times = [f.t for f in self._decoded([last]) if isinstance(f, Piece | Edges) and len(f.t)]
             return int(max(t.max() for t in times)) if times else ros.Wire(last, self._cdr).header() // 1000
         except ros.Malformed:
             return -(1 << 60)
@@ -152,7 +153,7 @@ class EventStream:
         since = None if start_us is None else max(0, 1000 * start_us + self._delay_ns - _EARLIER_NS)
         yield from self._decoded(d for _, _, d in bag.messages([self._topic], since))
 
-    def _decoded(self, messages: Iterable[bytes]) -> Iterator[Piece | Edges | str]:
+    def _decoded(self, messages: Iterable[bytes]) -> Iterator[Found]:
         state, clock = evt_time.new_state(), self._clock
         lift: int | None = None
         for data in messages:
@@ -167,6 +168,9 @@ class EventStream:
                     yield ros.mono_events(p)
                 else:
                     found = [f for f in self._evt3(p, state) if len(f.t)]
+                    if self._others:
+                        yield Ignored(self._others)
+                        self._others = {}
                     if not found or clock is None:
                         continue
                     if lift is None:
@@ -184,6 +188,9 @@ class EventStream:
                 self._channel = int(r.channel[0]) if self._channel is None else self._channel
                 ours = r.channel == self._channel
                 out.append(Edges(r.et[ours], r.rising[ours]))
+                for c, n in zip(*np.unique(r.channel[~ours], return_counts=True), strict=True):
+                    name = f"edges_of_channel_{c}"
+                    self._others[name] = self._others.get(name, 0) + int(n)
             if len(r.t):
                 out.append(Piece(r.t, coordinates(r.x), coordinates(r.y), r.p))
         return out

@@ -143,7 +143,7 @@ def test_the_rate_that_the_camera_was_left_with_does_not_bound_the_exposure() ->
 
 
 def test_a_slow_rate_that_is_set_while_it_runs_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spinnaker, "SILENT_S", 0.1)
+    monkeypatch.setattr(spinnaker, "SILENT_S", 0.3)
     with make() as c:
         c.start()
         read_items(c, 2)

@@ -108,5 +108,5 @@ def test_a_jump_of_weeks_is_refused_before_it_fills_the_memory() -> None:
     far = Events(e.t + 30 * 86_400_000_000, e.x, e.y, e.p, WIDTH, HEIGHT)
     encoder = Evt3Encoder(WIDTH, HEIGHT)
     encoder.encode(e)
-    with pytest.raises(UsageError, match=r"nothing happens for 30\.0 days"):
+    with pytest.raises(UsageError, match=r"times go on by 30\.0 days"):
         encoder.encode(far)

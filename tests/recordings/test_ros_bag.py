@@ -401,7 +401,8 @@ def test_edges_of_one_trigger_channel_are_taken() -> None:
         for c, e in ((2, a), (0, b))
     )
     stream = EventStream.__new__(EventStream)
-    stream._channel = None
+    stream._channel, stream._others = None, {}
     found = stream._evt3(SimpleNamespace(data=words), evt_time.new_state())  # type: ignore[arg-type]
     edges = [f for f in found if isinstance(f, Edges)]
     assert sum(len(f.t) for f in edges) == 2
+    assert stream._others == {"edges_of_channel_0": 2}

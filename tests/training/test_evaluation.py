@@ -92,8 +92,8 @@ def test_small_pictures_go_without_the_measures_that_are_not_defined_for_them() 
     assert set(result.sequences["s"]["none"].values) == {"psnr", "ms"}
     assert set(result.sequences["m"]["none"].values) == {"psnr", "ssim", "ms"}
     assert result.notes == [
-        "SSIM was not taken of 1 items with a side below 11 pixels",
-        "LPIPS was not taken of 2 items with a side below 63 pixels",
+        "SSIM was not taken of items with a side below 11 pixels: 1",
+        "LPIPS was not taken of items with a side below 63 pixels: 2",
     ]
     assert "* SSIM was not taken" in report.markdown(result, {})
 

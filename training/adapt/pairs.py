@@ -148,7 +148,7 @@ class Collector:
             left: recordings that are still to come, this one included.
         """
         train, held = len(self.train), len(self.held)
-        self._limits = train + (MOST_TRAIN - train) // left, held + (MOST_HELD - held) // left
+        self._limits = train - (train - MOST_TRAIN) // left, held - (held - MOST_HELD) // left  # rounded up
 
     def skip(self, reason: str) -> None:
         """Count an exposure or pair that is of no use."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
@@ -19,6 +21,7 @@ from capture.errors import HalfmirrorError
 from training.errors import TrainingError
 
 _MOST_WORKERS = 16
+_ALIVE_S = 2.0  # between looks whether the trainer is still there
 _TERMINALS = (signal.SIGINT, signal.SIGHUP)
 """What a terminal sends to the whole group; SIGTERM comes so, too, from `timeout` or a service manager."""
 
@@ -75,7 +78,7 @@ class TimedLoader(DataLoader[Any]):
         super().__init__(
             cast("Dataset[Any]", _Speaking(data)), batch_sampler=cast(Any, batches), num_workers=workers,
             collate_fn=collate, pin_memory=pin, prefetch_factor=prefetch if workers else None,
-            persistent_workers=workers > 0, worker_init_fn=quiet_worker,
+            persistent_workers=workers > 0, worker_init_fn=functools.partial(quiet_worker, trainer=os.getpid()),
             multiprocessing_context=_workers_context() if workers else None,
         )  # fmt: skip
 
@@ -146,13 +149,25 @@ def collate(samples: Any) -> Any:
     return default_collate(samples) if isinstance(samples, list) else samples
 
 
-def quiet_worker(_: int) -> None:
-    """In a worker: Ctrl+C, a hangup and the first SIGTERM are the trainer's business; it gets one thread."""
+def quiet_worker(_: int, trainer: int) -> None:
+    """In a worker: Ctrl+C, a hangup and the first SIGTERM are the trainer's business; it gets one thread.
+
+    It ends with its trainer, whatever ends that: its parent is the server that forked it, which never tells.
+    """
+    threading.Thread(target=_end_with, args=(trainer,), name="orphan", daemon=True).start()
     for number in _TERMINALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _first_is_not_ours)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_TERMINALS, signal.SIGTERM})
     torch.set_num_threads(1)
+
+
+def _end_with(trainer: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(trainer, 0)
+            time.sleep(_ALIVE_S)
+    os._exit(1)
 
 
 def _first_is_not_ours(number: int, frame: FrameType | None) -> None:

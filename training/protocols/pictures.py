@@ -143,7 +143,7 @@ def _as_live(
             continue
         if not found and frame in counted:
             yield f"{facts.name} frame {frame}: no sharp picture of an instant that {network} gives"
-        if facts.pairs is not None and frame - 1 not in follows:
+        if needs.events and facts.pairs is not None and frame - 1 not in follows:
             yield from out(engine.try_gap())  # nobody knows what was between it and the one before
         truths[frame], pictures[frame] = found, picture
         # Every instant once, in order; a truth that a second file repeats is compared again.

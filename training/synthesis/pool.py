@@ -23,13 +23,14 @@ from safetensors.numpy import save
 from capture.documents import parse_json
 from capture.errors import UsageError
 from inference.representations.edi_stack_numba import EdiStack
+from training.photos.held_out import EVERY
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.layers import LoadPhoto
 from training.synthesis.sample import Sample, make
 from training.synthesis.told import fed, told
 
 PER_SHARD = 32
-VERSION = 6
+VERSION = 5
 _ABOUT = "pool.json"
 
 
@@ -45,7 +46,10 @@ def about(config: SynthesisConfig, seed: int, photos: str) -> dict[str, Any]:
         config, seed: of the samples.
         photos: fingerprint of the photos.
     """
-    return {"version": VERSION, "seed": seed, "photos": photos, "synthesis": config.model_dump(mode="json")}
+    return {
+        "version": VERSION, "seed": seed, "photos": photos, "held_out": EVERY,
+        "synthesis": config.model_dump(mode="json"),
+    }  # fmt: skip
 
 
 def fingerprint(what: dict[str, Any]) -> str:

@@ -385,6 +385,12 @@ def test_options_without_a_network_are_those_of_edi(monkeypatch: pytest.MonkeyPa
     ]  # fmt: skip
 
 
+def test_an_option_of_no_network_that_was_named_is_refused_at_once() -> None:
+    common = {"headless": False, "seconds": None, "output": None, "screenshot": None, "verb": "live"}
+    with pytest.raises(UsageError, match="compile, grid: edi has no such option; name the network with -n"):
+        run_session.show({"grid": "event", "compile": True, "contrast_on": 0.2}, "simulated", None, **common)
+
+
 def test_a_screenshot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     common = {"headless": False, "seconds": None, "output": None, "verb": "live"}
     with pytest.raises(UsageError, match=r"is saved as PNG; give a name that ends in \.png"):

@@ -219,7 +219,7 @@ def test_a_folder_that_a_disk_is_mounted_on_is_filled(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "replace", refused)
     monkeypatch.setattr(Path, "is_mount", lambda self: self == final)
     require_place(final)
-    part_of(final).parent.joinpath(final, part_of(final).name).mkdir()  # of a run that was killed
+    (final / part_of(final).name).mkdir()  # of a run that was killed
     for text in ("1", "2"):
         with staged_folder(final, overwrite=True, ours=lambda _: True) as part:
             (part / "deep").mkdir()

@@ -64,7 +64,7 @@ def test_a_feature_that_comes_with_another_one_is_found_then() -> None:
 def test_a_serial_number_is_looked_up_and_a_host_name_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [Place("10.0.0.7", "12345678", "Basler", "ace"), Place("10.0.0.8", "4", "Basler", "ace")]
     monkeypatch.setattr(finding, "present", lambda: there)
-    assert locate(configure("genicam", "12345678", {})).handle == "10.0.0.7"
+    assert locate(configure("genicam", "12345678", {})) == Place("10.0.0.7")
     assert locate(configure("genicam", "camera-on-the-bench", {})).handle == "camera-on-the-bench"
     monkeypatch.setattr(finding, "present", lambda: pytest.fail("an address is opened as it is"))
     assert locate(configure("genicam", "10.0.0.9", {})).handle == "10.0.0.9"

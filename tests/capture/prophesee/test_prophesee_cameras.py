@@ -202,6 +202,7 @@ def test_the_limit_is_not_said_to_be_set_while_it_runs(bus: FakeNd) -> None:
 def test_a_wrong_setting_before_opening() -> None:
     with pytest.raises(UsageError, match="limiter_period_us"):
         configure("evk4", "", {"limiter_period_us": 1024})  # ten bits of a register
+    assert configure("evk4", "", {"limiter_period_us": 1023}).limiter_period_us == 1023
     with pytest.raises(UsageError, match="did you mean 'events_per_s'"):
         configure("evk4", "", {"event_per_s": 1})
     with pytest.raises(CameraError, match="clock = 'slave' is not possible"):

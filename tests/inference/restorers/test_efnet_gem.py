@@ -204,3 +204,9 @@ def test_weights_of_the_first_release_take_seven_channels(
     assert counts.shape == (7, 24, 32)
     assert not counts[3].any()
     assert all(bool(counts[k].any()) for k in (0, 1, 2, 4, 5, 6))
+
+
+def test_what_training_is_fed_is_found_without_loading_the_network() -> None:
+    rig = one_grid(32, 24)
+    fed = make(EfnetRestorer, rig).fed([noise_exposure(rig)], 0.5)
+    assert fed.inputs[1].shape == (1, 6, 24, 32)

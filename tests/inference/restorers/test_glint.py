@@ -297,10 +297,11 @@ def test_half_precision_on_a_gpu_is_near() -> None:
     assert np.abs(here - there).mean() < 0.3
 
 
-def test_no_more_stacks_are_made_at_once_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_stacks_are_made_at_once_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack takes 40 bytes an event pixel, and slow motion may ask for a thousand instants."""
     rig = one_grid(40, 32)
-    one = restorer(rig, batch=2)
+    one = restorer(rig)
+    monkeypatch.setattr("inference.restorers.glint._STACKS_BYTES", 2 * 40 * 40 * 32)
     made, stacks = list[int](), one._stack.stacks
 
     def noted(*a: Any) -> Any:
