@@ -163,10 +163,12 @@ def test_every_recording_has_its_share_of_the_samples(monkeypatch: pytest.Monkey
             samples.add(a, b, a.exposure_events(), k)
         return len(samples.train) - before[0], len(samples.held) - before[1]
 
-    assert recorded(3, 20) == (6, 2)
+    assert recorded(3, 20) == (7, 3)
     assert recorded(2, FIRST) == (0, 0)  # too short to give any
-    assert recorded(1, 20) == (14, 5)
+    assert recorded(1, 20) == (13, 4)
     assert samples.count == 27
+    samples.begin(100)
+    assert samples._limits == (20, 7)
 
 
 def loaded() -> tuple[dict[str, torch.Tensor], Card]:
