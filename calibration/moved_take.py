@@ -27,7 +27,8 @@ def moved_views_of(
     """Views of a moving board, from frames evenly over a take, and what did not become one.
 
     Args:
-        items: both streams in order. Of the events, those around a frame are held, a second or so.
+        items: both streams in order, on one axis of time. Of the events, a second or so is held, around
+            a frame.
         exposures: (start, end) µs by the frame's place in the stream, right to a millisecond: while the board
             moves, a frame at another time shows it elsewhere.
         board: what is swung.
@@ -53,8 +54,6 @@ def moved_views_of(
 
     for item in items:
         if isinstance(item, EventPacket):
-            if item.complete_until_us < until:  # another axis of time, with another clock
-                break
             until = item.complete_until_us
             if len(item.events):
                 parts.append(item.events)

@@ -17,6 +17,19 @@ MAX_EDGES = 1_000_000
 """A floating input gives as many in a second; beyond them only the count goes on."""
 
 
+def until_back(items: Iterable[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
+    """Both streams until event time runs back (µs): behind that it is another axis, with another clock."""
+    last = None
+    for item in items:
+        if isinstance(item, EventPacket):
+            t = item.events.t
+            first, end = (int(t[0]), int(t[-1])) if len(t) else (item.complete_until_us,) * 2
+            if last is not None and first < last:
+                return
+            last = end
+        yield item
+
+
 @dataclass(slots=True)
 class Streams:
     """Both streams without events and images. Some 300 bytes for every packet and frame.

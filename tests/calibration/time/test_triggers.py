@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from calibration.field import exposed
+from calibration.take import sure_or_rough_clock
 from calibration.time.lines import robust_line
 from calibration.time.result import AffineClock, TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
@@ -178,6 +179,24 @@ def test_what_a_recording_wrote_late_is_matched_all_the_same() -> None:
     r = by_triggers(Streams.of([replace(i, host_ns=0) for i in sim.items]), small_rig())
     assert r.frames_matched >= 0.95 * len(sim.truth)
     assert r.verdict is Verdict.PASS
+
+
+def test_a_clock_that_failed_is_none_to_place_frames_by() -> None:
+    setup = {**RIG, "frames": 100, "edge_loss": 0.0}
+    sim = simulate(Setup(**setup, vary_exposure=0.2, exposure_us=9_000.0))  # type: ignore[arg-type]
+    for lost, sure in ((False, True), (True, False)):
+        items = [
+            replace(i, triggers=TriggerEdges.empty())
+            if lost and isinstance(i, EventPacket) and i.complete_until_us > 1_500_000 else i
+            for i in sim.items
+        ]  # fmt: skip
+        streams = Streams.of(items)
+        found = by_triggers(streams, small_rig())
+        assert found.clock is not None
+        assert (found.verdict is Verdict.FAIL) is lost
+        clock, told = sure_or_rough_clock(streams, small_rig())
+        assert told is sure
+        assert (clock == found.clock) is sure
 
 
 def test_ends_of_a_longer_signal_are_not_left_over() -> None:
