@@ -1,4 +1,4 @@
-"""A small simulated rig that is calibrated whole, once and boards as streams."""
+"""A small simulated rig that is calibrated whole, once; and boards as streams."""
 
 from __future__ import annotations
 
