@@ -32,7 +32,7 @@ def views_of(
         take: read four times at most, from the beginning until its event time runs back.
         rig: sizes, and the clock as far as it is known.
         board: what is shown.
-        told: takes the views so far and the share of the stretches that was looked at, 0…1.
+        told: takes the views so far and the share of the stretches, or frames, that was looked at, 0…1.
     """
 
     def items() -> Iterator[EventPacket | Frame]:
@@ -54,10 +54,9 @@ def views_of(
         views, missed = still_views(frames, stills, board, told=lambda some, k: told(some, k / len(stills)))
     # A single burst may be anything; what comes again is hardly anything but a board.
     if not views and sure and not any(len(s.swaps) > 1 for s in stills):
-        swung, lost = moved_views_of(items(), exposures, board)
+        swung, lost = moved_views_of(items(), exposures, board, told)
         # What is said of a board that was not swung, nobody need know who showed none.
         if swung:
-            told(swung, 1.0)
             views, missed = swung, lost
     return views, [replace(m, begun_us=begun_us) for m in missed]
 

@@ -7,9 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from calibration import moved_take
 from calibration.geometry.blinking import find_swaps, still_stretches
+from calibration.geometry.collect import Missed, TimedFrame
+from calibration.geometry.moved import moved_views
 from calibration.geometry.targets import Board
-from calibration.geometry.views import Source
+from calibration.geometry.views import Source, View
 from calibration.nominal import nominal
 from calibration.simulated import BoardShot, board_shots, random_poses
 from calibration.simulated_truth import SimulatedTruth, random_truth
@@ -71,3 +74,21 @@ def test_a_single_burst_does_not_make_it_a_board_that_blinks() -> None:
     items = [*streamed(shot), late]
     views, missed = views_of(Take("swung", lambda: items), stamped(truth, 300.0), BOARD)
     assert len(views) >= 2, missed
+
+
+def test_a_swung_take_holds_so_many_events_and_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, shot = swung()
+    monkeypatch.setattr(moved_take, "MOST_EVENTS", len(shot.events) // 4)
+    given: list[int] = []
+
+    def noted(frames: list[TimedFrame], events: Events, board: Board) -> tuple[list[View], list[Missed]]:
+        given.append(len(events))
+        return moved_views(frames, events, board)
+
+    monkeypatch.setattr(moved_take, "moved_views", noted)
+    items, shares = streamed(shot), list[float]()
+    views_of(Take("swung", lambda: items), stamped(truth, 300.0), BOARD, lambda _, share: shares.append(share))
+    assert 0 < max(given) <= len(shot.events) // 4
+    assert len(shares) == len(given) > 2
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
