@@ -40,6 +40,7 @@ def test_clock_of_a_random_rig(seed: int) -> None:
     r = by_triggers(streams, small_rig())
     assert r.clock is not None
     assert r.verdict is Verdict.PASS
+    assert "written late" not in names(r)
     error = np.array([abs(r.clock.event_us(sim.device_of[q]) - a) for q, (a, _) in sim.truth.items()])
     assert np.median(error) <= 10
     assert np.percentile(error, 99) <= 30
@@ -141,10 +142,23 @@ def test_a_clock_that_jumps_leaves_a_rig_file_that_can_be_read(jump_us: float, t
     assert all(abs(e.start_us - sim.truth[e.frame.sequence][0]) < 30 for e in found)
 
 
-def test_latencies_beyond_what_a_rig_file_holds_are_bounded() -> None:
-    late = TimeResult("trigger", AffineClock(0, 0.0, 0.0), 1.0, 1.0, latency_ms=9e5, latency_spread_ms=9e6)
-    clock = calibrated_clock(late, small_rig())
-    assert clock.host_latency_ms == clock.host_latency_spread_ms == 2_000
+def test_a_latency_that_no_camera_has_is_told_and_the_rig_file_keeps_its_own() -> None:
+    sim = simulate(Setup(**{**RIG, "frames": 60, "edge_loss": 0.0}, vary_exposure=0.2, exposure_us=9_000.0))  # type: ignore[arg-type]
+    items = [replace(i, host_ns=i.host_ns + 900 * 10**9) if isinstance(i, Frame) else i for i in sim.items]
+    rig = small_rig()
+    r = calibrate_time(lambda: items, rig)
+    assert r.latency_ms is None
+    (told,) = [t for t in r.troubles if t.name == "arrival times"]
+    assert told.verdict is Verdict.WARN
+    assert "+900.0 s" in told.text
+    clock = calibrated_clock(r, rig)
+    assert clock.host_latency_ms == rig.clock.host_latency_ms
+    assert clock.host_latency_spread_ms == rig.clock.host_latency_spread_ms
+
+
+def test_a_spread_beyond_what_a_rig_file_holds_is_bounded() -> None:
+    vague = TimeResult("trigger", AffineClock(0, 0.0, 0.0), 1.0, 1.0, latency_ms=9.0, latency_spread_ms=9e6)
+    assert calibrated_clock(vague, small_rig()).host_latency_spread_ms == 2_000
 
 
 def test_one_wild_pair_is_no_jump() -> None:
@@ -179,6 +193,7 @@ def test_what_a_recording_wrote_late_is_matched_all_the_same() -> None:
     r = by_triggers(Streams.of([replace(i, host_ns=0) for i in sim.items]), small_rig())
     assert r.frames_matched >= 0.95 * len(sim.truth)
     assert r.verdict is Verdict.PASS
+    assert "written late" in names(r), "live does not keep that"
 
 
 def test_a_clock_that_failed_is_none_to_place_frames_by() -> None:
