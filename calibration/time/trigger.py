@@ -118,8 +118,8 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
     if waited_us > LIVE_WAIT_US and matched >= ENOUGH * len(frames):
         result.troubles.append(
             Trouble("written late", "frames find their edges only when these are waited for longer than the "
-                    f"{LIVE_WAIT_US / 1e3:.0f} ms of live: one camera's stream was written late; in a recording "
-                    "that does no harm, live such frames would be given up", Verdict.PASS)
+                    f"{LIVE_WAIT_US / 1e3:.0f} ms of live: one camera's stream was written late; in a "
+                    "recording that does no harm, live such frames would be given up", Verdict.PASS)
         )  # fmt: skip
     if high != rig.clock.active_high and matched:
         level = "high" if high else "low"
