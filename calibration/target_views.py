@@ -29,7 +29,7 @@ def views_of(
     frames were exposed.
 
     Args:
-        take: read four times at most, from the beginning until its event time runs back.
+        take: read five times at most, from the beginning until its event time runs back.
         rig: sizes, and the clock as far as it is known.
         board: what is shown.
         told: takes the views so far and the share of the stretches, or frames, that was looked at, 0…1.

@@ -12,15 +12,18 @@ import pytest
 from calibration.from_scene import MOST_EVENTS, from_scene, liveliest
 from calibration.geometry.collect import Missed
 from calibration.geometry.targets import Board
+from calibration.geometry.views import Source
 from calibration.nominal import nominal
 from calibration.report import report_html
-from calibration.run import calibrate, commonest
+from calibration.run import calibrate, commonest, shown_by
 from calibration.simulated import board_shots
 from calibration.simulated_truth import random_truth
 from calibration.take import Take
 from calibration.target_views import views_of
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
+from sync.lens import PixelMap
 from sync.rig import EventEntry, ImageEntry, Rig
+from tests.calibration.geometry.made_views import board_view, homography
 from tests.calibration.small import streamed
 from tests.calibration.time.rigs import arrived
 
@@ -135,6 +138,16 @@ def test_the_commonest_reason_is_told_whatever_its_figures() -> None:
     told = "; 2 of 3 that did not become views: the board moved by 3.1 image pixels (frame camera)"
     assert commonest(lost) == told
     assert commonest([]) == ""
+
+
+def test_views_of_both_kinds_are_called_both() -> None:
+    truth, rng = PixelMap(homography()), np.random.default_rng(0)
+    still, swung = (
+        board_view(truth, (144.0, 96.0), rng, source=s) for s in (Source.BLINKING, Source.RECONSTRUCTED)
+    )
+    assert shown_by([still, swung]) == "blinking board and board swung by hand"
+    assert shown_by([still]) == "blinking board"
+    assert shown_by([swung]) == "board swung by hand"
 
 
 def arrivals(rate_of_frame: np.ndarray, period_us: int = 40_000) -> tuple[list[tuple[int, int]], np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from calibration.time.result import AffineClock, TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers, place, segments
-from capture.packets import EventPacket, Frame, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from sync.exposure import ExposureSource
 from sync.rig import Rig
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
@@ -235,6 +237,18 @@ def test_streams_keep_no_pixels() -> None:
     assert sum(len(p.events) for p in s.packets()) <= 1
     assert s.events == sum(len(i.events) for i in sim.items if isinstance(i, EventPacket))
     assert all(f.image.strides == (0, 0) for f in s.frames())
+
+
+def test_streams_take_as_many_bytes_as_they_say() -> None:
+    def packets() -> Iterator[EventPacket]:
+        for k in range(2_000):
+            yield EventPacket(Events.empty(96, 64), TriggerEdges.empty(), 10**12 + 5_000 * k, 10**15 + k)
+
+    tracemalloc.start()
+    s = Streams.of(packets())
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held / len(s.items) < 400
 
 
 def test_exposures_are_those_of_the_live_synchroniser() -> None:
