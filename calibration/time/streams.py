@@ -24,14 +24,15 @@ _no_events = cache(Events.empty)
 
 def until_back(items: Iterable[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
     """Both streams until event time runs back (µs): behind that it is another axis, with another clock."""
-    last = None
+    until = newest = None
     for item in items:
         if isinstance(item, EventPacket):
             t = item.events.t
-            first, end = (int(t[0]), int(t[-1])) if len(t) else (item.complete_until_us,) * 2
-            if last is not None and first < last:
+            if until is not None and item.complete_until_us < until:
                 return
-            last = end
+            if newest is not None and len(t) and int(t[0]) < newest:
+                return
+            until, newest = item.complete_until_us, int(t[-1]) if len(t) else newest
         yield item
 
 
