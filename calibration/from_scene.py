@@ -12,7 +12,7 @@ from calibration.geometry.collect import TimedFrame
 from calibration.geometry.scene import SceneResult, solve_scene
 from calibration.take import Take, exposures_by, rough_clock
 from calibration.time.result import AffineClock
-from calibration.time.streams import Streams
+from calibration.time.streams import Streams, until_back
 from capture.packets import EventPacket, Events
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
@@ -36,12 +36,12 @@ def from_scene(take: Take, rig: Rig, lens: str, clock: AffineClock | None = None
     """Geometry from the stretch of a take in which most moves; None without a clock or without frames.
 
     Args:
-        take: read three times.
+        take: read twice, from the beginning until its event time runs back.
         rig: sizes, shutter and tone; its map is the start where it was measured.
         lens: see `calibration.geometry.solve.solve`.
         clock: of this take, when it is known better than by edges or arrivals.
     """
-    streams = Streams.of(take.items())
+    streams = Streams.of(until_back(take.items()))
     clock = clock or rough_clock(streams, rig)
     if clock is None:
         return None
@@ -95,10 +95,9 @@ def _read(
     frames: list[TimedFrame] = []
     parts: list[Events] = []
     place, until = -1, -1
-    for item in moved(take.items(), rig):
+    for item in moved(until_back(take.items()), rig):
         if isinstance(item, EventPacket):
-            back = item.complete_until_us < until  # on another axis of time, with another clock
-            if back or (len(frames) == len(wanted) and until > end):
+            if len(frames) == len(wanted) and until > end:
                 break
             until = item.complete_until_us
             part = item.events.between(begin, end)

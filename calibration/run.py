@@ -265,10 +265,7 @@ def _geometry(
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
         good = [v for v, row in zip(views, result.per_view, strict=True) if row.used]
         result = replace(result, validity=validity(good, *size))
-        shown = (
-            "board swung by hand" if all(v.source is Source.RECONSTRUCTED for v in views) else "blinking board"
-        )
-        return result, f"{shown}, {result.views_used} views", missed, None
+        return result, f"{shown_by(views)}, {result.views_used} views", missed, None
     tell("geometry", "no target was seen: looking at the scene", 0.96)
     scene = from_scene(takes[-1], rig, o.lens)
     if scene is not None and scene.result.geometry.verdict != "fail":
@@ -279,6 +276,12 @@ def _geometry(
     problems = [] if scene is None else scene.result.geometry.problems[:1]
     why = commonest(missed) + "".join(f"; {problem}" for problem in problems)
     return None, f"kept as it was: {len(views)} views of a target, {MIN_VIEWS} are needed{why}", missed, None
+
+
+def shown_by(views: Sequence[View]) -> str:
+    """What the views are of, in words."""
+    swung = {v.source is Source.RECONSTRUCTED for v in views}
+    return " and ".join(["blinking board"] * (False in swung) + ["board swung by hand"] * (True in swung))
 
 
 def _blinked(missed: Sequence[Missed]) -> list[Missed]:

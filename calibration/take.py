@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 from calibration.field import Items
 from calibration.time.arrival import by_arrival
-from calibration.time.result import AffineClock
+from calibration.time.result import AffineClock, Verdict
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers
 from capture.packets import Frame, FrameClock
 from sync.rig import Rig
+
+SURE_US = 1_000.0
+"""A clock that is known this well places frames of something that moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,14 @@ def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:
 
 
 def sure_or_rough_clock(streams: Streams, rig: Rig) -> tuple[AffineClock | None, bool]:
-    """As `rough_clock`, and whether it is good to a millisecond: by edges, or by stamps that were measured."""
+    """As `rough_clock`, and whether it is good to a millisecond: by edges, or by stamps that are
+    known that well."""
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        measured = rig.clock.relation == "same" and rig.clock.delay_uncertainty_us is not None
-        return AffineClock(0, rig.clock.stamp_delay_us, 0.0), measured
-    found = by_triggers(streams, rig).clock if streams.edges else None
-    if found is not None:
-        return found, True
+        unsure_us = rig.clock.delay_uncertainty_us if rig.clock.relation == "same" else None
+        return AffineClock(0, rig.clock.stamp_delay_us, 0.0), unsure_us is not None and unsure_us <= SURE_US
+    found = by_triggers(streams, rig) if streams.edges else None
+    if found is not None and found.clock is not None and found.verdict is not Verdict.FAIL:
+        return found.clock, True
     arrival = by_arrival(streams, rig.clock)
     return None if arrival is None else arrival.clock, False
 

@@ -14,8 +14,8 @@ from calibration.geometry.targets import Board
 from calibration.geometry.views import View
 from calibration.moved_take import moved_views_of
 from calibration.take import Take, exposures_by, sure_or_rough_clock
-from calibration.time.streams import Streams
-from capture.packets import EventPacket, Events, Frame
+from calibration.time.streams import Streams, until_back
+from capture.packets import EventPacket, Frame
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
 
@@ -29,42 +29,36 @@ def views_of(
     frames were exposed.
 
     Args:
-        take: read three times, from the beginning until its event time runs back.
+        take: read five times at most, from the beginning until its event time runs back.
         rig: sizes, and the clock as far as it is known.
         board: what is shown.
-        told: takes the views so far and the share of the stretches that was looked at, 0…1.
+        told: takes the views so far and the share of the stretches, or frames, that was looked at, 0…1.
     """
-    streams = Streams.of(take.items())
+
+    def items() -> Iterator[EventPacket | Frame]:
+        return until_back(take.items())
+
+    streams = Streams.of(items())
     clock, sure = sure_or_rough_clock(streams, rig)
     if clock is None or not streams.events:
         return [], []
     assert streams.span_us is not None
     begun_us, end_us = streams.span_us
-    stills = still_stretches(swaps_of(lambda: _events(take.items())))
-    if not stills:
-        if sure:
-            views, missed = moved_views_of(take.items(), exposures_by(clock, streams), board)
-            if views:
-                told(views, 1.0)
-                return views, [replace(m, begun_us=begun_us) for m in missed]
+    stills = still_stretches(swaps_of(lambda: (i.events for i in items() if isinstance(i, EventPacket))))
+    views: list[View] = []
+    missed = [Missed(begun_us, "events", describe_nothing(streams.events, (end_us - begun_us) / 1e6))]
+    exposures = exposures_by(clock, streams)
+    if stills:
+        frames = _frames_of(items(), stills, exposures)
+        # Stretch by stretch, so that a person sees how it goes.
+        views, missed = still_views(frames, stills, board, told=lambda some, k: told(some, k / len(stills)))
+    # A single burst may be anything; what comes again is hardly anything but a board.
+    if not views and sure and not any(len(s.swaps) > 1 for s in stills):
+        swung, lost = moved_views_of(items(), exposures, board, told)
         # What is said of a board that was not swung, nobody need know who showed none.
-        why = describe_nothing(streams.events, (end_us - begun_us) / 1e6)
-        return [], [Missed(begun_us, "events", why, begun_us)]
-    frames = _frames_of(take.items(), stills, exposures_by(clock, streams))
-    # Stretch by stretch, so that a person sees how it goes.
-    views, missed = still_views(frames, stills, board, told=lambda some, k: told(some, k / len(stills)))
+        if swung:
+            views, missed = swung, lost
     return views, [replace(m, begun_us=begun_us) for m in missed]
-
-
-def _events(items: Iterable[EventPacket | Frame]) -> Iterator[Events]:
-    """Packet by packet, as long as time goes on: behind a step back it is another axis, with another clock."""
-    last = None
-    for item in items:
-        if isinstance(item, EventPacket) and len(item.events):
-            if last is not None and int(item.events.t[0]) < last:
-                return
-            last = int(item.events.t[-1])
-            yield item.events
 
 
 def _frames_of(

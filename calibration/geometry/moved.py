@@ -61,6 +61,12 @@ def moved_views(
     hand: bool | None = None
     for f in frames:
         middle = (f.start_us + f.end_us) // 2
+        # First in the frame: that takes far less than rebuilding a picture in which there is no board.
+        try:
+            image = detect(f.picture, board, when_us=middle)
+        except BadView as e:
+            missed.append(Missed(middle, "image", str(e)))
+            continue
         around = events.between(round(middle - tau_us), round(middle + tau_us))
         if len(around) < MIN_ACTIVITY * events.width * events.height:
             why = "the board does not move; swing it by a square or two, or let it blink"
@@ -75,10 +81,5 @@ def moved_views(
             missed.append(Missed(middle, "events", str(e)))
             continue
         hand = seen.mirrored
-        try:
-            image = detect(f.picture, board, when_us=middle)
-        except BadView as e:
-            missed.append(Missed(middle, "image", str(e)))
-            continue
         keep_pair(views, missed, image, seen, Source.RECONSTRUCTED, f"{name} {len(views) + 1}")
     return views, missed

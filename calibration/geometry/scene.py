@@ -1,8 +1,7 @@
 """The map between both cameras without a target, from an ordinary scene that moves.
 
 Three stages: a search over rotation, scale and both hands (`scene_search.search`); one homography refined over
-    all
-pairs of frames (`scene_search.refine`); then each group of pairs, on its own, says for every patch of the
+all pairs of frames (`scene_search.refine`); then each group of pairs, on its own, says for every patch of the
 field how far it is still off. Those patches are views like any others: `solve` fits them, leaves out groups
 that disagree, and tells the held-out error.
 """
@@ -63,6 +62,8 @@ _STIFFER = 1.04
 _LAG_TRIAL_US = 3_000
 _LEAST_LAG_US = 300.0
 _LAG_PAIRS = 8
+_WIDE_PAIRS = 8
+"""Of the wide search: each pair takes some seconds at 1280×720, and most scenes that get there fail."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +103,8 @@ def solve_scene(
         contrast: thresholds; a common factor on both does not matter.
         lens: see `solve`.
     """
-    s = scale or float(np.sqrt(image_size[0] * image_size[1] / (event_size[0] * event_size[1])))
+    expected = scale or float(np.sqrt(image_size[0] * image_size[1] / (event_size[0] * event_size[1])))
+    s = expected
     pairs = changes(frames, events, tone, s, contrast or _CONTRAST)
     reason = _too_little(pairs, len(frames))
     if reason:
@@ -113,14 +115,15 @@ def solve_scene(
         aligned = max(aligned, refine(pairs, starts[1], event_size), key=lambda a: a.likeness)
     if aligned.likeness < MIN_LIKENESS and start is None:
         # Lenses that do not match their sensors, or a camera on its side.
-        wide = [refine(pairs, m, event_size) for m in search(pairs, event_size, image_size, s, WIDE)[:3]]
+        few = pairs[:: -(-len(pairs) // _WIDE_PAIRS)]
+        wide = [refine(few, m, event_size) for m in search(few, event_size, image_size, s, WIDE)[:3]]
         found = max(wide, key=lambda a: a.likeness)
         if found.likeness >= MIN_LIKENESS:
             s = found.scale(event_size)
             pairs = changes(frames, events, tone, s, contrast or _CONTRAST)
             aligned = refine(pairs, found.image_from_event, event_size)
     if aligned.likeness < MIN_LIKENESS:
-        reason = _unlike(aligned.likeness) + ("" if start is not None else _searched(s))
+        reason = _unlike(aligned.likeness) + ("" if start is not None else _searched(expected))
         return _failed(reason, image_size, event_size, aligned.likeness, len(pairs))
     lag = _lag(frames, events, tone, s, contrast or _CONTRAST, aligned)
     if abs(lag) > _LEAST_LAG_US:

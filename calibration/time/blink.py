@@ -34,7 +34,7 @@ MIN_SWITCHES, MOST_SWITCHES = 6, 300
 MIN_PIXELS = 40
 BURST = 12.0  # times the usual number of events in a bin
 LONGEST_US = 1_000.0  # of a burst's events, 5th to 95th percentile: a lamp's last some tenths of that
-SAME_SHARE = 0.6  # of the pixels of the first switch that take part in each other one
+SAME_SHARE = 0.6  # of the pixels of the strongest switch that take part in each other one
 REACH_US, STEP_US = 8_000.0, 100.0
 MIN_FRAMES = 6  # with a switch inside
 LATENCY_US = 60.0  # of a pixel to a big step, about 95 %
@@ -131,13 +131,13 @@ class _Burst:
 
     Attributes:
         way: (h · w,) of each pixel: 1 brighter, -1 darker, 0 neither.
-        events: how many went it.
+        net: ON minus OFF events without their sign, the sum over all pixels.
         times: (4,) when its first twentieth of events had come, its last one, and half of those that tell of
             more light, and of less (nan where hardly any do), µs.
     """
 
     way: NDArray[np.int8]
-    events: int
+    net: int
     times: F64
 
 
@@ -178,7 +178,7 @@ def _switches(items: Stream, spans: list[tuple[int, int]], rig: Rig) -> _Switche
     bursts = _burst_by_burst(items, spans, rig.events.width * rig.events.height)
     if not bursts:
         return None
-    way = max(bursts, key=lambda b: b.events).way
+    way = max(bursts, key=lambda b: b.net).way
     agreeing = np.array([float(np.sum(way * b.way, dtype=np.int64)) for b in bursts])
     members = max(1, int(np.count_nonzero(way)))
     good = np.abs(agreeing) >= SAME_SHARE * members

@@ -216,8 +216,19 @@ def _latency(result: TimeResult, streams: Streams) -> None:
     if len(late) < 10:
         return
     blocks = [float(np.min(b)) for b in np.array_split(np.array(late), max(1, len(late) // 10))]
-    result.latency_ms = float(np.median(blocks))
-    result.latency_spread_ms = max(LEAST_SPREAD_MS, 2.0 * float(np.ptp(blocks)))
+    _tell_latency(result, float(np.median(blocks)), max(LEAST_SPREAD_MS, 2.0 * float(np.ptp(blocks))))
+
+
+def _tell_latency(result: TimeResult, latency_ms: float, spread_ms: float) -> None:
+    """Note it, unless no camera is so slow: then arrivals, or the clock, are those of something else."""
+    if abs(latency_ms) <= MOST_LATENCY_MS:
+        result.latency_ms, result.latency_spread_ms = latency_ms, spread_ms
+        return
+    result.troubles.append(
+        Trouble("arrival times", f"by their host times frames come {latency_ms / 1e3:+.1f} s after their "
+                "exposure: frames and events were not stamped by one host clock; the latency in the rig file "
+                "stays")
+    )  # fmt: skip
 
 
 def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: Rig, progress: Progress) -> None:
@@ -231,15 +242,18 @@ def _check_by_content(result: TimeResult, streams: Streams, items: Items, rig: R
     try:
         found = refine(collect(items(), exposures, rig, CHECK_REACH_US), rig, CHECK_REACH_US)
     except NoContent as e:
+        far = e.name == "out of reach"
+        if far and seen is not None and abs(seen.shift_us) < CHECK_REACH_US:
+            result.troubles.append(_at_odds(seen, f"more than ±{CHECK_REACH_US:.0f} µs"))
+            seen = None
         if seen is None:
             # Where nothing moves, nothing speaks against the edges.
-            how_bad = Verdict.WARN if e.name == "out of reach" else Verdict.PASS
+            how_bad = Verdict.WARN if far else Verdict.PASS
             result.troubles.append(Trouble(e.name, f"the pictures do not check the triggers: {e}", how_bad))
             return
     else:
-        result.shift_us, result.shift_uncertainty_us = found.shift_us, found.uncertainty_us
-        result.shift_by, result.content_residual = "content", found.residual
-        seen = _agreeing(result, seen, found.shift_us, found.uncertainty_us)
+        result.shift_us, result.shift_by, result.content_residual = found.shift_us, "content", found.residual
+        seen, result.shift_uncertainty_us = _agreeing(result, seen, found.shift_us, found.uncertainty_us)
     if seen is not None:
         result.shift_us, result.shift_uncertainty_us = seen.shift_us, seen.uncertainty_us
         result.shift_by = "blinking light"
@@ -257,22 +271,31 @@ def _blink(items: Items, exposures: dict[int, tuple[float, float]], rig: Rig) ->
     return blink_check(lambda: moved(items(), rig), exposures, rig)
 
 
-def _agreeing(result: TimeResult, seen: Blink | None, shift_us: float, uncertainty_us: float) -> Blink | None:
-    """The blinking light, if it is surer than motion and does not contradict it; a contradiction is told."""
+def _agreeing(
+    result: TimeResult, seen: Blink | None, shift_us: float, uncertainty_us: float
+) -> tuple[Blink | None, float]:
+    """The blinking light, if it is surer than motion and does not contradict it; a contradiction is told.
+
+    Returns:
+        the light; how sure motion is then, µs.
+    """
     if seen is None or seen.uncertainty_us >= uncertainty_us:
-        return None
+        return None, uncertainty_us
     apart = abs(seen.shift_us - shift_us)
     if apart <= seen.uncertainty_us + uncertainty_us:
-        return seen
+        return seen, uncertainty_us
+    result.troubles.append(_at_odds(seen, f"{shift_us:+.0f} ± {uncertainty_us:.0f} µs"))
     # One of both is wrong by so much, and nothing tells which.
-    result.shift_uncertainty_us = max(uncertainty_us, apart)
-    result.troubles.append(
-        Trouble("blinking light", f"a light that blinks puts the exposures {seen.shift_us:+.0f} ± "
-                f"{seen.uncertainty_us:.0f} µs from where they were taken to be, what moves "
-                f"{shift_us:+.0f} ± {uncertainty_us:.0f} µs; the light was passed over: let a lamp or an LED "
-                "blink by itself, or nothing")
-    )  # fmt: skip
-    return None
+    return None, max(uncertainty_us, apart)
+
+
+def _at_odds(seen: Blink, moves: str) -> Trouble:
+    return Trouble(
+        "blinking light",
+        f"a light that blinks puts the exposures {seen.shift_us:+.0f} ± {seen.uncertainty_us:.0f} µs from "
+        f"where they were taken to be, what moves {moves}; the light was passed over: let a lamp or an LED "
+        "blink by itself, or nothing",
+    )
 
 
 def _with_shutter(
@@ -317,9 +340,7 @@ def _by_content(
     clock, uncertainty = _corrected(arrival.clock, found), found.uncertainty_us
     seen = _blink(items, _exposures(streams, clock), rig)
     progress("looking for the exposures in the events", 1.0)
-    out.shift_uncertainty_us = uncertainty
-    seen = _agreeing(out, seen, 0.0, uncertainty)
-    uncertainty = out.shift_uncertainty_us
+    seen, uncertainty = _agreeing(out, seen, 0.0, uncertainty)
     if seen is not None:
         clock, uncertainty = clock.shifted(seen.shift_us), seen.uncertainty_us
         out.shift_us, out.shift_uncertainty_us, out.shift_by = (
@@ -336,7 +357,7 @@ def _by_content(
     out.drift_uncertainty_ppm, out.content_residual = found.drift_uncertainty_ppm, found.residual
     latency = arrival.latency_ms(clock)
     if latency is not None:
-        out.latency_ms, out.latency_spread_ms = latency, max(LEAST_SPREAD_MS, uncertainty / 1e3)
+        _tell_latency(out, latency, max(LEAST_SPREAD_MS, uncertainty / 1e3))
     if not math.isfinite(uncertainty) or uncertainty > 1_000.0:
         out.troubles.append(
             Trouble("vague", f"exposures are known to ±{uncertainty / 1e3:.1f} ms only; record longer, with "

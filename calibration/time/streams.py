@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,28 @@ if TYPE_CHECKING:
 MAX_EDGES = 1_000_000
 """A floating input gives as many in a second; beyond them only the count goes on."""
 
+# Of most packets nothing is kept: they share one nothing, and are a fifth as large.
+_NO_EDGES = TriggerEdges.empty()
+_no_events = cache(Events.empty)
+
+
+def until_back(items: Iterable[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
+    """Both streams until event time runs back (µs): behind that it is another axis, with another clock."""
+    until = newest = None
+    for item in items:
+        if isinstance(item, EventPacket):
+            t = item.events.t
+            if until is not None and item.complete_until_us < until:
+                return
+            if newest is not None and len(t) and int(t[0]) < newest:
+                return
+            until, newest = item.complete_until_us, int(t[-1]) if len(t) else newest
+        yield item
+
 
 @dataclass(slots=True)
 class Streams:
-    """Both streams without events and images. Some 300 bytes for every packet and frame.
+    """Both streams without events and images. Some 300 bytes for every packet, 800 with edges; 400 for a frame.
 
     Attributes:
         items: packets without events and frames with a stand-in image that takes no memory.
@@ -58,7 +77,7 @@ class Streams:
 
     def _add_packet(self, p: EventPacket) -> None:
         n = len(p.triggers)
-        edges = p.triggers if self.edges + n <= MAX_EDGES else TriggerEdges.empty()
+        edges = p.triggers if n and self.edges + n <= MAX_EDGES else _NO_EDGES
         self.edges += n
         self.events += len(p.events)
         self._came.append((p.complete_until_us, self.events))
@@ -66,7 +85,7 @@ class Streams:
         began = first if self.span_us is None else self.span_us[0]
         self.span_us = (began, max(p.complete_until_us, first))
         # One event marks where the stream begins: the synchroniser asks for that.
-        events = p.events[:1] if not self.items else Events.empty(p.events.width, p.events.height)
+        events = p.events[:1] if not self.items else _no_events(p.events.width, p.events.height)
         self.items.append(
             EventPacket(events, edges, p.complete_until_us, p.host_ns, p.dropped, p.gap, p.rejected, p.epoch)
         )

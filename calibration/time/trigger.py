@@ -1,9 +1,10 @@
 """The clock from trigger edges: every frame's own edge, then one robust line through all of them.
 
-Which edge belongs to which frame is found by the very synchroniser that runs live (`sync.synchroniser`), so a
-calibration promises nothing that live does not keep. What is added here is what one can know only afterwards:
-one line through the whole of a recording, how far every edge lies from it, where the clock jumped, what was
-left over and where, and which level of the signal means that the shutter is open.
+Which edge belongs to which frame is found by the very synchroniser that runs live (`sync.synchroniser`), which
+waits as long as it does live, so that live keeps what a calibration promises; where only the patience that
+recordings are read with finds it, that is told. What is added here is what one can know only afterwards: one
+line through the whole of a recording, how far every edge lies from it, where the clock jumped, what was left
+over and where, and which level of the signal means that the shutter is open.
 """
 
 from __future__ import annotations
@@ -110,10 +111,16 @@ def by_triggers(streams: Streams, rig: Rig) -> TimeResult:
     for wait_us, high in itertools.product((LIVE_WAIT_US, OFFLINE_WAIT_US), levels):
         clock = rig.clock.model_copy(update={"active_high": high, "relation": "trigger"})
         placed, y = place(streams, rig.model_copy(update={"clock": clock}), wait_us)
-        tried.append((_matched(placed), high, placed, y))
+        tried.append((_matched(placed), high, placed, y, wait_us))
         if _matched(placed) >= ENOUGH * len(frames):
             break
-    matched, high, placed, y = max(tried, key=lambda v: v[0])
+    matched, high, placed, y, waited_us = max(tried, key=lambda v: v[0])
+    if waited_us > LIVE_WAIT_US and matched >= ENOUGH * len(frames):
+        result.troubles.append(
+            Trouble("written late", "frames find their edges only when these are waited for longer than the "
+                    f"{LIVE_WAIT_US / 1e3:.0f} ms of live: one camera's stream was written late; in a "
+                    "recording that does no harm, live such frames would be given up", Verdict.PASS)
+        )  # fmt: skip
     if high != rig.clock.active_high and matched:
         level = "high" if high else "low"
         result.troubles.append(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from calibration.geometry.blinking import detect_blinking, event_picture, find_swaps, still_stretches
+from calibration.geometry.blinking import (
+    detect_blinking,
+    event_picture,
+    find_swaps,
+    still_stretches,
+    swaps_of,
+)
 from calibration.geometry.charuco import detect
 from calibration.geometry.collect import TimedFrame, blinking_views, charuco_views, steady_corners
 from calibration.geometry.solve import solve
@@ -38,6 +47,28 @@ def test_swaps_are_found_at_their_times(blinking: tuple[SimulatedTruth, BoardSho
         assert abs(s.start_us - (shot.start_us + (k + 1) * 200_000)) < 3_000
     (still,) = still_stretches(swaps)
     assert still.signs == (1, -1, 1)
+
+
+def test_bursts_that_are_no_swaps_are_not_held_and_swaps_take_a_byte_per_pixel() -> None:
+    """Two minutes of a light that flickers in a corner, and two swaps."""
+    w, h, sensor = 400, 300, 400 * 300
+    rng = np.random.default_rng(0)
+
+    def parts() -> Iterator[Events]:
+        for k in range(300):
+            n, most = (3 * sensor, sensor) if k in (100, 200) else (2_000, 2_000)
+            t = np.sort(rng.integers(400_000 * k, 400_000 * k + 4_000, n))
+            where = np.arange(n) % most
+            x, y = (where % w).astype(np.uint16), (where // w).astype(np.uint16)
+            yield Events(t, x, y, np.full(n, k == 100), w, h)
+
+    tracemalloc.start()
+    swaps = swaps_of(parts)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [s.counts.dtype for s in swaps] == [np.int8] * 2
+    assert [int(s.counts[-1, -1]) for s in swaps] == [3, -3]
+    assert most < 200 * sensor, "some hundred bytes per pixel, whatever comes besides"
 
 
 def test_the_event_picture_is_the_board(blinking: tuple[SimulatedTruth, BoardShot]) -> None:

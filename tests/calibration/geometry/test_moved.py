@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from calibration.geometry import moved
 from calibration.geometry.collect import TimedFrame
 from calibration.geometry.moved import moved_views, rebuilt_picture
 from calibration.geometry.targets import Board
@@ -43,3 +45,13 @@ def test_a_swung_board_gives_views() -> None:
     none, why = moved_views([TimedFrame(*shot.frames[0])], Events.empty(288, 192), BOARD)
     assert not none
     assert "does not move" in why[0].why
+
+
+def test_nothing_is_rebuilt_where_the_frame_shows_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = random_truth(5)
+    (shot,) = board_shots(truth, "moved", 1, 3)
+    monkeypatch.setattr(moved, "rebuilt_picture", lambda *a: pytest.fail("a second and a gigabyte for nothing"))
+    blank = [TimedFrame(a, b, np.full_like(p, 90)) for a, b, p in shot.frames]
+    views, missed = moved_views(blank, shot.events, BOARD)
+    assert views == []
+    assert [m.camera for m in missed] == ["image"] * len(blank)

@@ -8,8 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from calibration.geometry import scene
 from calibration.geometry.change import changes, told_change
 from calibration.geometry.scene import check_scene, solve_scene
+from calibration.geometry.scene_search import Aligned
 from calibration.simulated_scene import SceneTake, scene_take
 from calibration.simulated_truth import SimulatedTruth
 from capture.packets import Events
@@ -148,10 +150,9 @@ def test_noise_does_not_stand_for_motion() -> None:
     assert "no views in the" in s.geometry.problems[0]
 
 
-@pytest.mark.parametrize("scale", [1.2])
-def test_lenses_that_do_not_match_their_sensors_are_found(scale: float) -> None:
+def test_lenses_that_do_not_match_their_sensors_are_found() -> None:
     take = taken()
-    s = solve_scene(take.frames, take.events, take.truth.image_size, take.truth.event_size, scale=scale)
+    s = solve_scene(take.frames, take.events, take.truth.image_size, take.truth.event_size, scale=1.2)
     assert s.geometry.verdict != "fail", s.geometry.problems
     assert error(take, s.geometry.pixel_map) < 0.25
 
@@ -176,3 +177,26 @@ def test_what_is_nowhere_to_be_found_is_said_with_where_was_looked() -> None:
     s = solve_scene(mixed[:8], take.events, take.truth.image_size, take.truth.event_size)
     assert s.geometry.verdict == "fail"
     assert "image pixels per event pixel, upright or turned by right angles" in s.geometry.problems[0]
+
+
+def test_what_was_found_far_off_and_lost_again_does_not_change_what_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor is it looked for with more pairs than a few, which takes minutes where the sensors are large."""
+    take = taken()
+    pairs: list[int] = []
+
+    def refined(some: list[object], start: np.ndarray, *_: object) -> Aligned:
+        pairs.append(len(some))
+        # Found by one of the wide candidates; not with all pairs.
+        return Aligned(np.diag([4.0, 4.0, 1.0]), 0.5 if len(pairs) == 3 else 0.1, 1.0)
+
+    monkeypatch.setattr(scene, "refine", refined)
+    s = solve_scene(take.frames, take.events, take.truth.image_size, take.truth.event_size)
+    assert s.geometry.verdict == "fail"
+    assert "1.0 to 4.0 image pixels per event pixel" in s.geometry.problems[0]
+    every = pairs[0]
+    assert every > 8
+    assert pairs[:2] == [every] * 2
+    assert max(pairs[2:5]) <= 8
+    assert pairs[5:] == [every]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from calibration.time import solve
 from calibration.time.blink import Blink, blink_check
 from calibration.time.result import TimeResult
 from calibration.time.solve import _agreeing, calibrate_time, calibrated_clock
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
 from sync.rig import EventEntry, ImageEntry, Rig
+from tests.calibration.time.rigs import arrived
 
 W, H = 64, 48
 PERIOD, EXPOSURE, HALF = 40_000, 12_000, 23_700  # frames, exposure, time from switch to switch
@@ -191,12 +194,26 @@ def test_only_frames_with_a_switch_inside_tell_how_sure_it_is() -> None:
 
 
 def test_what_moves_has_a_say_where_a_light_blinks() -> None:
-    r = TimeResult("trigger")
-    assert _agreeing(r, Blink(500.0, 80.0, 10.0, 20), 600.0, 260.0) is not None
+    r = TimeResult("host")
+    near = Blink(500.0, 80.0, 10.0, 20)
+    assert _agreeing(r, near, 600.0, 260.0) == (near, 260.0)
     assert r.troubles == []
-    assert _agreeing(r, Blink(5_000.0, 80.0, 10.0, 20), 600.0, 260.0) is None
+    assert _agreeing(r, Blink(5_000.0, 80.0, 10.0, 20), 600.0, 260.0) == (None, 4_400.0)
     assert [t.name for t in r.troubles] == ["blinking light"]
-    assert r.shift_uncertainty_us == 4_400
+    assert r.shift_uncertainty_us == math.inf, "of a shift that nothing told"
+
+
+@pytest.mark.parametrize(("light_us", "taken"), [(500.0, False), (-7_000.0, True)])
+def test_a_light_does_not_outvote_motion_that_is_out_of_reach(
+    light_us: float, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = arrived()
+    late = a.rig.model_copy(update={"clock": a.rig.clock.model_copy(update={"delay_us": 9_000.0})})
+    monkeypatch.setattr(solve, "blink_check", lambda *_: Blink(light_us, 80.0, 10.0, 20))
+    r = calibrate_time(lambda: a.items, late)
+    assert r.shift_us == (light_us if taken else None)
+    names = {"strobe delay"} if taken else {"blinking light", "out of reach"}
+    assert names == {t.name for t in r.troubles}
 
 
 def test_neither_stream_is_kept() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import numpy as np
 import pytest
 
 from calibration.field import exposed
+from calibration.take import sure_or_rough_clock
 from calibration.time.lines import robust_line
 from calibration.time.result import AffineClock, TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
 from calibration.time.streams import Streams
 from calibration.time.trigger import by_triggers, place, segments
-from capture.packets import EventPacket, Frame, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from sync.exposure import ExposureSource
 from sync.rig import Rig
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
@@ -39,6 +42,7 @@ def test_clock_of_a_random_rig(seed: int) -> None:
     r = by_triggers(streams, small_rig())
     assert r.clock is not None
     assert r.verdict is Verdict.PASS
+    assert "written late" not in names(r)
     error = np.array([abs(r.clock.event_us(sim.device_of[q]) - a) for q, (a, _) in sim.truth.items()])
     assert np.median(error) <= 10
     assert np.percentile(error, 99) <= 30
@@ -140,10 +144,23 @@ def test_a_clock_that_jumps_leaves_a_rig_file_that_can_be_read(jump_us: float, t
     assert all(abs(e.start_us - sim.truth[e.frame.sequence][0]) < 30 for e in found)
 
 
-def test_latencies_beyond_what_a_rig_file_holds_are_bounded() -> None:
-    late = TimeResult("trigger", AffineClock(0, 0.0, 0.0), 1.0, 1.0, latency_ms=9e5, latency_spread_ms=9e6)
-    clock = calibrated_clock(late, small_rig())
-    assert clock.host_latency_ms == clock.host_latency_spread_ms == 2_000
+def test_a_latency_that_no_camera_has_is_told_and_the_rig_file_keeps_its_own() -> None:
+    sim = simulate(Setup(**{**RIG, "frames": 60, "edge_loss": 0.0}, vary_exposure=0.2, exposure_us=9_000.0))  # type: ignore[arg-type]
+    items = [replace(i, host_ns=i.host_ns + 900 * 10**9) if isinstance(i, Frame) else i for i in sim.items]
+    rig = small_rig()
+    r = calibrate_time(lambda: items, rig)
+    assert r.latency_ms is None
+    (told,) = [t for t in r.troubles if t.name == "arrival times"]
+    assert told.verdict is Verdict.WARN
+    assert "+900.0 s" in told.text
+    clock = calibrated_clock(r, rig)
+    assert clock.host_latency_ms == rig.clock.host_latency_ms
+    assert clock.host_latency_spread_ms == rig.clock.host_latency_spread_ms
+
+
+def test_a_spread_beyond_what_a_rig_file_holds_is_bounded() -> None:
+    vague = TimeResult("trigger", AffineClock(0, 0.0, 0.0), 1.0, 1.0, latency_ms=9.0, latency_spread_ms=9e6)
+    assert calibrated_clock(vague, small_rig()).host_latency_spread_ms == 2_000
 
 
 def test_one_wild_pair_is_no_jump() -> None:
@@ -178,6 +195,25 @@ def test_what_a_recording_wrote_late_is_matched_all_the_same() -> None:
     r = by_triggers(Streams.of([replace(i, host_ns=0) for i in sim.items]), small_rig())
     assert r.frames_matched >= 0.95 * len(sim.truth)
     assert r.verdict is Verdict.PASS
+    assert "written late" in names(r), "live does not keep that"
+
+
+def test_a_clock_that_failed_is_none_to_place_frames_by() -> None:
+    setup = {**RIG, "frames": 100, "edge_loss": 0.0}
+    sim = simulate(Setup(**setup, vary_exposure=0.2, exposure_us=9_000.0))  # type: ignore[arg-type]
+    for lost, sure in ((False, True), (True, False)):
+        items = [
+            replace(i, triggers=TriggerEdges.empty())
+            if lost and isinstance(i, EventPacket) and i.complete_until_us > 1_500_000 else i
+            for i in sim.items
+        ]  # fmt: skip
+        streams = Streams.of(items)
+        found = by_triggers(streams, small_rig())
+        assert found.clock is not None
+        assert (found.verdict is Verdict.FAIL) is lost
+        clock, told = sure_or_rough_clock(streams, small_rig())
+        assert told is sure
+        assert (clock == found.clock) is sure
 
 
 def test_ends_of_a_longer_signal_are_not_left_over() -> None:
@@ -201,6 +237,18 @@ def test_streams_keep_no_pixels() -> None:
     assert sum(len(p.events) for p in s.packets()) <= 1
     assert s.events == sum(len(i.events) for i in sim.items if isinstance(i, EventPacket))
     assert all(f.image.strides == (0, 0) for f in s.frames())
+
+
+def test_streams_take_as_many_bytes_as_they_say() -> None:
+    def packets() -> Iterator[EventPacket]:
+        for k in range(2_000):
+            yield EventPacket(Events.empty(96, 64), TriggerEdges.empty(), 10**12 + 5_000 * k, 10**15 + k)
+
+    tracemalloc.start()
+    s = Streams.of(packets())
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held / len(s.items) < 400
 
 
 def test_exposures_are_those_of_the_live_synchroniser() -> None:
