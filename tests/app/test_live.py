@@ -262,7 +262,7 @@ def test_a_network_that_cannot_be_made_is_replaced_by_another_one() -> None:
         assert "unknown option 'nonsense'" in watch.worker("restore").detail
         session.select_network("none")
         watch.until(lambda: any(p.network == "none" for p in watch.pictures), "frames pass through")
-        assert watch.worker("restore").state is CameraState.RUNNING
+        watch.until(lambda: watch.worker("restore").state is CameraState.RUNNING, "and its worker says so")
     finally:
         session.stop()
 
