@@ -67,6 +67,8 @@ class Webcam(CameraBase[Frame]):
             raise
 
     def _open(self) -> None:
+        with contextlib.suppress(AttributeError):  # that there is no camera is said in one line, not by OpenCV
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._sdk, self._video, self._lost = SdkThread(self.info.name), cv2.VideoCapture(), ""
         there = self._sdk.call(lambda: self._video.open(self.config.index), 10.0, "opening it")
         if self.config.width is not None and self.config.height is not None:  # the rate hangs on it
