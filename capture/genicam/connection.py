@@ -15,7 +15,7 @@ from capture.errors import CameraError
 from capture.genicam import aravis
 from capture.genicam.config import GenicamConfig
 from capture.genicam.features import Features
-from capture.genicam.finding import Place
+from capture.genicam.finding import Place, same_serial
 from capture.genicam.gvcp import Register
 from capture.genicam.settings import RESHAPING, Settings
 from capture.genicam.stream import RawFrame, Stream
@@ -84,7 +84,7 @@ class Connection:
         self.model = self._word("DeviceModelName")
         self.serial = self._word("DeviceSerialNumber", "DeviceID")
         wanted = self._config.serial or place.serial
-        if wanted and wanted != self.serial:
+        if wanted and not same_serial(wanted, self.serial):
             raise CameraError(
                 f"{self._name}: the camera at {place.handle} has serial number {self.serial or 'unknown'}, "
                 f"not {wanted}"

@@ -12,6 +12,7 @@ from capture.genicam import aravis, gvcp
 from capture.genicam.config import GenicamConfig
 
 FLIR = "flir"
+_USB_SERIAL = re.compile(r"[0-9A-Fa-f]{8}")
 _FLIR_VENDORS = re.compile(r"flir|point grey|teledyne", re.IGNORECASE)
 
 
@@ -29,6 +30,14 @@ class Place:
     serial: str = ""
     vendor: str = ""
     model: str = ""
+
+
+def same_serial(a: str, b: str) -> bool:
+    """Whether both are one number. A FLIR's USB descriptor, which Aravis reads, has that of its label in hex."""
+    if a == b:
+        return True
+    pairs = ((a, b), (b, a))
+    return any(_USB_SERIAL.fullmatch(h) and d.isdecimal() and int(h, 16) == int(d) for h, d in pairs)
 
 
 def present() -> list[Place]:
@@ -84,7 +93,7 @@ def locate(config: GenicamConfig) -> Place:
         return Place(target, config.serial)
     there = [p for p in present() if config.driver != FLIR or is_flir(p)]
     wanted = target or config.serial
-    fitting = [p for p in there if not wanted or p.serial == wanted]
+    fitting = [p for p in there if not wanted or same_serial(p.serial, wanted)]
     if not fitting:
         what = f"no camera with serial number {wanted}" if wanted else "no camera found"
         hint = f"there is {_described(there)}" if there else "is it plugged in, and on this network?"

@@ -9,7 +9,7 @@ import pytest
 from capture.genicam import finding
 from capture.genicam.config import configure
 from capture.genicam.features import Features
-from capture.genicam.finding import Place, locate
+from capture.genicam.finding import Place, locate, same_serial
 from capture.genicam.settings import Settings
 
 
@@ -68,3 +68,13 @@ def test_a_serial_number_is_looked_up_and_a_host_name_is_not(monkeypatch: pytest
     assert locate(configure("genicam", "camera-on-the-bench", {})).handle == "camera-on-the-bench"
     monkeypatch.setattr(finding, "present", lambda: pytest.fail("an address is opened as it is"))
     assert locate(configure("genicam", "10.0.0.9", {})).handle == "10.0.0.9"
+
+
+def test_the_number_on_the_label_finds_a_flir_on_usb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aravis has it from the USB descriptor: in hexadecimal."""
+    usb = Place("FLIR-1E1000A0B1C2-0138C343", "0138C343", "FLIR", "Blackfly S")
+    monkeypatch.setattr(finding, "present", lambda: [usb, Place("x", "0138C344", "FLIR", "Blackfly S")])
+    assert locate(configure("flir", "20497219", {})) == usb
+    assert same_serial("0138c343", "20497219")
+    assert not same_serial("0138C343", "20497220")
+    assert not same_serial("", "0")
