@@ -33,7 +33,7 @@ class Place:
 
 
 def same_serial(a: str, b: str) -> bool:
-    """Whether both are one number. A FLIR's USB descriptor, which Aravis reads, has that of its label in hex."""
+    """Whether both are one number: a FLIR's USB descriptor, which Aravis reads, has its label's in hex."""
     if a == b:
         return True
     pairs = ((a, b), (b, a))
