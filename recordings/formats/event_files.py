@@ -181,8 +181,8 @@ class TextEvents:
         data = self._file.read(at, TEXT_BLOCK)
         end = data.rfind(b"\n") + 1
         if at + len(data) >= self._file.size:
-            tail = _row(data[end:].decode("latin-1")) if data[end:].strip() else None
-            self._cut = bool(data[end:].strip()) and (tail is None or len(tail) != 4)
+            tail = data[end:].strip().decode("latin-1")
+            self._cut = bool(tail) and len(_row(tail) or ()) != 4
             if not self._cut:
                 end = len(data)
         elif data and end == 0:

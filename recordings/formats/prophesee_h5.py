@@ -36,6 +36,7 @@ from recordings.formats.dataset_source import (
 )
 from recordings.formats.hdf5_arrays import inside, slices, table, text_attribute
 from recordings.formats.prophesee_header import Header
+from recordings.formats.trigger_channel import TriggerChannel
 from recordings.sandbox_child import Refused
 
 EVENTS, INDEXES, TRIGGERS = "CD/events", "CD/indexes", "EXT_TRIGGER/events"
@@ -124,20 +125,15 @@ class PropheseeH5Source:
     def _edge_pieces(self, start_us: int | None) -> Iterator[tuple[int, Found]]:
         if self._edges is None:
             return
-        key, channel = -(1 << 62), None
+        key, channel = -(1 << 62), TriggerChannel(int(self._edges[0]["id"]) if len(self._edges) else None)
         first = _first(self._edges, start_us)
         for part in slices({"rows": self._edges}, first, len(self._edges), EVENTS_PER_PIECE):
             if isinstance(part, str):
                 yield key, part.replace("events", "trigger edges", 1)
                 continue
             (rows,) = part
-            channel = int(self._edges[0]["id"]) if channel is None else channel
-            ours = rows["id"] == channel
-            if not ours.all():
-                number, n = np.unique(rows["id"][~ours], return_counts=True)
-                counts = {
-                    f"edges_of_channel_{c}": int(k) for c, k in zip(number.tolist(), n.tolist(), strict=True)
-                }
+            ours = channel.ours(rows["id"])
+            if counts := channel.passed_over():
                 yield key, Ignored(counts)
             t = times(rows["t"][ours])
             if len(t):

@@ -18,6 +18,7 @@ from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
 from recordings.formats.evt_file import BLOCK, EvtFile
 from recordings.formats.prophesee_header import read_header, sensor_size
+from recordings.formats.trigger_channel import TriggerChannel
 from recordings.merging import StreamMerger
 from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo
 
@@ -48,7 +49,7 @@ class PropheseeRecording:
         header = read_header(path)
         self._size, said = sensor_size(path, header, geometry)
         self._cancelled = False
-        self._channel: int | None = None
+        self._channel = TriggerChannel()
         self.report = ReadReport()
         self._file = EvtFile(path, header)
         try:
@@ -158,15 +159,9 @@ class PropheseeRecording:
         self, et: NDArray[np.int64], rising: NDArray[np.bool_], channel: NDArray[np.uint8], report: ReadReport
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The edges of the first channel that occurs."""
-        if not len(et):
-            return et, rising
-        if self._channel is None:
-            self._channel = int(channel[0])
-        ours = channel == self._channel
-        if not ours.all():
-            for c in np.unique(channel[~ours]):
-                name = f"edges_of_channel_{c}"
-                report.ignored[name] = report.ignored.get(name, 0) + int(np.count_nonzero(channel == c))
+        ours = self._channel.ours(channel)
+        for name, n in self._channel.passed_over().items():
+            report.ignored[name] = report.ignored.get(name, 0) + n
         return et[ours], rising[ours]
 
     def frame_times_us(self, progress: Progress | None = None) -> list[tuple[int, int | None]]:

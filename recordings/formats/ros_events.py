@@ -14,6 +14,7 @@ from capture import evt_time
 from recordings.formats import ros_messages as ros
 from recordings.formats.dataset_source import Edges, Found, Ignored, Piece, coordinates, remark, side
 from recordings.formats.ros_clock import Pair, SensorClock
+from recordings.formats.trigger_channel import TriggerChannel
 from recordings.sandbox_child import Refused
 
 SEEN = 200
@@ -59,8 +60,7 @@ class EventStream:
         self._topic, self._cdr = topic, cdr
         self._packets = bag.topics[topic] == ros.EVENT_PACKET
         self._clock: SensorClock | None = None  # of EVT3
-        self._channel: int | None = None  # of the trigger edges: the first that occurs
-        self._others: dict[str, int] = {}  # edges of other ones that nobody was told of yet
+        self._channel = TriggerChannel()
         self.encoding = ""
         filled = ((at, data) for _, at, data in bag.messages([topic]) if self._filled(data))
         written = list(islice(filled, SEEN))
@@ -168,9 +168,8 @@ class EventStream:
                     yield ros.mono_events(p)
                 else:
                     found = [f for f in self._evt3(p, state) if len(f.t)]
-                    if self._others:
-                        yield Ignored(self._others)
-                        self._others = {}
+                    if counts := self._channel.passed_over():
+                        yield Ignored(counts)
                     if not found or clock is None:
                         continue
                     if lift is None:
@@ -185,12 +184,8 @@ class EventStream:
         out: list[Piece | Edges] = []
         for r in runs(np.frombuffer(p.data, "<u2", len(p.data) // 2), state):
             if len(r.et):
-                self._channel = int(r.channel[0]) if self._channel is None else self._channel
-                ours = r.channel == self._channel
+                ours = self._channel.ours(r.channel)
                 out.append(Edges(r.et[ours], r.rising[ours]))
-                for c, n in zip(*np.unique(r.channel[~ours], return_counts=True), strict=True):
-                    name = f"edges_of_channel_{c}"
-                    self._others[name] = self._others.get(name, 0) + int(n)
             if len(r.t):
                 out.append(Piece(r.t, coordinates(r.x), coordinates(r.y), r.p))
         return out

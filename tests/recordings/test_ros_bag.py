@@ -17,6 +17,7 @@ from recordings.formats.dataset_source import Edges
 from recordings.formats.ros_bag import Bag
 from recordings.formats.ros_clock import WRAP_US, SensorClock
 from recordings.formats.ros_events import EventStream
+from recordings.formats.trigger_channel import TriggerChannel
 from recordings.open import open_recording
 from recordings.recording import NotARecording, RecordingError
 from recordings.sandbox_child import Refused
@@ -401,8 +402,8 @@ def test_edges_of_one_trigger_channel_are_taken() -> None:
         for c, e in ((2, a), (0, b))
     )
     stream = EventStream.__new__(EventStream)
-    stream._channel, stream._others = None, {}
+    stream._channel = TriggerChannel()
     found = stream._evt3(SimpleNamespace(data=words), evt_time.new_state())  # type: ignore[arg-type]
     edges = [f for f in found if isinstance(f, Edges)]
     assert sum(len(f.t) for f in edges) == 2
-    assert stream._others == {"edges_of_channel_0": 2}
+    assert stream._channel.passed_over() == {"edges_of_channel_0": 2}
