@@ -152,7 +152,7 @@ class EfnetRestorer(TiledRestorer):
     @property
     def _seven(self) -> bool:
         """Weights of the first release: an empty channel lies between the halves of SCER."""
-        return bool(self.built_with("ev_chn", BINS) == BINS + 1)
+        return bool(self.built_with.get("ev_chn", BINS) == BINS + 1)
 
     @property
     def _mode(self) -> Mode:

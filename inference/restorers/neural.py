@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import product
 from typing import Any, ClassVar, cast
 
@@ -235,12 +236,13 @@ class NeuralRestorer(ABC):
             self._run = compiled(self._net, self.compile)
         return self._run
 
-    def built_with(self, option: str, otherwise: Any) -> Any:
-        """An option of the network that runs, by which weights tell what they were trained on."""
+    @cached_property
+    def built_with(self) -> Mapping[str, Any]:
+        """Options of the network, by which weights tell what they were trained on; asked of the store once."""
         if self.random_weights:
-            return self._build_options().get(option, otherwise)
+            return self._build_options()
         card = store.installed(self.network)
-        return otherwise if card is None else card.options.get(option, otherwise)
+        return {} if card is None else card.options
 
     def _load(self) -> None:
         if self._net is not None:

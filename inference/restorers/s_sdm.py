@@ -113,7 +113,7 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
     @property
     def _radius(self) -> int:
         """Spike frames that the weights take before and after an instant's."""
-        return int(self.built_with("spike_dim", 2 * RADIUS + 1)) // 2
+        return int(self.built_with.get("spike_dim", 2 * RADIUS + 1)) // 2
 
     def _frames(self, instants: tuple[float, ...]) -> list[int]:
         """The spike frames that the instants are seen through, ascending."""
