@@ -262,15 +262,22 @@ class SpinnakerCamera(CameraBase[Frame]):
         self._rate_hz = next((r for r in rates if r), 0.0)
 
     def _change(self, setting: str, value: Any) -> None:
+        if setting != "rate_hz":
+            self._write(setting, value)
+            return
         switch = self._camera.camera_nodes.AcquisitionFrameRateEnable
         was = _try(switch.get_node_value)
-        if setting == "rate_hz":
-            _try(lambda: switch.set_node_value(True))
+        _try(lambda: switch.set_node_value(True))
+        try:
+            self._write(setting, value)
+        except CameraError:
+            _try(lambda: switch.set_node_value(was))
+            raise
+
+    def _write(self, setting: str, value: Any) -> None:
         node = self._node(setting)
         low, high = float(node.get_min_value()), float(node.get_max_value())
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            if setting == "rate_hz":
-                _try(lambda: switch.set_node_value(was))
             raise CameraError(
                 f"{self.info.name}: {setting} = {value!r} is not possible; give {low:g} to {high:g}"
             )

@@ -310,10 +310,10 @@ class EvkSdk:
 
     def controls(self) -> tuple[Control, ...]:
         """See `Sdk.controls`."""
-        out = []
+        values, out = self.values(), []
         for name in self._bias_names():
             low, high = self._bounds.get(name.removeprefix("bias_"), (None, None))
-            out.append(Control(name, self.values()[name], low, high, 1))
+            out.append(Control(name, values[name], low, high, 1))
         return tuple(out)
 
 
