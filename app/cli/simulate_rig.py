@@ -57,12 +57,13 @@ def rig(
     try:
         opened = example(server.addresses)
         frames = opened if config.one_sensor else {"camera": f"genicam:{address}", "settings": {}}
-        write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         if not config.one_sensor:
             console.say(f"{name}: preparing its frames")
             pictures = RigPictures(bayer, server.epoch_ns, exposed=server.expose)
             device = GigeDevice(pictures, address, "SIM00002", faults=WireFaults(loss))
             device.__enter__()
+        # Last: a rig file of addresses that could not be had would open somebody else's camera.
+        write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         server.start()
         console.say(
             f"events at {opened['camera']}, frames at {frames['camera']}: halfmirror live {rig_file}; "

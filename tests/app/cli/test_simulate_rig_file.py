@@ -12,7 +12,7 @@ from capture.errors import UsageError
 from capture.simulated.presets import configure
 from capture.simulated.rig import facts_of
 from sync.rig import Rig
-from tests.capture.genicam.wire import own_address
+from tests.capture.genicam.wire import device, own_address
 from tests.capture.simulated_small import SMALL, SMALL_DAVIS
 
 CALIBRATED = "# calibrated on a Tuesday\n"
@@ -65,3 +65,19 @@ def test_every_server_asks(
     assert path.read_text() == CALIBRATED
     assert execute([*line, "--overwrite"]) == 0
     assert Rig.load(path).name
+
+
+def test_none_is_left_for_an_address_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HALFMIRROR_CACHE", str(tmp_path / "cache"))
+    path, address = tmp_path / "wire.toml", own_address()
+    line = ["simulate", "rig", "--rig-file", str(path), "--address", address]
+    line += ["--port", "0", "--seconds", "0.05"]
+    line += [w for k, v in SMALL.items() for w in ("--set", f"{k}={v}")]
+    with device(address=address):
+        assert execute(line) == 1
+    assert f"cannot use {address}" in capsys.readouterr().err
+    assert not path.exists()
+    assert execute(line) == 0
+    assert path.exists()
