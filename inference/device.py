@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as e:
+    except (RuntimeError, TypeError) as e:
         raise UsageError(f"device {name!r} is not one; give auto, cpu, cuda, cuda:1 or mps") from e
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
@@ -97,39 +97,74 @@ def multiplies_bfloat16() -> bool:
     return bool(able and told is not None and told())
 
 
+def _tf32() -> object:
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):  # before PyTorch 2.9
+        return cudnn.allow_tf32
+    # One by one: allow_tf32 cannot be read where these differ, as a program may have set them.
+    return cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+
+
+def _set_tf32(value: Any) -> None:
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):
+        cudnn.allow_tf32 = value
+        return
+    if isinstance(value, bool):
+        # allow_tf32 alone would leave it to `torch.backends.fp32_precision`, which may ask for TF32.
+        value = ("tf32", "tf32") if value else ("ieee", "ieee")
+    cudnn.allow_tf32 = "tf32" in value  # first: it sets the others
+    cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = value
+
+
+def _benchmark() -> object:
+    import torch
+
+    return torch.backends.cudnn.benchmark
+
+
+def _set_benchmark(value: Any) -> None:
+    import torch
+
+    torch.backends.cudnn.benchmark = value
+
+
 class _Switch:
     """One of cuDNN's switches, which are the process's, as those want it that are inside, in any thread.
 
     Args:
-        name: in `torch.backends.cudnn`.
+        read: how it stands.
+        put: set it, to a truth value or to what `read` gave.
     """
 
     _lock = threading.Lock()
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, read: Callable[[], object], put: Callable[[Any], None]) -> None:
+        self._read, self._put = read, put
         self._wants: list[bool] = []
-        self._before = False
+        self._before: object = None
 
     @contextmanager
     def at(self, value: bool) -> Iterator[None]:
         """Inside, the switch is at `value`; where wishes differ, off."""
-        import torch
-
         with self._lock:
             if not self._wants:
-                self._before = getattr(torch.backends.cudnn, self._name)
+                self._before = self._read()
             self._wants.append(value)
-            setattr(torch.backends.cudnn, self._name, all(self._wants))
+            self._put(all(self._wants))
         try:
             yield
         finally:
             with self._lock:
                 self._wants.remove(value)
-                setattr(torch.backends.cudnn, self._name, all(self._wants) if self._wants else self._before)
+                self._put(all(self._wants) if self._wants else self._before)
 
 
-_TF32, _TRIES = _Switch("allow_tf32"), _Switch("benchmark")
+_TF32, _TRIES = _Switch(_tf32, _set_tf32), _Switch(_benchmark, _set_benchmark)
 
 
 def without_tf32() -> AbstractContextManager[None]:

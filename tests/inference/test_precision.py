@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,48 @@ def test_only_tf32_is_switched_off(inside: Callable[[], AbstractContextManager[N
         assert {name: getattr(cudnn, name) for name in SWITCHES} == before | {"allow_tf32": False}
         assert cudnn.benchmark is tuned
     assert {name: getattr(cudnn, name) for name in SWITCHES} == before
+
+
+NEWER = pytest.mark.skipif(not hasattr(cudnn, "conv"), reason="before PyTorch 2.9")
+
+
+@pytest.fixture
+def precisions() -> Iterator[Callable[[], tuple[str, ...]]]:
+    """How PyTorch's newer settings stand; they are put back at the end."""
+    owners = torch.backends, cudnn, cudnn.conv, cudnn.rnn
+    before = [o.fp32_precision for o in owners]
+    yield lambda: tuple(o.fp32_precision for o in owners)
+    cudnn.allow_tf32 = True
+    for owner, value in zip(owners, before, strict=True):
+        owner.fp32_precision = value
+
+
+@NEWER
+@pytest.mark.parametrize("kept", ["ieee", "none"])
+def test_a_program_that_set_the_newer_switches_keeps_them(
+    precisions: Callable[[], tuple[str, ...]], kept: str
+) -> None:
+    """`allow_tf32` cannot even be read where convolutions and recurrent networks differ."""
+    cudnn.conv.fp32_precision = kept
+    before = precisions()
+    with without_tf32():
+        assert precisions()[2:] == ("ieee", "ieee")
+        assert cudnn.allow_tf32 is False
+    assert precisions() == before
+    cudnn.conv.fp32_precision = "tf32"
+    assert cudnn.allow_tf32
+
+
+@NEWER
+@pytest.mark.parametrize("owner", [torch.backends, cudnn], ids=["all", "cudnn"])
+def test_tf32_is_off_where_a_program_asks_for_it_everywhere(
+    precisions: Callable[[], tuple[str, ...]], owner: Any
+) -> None:
+    owner.fp32_precision = "tf32"
+    before = precisions()
+    with without_tf32():
+        assert precisions()[2:] == ("ieee", "ieee")
+    assert precisions() == before
 
 
 def test_tf32_comes_back_after_an_error() -> None:
