@@ -26,6 +26,7 @@ from sync.rig import EventEntry, ImageEntry, Rig
 from sync.rolling import as_if_global, delays_of, longest_delay_us
 
 Size = tuple[int, int]
+Span = tuple[int, int] | Sequence[int] | NDArray[np.integer[Any]]
 Instants = float | Sequence[float] | NDArray[np.floating[Any]]
 EventsLike = Events | tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike] | NDArray[np.void]
 
@@ -40,16 +41,19 @@ def events_of(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike, width: int
         width, height: the sensor's size.
 
     Raises:
-        UsageError: times or places that are no whole numbers.
+        UsageError: no arrays of one axis; times or places that are no whole numbers.
         InvalidPacket: other lengths, times that run back, places outside of the sensor.
     """
     columns = {"t": np.asarray(t), "x": np.asarray(x), "y": np.asarray(y)}
+    polarity = np.asarray(p)
+    for name, a in {**columns, "p": polarity}.items():
+        if a.ndim != 1:
+            raise UsageError(f"events: {name} is an array of one axis, (N,); got {a.ndim} axes")
     for name, a in columns.items():
         if a.dtype.kind not in "iu" and a.size:
             what = "whole microseconds" if name == "t" else "whole pixels"
             hint = ": seconds · 1e6, rounded and as int64" if name == "t" else ""
             raise UsageError(f"events: {name} are {what}, got {a.dtype}{hint}")
-    polarity = np.asarray(p)
     if polarity.dtype.kind not in "biuf":
         raise UsageError(f"events: p are numbers or truth values, got {polarity.dtype}")
     return Events.checked(
@@ -99,15 +103,16 @@ class Deblurrer:
     def __init__(
         self, network: str = "edi", *, image_size: Size | None = None, event_size: Size | None = None,
         rig: Rig | Path | str | None = None, tone: Literal["linear", "srgb"] = "linear",
-        contrast: float | tuple[float, float] | None = None, options: Mapping[str, Any] | None = None,
+        contrast: float | tuple[float, float] | NDArray[np.floating[Any]] | None = None,
+        options: Mapping[str, Any] | None = None,
         device: str = "auto",
     ) -> None:  # fmt: skip
         self.rig = _rig_of(image_size, event_size, rig, tone)
         self.last: Restored | None = None
         chosen = dict(options or {})
         if contrast is not None:
-            on, off = (contrast, contrast) if isinstance(contrast, int | float) else contrast
-            chosen |= {"contrast_on": float(on), "contrast_off": float(off)}
+            on, off = _thresholds(contrast)
+            chosen |= {"contrast_on": on, "contrast_off": off}
         models.check(network, chosen, events=self.rig.has_events)
         self._engine = Engine(models.create(network, self.rig, chosen, device))
         self._count = 0
@@ -117,7 +122,7 @@ class Deblurrer:
         self,
         frame: NDArray[np.uint8],
         events: EventsLike | None = None,
-        exposure_us: tuple[int, int] | None = None,
+        exposure_us: Span | None = None,
         at: Instants = 0.5,
     ) -> NDArray[np.uint8]:
         """The sharp picture of one exposure, or several pictures.
@@ -151,7 +156,7 @@ class Deblurrer:
         self,
         frame: NDArray[np.uint8],
         events: EventsLike | None = None,
-        exposure_us: tuple[int, int] | None = None,
+        exposure_us: Span | None = None,
         at: Instants = 0.5,
     ) -> list[Restored]:
         """Take one exposure as `__call__` does; give what is ready, oldest first.
@@ -189,7 +194,7 @@ class Deblurrer:
         return asked
 
     def _exposure(
-        self, frame: NDArray[np.uint8], events: EventsLike | None, exposure_us: tuple[int, int] | None
+        self, frame: NDArray[np.uint8], events: EventsLike | None, exposure_us: Span | None
     ) -> AlignedExposure:
         needs, want = self._engine.restorer.needs, self.rig.image
         image = np.ascontiguousarray(frame)
@@ -205,7 +210,8 @@ class Deblurrer:
                 f"the exposure from {start} µs is not later than the one before ({self._newest_us} µs); "
                 "give frames in order, and reset() before another sequence"
             )
-        source, sure = (ExposureSource.CHUNK, 1.0) if exposure_us else (ExposureSource.UNKNOWN, math.inf)
+        known = exposure_us is not None  # a row of an array has no truth value
+        source, sure = (ExposureSource.CHUNK, 1.0) if known else (ExposureSource.UNKNOWN, math.inf)
         first_us, last_us = start - needs.margin_before_us, end + needs.margin_after_us
         cut = self._events(events).between(first_us, last_us + longest_delay_us(self.rig))
         delays = delays_of(self.rig)
@@ -243,7 +249,7 @@ class Deblurrer:
         return events_of(t, x, y, p, width, height)
 
 
-def _times(exposure_us: tuple[int, int]) -> Size:
+def _times(exposure_us: Span) -> Size:
     try:
         start, end = (operator.index(v) for v in exposure_us)
     except (TypeError, ValueError) as e:
@@ -253,6 +259,14 @@ def _times(exposure_us: tuple[int, int]) -> Size:
     if end <= start:
         raise UsageError(f"the exposure from {start} to {end} µs has no length")
     return start, end
+
+
+def _thresholds(contrast: ArrayLike) -> tuple[float, float]:
+    try:
+        on, off = np.broadcast_to(np.asarray(contrast, np.float64), 2).tolist()
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"contrast is one number, or two, (ON, OFF); got {contrast!r}") from e
+    return on, off
 
 
 def _pair(name: str, size: Size) -> Size:

@@ -61,6 +61,18 @@ def test_every_form_of_events() -> None:
     assert np.array_equal(events_of(t, xs, ys, np.where(p, 1, -1), *SIZE).p, p)
 
 
+def test_every_form_of_an_exposure_and_of_thresholds() -> None:
+    """A program may keep its exposures as the rows of one array."""
+    e = of()
+    span = (1_000_000, 1_040_000)
+    pictures = [
+        Deblurrer("edi", image_size=SIZE, contrast=c)(e.frame.image, e.events, s)
+        for s in (span, list(span), np.array([span])[0])
+        for c in (0.25, (0.25, 0.25), np.float32(0.25), np.array([0.25, 0.25]))
+    ]
+    assert all(np.array_equal(pictures[0], p) for p in pictures)
+
+
 def test_events_of_others_change_nothing_but_the_contrast() -> None:
     """All of a recording may be given with every frame."""
     first, second = of(), of(start_us=1_060_000, seed=3)
@@ -133,6 +145,9 @@ GOOD: dict[str, Any] = {
         ({"events": ([5, 6], [1, 1], [2, 2], [1])}, "different lengths"),
         ({"events": ([5], [1], [2], ["on"])}, "p are numbers or truth values"),
         ({"events": ([5], [1], [2])}, "four arrays"),
+        ({"events": (5, 1, 2, 1)}, "t is an array of one axis"),
+        ({"events": ([5], [1], [2], 1)}, "p is an array of one axis"),
+        ({"events": ([[5]], [[1]], [[2]], [[1]])}, "t is an array of one axis"),
         ({"events": np.zeros((7, 4), np.int64)}, "four arrays"),
         ({"events": np.zeros(2, [("t", "i8"), ("x", "u2"), ("y", "u2")])}, r"lacks \['p'\]"),
         ({"events": events_of([5], [1], [2], [1], 64, 48)}, "events of 64×48 pixels, expected 96×72"),
@@ -166,7 +181,10 @@ def test_what_is_refused(bad: dict[str, Any], why: str) -> None:
         ({"network": "edl"}, "unknown network"),
         ({"options": {"colour": 1}}, "colour"),
         ({"contrast": 0.0}, "contrast"),
+        ({"contrast": (0.1, 0.2, 0.3)}, "contrast is one number, or two"),
+        ({"contrast": "a"}, "contrast is one number, or two"),
         ({"device": "abacus"}, "abacus"),
+        ({"device": None}, "device None is not one"),
         ({"rig": "no.toml"}, "no.toml does not exist"),
         ({"rig": splitter()}, "image_size 96×72, but the rig says 128×96"),
     ],
