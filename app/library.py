@@ -5,7 +5,10 @@ What is named here is offered by `import halfmirror` (`docs/python.md`).
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.following import Following
+from app.following import Following, PipelineError
 from app.offline import open_input, steps
 from app.output.png import Stamp
 from app.session import Picture as LivePicture
+from app.session import Session
+from app.supervised import NO_GUARD, NO_GUARD_STATUS
 from capture.errors import UsageError
 from inference import models
 from inference.arrays import Instants, instants_of
@@ -91,8 +96,10 @@ def exposures(
         `reason` where a frame cannot be put together with events.
 
     Raises:
-        UsageError, RecordingError: a source that is none.
+        UsageError, RecordingError: a source that is none; a margin below 0.
     """
+    if margin_before_us < 0 or margin_after_us < 0:
+        raise UsageError(f"margins of {margin_before_us} and {margin_after_us} µs: give 0 or more")
     with open_input(str(recording), seconds, exposure_us, geometry, _path(rig)) as source:
         source.prepare(lambda _share: None)
         sync = Synchroniser(
@@ -128,27 +135,49 @@ def live(
         options: the network's own, as `--set` gives them.
         device: "auto", "cpu", "cuda".
         settings: of the camera that is named.
-        quiet_s: when no picture has come for so long it is an error; None: never.
+        quiet_s: when no picture has come for so long after the first it is an error; None: never. The first may
+            take two minutes, and is given up when a worker has failed for five seconds.
 
     Yields:
         An iterator of `app.session.Picture`: `blurred` (H, W[, 3]), `sharp` (L, H, W[, 3]) or None where the
         exposure was refused (`refusal` says why), `latents`, `exposure_start_us` … It ends with a recording.
 
     Raises:
-        UsageError: a source, a network or an option that is none; no guard around the program.
+        UsageError: a source, a network, an option or a device that is none; a program that is in no file; while
+            one iterates: no guard around the program.
         PipelineError, while one iterates: no picture came, with what the workers reported.
     """
     from app.live import make_session
 
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise UsageError('put what uses halfmirror.live under: if __name__ == "__main__":')
+        # A worker that is being started reads the program once more. The first process tells the person.
+        print(f"halfmirror: {NO_GUARD}", file=sys.stderr, flush=True)
+        os._exit(NO_GUARD_STATUS)
+    program = str(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if program.startswith("<") and not os.path.exists(program):
+        raise UsageError(
+            f"halfmirror.live starts processes that read the program from {program}; save it to a file"
+        )
+    if device not in ("auto", "cpu"):
+        from inference.device import choose_device
+
+        choose_device(device)
     session = make_session(source, network, options=dict(options or {}), device=device, settings=settings)
     try:
         session.set_latents(instants_of(at))
         session.start()
-        yield (p for p in Following(session, quiet_s=quiet_s) if p is not None)
+        yield _pictures(session, quiet_s)
     finally:
         session.stop()
+
+
+def _pictures(session: Session, quiet_s: float | None) -> Iterator[LivePicture]:
+    try:
+        yield from (p for p in Following(session, quiet_s=quiet_s) if p is not None)
+    except PipelineError:
+        if any(w.detail == NO_GUARD for w in session.status().workers):
+            raise UsageError(NO_GUARD) from None
+        raise
 
 
 @contextmanager
@@ -165,7 +194,9 @@ def published(address: str, *, quiet_s: float | None = 30.0) -> Iterator[Iterato
 
     Args:
         address: "tcp://HOST:PORT" or "ipc://PATH".
-        quiet_s: when no picture has come for so long it is an error; None: never.
+        quiet_s: when no picture has come for so long after the first it is an error. Before the first one is
+            waited for two minutes, where nobody answers ten seconds. None: never an error, so that a program
+            may be there before its publisher.
 
     Yields:
         An iterator of `app.session.Picture`, as `live` gives them, without `events`; arrays are read-only.
@@ -179,7 +210,8 @@ def published(address: str, *, quiet_s: float | None = 30.0) -> Iterator[Iterato
     session = StreamSession(address)
     try:
         session.start()
-        yield (p for p in Following(session, quiet_s=quiet_s) if p is not None)
+        first = {} if quiet_s is not None else {"start_limit_s": math.inf, "fault_patience_s": math.inf}
+        yield (p for p in Following(session, quiet_s=quiet_s, **first) if p is not None)
     finally:
         session.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import deque
@@ -141,9 +142,11 @@ def open_input(
 
     Raises:
         UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end), something
-            stated about the simulated rig.
+            stated about the simulated rig, no length of time.
         RecordingError: not usable, or without frames.
     """
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"the first {seconds:g} seconds of {text} are none; give more than 0")
     if text == "simulated" or text.startswith("simulated:"):
         for option, what, value in (
             ("--rig", "rig", rig), ("--exposure-us", "exposure", exposure_us),
@@ -156,7 +159,11 @@ def open_input(
     path = Path(text)
     if path.suffix.lower() == ".toml":
         raise UsageError(f"{text} is a rig file, whose cameras never end; give a recording or `simulated`")
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as e:
+        raise UsageError(f"{text}: {e.strerror}; give the path of a recording, or `simulated`") from e
+    if not there:
         raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
     from recordings.open import open_recording, require_frames
 

@@ -83,9 +83,9 @@ class SourceRequest:
         text = str(source)
         if isinstance(source, str) and text.startswith(f"{REPLAY}:"):
             source = Path(text.partition(":")[2])
-        if isinstance(source, str) and _is_path(text) and not Path(text).exists():
+        if isinstance(source, str) and _is_path(text) and not os.path.exists(text):
             source = Path(text)  # a recording that has gone is no camera with a strange name
-        if isinstance(source, str) and not text.lower().endswith(".toml") and not Path(text).exists():
+        if isinstance(source, str) and not text.lower().endswith(".toml") and not os.path.exists(text):
             open_driver(text, settings)
             return cls(text, None, settings or {})
         path = Path(source)

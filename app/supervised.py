@@ -25,6 +25,10 @@ _LAST_WORDS_S = 1.0
 """The same where it failed and has not said why: a busy machine may hand the reason over late."""
 _RUNS_WELL_S = 10.0
 """A worker that failed and has given nothing since runs well all the same when it says no fault for so long."""
+NO_GUARD = 'put what uses halfmirror.live under: if __name__ == "__main__":'
+"""What a worker has to say that read the program anew and came upon the start of workers in it."""
+NO_GUARD_STATUS = 78
+"""It leaves with this exit status, since it has no link yet to say so by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +230,12 @@ class Supervised:
             text = f"killed by {_signal_name(-code)}"
         elif told and report is not None:
             text = report.detail
+        elif code == NO_GUARD_STATUS:
+            text = NO_GUARD
         else:
             text = f"left with exit status {code} without a word"
         self.state, self.detail, self.last_error = CameraState.FAULTED, text, text
-        if told and report is not None and report.permanent and code >= 0:
+        if text == NO_GUARD or (told and report is not None and report.permanent and code >= 0):
             self.wanted = False
             return
         while self._failures and now - self._failures[0] > self.plan.window_s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import pytest
 
 import halfmirror
 from app.cli.program import execute
+from app.session import WorkerStatus
+from app.supervised import NO_GUARD, NO_GUARD_STATUS
+from capture.camera import CameraState
 from tests.app.cli.fake_session import FakeSession, picture
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.sample import (
@@ -78,10 +82,18 @@ def test_what_cannot_be_put_together_says_why(tmp_path: Path) -> None:
         (lambda f: halfmirror.live("simulated:davis", "edl").__enter__(), "unknown network"),
         (lambda f: halfmirror.live("simulated:moon").__enter__(), "moon"),
         (lambda f: halfmirror.deblur(f, rig=f.with_name("no.toml")), "no.toml does not exist"),
+        (lambda f: halfmirror.deblur(f, seconds=0), "the first 0 seconds"),
+        (lambda f: halfmirror.deblur("simulated", seconds=-1), "the first -1 seconds"),
+        (lambda f: halfmirror.exposures(f, seconds=float("nan")), "the first nan seconds"),
+        (lambda f: halfmirror.exposures(f, margin_before_us=-5), "margins of -5 and 0 µs"),
+        (lambda f: halfmirror.exposures(f.with_name("f" * 300)), "too long"),
+        (lambda f: halfmirror.live(f"/{'f' * 300}").__enter__(), "too long"),
+        (lambda f: halfmirror.live("f" * 300).__enter__(), "unknown camera"),
+        (lambda f: halfmirror.live("simulated:davis", device="zz").__enter__(), "device 'zz' is not one"),
     ],
 )
 def test_refusals(cups: Path, call, why: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises((halfmirror.HalfmirrorError, ValueError), match=re.escape(why)):
+    with pytest.raises(halfmirror.HalfmirrorError, match=re.escape(why)):
         list(call(cups))
 
 
@@ -124,9 +136,34 @@ def test_silence_is_an_error_if_wished(monkeypatch: pytest.MonkeyPatch) -> None:
     assert session.calls[-1] == "stop"
 
 
-def test_a_program_without_its_guard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_reads_a_program_without_its_guard_leaves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
-    with pytest.raises(halfmirror.HalfmirrorError, match="__main__"), halfmirror.live():
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as left, halfmirror.live():
+        pass
+    assert left.value.code == NO_GUARD_STATUS
+    assert capsys.readouterr().err == f"halfmirror: {NO_GUARD}\n"
+
+
+def test_a_program_without_its_guard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession([])
+    session.workers = tuple(WorkerStatus(n, CameraState.FAULTED, NO_GUARD) for n in ("events", "restore"))
+    monkeypatch.setattr("app.live.make_session", lambda *_a, **_k: session)
+    monkeypatch.setattr("app.following.FAULT_PATIENCE_S", 0.2)
+    with pytest.raises(halfmirror.HalfmirrorError) as told, halfmirror.live() as pictures:
+        next(pictures)
+    assert str(told.value) == NO_GUARD
+    assert session.calls[-1] == "stop"
+
+
+def test_a_program_that_is_in_no_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)  # python - < p.py
+    with pytest.raises(halfmirror.HalfmirrorError, match="save it to a file"), halfmirror.live():
         pass
 
 

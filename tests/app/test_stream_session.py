@@ -315,3 +315,24 @@ def test_listening_that_failed_begins_again_when_asked(sender: Sender, monkeypat
         until(session.poll, lambda: sender.send(message(picture(0))))
     finally:
         session.stop()
+
+
+def test_a_program_may_be_there_before_its_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_session, "ANSWER_S", 0.1)
+    monkeypatch.setattr("app.following.FAULT_PATIENCE_S", 0.1)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    found: list[int] = []
+
+    def look() -> None:
+        with halfmirror.published(address, quiet_s=None) as pictures:
+            found.append(next(pictures).ordinal)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(1.0)
+    assert looking.is_alive()
+    late = Sender(address)
+    until(lambda: found, lambda: late.send(message(picture(4))))
+    late.close()
+    looking.join(10)
+    assert found == [4]

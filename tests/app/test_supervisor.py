@@ -15,6 +15,7 @@ import zmq
 
 from app.session import WorkerStatus
 from app.signals import shielded
+from app.supervised import NO_GUARD, NO_GUARD_STATUS
 from app.supervisor import Supervisor, WorkerPlan
 from capture import messages, notices
 from capture.camera import CameraState
@@ -149,6 +150,7 @@ def test_errors_are_told_by_their_text(s: Supervisor) -> None:
         "bug": WorkerPlan("bug", targets.fails, "", budget=0),
         "unpicklable": WorkerPlan("unpicklable", targets.steady, lambda: None),
         "done": WorkerPlan("done", targets.returns),
+        "unguarded": WorkerPlan("unguarded", targets.exits, NO_GUARD_STATUS),
     }
     for p in plans.values():
         s.add(p)
@@ -163,6 +165,7 @@ def test_errors_are_told_by_their_text(s: Supervisor) -> None:
     assert "in fails" in s.last_traceback("bug")
     assert s.last_traceback("camera") == ""
     assert status(s, "unpicklable").detail.startswith("cannot be started: ")
+    assert (status(s, "unguarded").detail, status(s, "unguarded").restarts) == (NO_GUARD, 0)
     assert (status(s, "done").state, status(s, "done").detail) == (CameraState.STOPPED, "ended by itself")
 
 
