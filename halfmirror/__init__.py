@@ -1,5 +1,9 @@
 """Halfmirror for programs of one's own: docs/python.md. Commands and window: `halfmirror --help`."""
 
+from halfmirror import _first  # noqa: F401
+
+# isort: split
+
 from app.library import deblur, exposures, live, published
 from app.version import version as _version
 from capture.errors import HalfmirrorError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("app", "calibration", "capture", "inference", "recordings", "sync", "training")
+PACKAGES = ("app", "calibration", "capture", "halfmirror", "inference", "recordings", "sync", "training")
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -86,3 +86,8 @@ def test_files_stay_within_one_idea() -> None:
 
 def test_no_file_is_called_utils() -> None:
     assert not [p for p in sources() if p.stem in {"utils", "util", "helpers", "misc"}]
+
+
+def test_type_checkers_of_other_programs_see_our_types() -> None:
+    """They pass over a package that is not marked (PEP 561)."""
+    assert [p for p in PACKAGES if not (ROOT / p / "py.typed").exists()] == []

@@ -15,7 +15,7 @@ import sys
 from types import FrameType
 from typing import TextIO
 
-NOT_HERE = "this program runs on Linux; on Windows install it inside WSL 2 (wsl --install)"
+from app.hindrance import hindrance
 
 
 class _Signals:
@@ -52,8 +52,9 @@ def run(arguments: list[str]) -> int:
     Exit codes: 0 done; 1 could not be done; 2 wrong request; 70 a fault of the program (a log is written);
     130 Ctrl+C; 129 SIGHUP; 143 SIGTERM.
     """
-    if not hasattr(signal, "SIGHUP"):  # before anything fails over it
-        print(f"halfmirror: {NOT_HERE}", file=sys.stderr)
+    why = hindrance()  # before anything fails over it
+    if why is not None:
+        print(f"halfmirror: {why}", file=sys.stderr)
         return 1
     signals = _Signals()
     signals.install()
