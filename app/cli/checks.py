@@ -308,19 +308,24 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
 
 
 _ARAVIS = """
+from capture.errors import CameraError
 from capture.genicam import aravis
-aravis.load()
-answer({})
+try:
+    aravis.load()
+    answer({"why": ""})
+except CameraError as e:
+    answer({"why": "not installed" if str(e) == aravis.MISSING else str(e)})
 """
 
 
 def aravis() -> Check:
     """Aravis, through which GigE Vision and USB3 Vision cameras are opened."""
     p = probe(_ARAVIS)
-    if p.ok:
+    why = p.facts["why"] if p.ok else p.why
+    if not why:
         return Check("Aravis", State.OK, "0.8, for GigE Vision and USB3 Vision cameras (FLIR Blackfly S)")
     advice = "for a FLIR Blackfly S, on Debian/Ubuntu: sudo apt-get install libaravis-0.8-0"
-    return Check("Aravis", State.NOTE, "not installed", advice)
+    return Check("Aravis", State.NOTE, why, advice)
 
 
 _CAMERAS = """
@@ -343,7 +348,7 @@ def cameras() -> Check:
     found, broken = p.facts["found"], p.facts["broken"]
     facts = ", ".join(found) or "none"
     if any(b.startswith("simulated:") for b in broken):
-        advice = "the installation is not whole: pip install --force-reinstall --no-deps halfmirror"
+        advice = "the installation is not whole: make clean install, in the folder of its source"
         return Check("cameras", State.MISSING, "; ".join(broken), advice, needed=True)
     if broken:
         return Check("cameras", State.NOTE, facts, "; ".join(broken))
@@ -352,9 +357,10 @@ def cameras() -> Check:
 
 def all_checks() -> list[Callable[[], Check | list[Check]]]:
     """Every check, in the order of the table."""
+    from app.cli.installation import extras, names
     from app.cli.usb import usb
 
     return [
-        python, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk, shared_memory, usb,
-        cameras,
+        python, names, extras, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk,
+        shared_memory, usb, cameras,
     ]  # fmt: skip

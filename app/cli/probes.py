@@ -39,7 +39,7 @@ def probe(code: str, *, timeout_s: float = 60.0, environment: dict[str, str] | N
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     try:
         done = subprocess.run(
-            [sys.executable, "-c", prelude + code],
+            [sys.executable, "-P", "-c", prelude + code],  # -P: not what lies in the present folder
             capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False,
             errors="replace", env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         )  # fmt: skip

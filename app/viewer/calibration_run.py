@@ -57,7 +57,8 @@ class CalibrationRun(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.program: tuple[str, ...] = (sys.executable, "-m", "app.cli.main")
+        # -P: a package `app` in the present folder is another one.
+        self.program: tuple[str, ...] = (sys.executable, "-P", "-m", "app.cli.main")
         self._process: QProcess | None = None
         self._ending = False
         self._rest = b""

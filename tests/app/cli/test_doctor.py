@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from app.cli import checks, doctor, main, usb
+from app.cli import checks, doctor, installation, main, usb
 from app.cli.checks import Check, State
 from app.cli.probes import Probe, probe
+from app.viewer.calibration_run import CalibrationRun
+from training.data.sets import probing
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -66,6 +70,53 @@ def test_probe_survives_crash_hang_and_exception() -> None:
     assert probe("raise ValueError('why not')").why == "ValueError: why not"
     assert probe("answer({'a': 1}); import os; os._exit(3)").ok is False
     assert probe("print('noise'); answer({'a': 1})").facts == {"a": 1}
+
+
+def test_files_in_the_present_folder_are_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("capture", "app", "training"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the file of a person was run')")
+    monkeypatch.chdir(tmp_path)
+    assert probe("import capture.errors\nanswer({})") == Probe(True)
+    found = installation.names()
+    assert (found.state, "capture" in found.facts, "training" in found.facts) == (State.NOTE, True, False)
+    # The viewer's calibration and the look at training data start modules of ours by name.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run([*CalibrationRun().program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "x.h5").write_bytes(b"no HDF5")
+    (told,) = probing.probe_apart([[str(tmp_path / "x.h5")]])
+    assert told != probing.CRASHED
+
+
+def test_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"pytorch_lightning", "tensorboardX", "rosbags"}
+    monkeypatch.setattr(installation, "find_spec", lambda name: object() if name in there else None)
+    found = installation.extras()
+    how = "pip install 'halfmirror[datasets,prophesee]'"
+    assert found.facts == f"train ✓, ros ✓, datasets –, prophesee – ({how})"
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(installation.EXTRAS) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "facts"),
+    [
+        (Probe(True, {"why": ""}), State.OK, "0.8"),
+        (Probe(True, {"why": "not installed"}), State.NOTE, "not installed"),
+        (Probe(True, {"why": "the installed Aravis 0.8 is too old"}), State.NOTE, "too old"),
+        (Probe(False, why="crashed with signal 11"), State.NOTE, "crashed with signal 11"),
+    ],
+)
+def test_aravis_says_what_is_wrong(
+    found: Probe, state: State, facts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "probe", lambda *_a, **_k: found)
+    told = checks.aravis()
+    assert told.state is state
+    assert facts in told.facts
 
 
 def test_qt_trap_on_python_311(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,8 @@ def probe_apart(arguments: Sequence[Sequence[Any]]) -> list[Result]:
 def _run(arguments: Sequence[Sequence[Any]]) -> list[Result]:
     lines = "".join(json.dumps(list(a)) + "\n" for a in arguments)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, "-m", _MODULE], input=lines, capture_output=True, text=True, env=environment,
+    done = subprocess.run(  # -P: a package `training` in the present folder is another one
+        [sys.executable, "-P", "-m", _MODULE], input=lines, capture_output=True, text=True, env=environment,
         check=False,
     )  # fmt: skip
     out: list[Result] = []
