@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from capture.camera import CameraInfo, EventCamera, FrameCamera
-from capture.errors import CameraError, UsageError
+from capture.errors import CameraError, HalfmirrorError, UsageError, first_line
 
 GROUP = "halfmirror.cameras"
 
@@ -78,7 +77,8 @@ class Driver(Protocol):
         """The validated configuration out of what follows the colon and of named settings.
 
         Raises:
-            UsageError: unknown preset, unknown setting, value out of range, file not there.
+            UsageError: unknown preset, unknown setting, value out of range, file not there. A ValueError,
+                pydantic's among them, is told as one.
         """
 
     def discover(self) -> list[CameraInfo]:
@@ -129,23 +129,24 @@ def driver(name: str) -> Driver:
 
     Raises:
         UsageError: no such name; the message lists the known ones.
-        CameraError: the driver's module cannot be imported.
+        CameraError: the driver's module cannot be imported, whatever it fails over.
     """
-    target = BUILT_IN.get(name)
+    ours = BUILT_IN.get(name)
+    target = EntryPoint(name, ours, GROUP) if ours is not None else None
     if target is None:
-        for e in entry_points(group=GROUP):
-            if e.name == name:
-                target = e.value
-                break
+        target = next((e for e in entry_points(group=GROUP) if e.name == name), None)
     if target is None:
         near = get_close_matches(name.lower(), names(), 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"unknown camera {name!r}; {hint}known: {', '.join(names())}")
-    module, _, attribute = target.partition(":")
     try:
-        found: Driver = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as e:
-        raise CameraError(f"camera {name!r}: its driver {target} cannot be loaded ({e})") from e
+        found: Driver = target.load()
+    except HalfmirrorError:
+        raise
+    except Exception as e:  # a maker's library may raise anything
+        kind = "" if isinstance(e, ImportError | AttributeError) else f"{type(e).__name__}: "
+        where = f"camera {name!r}: its driver {target.value}"
+        raise CameraError(f"{where} cannot be loaded ({kind}{first_line(e)})") from e
     return found
 
 
@@ -169,7 +170,19 @@ class CameraName:
 
 
 def open_driver(text: str, settings: Mapping[str, Any] | None = None) -> tuple[Driver, BaseModel]:
-    """Driver and validated configuration for a name such as `simulated:handheld`."""
+    """Driver and validated configuration for a name such as `simulated:handheld`.
+
+    Raises:
+        UsageError: no such driver, or its configuration is refused.
+        CameraError: see `driver`.
+    """
     n = CameraName.parse(text)
     d = driver(n.driver)
-    return d, d.configure(n.rest, settings or {})
+    try:
+        return d, d.configure(n.rest, settings or {})
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(k) for k in first["loc"])
+        raise UsageError(f"camera {text!r}: {key or 'settings'}: {first['msg']}") from e
+    except ValueError as e:  # int("") of a driver that leaves it at that
+        raise UsageError(f"camera {text!r}: {first_line(e)}") from e

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
 import pytest
 
 from capture import registry
@@ -33,13 +38,64 @@ def test_a_driver_that_cannot_be_imported_costs_one_sentence(monkeypatch: pytest
         registry.driver("broken")
 
 
-def test_a_third_party_driver_comes_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Entry:
-        name, value = "toy", "tests.capture.test_registry:TOY"
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Makes the driver `toy` of a module with this text, at this place in it."""
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()] if group == registry.GROUP else [])
-    assert registry.driver("toy") is TOY
+    def install(text: str, place: str) -> None:
+        (tmp_path / "toy_plugin.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "toy_plugin", raising=False)
+        entries = [EntryPoint("toy", f"toy_plugin:{place}", registry.GROUP)]
+        monkeypatch.setattr(registry, "entry_points", lambda group: entries if group == registry.GROUP else [])
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise RuntimeError('the SDK found\\nno licence')", r"\(RuntimeError: the SDK found\)"),
+        ("import ctypes; ctypes.CDLL('libno-such.so')", r"\(OSError: libno-such.so: "),
+        ("def x(:", r"\(SyntaxError: "),
+        ("", r"\(module 'toy_plugin' has no attribute 'DRIVER'\)"),
+    ],
+)
+def test_a_plugin_that_fails_at_import_is_named(
+    plugin: Callable[[str, str], None], text: str, why: str
+) -> None:
+    plugin(text, "DRIVER")
+    with pytest.raises(
+        CameraError, match=rf"camera 'toy': its driver toy_plugin:DRIVER cannot be loaded {why}"
+    ):
+        registry.driver("toy")
+
+
+@pytest.mark.parametrize("place", ["DRIVER", "Inside.DRIVER", "DRIVER [extra]"])
+def test_every_form_of_an_entry_point(plugin: Callable[[str, str], None], place: str) -> None:
+    plugin("class Inside:\n    DRIVER = 'this'\nDRIVER = Inside.DRIVER", place)
+    assert registry.driver("toy") == "this"
     assert "toy" in registry.names()
 
 
-TOY = object()
+def test_what_a_driver_refuses_is_a_wrong_request(plugin: Callable[[str, str], None]) -> None:
+    """As docs/cameras.md shows one: a whole number after the colon, settings that pydantic checks."""
+    plugin(
+        """
+from pydantic import BaseModel
+class Config(BaseModel, extra="forbid"):
+    index: int
+class DRIVER:
+    def configure(rest, settings):
+        return Config(index=int(rest), **settings)
+""",
+        "DRIVER",
+    )
+    assert registry.open_driver("toy:3")[1].model_dump() == {"index": 3}
+    for text, settings, why in (
+        ("toy", {}, "camera 'toy': invalid literal"),
+        ("toy:zero", {}, "camera 'toy:zero': invalid literal .* 'zero'"),
+        ("toy:3", {"colour": 1}, "camera 'toy:3': colour: Extra inputs are not permitted$"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            registry.open_driver(text, settings)
