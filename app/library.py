@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.following import Following, PipelineError
+from app.following import START_LIMIT_S, Following, PipelineError
 from app.offline import open_input, steps
 from app.output.png import Stamp
 from app.session import Picture as LivePicture
@@ -210,8 +210,9 @@ def published(address: str, *, quiet_s: float | None = 30.0) -> Iterator[Iterato
     session = StreamSession(address)
     try:
         session.start()
-        first = {} if quiet_s is not None else {"start_limit_s": math.inf, "fault_patience_s": math.inf}
-        yield (p for p in Following(session, quiet_s=quiet_s, **first) if p is not None)
+        limit_s, patience_s = (START_LIMIT_S, None) if quiet_s is not None else (math.inf, math.inf)
+        following = Following(session, quiet_s=quiet_s, start_limit_s=limit_s, fault_patience_s=patience_s)
+        yield (p for p in following if p is not None)
     finally:
         session.stop()
 
