@@ -181,7 +181,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "daylight": 0.16, "veil": 0.004, "clock_offset_ms": 880.5, "clock_drift_ppm": 40.0,
         "event_sensor": {
             "threshold_on": 0.25, "threshold_off": 0.27, "leak_rate_hz": 0.2, "shot_rate_hz": 0.5,
-            "dark_rate_hz": 9.0, "reset_noise": 0.012, "hot_share": 6e-4,
+            "dark_rate_hz": 9.0, "hot_share": 6e-4,
         },
         "frame_sensor": {"gain": 4.0, "full_well_e": 9000.0, "read_noise_e": 7.0},
     },

@@ -80,6 +80,31 @@ def test_the_refractory_period_spaces_events_and_loses_contrast() -> None:
     assert len(ev.t) in (3, 4)
 
 
+@pytest.mark.parametrize("dead_us", [0.0, 20.0])
+def test_the_noise_of_a_reset_scatters_the_next_event(dead_us: float) -> None:
+    # A ramp of log light, the same for all pixels: with noise the second event comes when the line meets a
+    # threshold that is the memorised level's noise nearer or further. The dead time keeps that level.
+    noise, steepness = 0.02, 1e-3
+    config = IDEAL.model_copy(update={"threshold_on": 0.2, "refractory_us": dead_us, "reset_noise": noise})
+    dark = config.dark_light
+    light = [(float(t), (0.18 + dark) * math.exp(steepness * t) - dark) for t in range(0, 500, 10)]
+    ev = run(config, light, size=32)
+    times = np.stack([ev.t[ev.pixel == i][:2] for i in range(32 * 32)])
+    assert np.ptp(times[:, 0]) <= 1
+    assert times[:, 1].mean() - times[:, 0].mean() == pytest.approx(200 + dead_us, abs=3)
+    kept = noise * math.sqrt(0.18 / (0.184 * math.exp(0.2)))
+    assert times[:, 1].std() == pytest.approx(kept / steepness, rel=0.1)
+
+
+def test_noise_events_are_the_same_with_and_without_noise_of_resets() -> None:
+    config = IDEAL.model_copy(update={"shot_rate_hz": 20.0, "dark_rate_hz": 20.0, "refractory_us": 50.0})
+    still = [(i * 1e4, 0.18) for i in range(51)]
+    clean = run(config, still, size=8)
+    noisy = run(config.model_copy(update={"reset_noise": 0.02}), still, size=8)
+    assert len(clean.t) > 100
+    np.testing.assert_array_equal(noisy.t, clean.t)
+
+
 def test_leak_makes_on_events_at_rest() -> None:
     config = IDEAL.model_copy(update={"leak_rate_hz": 5.0})
     ev = run(config, [(i * 1e4, 0.3) for i in range(201)], size=20)
