@@ -140,7 +140,7 @@ def _step(
         t, v = t0, float(d[i])
         while True:
             if ready[i] > t:
-                # Held in reset the memorised level follows the light, with the reset's noise, which v holds.
+                # Held in reset the memorised level follows the light, but for its noise, which v holds.
                 if ready[i] >= t1:
                     break
                 t = ready[i]
@@ -175,8 +175,8 @@ def _step(
             if written < size:
                 out_t[written], out_i[written], out_p[written] = t, i, polarity
                 written += 1
-            # The level memorised at a reset carries the noise of that instant. It is drawn without noise too, so
-            # that all other noise is the same with it and without.
+            # The level memorised at a reset carries the noise of that instant. It is drawn without noise too,
+            # so that all other noise is the same with it and without.
             v = 0.0
             s = seed[0]
             s ^= s >> np.uint64(12)

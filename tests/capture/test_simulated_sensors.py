@@ -310,6 +310,30 @@ def test_a_crossing_is_out_of_sight_between_laps() -> None:
     assert c(1.0).x == pytest.approx(c(3.0).x)
 
 
+@pytest.mark.parametrize("scene", ["studio", "street", "night"])
+def test_things_are_held_still_and_the_picture_does_not_change(scene: str) -> None:
+    config = small(scene=scene, speed=0.0, reach=0.0)
+    view = image_view(config, scene_of(config))
+    assert view.path()[1][-1] == 0.0
+    assert np.array_equal(view.light(0.03), view.light(0.21))
+
+
+@pytest.mark.parametrize("scene", ["studio", "street"])
+def test_daylight_is_the_light_on_everything(scene: str) -> None:
+    bright, dim = (
+        image_view(c, scene_of(c)).light(0.25)
+        for c in (small(scene=scene, veil=0.0), small(scene=scene, veil=0.0, daylight=0.1))
+    )  # fmt: skip
+    np.testing.assert_allclose(dim, 0.1 * bright, atol=1e-6)
+
+
+def test_the_contrast_of_a_street_is_that_of_its_traffic_too() -> None:
+    plain, flat_scene = (scene_of(small(scene="street", veil=0.0, contrast=c)) for c in (1.0, 0.5))
+    for a, b in zip(plain.layers, flat_scene.layers, strict=True):
+        whole = a.texture[..., 3] == 1.0
+        np.testing.assert_allclose(b.texture[whole, :3], np.clip(a.texture[whole, :3], 0, 1) ** 0.5, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", names())
 def test_no_view_ever_sees_past_the_background(name: str) -> None:
     config = configure(name)
@@ -333,3 +357,13 @@ def test_no_view_ever_sees_past_the_background(name: str) -> None:
             assert y.min() > 0
             assert x.max() < w - 1
             assert y.max() < h - 1
+
+
+def test_beyond_the_background_the_scene_goes_on_without_streaks() -> None:
+    # A view twice as wide as the wall: what lies beyond its edge is as rich as the wall itself.
+    config = small(image_width=256, event_width=128, fine=16, speed=0.0, reach=0.0)
+    assert config.image_width * config.fine > 2 * 1760
+    light = image_view(config, scene_of(config)).light(0.0)
+    change = np.abs(np.diff(light[..., 1], axis=1)).mean(0)
+    assert change[:4].min() > 0.2 * change.mean()
+    assert change[-4:].min() > 0.2 * change.mean()
