@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from capture.packets import PixelLayout
 from capture.simulated.event_sensor import EventSensor, EventSensorConfig, RawEvents, read_out
-from capture.simulated.loops import image_view, scene_of
+from capture.simulated.loops import frame_sensor, image_view, scene_of
 from capture.simulated.motion import CameraMotion, Crossing, Pose, Wave
 from capture.simulated.presets import configure, names
-from capture.simulated.rgb_sensor import FrameSensor, FrameSensorConfig
+from capture.simulated.rgb_sensor import SUBFRAME_PX, FrameSensor, FrameSensorConfig
 from capture.simulated.scene import Layer, Scene, View
 from capture.simulated.textures import linear_from_srgb, srgb_from_linear
 from tests.capture.simulated_small import small
@@ -265,6 +265,26 @@ def test_bayer_layouts_take_the_channel_they_say(layout: PixelLayout) -> None:
     for k, letter in enumerate(layout.value.removeprefix("bayer_")):
         want = round(255 * float(colour[names[letter]]))
         assert abs(int(mosaic[k // 2, k % 2]) - want) <= 1
+
+
+@pytest.mark.parametrize(("exposure_us", "rolling_us"), [(500, 30_000), (500, -30_000), (15_000, 12_000)])
+def test_a_rolling_shutter_is_the_mean_of_what_each_row_sees(exposure_us: int, rolling_us: int) -> None:
+    config = small(fine=2, speed=600.0, noise=False, rolling_us=rolling_us, exposure_us=exposure_us)
+    sensor = frame_sensor(config)
+    start, end = 0.1, 0.1 + 1e-6 * exposure_us
+    # Truth's own rows are exact: of a row at a time, mixed of instants that lie close together.
+    times = np.linspace(start, end, 1 if exposure_us < 1000 else 40, endpoint=False)
+    times += (end - start) / len(times) / 2
+    truth = np.mean([sensor.light(float(t)) for t in times], 0)
+    error = float(np.mean((sensor.exposed(start, end) - truth) ** 2))
+    assert -10 * math.log10(error) > 50
+
+
+def test_fast_motion_is_drawn_at_more_instants_not_in_steps() -> None:
+    config = small(fine=2, speed=20_000.0, exposure_us=38_000)
+    sensor = frame_sensor(config)
+    n = sensor.subframes(0.0, 0.038)
+    assert sensor._motion_px(0.0, 0.038) / n <= SUBFRAME_PX
 
 
 def test_srgb_goes_there_and_back() -> None:
