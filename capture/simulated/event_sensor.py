@@ -51,7 +51,9 @@ class EventSensorConfig(Strict):
     shot_rate_hz: float = Field(
         default=0.15, ge=0.0, le=200.0, description="noise events of a pixel per s, mid gray"
     )
-    dark_rate_hz: float = Field(default=6.0, ge=0.0, le=1000.0, description="the same in full darkness")
+    dark_rate_hz: float = Field(
+        default=6.0, ge=0.0, le=1000.0, description="the same without light or dark current"
+    )
     reset_noise: float = Field(default=0.0, ge=0.0, le=0.2, description="log noise kept at a reset, mid gray")
     hot_share: float = Field(default=2e-4, ge=0.0, le=0.1, description="share of pixels that are hot")
     hot_rate_hz: float = Field(default=120.0, ge=0.0, le=5000.0, description="events per second of a hot pixel")
