@@ -193,7 +193,7 @@ class Engine:
                 f"{self.restorer.name} gave {len(result.images)} pictures of {result.images.dtype} "
                 f"for {len(result.latents)} instants"
             )
-        found = residual.of_pictures(result, exposure)
+        found = residual.of_pictures(result, exposure, self.restorer)
         if found is None and self._residual:
             found = residual.measure(self.restorer, window)
         figures = result.figures if found is None else {**result.figures, RESIDUAL_FIGURE: found.rms}

@@ -15,6 +15,7 @@ on davis.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -47,13 +48,20 @@ def why_not(name: str, needs: Needs) -> str:
     return f"{name} restores one instant only, so its pictures cannot be blurred again"
 
 
-def of_pictures(restored: Restored, exposure: AlignedExposure) -> ReblurResidual | None:
+def tone_of(restorer: Restorer, exposure: AlignedExposure) -> Literal["linear", "srgb"]:
+    """How the frame's values follow light for this network: as it was told beside the rig file, else as that
+    says. In another light than that of its work its pictures do not sum up to the frame."""
+    own: str = getattr(restorer, "camera_tone", "")
+    return "linear" if own == "linear" else "srgb" if own == "srgb" else exposure.rig.image.tone
+
+
+def of_pictures(restored: Restored, exposure: AlignedExposure, restorer: Restorer) -> ReblurResidual | None:
     """The residual of pictures that are there anyway; None unless they part the whole exposure evenly."""
     if not (exposure.exposure.known and evenly_spread(restored.latents)):
         return None
     if len(restored.images) > MOST_PICTURES:
         return None
-    reblur = Reblur(exposure.rig.image.tone)
+    reblur = Reblur(tone_of(restorer, exposure))
     for image in restored.images:
         reblur.add(image)
     return reblur.against(picture_of(exposure.frame))
@@ -81,7 +89,7 @@ class Measurement:
         self.exposure = window[restorer.needs.frames_before]
         self._left = list(middles(instants))
         self._at_a_time = at_a_time
-        self._reblur = Reblur(self.exposure.rig.image.tone)
+        self._reblur = Reblur(tone_of(restorer, self.exposure))
 
     def step(self) -> ReblurResidual | None:
         """Restore the next instants; once all are summed up, the residual. Raises what the restorer raises."""

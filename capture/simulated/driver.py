@@ -92,6 +92,7 @@ class _SimulatedCamera(CameraBase[Item]):
         self._running = False
         self._epoch_ns = 0
         self._lost = False
+        self._behind_us: int | None = None  # where a stream without pacing goes on after it was unplugged
         self._source: Any = None
 
     # -- what the two differ in ------------------------------------------------------------------------
@@ -143,7 +144,10 @@ class _SimulatedCamera(CameraBase[Item]):
             self._epoch_ns = epoch_ns or (now if first else self._epoch_ns)
             late_us = (now - self._epoch_ns) // 1000
             if not self.config.paced:
-                pass  # goes on where it was
+                # Goes on where it was, or behind what was lost.
+                if self._behind_us is not None:
+                    self._begin_at(self._behind_us, True)
+                    self._behind_us = None
             elif late_us > LATE_START_S * 1e6 or not first:
                 self._begin_at(max(0, late_us), True)
             self._running = True
@@ -170,6 +174,10 @@ class _SimulatedCamera(CameraBase[Item]):
 
     def _position_us(self) -> int:
         raise NotImplementedError
+
+    def _made_us(self) -> int:
+        """As `_position_us`, of the next item that is made, though it may be lost."""
+        return self._position_us()
 
     def read(self, timeout_s: float) -> Item | None:
         """See `Camera.read`. A reader that lags more than `buffer_s` behind loses the oldest, counted."""
@@ -210,12 +218,14 @@ class _SimulatedCamera(CameraBase[Item]):
         return min(later) / 1e6 if later else 3600.0
 
     def _check_plug(self) -> None:
-        now = self._now_us()
+        now = self._now_us() if self.config.paced else float(self._made_us())
         until = self._source.book.unplugged_until(now)
         if until is None:
             return
         seconds = (until - now) / 1e6
         _unplugged_until[self._plug] = time.monotonic() + seconds
+        if not self.config.paced:
+            self._behind_us = until
         # What was scheduled has happened; the stream itself knows the loss.
         self._running, self._lost = False, True
         raise CameraLost(f"{self.info.name}: the {self.role.value} camera was unplugged (for {seconds:.1f} s)")
@@ -326,6 +336,9 @@ class SimulatedFrameCamera(_SimulatedCamera[Frame]):
 
     def _position_us(self) -> int:
         return self._open_source().end_us()
+
+    def _made_us(self) -> int:
+        return self._open_source().position_us()
 
     def _set(self, name: str, value: Any) -> None:
         self._open_source().readout_us = self._checked(name, value)

@@ -51,8 +51,10 @@ class EventSensorConfig(Strict):
     shot_rate_hz: float = Field(
         default=0.15, ge=0.0, le=200.0, description="noise events of a pixel per s, mid gray"
     )
-    dark_rate_hz: float = Field(default=6.0, ge=0.0, le=1000.0, description="the same in full darkness")
-    reset_noise: float = Field(default=0.006, ge=0.0, le=0.2, description="log noise kept at a reset, mid gray")
+    dark_rate_hz: float = Field(
+        default=6.0, ge=0.0, le=1000.0, description="the same without light or dark current"
+    )
+    reset_noise: float = Field(default=0.0, ge=0.0, le=0.2, description="log noise kept at a reset, mid gray")
     hot_share: float = Field(default=2e-4, ge=0.0, le=0.1, description="share of pixels that are hot")
     hot_rate_hz: float = Field(default=120.0, ge=0.0, le=5000.0, description="events per second of a hot pixel")
     cutoff_hz: float = Field(
@@ -102,8 +104,9 @@ def _step(
 ) -> tuple[int, int]:  # fmt: skip
     """Move pixels `first`… from t0 to t1. Returns (pixels done, events written); stops early when out is full.
 
-    State of each pixel: y, its filtered log light; d, y minus the memorised level; ready, when its dead time
-    ends; noise_at, when its next noise event may come (a Poisson process of the highest rate, thinned).
+    State of each pixel: y, its filtered log light; d, y minus the memorised level (in the dead time the noise
+    of the reset alone); ready, when its dead time ends; noise_at, when its next noise event may come (a
+    Poisson process of the highest rate, thinned).
     """
     n = len(log1)
     size = len(out_t)
@@ -139,12 +142,10 @@ def _step(
         t, v = t0, float(d[i])
         while True:
             if ready[i] > t:
+                # Held in reset the memorised level follows the light, but for its noise, which v holds.
                 if ready[i] >= t1:
-                    # Held in reset to the end of the step: the memorised level follows the light.
-                    v = 0.0
                     break
                 t = ready[i]
-                v = 0.0
             end, noisy = t1, False
             if noise_at[i] < t1:
                 end, noisy = max(t, noise_at[i]), True
@@ -176,14 +177,15 @@ def _step(
             if written < size:
                 out_t[written], out_i[written], out_p[written] = t, i, polarity
                 written += 1
-            # The level memorised at a reset carries the noise of that instant.
+            # The level memorised at a reset carries the noise of that instant. It is drawn without noise too,
+            # so that all other noise is the same with it and without.
             v = 0.0
+            s = seed[0]
+            s ^= s >> np.uint64(12)
+            s ^= s << np.uint64(25)
+            s ^= s >> np.uint64(27)
+            seed[0] = s
             if reset[b] > 0.0:
-                s = seed[0]
-                s ^= s >> np.uint64(12)
-                s ^= s << np.uint64(25)
-                s ^= s >> np.uint64(27)
-                seed[0] = s
                 r = s * np.uint64(2685821657736338717)
                 g = 0.0
                 for j in range(4):

@@ -90,7 +90,8 @@ class Crossing:
 
     Attributes:
         start, end: (x, y) where it appears and where it is gone; both must lie out of sight.
-        enter_s, duration_s: when it appears and how long it takes, `enter_s + duration_s <= loop_s`.
+        enter_s, duration_s: when it appears and how long it takes, `duration_s < loop_s`. It may
+            still be on its way when the loop begins again.
         hops, hop_height: bounces on the way, and their height.
         spin: whole radians turned on the way.
     """
@@ -159,6 +160,17 @@ class Still:
     def __call__(self, t: float) -> Pose:
         """The pose, the same at any time."""
         return Pose(self.x, self.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Something that would move, held still as it is: another motion's pose at one time."""
+
+    pose: Pose
+
+    def __call__(self, t: float) -> Pose:
+        """The pose, the same at any time."""
+        return self.pose
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,13 +68,20 @@ class SimulatedConfig(Strict):
         default=780.0, ge=0.0, le=20_000.0, description="of the hand that holds the rig, pixels/s"
     )
     reach: float = Field(
-        default=1.0, ge=0.0, le=4.0, description="factor on the motion of the things in the scene"
-    )
+        default=1.0, ge=0.0, le=4.0,
+        description="factor on the motion of the things in the scene; what crosses takes one loop at the most",
+    )  # fmt: skip
     contrast: float = Field(default=1.0, ge=0.2, le=2.0, description="power that reflectances are raised to")
-    veil: float = Field(default=0.04, ge=0.0, le=0.9, description="stray light, as a share of white")
-    daylight: float = Field(
-        default=1.0, ge=0.001, le=4.0, description="light on the scene; lamps stay as they are"
+    veil: float = Field(
+        default=0.04,
+        ge=0.0,
+        le=0.9,
+        description="stray light, as a share of white; not over traffic",
     )
+    daylight: float = Field(
+        default=1.0, ge=0.001, le=4.0,
+        description="light on the scene, at night of the street lamps; lit windows and cars' lamps stay",
+    )  # fmt: skip
 
     clock_offset_ms: float = Field(
         default=0.0, ge=-1e10, le=1e10, description="the frame camera's clock at time 0"
@@ -181,7 +188,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "daylight": 0.16, "veil": 0.004, "clock_offset_ms": 880.5, "clock_drift_ppm": 40.0,
         "event_sensor": {
             "threshold_on": 0.25, "threshold_off": 0.27, "leak_rate_hz": 0.2, "shot_rate_hz": 0.5,
-            "dark_rate_hz": 9.0, "reset_noise": 0.012, "hot_share": 6e-4,
+            "dark_rate_hz": 9.0, "hot_share": 6e-4,
         },
         "frame_sensor": {"gain": 4.0, "full_well_e": 9000.0, "read_noise_e": 7.0},
     },

@@ -7,7 +7,6 @@ rounding. Blur that is averaged after the tone curve is a common mistake of synt
 
 from __future__ import annotations
 
-import itertools
 from typing import Literal
 
 import cv2
@@ -29,7 +28,11 @@ SUBFRAME_PX = 1.25
 """Motion between two sub-frames, in image pixels; about the width of the lens's spot, so that none shows."""
 
 TRUTH_PX = 0.3
-"""The same for the truth of a rolling shutter, whose rows are mixed of two instants."""
+"""The same for the truth of a rolling shutter, whose rows are mixed of two instants, and for its frames where a
+row is exposed so briefly that it sees few instants."""
+
+LEAST, MOST = 12, 1000
+"""Fewest and most sub-frames of an exposure. What moves more than 1250 pixels in one is drawn in steps."""
 
 _TONE_STEPS = 1 << 14
 
@@ -99,6 +102,12 @@ class Developer:
         return np.ascontiguousarray(self._tone[index.astype(np.uint16)])
 
 
+def _share_until(u: F64) -> F64:
+    """Integral up to `u` of an instant's share in what is mixed of neighbours: 1 at 0, none from ±1 on."""
+    v = np.clip(u, -1.0, 1.0)
+    return np.asarray(0.5 + v - 0.5 * v * np.abs(v), np.float64)
+
+
 class FrameSensor(Developer):
     """Makes 8-bit frames of a view.
 
@@ -124,8 +133,8 @@ class FrameSensor(Developer):
         return float(at[1] - at[0] + at[2])
 
     def subframes(self, start_s: float, end_s: float) -> int:
-        """How many instants the exposure is made of: as many as pixels that the fastest thing moves."""
-        return int(np.clip(np.ceil(self._motion_px(start_s, end_s) / SUBFRAME_PX), 12, 160))
+        """How many instants an exposure is made of: one for each `SUBFRAME_PX` of the fastest motion."""
+        return int(np.clip(np.ceil(self._motion_px(start_s, end_s) / SUBFRAME_PX), LEAST, MOST))
 
     def exposed(self, start_s: float, end_s: float) -> F32:
         """Mean linear light over an exposure without noise: (H, W) or (H, W, 3) float32.
@@ -143,15 +152,21 @@ class FrameSensor(Developer):
         return np.ascontiguousarray(total[..., 0] if self.view.gray else total[..., :3])
 
     def _expose_rows(self, start_s: float, end_s: float, total: F32) -> None:
-        """Each row over its own time: every instant counts for a row as long as its shutter was open."""
-        last = end_s + self._rolling_s
-        n = self.subframes(start_s, last)
-        edges = np.linspace(start_s, last, n + 1)
-        for a, b in itertools.pairwise(edges):
-            begin, end = start_s + self._delay_s, end_s + self._delay_s
-            open_s = np.clip(np.minimum(b, end) - np.maximum(a, begin), 0.0, None)
-            share = (open_s / (end_s - start_s)).astype(np.float32)
-            total += share[:, None, None] * self.view.draw((a + b) / 2)
+        """Each row over its own time, light between two instants being mixed of both."""
+        length = end_s - start_s
+        span = length + self._rolling_s
+        n = self.subframes(start_s, start_s + span)
+        if n * length < LEAST * span:
+            # A row is open for few of them: more, until mixing two is as good as drawing between them.
+            enough = np.ceil(self._motion_px(start_s, start_s + span) / TRUTH_PX)
+            n = max(n, int(min(LEAST * span / length, enough, MOST)))
+        begin, per = self._delay_s / span * n, length / span * n
+        for k in range(n + 1):
+            share = ((_share_until(begin + per - k) - _share_until(begin - k)) / per).astype(np.float32)
+            rows = np.flatnonzero(share)
+            if len(rows):
+                drawn = self.view.draw(start_s + k * span / n)
+                total[rows] += share[rows, None, None] * drawn[rows]
 
     def frame(self, number: int, start_s: float, end_s: float, *, noisy: bool = True) -> U8:
         """The picture of one exposure, as the camera gives it."""

@@ -50,7 +50,8 @@ class Scene:
     """Everything that can be seen.
 
     Attributes:
-        background: (H, W, 3) float32 linear RGB, larger than any view so that its edge never shows.
+        background: (H, W, 3) float32 linear RGB. Beyond its edges, which none of the presets sees, it goes on
+            mirrored.
         layers: drawn over it, in this order.
         camera: how the rig moves.
         view: (width, height) of the middle view in fine pixels.
@@ -166,7 +167,7 @@ class View:
         cv2.warpPerspective(
             self._background, np.linalg.inv(m), (self.width, self.height),
             dst=out[..., 0] if self.gray else out,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT,
         )  # fmt: skip
 
     def light(self, t: float) -> F32:

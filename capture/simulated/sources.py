@@ -56,16 +56,18 @@ class EventSource:
         if start > self.position_us:
             self.jump(start)
         end = self._end(start)
+        edges = self._edges(start, end)  # first: a fault may come between two of them
         self.book.advance(end)
         events, dropped = self._events(start, end)
-        packet = EventPacket(
-            events, self._edges(start, end), end, dropped=dropped + self._dropped, gap=self._gap
-        )
+        packet = EventPacket(events, edges, end, dropped=dropped + self._dropped, gap=self._gap)
         self.position_us, self._gap, self._dropped = end, False, 0
         return packet
 
     def jump(self, to_us: int) -> None:
-        """Go on at a later time; what lies between is lost, counted, and the next packet says so."""
+        """Go on at a later time; what lies between is lost, counted, and the next packet says so.
+
+        The scene's events are counted; what the read-out would have dropped of them anyway is not.
+        """
         if to_us <= self.position_us:
             return
         self._dropped += self._count(to_us) - self._count(self.position_us)
@@ -177,6 +179,7 @@ class EventSource:
         while (t := self._edge_at(self._edge)) < end:
             up = self._edge % 2 == 0
             self._edge += 1
+            self.book.advance(t)
             if t >= start and not self.book.take_edge(up):
                 times.append(t)
                 rising.append(up)
@@ -198,6 +201,10 @@ class FrameSource:
         self.readout_us = config.readout_us
         self.number = 0
         self.lost = 0
+
+    def position_us(self) -> int:
+        """End of the exposure of the next frame that the camera makes, whether it will arrive or not."""
+        return exposure_in_loop(self.config, self.number)[1]
 
     def end_us(self) -> int:
         """End of the exposure of the next frame that will arrive, on the event clock."""

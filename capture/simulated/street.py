@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.simulated.motion import Attached, CameraMotion, Crossing, Motion, Still
+from capture.simulated.motion import Attached, CameraMotion, Crossing, Held, Motion, Still
 from capture.simulated.scene import Layer, Scene
 from capture.simulated.textures import (
     Colour,
     bricks,
+    flattened,
     grain,
     linear_from_srgb,
     photo,
@@ -160,11 +161,17 @@ def _lamp_pools(power: float) -> F32:
     return np.asarray(out, np.float32)
 
 
-def _parts(v: Vehicle, motion: Motion, light: float, night: bool) -> list[Layer]:
+def _lit(layer: F32, contrast: float, light: float) -> F32:
+    """A layer in the light that it stands in."""
+    # With the contrast that it has, not a bit of what the presets draw is touched.
+    out = layer.copy() if contrast == 1.0 else flattened(layer, contrast)
+    out[..., :3] *= light
+    return out
+
+
+def _parts(v: Vehicle, motion: Motion, contrast: float, light: float, night: bool) -> list[Layer]:
     """A vehicle as layers: body, wheels, and at night its lamps."""
-    body, wheel = v.body.copy(), v.wheel.copy()
-    body[..., :3] *= light
-    wheel[..., :3] *= light
+    body, wheel = (_lit(part, contrast, light) for part in (v.body, v.wheel))
     h, w = body.shape[:2]
     shadow = np.zeros((48, w + 60, 4), np.float32)
     cv2.ellipse(shadow, (shadow.shape[1] // 2, 24), (w // 2 + 4, 9), 0, 0, 360, (0, 0, 0, 0.75), -1)
@@ -198,9 +205,9 @@ def street(
         loop_s: period of all motion, seconds.
         view: (width, height) in fine pixels.
         speed: of the rig itself, fine pixels per second; 0 = on a tripod.
-        reach: factor on the speed of the traffic.
+        reach: factor on the speed of the traffic; 0 holds it still. Nothing takes longer than a loop to cross.
         contrast: power that all reflectances are raised to.
-        veil: stray light as a share of white.
+        veil: stray light as a share of white, on the background alone.
         daylight: light of the sky, 1 = full; at night the light of the street lamps.
         night: lamps, lit windows and headlights instead of daylight.
     """
@@ -217,26 +224,28 @@ def street(
         np.random.default_rng([seed, 4]), loop_s, (float(CX), float(CY)), speed=speed, low_hz=0.7
     )
     margin = view[0] / 2 + 430
-    fast = max(0.05, reach)
+    fast = max(0.05, reach) if reach > 0 else 1.0
 
-    def drive(forward: int, lane: int, enter: float, px_per_s: float, scale: float = 1.0) -> Crossing:
-        # Never longer than the loop, so that everyone is out of sight when the loop begins again.
+    def drive(forward: int, lane: int, enter: float, px_per_s: float, scale: float = 1.0) -> Motion:
+        # Never longer than the loop, so that everyone is out of sight before it enters again.
         seconds = min(2 * margin / (px_per_s * fast), 0.98 * loop_s)
         a, b = CX - forward * margin, CX + forward * margin
-        return Crossing((a, lane), (b, lane), enter * loop_s, seconds, loop_s, scale=scale)
+        crossing = Crossing((a, lane), (b, lane), enter * loop_s, seconds, loop_s, scale=scale)
+        return crossing if reach > 0 else Held(crossing(0.0))
 
     layers: list[Layer] = []
-    traffic: tuple[tuple[Vehicle, Crossing], ...] = (
+    traffic: tuple[tuple[Vehicle, Motion], ...] = (
         (car((188, 42, 38), -1), drive(-1, FAR_LANE, 0.02, 1250, 0.86)),
         (van((238, 234, 224), -1, "BAKERY", "coffee"), drive(-1, FAR_LANE, 0.52, 1050, 0.86)),
         (car((240, 186, 40), 1, sign="TAXI"), drive(1, NEAR_LANE, 0.24, 1450)),
         (bus((28, 98, 128), 1, "24", "chelsea"), drive(1, NEAR_LANE, 0.60, 980)),
     )
     for vehicle, motion in traffic:
-        layers += _parts(vehicle, motion, local, night)
+        layers += _parts(vehicle, motion, contrast, local, night)
     post = np.zeros((900, 30, 4), np.float32)
     shade = np.cos(np.linspace(-1.3, 1.3, 14, dtype=np.float32))
-    post[:, 8:22, :3] = (_linear((52, 56, 58)) * local)[None, None] * (0.4 + 0.9 * shade)[None, :, None]
+    paint, round_off = _linear((52, 56, 58)) ** contrast * local, (0.4 + 0.9 * shade) ** contrast
+    post[:, 8:22, :3] = paint[None, None] * round_off[None, :, None]
     post[:, 8:22, 3] = 1.0
     layers.append(Layer(post, (15.0, 899.0), Still(CX - 318.0, KERB + 330.0), 1.0))
     return Scene(back, tuple(layers), camera, view, loop_s)

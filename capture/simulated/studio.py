@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.simulated.motion import CameraMotion, Crossing, Swinging, Turning
+from capture.simulated.motion import CameraMotion, Crossing, Held, Motion, Swinging, Turning
 from capture.simulated.scene import Layer, Scene
 from capture.simulated.textures import (
     U8,
@@ -16,6 +16,7 @@ from capture.simulated.textures import (
     bricks,
     cut_out,
     disc_alpha,
+    flattened,
     grain,
     linear_from_srgb,
     paper,
@@ -204,14 +205,6 @@ def lamp() -> F32:
     return shrink(cut_out(paint, cover.astype(np.float32) / np.float32(255)), k)
 
 
-def _flattened(layer: F32, contrast: float, veil: float) -> F32:
-    """A layer whose own colours are raised to a power and veiled, its coverage kept."""
-    alpha = layer[..., 3:]
-    colour = layer[..., :3] / np.maximum(alpha, 1e-3)
-    colour = veil + (1.0 - veil) * np.power(np.clip(colour, 0.0, 1.0), contrast)
-    return cut_out(np.asarray(colour, np.float32), alpha[..., 0])
-
-
 def _middle(layer: F32) -> tuple[float, float]:
     return (layer.shape[1] - 1) / 2, (layer.shape[0] - 1) / 2
 
@@ -227,30 +220,31 @@ def studio(
         loop_s: period of all motion, seconds.
         view: (width, height) in fine pixels.
         speed: of the hand that holds the rig, fine pixels per second.
-        reach: factor on the speed of the things that move of themselves, 0 holds them still.
+        reach: factor on the motion of the things that move of themselves; 0 holds them still. The ball crosses
+            in a loop's time, be it as small as it may.
         contrast: power that all reflectances are raised to; below 1 the scene is flatter and brighter.
         veil: stray light over everything, as a share of white; lifts the blacks as a hazy lens does.
+        light: on everything, 1 = full; the veil stays.
     """
     back = wall(seed)
     cx, cy = WIDTH / 2, HEIGHT / 2
     camera = CameraMotion.hand(np.random.default_rng([seed, 2]), loop_s, (cx, cy), speed=speed, low_hz=1.0)
-    disc, wheel, pendant = (_flattened(x, contrast, veil) for x in (ball(62), pinwheel(84), lamp()))
-    back = np.float32(veil) + np.float32(1.0 - veil) * back ** np.float32(contrast)
+    disc, wheel, pendant = (flattened(x, contrast, light, veil) for x in (ball(62), pinwheel(84), lamp()))
+    back = np.float32(veil) + np.float32(1.0 - veil) * (np.float32(light) * back ** np.float32(contrast))
     turns = max(1, round(0.55 * loop_s * reach)) if reach > 0 else 0
     swings = max(1, round(0.66 * loop_s))
+    across: Motion = Crossing(
+        (cx - 900, cy + 262), (cx + 900, cy + 262), 0.08 * loop_s, 0.8 * loop_s, loop_s,
+        hops=2, hop_height=150 * min(1.0, reach), spin=6.0 * reach,
+    )  # fmt: skip
+    if reach == 0:
+        across = Held(across(0.0))
     layers = (
         Layer(wheel, _middle(wheel), Turning(cx - 336, cy + 152, turns, loop_s), 1.15),
         Layer(
             pendant, (_middle(pendant)[0], 0.0),
             Swinging(cx + 372, cy - 520, 0.10 * reach, swings, loop_s), 1.2,
         ),
-        Layer(
-            disc, _middle(disc),
-            Crossing(
-                (cx - 900, cy + 262), (cx + 900, cy + 262), 0.08 * loop_s, 0.8 * loop_s, loop_s,
-                hops=2, hop_height=150 * min(1.0, reach), spin=6.0 * reach,
-            ),
-            1.3,
-        ),
+        Layer(disc, _middle(disc), across, 1.3),
     )  # fmt: skip
     return Scene(back, layers, camera, view, loop_s)

@@ -160,6 +160,14 @@ def cut_out(colour: F32, alpha: F32) -> F32:
     return np.ascontiguousarray(np.dstack([colour * alpha[..., None], alpha]), np.float32)
 
 
+def flattened(layer: F32, contrast: float, light: float = 1.0, veil: float = 0.0) -> F32:
+    """A layer whose own colours are raised to a power, lit and veiled, its coverage kept."""
+    alpha = layer[..., 3:]
+    colour = layer[..., :3] / np.maximum(alpha, 1e-3)
+    colour = np.float32(light) * np.power(np.clip(colour, 0.0, 1.0), contrast)
+    return cut_out(np.asarray(veil + (1.0 - veil) * colour, np.float32), alpha[..., 0])
+
+
 def shrink(picture: F32, factor: int) -> F32:
     """A picture drawn large, averaged down by a whole factor."""
     h, w = picture.shape[0] // factor, picture.shape[1] // factor

@@ -39,7 +39,8 @@ LIMIT = 3.0
 MOST = 1024
 """Events of one polarity in a pixel beyond which the rest count for nothing."""
 REACH = 40.0
-"""Largest exponent of either polarity: exp(40) is above any sensor, and fits float32."""
+"""Largest |m·S(t)|: exp(40) is above any sensor, and fits float32. It limits the difference of both polarities
+and not each of them: where light flickers, hundreds of either lie in one exposure and cancel out."""
 
 
 def edges(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int64]:
@@ -55,10 +56,19 @@ def edges(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArray[np.int
 
 
 def gains(contrast: Contrast) -> NDArray[np.float32]:
-    """(2, MOST + 1, 3) float32: exp(−m·c_off·n), exp(m·c_on·n) for n events and each of `MULTIPLES`."""
+    """(2, MOST + 1, 3) float32: exp(−m·c_off·n), exp(m·c_on·n) for n events and each of `MULTIPLES`.
+
+    Their product is exp(m·S) up to `fits` events of either polarity.
+    """
     n = np.arange(MOST + 1, dtype=np.float64)[:, None] * np.array(MULTIPLES)[None]
     both = [np.exp(-np.minimum(contrast.off * n, REACH)), np.exp(np.minimum(contrast.on * n, REACH))]
     return np.stack(both).astype(np.float32)
+
+
+def fits(contrast: Contrast) -> tuple[float, float]:
+    """(OFF, ON) events up to which no factor of `gains` is cut off at exp(±`REACH`)."""
+    most = REACH / max(MULTIPLES)
+    return most / contrast.off, most / contrast.on
 
 
 def light_ratios(logs: NDArray[np.float32], power: float) -> NDArray[np.float32]:

@@ -18,7 +18,9 @@ from inference.representations.edi_stack import (
     MOST,
     MULTIPLES,
     OFFSETS,
+    REACH,
     edges,
+    fits,
     gains,
 )
 from inference.representations.halfway import FAR_US, half
@@ -39,7 +41,7 @@ _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.f
 def _pass(
     t: NDArray[np.int64], x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.bool_],
     width: int, top: int, bottom: int, start: int, until: NDArray[np.uint16], less: F32, more: F32,
-    halfway: bool, state: F32, told: F32,
+    most_off: float, most_on: float, off: float, on: float, halfway: bool, state: F32, told: F32,
 ) -> None:  # fmt: skip
     """Fill the state of each pixel in rows `top` … `bottom`, and what its events add until each instant.
 
@@ -48,6 +50,8 @@ def _pass(
 
     Args:
         until: see `double_integral.reached`; the last instant is the exposure's end.
+        less, more: the two `gains`.
+        most_off, most_on: see `fits`.
         told: (instants, pixels), of what lies between an instant and the one before it.
     """
     begin, n = top * width, bottom * width
@@ -55,6 +59,7 @@ def _pass(
     told[:, begin:n] = 0.0
     zero, one, far = np.float32(0.0), np.float32(1.0), np.float32(FAR_US)
     most = np.float32(len(less) - 1)
+    beyond = np.float32(most_off), np.float32(most_on), off, on
     for i in range(len(t)):
         if x[i] >= width or y[i] < top or y[i] >= bottom:
             continue
@@ -69,29 +74,50 @@ def _pass(
             when = max(zero, row[6] - half(max(zero, min(abs(waits) - one, gap))))
             row[6], row[7] = now, (gap + one) * SIGN[rise]
             rise = np.uint8(waits > zero)
-        told[until[np.uint32(when)], j] += _count(row, when, rise, there, less, more, most)
+        told[until[np.uint32(when)], j] += _count(row, when, rise, there, less, more, most, beyond)
     if halfway:
         for k in range(begin, n):
             row = state[k]
             if row[7] != zero:
                 when, rise = max(zero, row[6] - half(abs(row[7]) - one)), np.uint8(row[7] > zero)
-                told[until[np.uint32(when)], k] += _count(row, when, rise, one, less, more, most)
+                told[until[np.uint32(when)], k] += _count(row, when, rise, one, less, more, most, beyond)
 
 
 @njit(nogil=True, inline="always")
-def _count(row: F32, when: float, rise: np.uint8, there: float, less: F32, more: F32, most: float) -> float:
-    """One event, or none where `there` is 0 and `when` the pixel's own time; what it is worth in `told`."""
+def _count(
+    row: F32, when: float, rise: np.uint8, there: float, less: F32, more: F32, most: float,
+    beyond: tuple[float, float, float, float],
+) -> float:  # fmt: skip
+    """One event, or none where `there` is 0 and `when` the pixel's own time; what it is worth in `told`.
+
+    `beyond`: of OFF and ON the most events that the tables serve, and the contrast.
+    """
     dt = when - row[3]
-    fell, rose = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
-    row[0] += dt * (less[fell, 0] * more[rose, 0])
-    row[1] += dt * (less[fell, 1] * more[rose, 1])
-    row[2] += dt * (less[fell, 2] * more[rose, 2])
+    if row[4] > beyond[0] or row[5] > beyond[1]:
+        _add_far(row, dt, beyond[2], beyond[3])
+    else:
+        fell, rose = np.uint32(np.int32(row[4])), np.uint32(np.int32(row[5]))
+        row[0] += dt * (less[fell, 0] * more[rose, 0])
+        row[1] += dt * (less[fell, 1] * more[rose, 1])
+        row[2] += dt * (less[fell, 2] * more[rose, 2])
     row[3] = when
     column = np.uint32(4) + np.uint32(rise)
     counts = min(there, most - row[column])
     row[column] += counts
     worth: float = counts * WORTH[rise]
     return worth
+
+
+@njit(nogil=True)
+def _add_far(row: F32, dt: float, off: float, on: float) -> None:
+    """Add to the integrals what the pixel's light gives in dt, where it has more events than the tables serve.
+
+    Light that flickers brings so many of both polarities that each alone is beyond float32, and their
+    difference is small.
+    """
+    level = on * row[5] - off * row[4]
+    for q in range(len(MULTIPLES)):
+        row[q] += dt * np.float32(math.exp(min(max(MULTIPLES[q] * level, -REACH), REACH)))
 
 
 @njit(nogil=True)
@@ -108,9 +134,9 @@ def _levels(on: float, off: float, begin: int, n: int, counted: F32, told: F32) 
 
 @njit(nogil=True)
 def _finish(
-    length: float, gain: F32, m: F32, asinh: F32, on: float, off: float, power: float, state: F32,
-    snapshots: F32, rows: NDArray[np.int64], middle: int, limit: float, logs: F32, begin: int, n: int,
-    out: F32,
+    length: float, gain: F32, most_off: float, most_on: float, m: F32, asinh: F32, on: float, off: float,
+    power: float, state: F32, snapshots: F32, rows: NDArray[np.int64], middle: int, limit: float, logs: F32,
+    begin: int, n: int, out: F32,
 ) -> None:  # fmt: skip
     """The maps of the pixels `begin` … `n`, out of their state."""
     bins = rows.shape[1] - 1
@@ -123,8 +149,13 @@ def _finish(
             for q in range(3):
                 logs[q, j] = 0.0
             continue
-        fell, rose = np.uint32(np.int32(state[j, 4])), np.uint32(np.int32(state[j, 5]))
         rest = whole - state[j, 3]
+        if state[j, 4] > most_off or state[j, 5] > most_on:
+            _add_far(state[j], rest, off, on)
+            for q in range(3):
+                logs[q, j] = state[j, q] * per
+            continue
+        fell, rose = np.uint32(np.int32(state[j, 4])), np.uint32(np.int32(state[j, 5]))
         for q in range(3):
             logs[q, j] = (state[j, q] + rest * (gain[0, fell, q] * gain[1, rose, q])) * per
     for q in range(3):
@@ -189,6 +220,7 @@ class EdiStack:
             self._known, self._gain = contrast, gains(contrast)
         snapshots = np.empty((len(at), n), np.float32)
         on, off = float(contrast.on), float(contrast.off)
+        most = fits(contrast)
         out = np.empty((len(borders), CHANNELS, n), np.float32)
         until = reached(at, start_us, end_us)
         w, length = events.width, float(end_us - start_us)
@@ -196,11 +228,11 @@ class EdiStack:
         def band(top: int, bottom: int) -> None:
             _pass(
                 inside.t, inside.x, inside.y, inside.p, w, top, bottom, int(start_us), until, *self._gain,
-                halfway, self._state, snapshots,
+                *most, off, on, halfway, self._state, snapshots,
             )  # fmt: skip
             _levels(on, off, top * w, bottom * w, self._logs[0], snapshots)
             _finish(
-                length, self._gain, _M, _ASINH, on, off, float(power), self._state, snapshots, rows,
+                length, self._gain, *most, _M, _ASINH, on, off, float(power), self._state, snapshots, rows,
                 OFFSETS.index(0.0), LIMIT, self._logs, top * w, bottom * w, out,
             )  # fmt: skip
 

@@ -121,11 +121,9 @@ def _logs(
     runs = pixel_runs(e, since, row[0], row[-1], length, kind)
     more, less = (n.clamp(max=MOST).to(kind) for n in (runs.more, runs.less))
     multiples = _multiples(e.device, kind)
-    rise, fall = (
-        (n[:, None] * (multiples * c)).clamp_(max=REACH)
-        for n, c in ((more, contrast.on), (less, contrast.off))
-    )  # fmt: skip
-    return (runs.integral(rise.sub_(fall).exp_(), length) / length).log_().t()
+    rise, fall = (n[:, None] * (multiples * c) for n, c in ((more, contrast.on), (less, contrast.off)))
+    level = rise.sub_(fall).clamp_(-REACH, REACH)
+    return (runs.integral(level.exp_(), length) / length).log_().t()
 
 
 @cache

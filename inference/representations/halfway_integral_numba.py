@@ -2,8 +2,8 @@
 
 The same as `double_integral_numba` of events that `halfway` has moved, without sorting them: an
 event counts when the next one of its pixel has come, the order of a pixel's events stays, and that of all
-events does not matter here. In float32, within a millionth, since what an event costs is memory; of more than
-`edi_stack.MOST` events of one polarity in a pixel the rest count for nothing.
+events does not matter here. In float32, within a millionth, since what an event costs is memory. A pixel with
+more than `edi_stack.MOST` events of one polarity in an exposure is broken: what comes out is finite, no more.
 """
 
 from __future__ import annotations

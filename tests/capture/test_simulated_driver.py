@@ -211,6 +211,21 @@ def test_a_dropped_edge_is_one_edge(edge: str, missing: list[bool]) -> None:
     assert [r for _, r in want - got] == missing
 
 
+def test_an_edge_is_not_dropped_before_its_time() -> None:
+    # A long packet: the fault comes within it, behind its first rising edge.
+    plain = small(trigger_jitter_us=0.0, packet_us=100_000)
+    rising = [int(t) for t in _packets(plain, 0.2)[0].triggers.t[::2]]
+    at_s = (rising[0] + 1000) / 1e6
+    config = small(
+        trigger_jitter_us=0.0, packet_us=100_000, faults=[{"kind": "drop_edge", "at_s": at_s, "edge": "rising"}]
+    )
+    got = [
+        int(t) for p in _packets(config, 0.2) for t, r in zip(p.triggers.t, p.triggers.rising, strict=True) if r
+    ]
+    assert rising[0] in got
+    assert rising[1] not in got
+
+
 def test_a_burst_adds_events_and_the_read_out_drops_what_is_too_much() -> None:
     slow = {"read_rate_mev": 1.0, "read_delay_us": 500.0}
     burst = [{"kind": "burst", "at_s": 0.1, "seconds": 0.02, "events": 60_000}]
@@ -306,6 +321,35 @@ def test_an_unplugged_camera_is_lost_then_comes_back() -> None:
     end = SimulatedRig(config).exposure_truth(frame.sequence)[1]
     assert end >= 2_000_000
     again.close()
+
+
+@pytest.mark.parametrize("kind", [SimulatedEventCamera, SimulatedFrameCamera])
+def test_without_pacing_a_camera_is_lost_once_and_goes_on_behind_the_loss(kind: Any) -> None:
+    faults = [{"kind": "unplug", "at_s": 0.1, "seconds": 0.1}]
+    camera = kind(small(seed=11, paced=False, duration_s=0.5, faults=faults))
+    camera.open()
+    camera.start()
+    before: list[Any] = []
+    with pytest.raises(CameraLost, match=r"for 0\.\d s"):
+        while True:
+            before += drain(camera, 1)
+    time.sleep(0.15)
+    camera.open()
+    camera.start()
+    after: list[Any] = []
+    with pytest.raises(EndOfStream):
+        while True:
+            after += drain(camera, 1)
+    assert [i.gap for i in (*before, *after)].index(True) == len(before)
+
+    def end_us(item: Any) -> int:
+        if isinstance(item, Frame):
+            return SimulatedRig(camera.config).exposure_truth(item.sequence)[1]
+        return int(item.complete_until_us)
+
+    assert end_us(before[-1]) <= 100_000
+    assert 200_000 < end_us(after[0]) < 245_000
+    camera.close()
 
 
 def test_the_event_camera_says_gap_after_it_was_unplugged() -> None:

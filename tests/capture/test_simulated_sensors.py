@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from capture.packets import PixelLayout
 from capture.simulated.event_sensor import EventSensor, EventSensorConfig, RawEvents, read_out
-from capture.simulated.loops import image_view, scene_of
+from capture.simulated.loops import frame_sensor, image_view, scene_of
 from capture.simulated.motion import CameraMotion, Crossing, Pose, Wave
 from capture.simulated.presets import configure, names
-from capture.simulated.rgb_sensor import FrameSensor, FrameSensorConfig
+from capture.simulated.rgb_sensor import SUBFRAME_PX, FrameSensor, FrameSensorConfig
 from capture.simulated.scene import Layer, Scene, View
 from capture.simulated.textures import linear_from_srgb, srgb_from_linear
 from tests.capture.simulated_small import small
@@ -78,6 +78,31 @@ def test_the_refractory_period_spaces_events_and_loses_contrast() -> None:
     # 100 µs to cross, 200 µs dead: one event per 300 µs instead of per 100.
     assert np.abs(ev.t - np.array([100, 400, 700, 1000])[: len(ev.t)]).max() <= 1
     assert len(ev.t) in (3, 4)
+
+
+@pytest.mark.parametrize("dead_us", [0.0, 20.0])
+def test_the_noise_of_a_reset_scatters_the_next_event(dead_us: float) -> None:
+    # A ramp of log light, the same for all pixels: with noise the second event comes when the line meets a
+    # threshold that is the memorised level's noise nearer or further. The dead time keeps that level.
+    noise, steepness = 0.02, 1e-3
+    config = IDEAL.model_copy(update={"threshold_on": 0.2, "refractory_us": dead_us, "reset_noise": noise})
+    dark = config.dark_light
+    light = [(float(t), (0.18 + dark) * math.exp(steepness * t) - dark) for t in range(0, 500, 10)]
+    ev = run(config, light, size=32)
+    times = np.stack([ev.t[ev.pixel == i][:2] for i in range(32 * 32)])
+    assert np.ptp(times[:, 0]) <= 1
+    assert times[:, 1].mean() - times[:, 0].mean() == pytest.approx(200 + dead_us, abs=3)
+    kept = noise * math.sqrt(0.18 / (0.184 * math.exp(0.2)))
+    assert times[:, 1].std() == pytest.approx(kept / steepness, rel=0.1)
+
+
+def test_noise_events_are_the_same_with_and_without_noise_of_resets() -> None:
+    config = IDEAL.model_copy(update={"shot_rate_hz": 20.0, "dark_rate_hz": 20.0, "refractory_us": 50.0})
+    still = [(i * 1e4, 0.18) for i in range(51)]
+    clean = run(config, still, size=8)
+    noisy = run(config.model_copy(update={"reset_noise": 0.02}), still, size=8)
+    assert len(clean.t) > 100
+    np.testing.assert_array_equal(noisy.t, clean.t)
 
 
 def test_leak_makes_on_events_at_rest() -> None:
@@ -242,6 +267,26 @@ def test_bayer_layouts_take_the_channel_they_say(layout: PixelLayout) -> None:
         assert abs(int(mosaic[k // 2, k % 2]) - want) <= 1
 
 
+@pytest.mark.parametrize(("exposure_us", "rolling_us"), [(500, 30_000), (500, -30_000), (15_000, 12_000)])
+def test_a_rolling_shutter_is_the_mean_of_what_each_row_sees(exposure_us: int, rolling_us: int) -> None:
+    config = small(fine=2, speed=600.0, noise=False, rolling_us=rolling_us, exposure_us=exposure_us)
+    sensor = frame_sensor(config)
+    start, end = 0.1, 0.1 + 1e-6 * exposure_us
+    # Truth's own rows are exact: of a row at a time, mixed of instants that lie close together.
+    times = np.linspace(start, end, 1 if exposure_us < 1000 else 40, endpoint=False)
+    times += (end - start) / len(times) / 2
+    truth = np.mean([sensor.light(float(t)) for t in times], 0)
+    error = float(np.mean((sensor.exposed(start, end) - truth) ** 2))
+    assert -10 * math.log10(error) > 50
+
+
+def test_fast_motion_is_drawn_at_more_instants_not_in_steps() -> None:
+    config = small(fine=2, speed=20_000.0, exposure_us=38_000)
+    sensor = frame_sensor(config)
+    n = sensor.subframes(0.0, 0.038)
+    assert sensor._motion_px(0.0, 0.038) / n <= SUBFRAME_PX
+
+
 def test_srgb_goes_there_and_back() -> None:
     codes = np.arange(256, dtype=np.uint8)
     assert np.array_equal(np.rint(255 * srgb_from_linear(linear_from_srgb(codes))).astype(np.uint8), codes)
@@ -285,6 +330,30 @@ def test_a_crossing_is_out_of_sight_between_laps() -> None:
     assert c(1.0).x == pytest.approx(c(3.0).x)
 
 
+@pytest.mark.parametrize("scene", ["studio", "street", "night"])
+def test_things_are_held_still_and_the_picture_does_not_change(scene: str) -> None:
+    config = small(scene=scene, speed=0.0, reach=0.0)
+    view = image_view(config, scene_of(config))
+    assert view.path()[1][-1] == 0.0
+    assert np.array_equal(view.light(0.03), view.light(0.21))
+
+
+@pytest.mark.parametrize("scene", ["studio", "street"])
+def test_daylight_is_the_light_on_everything(scene: str) -> None:
+    bright, dim = (
+        image_view(c, scene_of(c)).light(0.25)
+        for c in (small(scene=scene, veil=0.0), small(scene=scene, veil=0.0, daylight=0.1))
+    )  # fmt: skip
+    np.testing.assert_allclose(dim, 0.1 * bright, atol=1e-6)
+
+
+def test_the_contrast_of_a_street_is_that_of_its_traffic_too() -> None:
+    plain, flat_scene = (scene_of(small(scene="street", veil=0.0, contrast=c)) for c in (1.0, 0.5))
+    for a, b in zip(plain.layers, flat_scene.layers, strict=True):
+        whole = a.texture[..., 3] == 1.0
+        np.testing.assert_allclose(b.texture[whole, :3], np.clip(a.texture[whole, :3], 0, 1) ** 0.5, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", names())
 def test_no_view_ever_sees_past_the_background(name: str) -> None:
     config = configure(name)
@@ -308,3 +377,13 @@ def test_no_view_ever_sees_past_the_background(name: str) -> None:
             assert y.min() > 0
             assert x.max() < w - 1
             assert y.max() < h - 1
+
+
+def test_beyond_the_background_the_scene_goes_on_without_streaks() -> None:
+    # A view twice as wide as the wall: what lies beyond its edge is as rich as the wall itself.
+    config = small(image_width=256, event_width=128, fine=16, speed=0.0, reach=0.0)
+    assert config.image_width * config.fine > 2 * 1760
+    light = image_view(config, scene_of(config)).light(0.0)
+    change = np.abs(np.diff(light[..., 1], axis=1)).mean(0)
+    assert change[:4].min() > 0.2 * change.mean()
+    assert change[-4:].min() > 0.2 * change.mean()

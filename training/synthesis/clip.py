@@ -35,7 +35,7 @@ class Clip:
         exposures: (start, end) of each frame, µs on the events' clock.
         more: (F, K, H, W, 3) sharp at the instants of `times_us`.
         times_us: (F, K) instants of `more`.
-        events: from before the first exposure to behind the last, on the event sensor's pixels.
+        events: from the first exposure's start to behind the last, on the event sensor's pixels.
         scale: image pixels along an event pixel.
     """
 

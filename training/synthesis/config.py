@@ -107,8 +107,11 @@ class SynthesisConfig(Strict):
         default=(1.0, 300.0), description="dead time after an event; log"
     )
     leak_hz: Rate = Field(default=(0.0, 0.5), description="ON events of a pixel at rest, 1/s")
-    shot_hz: Rate = Field(default=(0.0, 1.0), description="noise events of a pixel at mid gray, 1/s")
-    dark_hz: Rate = Field(default=(0.0, 15.0), description="the same in full darkness, 1/s")
+    shot_hz: Rate = Field(
+        default=(0.0, 1.0),
+        description="noise events of a pixel, 1/s: so many in the dark, 0.7 of it at mid gray",
+    )
+    dark_hz: Rate = Field(default=(0.0, 15.0), description="further ones in full darkness, 1/s")
     hot_share: Annotated[Range, _within(0, 1)] = Field(default=(0.0, 0.001), description="share of hot pixels")
     hot_hz: Annotated[Positive, _within(1e-6, 1e6)] = Field(
         default=(50.0, 3000.0), description="events of a hot pixel, 1/s; log"

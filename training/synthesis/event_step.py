@@ -105,7 +105,7 @@ def noisy(
     Args:
         dt_s: the step, s.
         light, dark: as at `cross`.
-        mid_gray: light at which shot noise has the rate `shot`, 1/s.
+        shot, mid_gray: rate of shot noise in the dark, 1/s, and the light at which it is √½ of that.
         dark_hz: rate in full darkness.
         hot: (N,) further rate of hot pixels.
         drawn: (N,) even random numbers of 0…1.

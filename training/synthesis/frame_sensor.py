@@ -11,6 +11,9 @@ from torch import Tensor
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.draws import chance, even, log_even
 
+_SRGB_SLOPE = 2.4 / 1.055 * ((0.5 + 0.055) / 1.055) ** 1.4
+"""Of light over value at value ½, 0.926: of `tone`'s curve for gamma 0, the other way round."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameDraw:
@@ -39,7 +42,7 @@ def draw_frame(rng: np.random.Generator, config: SynthesisConfig) -> FrameDraw:
         gamma = 1.0
     noise = log_even(rng, config.noise_8bit) / 255
     # Stated in grey levels at mid gray (value ½): brought to light by the curve's slope there.
-    slope = 0.5 ** (gamma - 1) * gamma if gamma else 0.42
+    slope = 0.5 ** (gamma - 1) * gamma if gamma else _SRGB_SLOPE
     share, column = even(rng, config.read_share), even(rng, config.column_8bit) / 255
     return FrameDraw(gamma, noise * slope, share, column * slope * float(chance(rng, 0.4)))
 

@@ -19,6 +19,8 @@ from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
 from training.synthesis.writers import FORMATS, last_written
 
+DRAWING = 2
+"""Raised whenever the same settings and seed give other videos; the first sets do not say theirs."""
 _ABOUT = "synthesis.json"
 _HELD_OUT = 8
 """Of so many photos one is for the test split, and for nothing else."""
@@ -81,7 +83,7 @@ def _claim(order: VideoOrder) -> None:
     what = {
         "format": order.format, "seed": order.seed, "photos": order.photos.fingerprint,
         "plan": [order.plan.frames, order.plan.duty, order.plan.scale, order.plan.instants],
-        "synthesis": order.config.model_dump(mode="json"), "held_out": order.test > 0,
+        "synthesis": order.config.model_dump(mode="json"), "held_out": order.test > 0, "drawing": DRAWING,
     }  # fmt: skip
     path = order.folder / _ABOUT
     try:
@@ -94,6 +96,11 @@ def _claim(order: VideoOrder) -> None:
                     raise UsageError(
                         f"{order.folder} was made {made} test videos, whose photos no other may show; give "
                         "another folder, or --test as it was"
+                    )
+                if isinstance(found, dict) and {**found, "drawing": DRAWING} == what:
+                    raise UsageError(
+                        f"{order.folder} holds videos that were drawn by an older version: they can be used, "
+                        "not added to; give another folder"
                     )
                 raise UsageError(
                     f"{order.folder} holds videos of other photos, seed or settings; give another folder"

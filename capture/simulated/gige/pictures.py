@@ -154,7 +154,8 @@ class RigPictures:
         """Pictures of the new exposure, from its first frame on. The lock is held."""
         while self._next and self._source.number >= self._next[0][0]:
             _, source = self._next.pop(0)
-            source.number, self._source = self._source.number, source
+            # Its faults too: those of the past must not come again.
+            source.number, source.book, self._source = self._source.number, self._source.book, source
             self._version += 1
 
     def set_rate_hz(self, value: float) -> None:

@@ -79,6 +79,21 @@ def test_a_new_exposure_is_rendered_and_says_when_it_holds() -> None:
     assert any(np.array_equal(f.image, w) for w in want)
 
 
+def test_a_new_exposure_does_not_bring_past_faults_again() -> None:
+    config = small(**BAYER, faults=[{"kind": "drop_frame", "at_s": 0.05, "count": 2}])
+    told: list[int] = []
+    pictures = RigPictures(config, exposed=lambda _exposure_us, first: told.append(first))
+    starts = [pictures.take().start_ns for _ in range(3)]
+    pictures.set_exposure_us(10_000)
+    deadline = time.monotonic() + 60
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.01)
+    starts += [pictures.take().start_ns for _ in range(8)]
+    gaps = np.rint(np.diff(starts) / 1e3 / config.period_us)
+    assert pictures.exposure_us == 10_000
+    assert sorted(gaps.tolist()) == [1.0] * 9 + [3.0]
+
+
 def test_trigger_edges_follow_a_new_exposure() -> None:
     """Every frame's exposure is what the event camera's edges say, before the change and after it."""
     config = small(**BAYER, trigger_jitter_us=0)

@@ -87,6 +87,31 @@ def test_ratios_are_those_of_the_double_integral(halved: bool) -> None:
     np.testing.assert_allclose(stack[:, KNOWN], expected, atol=4e-6)
 
 
+@pytest.mark.parametrize("cycles", [10, 19, 40])
+@pytest.mark.parametrize("halved", [False, True])
+def test_light_that_flickers_fast_keeps_its_mean(cycles: int, halved: bool) -> None:
+    # A lamp that is dimmed by pulses, 8 : 1: of either polarity so many events that exp(c·n) alone is beyond
+    # any limit, while what is left of both stays small.
+    contrast, length, swing = Contrast(0.2, 0.2), END - START, 10
+    period = length // cycles
+    rise = np.arange(cycles)[:, None] * period + 2 * np.arange(swing)
+    t = START + np.concatenate([rise, rise + period // 2], 1).ravel()
+    p = np.tile(np.repeat([True, False], swing), cycles)
+    here = np.zeros(len(t), np.uint16)
+    events = Events(t, here, here, p, 1, 1)
+    last = START + (cycles - 1) * period
+    times = [last + period // 4, last + 3 * period // 4]
+    ratios = double_integral_numba.DoubleIntegral().ratios(events, START, END, times, contrast, halved).ravel()
+    counted = set_back(events, START) if halved else events
+    ours = EdiStack().stacks(events, START, END, times, contrast, 1.0, halved)
+    torchs = edi_stack_torch.stacks(events, START, END, times, contrast, 1.0, halfway=halved).numpy()
+    np.testing.assert_allclose(ours[:, KNOWN].ravel(), np.log(ratios), atol=2e-5)
+    for k, at in enumerate(times):
+        expected = by_hand(counted, START, END, at, contrast, 1.0)
+        np.testing.assert_allclose(ours[k], expected, atol=2e-5)
+        np.testing.assert_allclose(torchs[k], expected, atol=2e-6)
+
+
 def test_many_instants_are_each_alone_and_memory_is_used_again() -> None:
     kept = EdiStack()
     for seed, n in ((1, 900), (2, 50), (3, 0)):

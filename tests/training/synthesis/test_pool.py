@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_what_is_no_pool_or_another_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pool.json").write_text('{"version": 99}')
     with pytest.raises(UsageError, match="another version"):
         pool.Pool(tmp_path)
+
+
+def test_a_pool_of_an_older_drawing_is_read_but_does_not_grow(tmp_path: Path) -> None:
+    make_pool(order(tmp_path))
+    older = {**pool.about(SETTINGS, 0, "made"), "version": 5}
+    (tmp_path / "pool.json").write_text(json.dumps(older))
+    assert len(pool.Pool(tmp_path)) == 32
+    with pytest.raises(UsageError, match="drawn by an older version: it can be read, not added to"):
+        make_pool(order(tmp_path, 64))
+    (tmp_path / "pool.json").write_text(json.dumps({**older, "seed": 1}))
+    with pytest.raises(UsageError, match="pool of other"):
+        make_pool(order(tmp_path, 64))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 99_999])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,13 @@ def test_a_set_goes_on_where_it_stopped_and_no_photo_serves_both_splits(
         videos.make_videos(videos.VideoOrder(
             order.folder, "frames", 2, 1, ClipPlan(3), CONFIG, 6, order.photos, 1
         ))  # fmt: skip
+    about = order.folder / "synthesis.json"
+    said = json.loads(about.read_text())
+    older = {k: v for k, v in said.items() if k != "drawing"}
+    about.write_text(json.dumps(older))
+    with pytest.raises(UsageError, match="drawn by an older version: they can be used, not added to"):
+        videos.make_videos(order)
+    about.write_text(json.dumps(said))
     without = replace(order, test=0)
     with pytest.raises(UsageError, match="made with test videos, whose photos no other may show"):
         videos.make_videos(without)
