@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional as F
 
+from capture.errors import UsageError
 from capture.validation import Strict
 from inference.representations import mask_numba, scer_numba, voxel_numba
 from inference.representations.coding import Mode
@@ -68,10 +69,20 @@ class EfnetMaker:
     """See `training.data.items.Maker`.
 
     A sample: `image` and `truth` (3, H, W) uint8, `events` (6, H, W) float32, `mask` (1, H, W) uint8 0 and 1.
+
+    Args:
+        options: what is fed.
+        zero_middle: an empty channel lies between the halves of SCER, as weights of the first release take it;
+            `events` are (7, H, W).
+
+    Raises:
+        UsageError: an empty channel in the voxel grid, for which there are no weights.
     """
 
-    def __init__(self, options: EfnetOptions) -> None:
-        self.options = options
+    def __init__(self, options: EfnetOptions, *, zero_middle: bool = False) -> None:
+        if zero_middle and options.representation == "voxel":
+            raise UsageError(f"weights of {BINS + 1} event channels take the representation scer, not voxel")
+        self.options, self.zero_middle = options, zero_middle
 
     def needs(self, facts: SequenceFacts) -> list[str]:
         """What a sequence lacks, of the words of `facts`; none: it can be used."""
@@ -81,7 +92,7 @@ class EfnetMaker:
 
     def about(self) -> str:
         """See `Maker`."""
-        return self.options.model_dump_json()
+        return self.options.model_dump_json() + (" empty middle" if self.zero_middle else "")
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
@@ -123,6 +134,10 @@ class EfnetMaker:
     ) -> Batch:  # fmt: skip
         o = self.options
         counts, stored_mask = self._counts(reader, facts, frame)
+        if (
+            self.zero_middle
+        ):  # before all else: normalising by percentiles counts its cells, noise falls on them
+            counts = np.insert(counts, BINS // 2, 0, axis=0)
         counts = counts[:, :sensor_rows]
         if rng is not None:
             counts = noisy(counts, rng)

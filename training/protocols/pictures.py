@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
 
 from capture.errors import UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
 from inference import models, networks, store
+from inference.cards import Card
 from inference.device import choose_device
 from inference.engine import Engine, Failed
+from inference.representations.coding import Mode
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.neural import NeuralRestorer
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.geometry import scaled_homography
 from sync.rig import EventEntry, Geometry, ImageEntry, Rig
 from training.data.cuts import Cut, whole_cut
-from training.data.efnet import EfnetMaker, EfnetOptions
+from training.data.efnet import BINS, EfnetMaker, EfnetOptions
 from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
 from training.protocols.compared import Compared, Outcome
 from training.protocols.spikes import spike_pictures
@@ -69,8 +73,19 @@ def _as_published(
     known = ("mask", "mode", "normalise", "noise")
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"--option efnet.{unknown[0]}: under {protocol.name} known are {', '.join(known)}")
-    maker = EfnetMaker(EfnetOptions.model_validate({"mode": "published", **options}))
-    entries, card = store.load("efnet", representation="scer", channel_order="bgr")
+    entries, card = _efnet_weights()
+    trained = {"representation": card.representation, "channel_order": card.channel_order, **card.feed.stated}
+    try:
+        given = EfnetOptions.model_validate({"mode": Mode.PUBLISHED, **trained, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--option efnet.{first['loc'][0]}: {first['msg']}") from error
+    maker = EfnetMaker(given, zero_middle=card.options.get("ev_chn") == BINS + 1)
+    if lacking := maker.needs(facts):
+        raise UsageError(
+            f"efnet's weights take the representation {card.representation}; {facts.name} ({facts.format}) has "
+            f"no {' and no '.join(lacking)}"
+        )
     net = networks.build("efnet", **card.options)
     net.load_state_dict(entries, strict=True)
     where = choose_device(device)
@@ -82,15 +97,26 @@ def _as_published(
             rng = np.random.default_rng(frame)
             sample = maker.whole(reader, facts, frame, protocol.rows, sensor, rng)
             with torch.inference_mode():
-                given = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
-                mask = given["mask"].float() if "mask" in given else None
-                out = net(given["image"].float() / 255, given["events"], mask)[-1][0]
+                fed = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
+                mask = fed["mask"].float() if "mask" in fed else None
+                out = net(fed["image"].float() / 255, fed["events"], mask)[-1][0]
         except Damaged as error:
             yield str(error)
             continue
-        result = np.ascontiguousarray(out.float().cpu().numpy()[::-1].transpose(1, 2, 0))
-        picture, truth = (np.ascontiguousarray(sample[k][::-1].transpose(1, 2, 0)) for k in ("image", "truth"))
+        rgb = slice(None, None, 1 if given.channel_order == "rgb" else -1)
+        result, picture, truth = (
+            np.ascontiguousarray(planes[rgb].transpose(1, 2, 0))
+            for planes in (out.float().cpu().numpy(), sample["image"], sample["truth"])
+        )
         yield Compared(f"{frame:05d}", result, picture, truth)
+
+
+def _efnet_weights() -> tuple[dict[str, Tensor], Card]:
+    """The installed ones, whichever of what `EfnetMaker` makes they take; others are refused."""
+    about = store.installed("efnet")
+    representation = "voxel" if about and about.representation == "voxel" else "scer"
+    order = "rgb" if about and about.channel_order == "rgb" else "bgr"
+    return store.load("efnet", representation=representation, channel_order=order)
 
 
 def _as_live(

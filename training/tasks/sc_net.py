@@ -29,7 +29,6 @@ from training.tasks.supervised import DataFacts, judged, options_of, require_los
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
-_USUAL_STEPS = 16  # of the restorer
 _OURS = (
     "Trained with our completion: consecutive frames, a true axis of time, weight of the fusion as in options."
 )
@@ -95,10 +94,9 @@ class ScNetTask(DataFacts):
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
-        notes = [*cards.card(self._name).cautions, _OURS]
-        if self.options.steps not in (1, _USUAL_STEPS):
-            notes.append(f"Trained with windows of {self.options.steps} steps: use the option steps.")
-        return {"cautions": tuple(notes)}
+        o = self.options
+        feed = {"window_ms": o.window_ms} | ({"steps": o.steps} if o.steps > 1 else {})
+        return {"cautions": (*cards.card(self._name).cautions, _OURS), "feed": feed}
 
     def _clip(self, network: nn.Module, batch: Batch) -> list[Tensor]:
         """The restored frames of a clip, in order; the first begins without a feature."""
