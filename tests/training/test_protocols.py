@@ -384,6 +384,22 @@ def test_an_empty_test_split_is_refused(tmp_path: Path) -> None:
         measure(Wanted(("none",), "ours", (str(tmp_path / "set"),)))
 
 
+def test_a_result_that_is_not_finite_costs_itself_alone(
+    sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(*given: Any) -> Any:
+        for k, one in enumerate(restored(*given)):
+            assert isinstance(one, Compared)
+            yield dataclasses.replace(one, result=one.result * np.nan) if k == 2 else one
+
+    monkeypatch.setattr("training.protocols.run.restored", some)
+    (first, _) = measure(Wanted(("none",), "ours", (str(sets["frames"]),), pictures=0)).sequences
+    assert [len(first.measures[m]) for m in (BLURRED, "none")] == [FRAMES - 1] * 2
+    (line,) = first.missed
+    assert line.startswith(f"{first.name} 00002-0.5000: ")
+    assert "not finite" in line
+
+
 def test_a_damaged_frame_is_named_and_no_other_is_missed(tmp_path: Path) -> None:
     data = write_set(tmp_path / "set", "frames", train=0, test=1)
     (data / "test/blur/test0/00003.png").write_bytes((data / "test/blur/test0/00003.png").read_bytes()[:100])
