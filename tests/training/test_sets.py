@@ -62,6 +62,18 @@ def test_every_layout_gives_back_what_was_written(format_: str, tmp_path: Path) 
         np.testing.assert_array_equal(reader.between(a, b).t, made.events.between(a, b).t)
 
 
+def test_times_in_seconds_are_times(tmp_path: Path) -> None:
+    """HighREV does not state the unit."""
+    write_set(tmp_path / "set", "highrev")
+    for path in (tmp_path / "set").rglob("event/*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **{**arrays, "timestamp": arrays["timestamp"] * 1e-6})
+    reader, made = one(tmp_path / "set").reader(), clip(0)
+    for k in (0, FRAMES - 1):
+        np.testing.assert_array_equal(reader.window(k).events.t, made.events.between(*made.exposures[k]).t)
+
+
 def test_all_truths_of_pairs_come_as_often_as_the_files_have_them(tmp_path: Path) -> None:
     write_set(tmp_path / "set", "msrbd", instants=3)
     reader = one(tmp_path / "set").reader()
