@@ -9,19 +9,26 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from capture.errors import UsageError
+from inference import models
 from inference.representations import scer_numba
 from inference.representations.coding import Mode
 from inference.representations.scer import published_bounds
+from inference.restorers.sc_net import ScNetRestorer
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
+from training import recipe as recipes
+from training import tasks
 from training.data.cdvd_tsp import CdvdMaker, CdvdOptions
 from training.data.efnet import EfnetMaker, EfnetOptions, represented
 from training.data.items import FixedItems, Items
+from training.data.loader import collate
 from training.data.sc_net import ScNetMaker, ScNetOptions
 from training.data.sets.facts import EXPOSURE, STREAM, TRUTH, Damaged, SequenceFacts
 from training.data.sets.find import TEST, TRAIN, find
 from training.errors import TrainingError
+from training.protocols.pictures import exposures
 from training.tasks.supervised import divided, usable
 
 FORMATS = ("efnet-h5", "efnet-scer", "highrev", "msrbd", "frames")
@@ -176,6 +183,44 @@ def test_counts_are_those_of_three_windows_in_a_row(tmp_path: Path) -> None:
     cut = maker.make(facts.reader(), facts, 2, np.random.default_rng(3))
     assert cut["events"].shape == (2, 6, 16, 16, 4)
     assert maker.items(facts) == list(range(FRAMES - 1))
+
+
+@pytest.mark.parametrize(("network", "steps"), [("stra", 1), ("sc-net", 4)])
+def test_coarser_events_are_counted_as_the_restorer_counts_them(
+    network: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=1, test=0, scale=2) / "train"
+    (facts,) = find([data]).sequences
+    assert facts.grid != facts.size
+    rig, _ = exposures(facts, "none")
+    options = {"random_weights": True} | ({"steps": steps} if steps > 1 else {})
+    restorer = models.create(network, rig, options, "cpu")
+    assert isinstance(restorer, ScNetRestorer)
+    restorer.prepare(*facts.size)
+    seen: list[torch.Tensor] = []
+    at = (lambda given: given[2]) if steps > 1 else (lambda given: given[0][:, 3:])
+    restorer.net.register_forward_pre_hook(lambda _, given: seen.append(at(given)[0].clone()))
+    with monkeypatch.context() as changed:
+        changed.setattr("training.protocols.pictures.models.create", lambda *_: restorer)
+        _, found = exposures(facts, network)
+    restorer.restore([found[2]], [0.5])
+    sample = ScNetMaker(ScNetOptions(crop=16, steps=steps)).whole(facts.reader(), facts, 2)["events"][0]
+    assert sample.dtype == np.float16
+    np.testing.assert_allclose(sample, seen[0].numpy(), atol=2e-3, rtol=1e-3)
+    assert (sample % 1 != 0).any()
+
+
+def test_sequences_of_both_kinds_make_one_batch(tmp_path: Path) -> None:
+    for scale in (1, 2):
+        write_set(tmp_path / f"set{scale}", "msrbd", train=2, test=0, scale=scale)
+    changes = {
+        "data.recordings": [str(tmp_path / "set1/train"), str(tmp_path / "set2/train")],
+        "data.options": {"crop": 16, "clip": 2, "steps": 1}, "data.validation": 0,
+    }  # fmt: skip
+    recipe = recipes.load("stra", {"data.kind": "recorded", **changes})
+    data, _ = tasks.create(recipe).datasets(recipe)
+    assert {data[k]["events"].dtype for k in range(8)} == {np.dtype(np.float16)}
+    collate([data[k] for k in range(8)])
 
 
 def test_no_clip_runs_over_events_that_nobody_knows(tmp_path: Path) -> None:

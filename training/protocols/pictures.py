@@ -27,10 +27,10 @@ from inference.representations.coding import Mode
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.neural import NeuralRestorer
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
-from sync.geometry import scaled_homography
-from sync.rig import EventEntry, Geometry, ImageEntry, Rig
+from sync.rig import Rig
 from training.data.cuts import Cut, whole_cut
 from training.data.efnet import BINS, EfnetMaker, EfnetOptions
+from training.data.rigs import rig_of
 from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
 from training.protocols.compared import Compared, Outcome
 from training.protocols.spikes import spike_pictures
@@ -126,7 +126,7 @@ def _as_live(
     cut = whole_cut(facts.size, protocol.multiple)
     if protocol.rows is not None:
         cut = Cut(0, 0, min(cut.height, protocol.rows // protocol.multiple * protocol.multiple), cut.width)
-    rig = _rig(facts, cut)
+    rig = rig_of(facts, cut.width, cut.height)
     restorer = models.create(network, rig, options, device)
     needs = restorer.needs
     if needs.events and EVENTS not in facts.carries:
@@ -188,7 +188,7 @@ def exposures(facts: SequenceFacts, network: str) -> tuple[Rig, list[AlignedExpo
         Damaged: a part of the sequence cannot be read.
     """
     reader, cut = facts.reader(), whole_cut(facts.size, 1)
-    rig = _rig(facts, cut)
+    rig = rig_of(facts, cut.width, cut.height)
     needs = models.create(network, rig, {}, "cpu").needs
     frames = facts.items if needs.events else range(facts.frames)
     return rig, [_exposure(reader, facts, frame, rig, cut, needs)[0] for frame in frames]
@@ -196,20 +196,6 @@ def exposures(facts: SequenceFacts, network: str) -> tuple[Rig, list[AlignedExpo
 
 def _picture(planes: F32) -> F32:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
-
-
-def _rig(facts: SequenceFacts, cut: Cut) -> Rig:
-    """Both grids edge to edge, as the sets have them; the frames as they are stored."""
-    width, height = facts.grid or (cut.width, cut.height)
-    scale = facts.size[0] / width
-    m = scaled_homography(scale)
-    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
-    return Rig(
-        name=facts.format,
-        events=EventEntry(camera="data set", width=width, height=height),
-        image=ImageEntry(camera="data set", width=cut.width, height=cut.height, tone="srgb"),
-        geometry=Geometry(image_from_event=(rows[0], rows[1], rows[2])),
-    )
 
 
 def _exposure(

@@ -21,7 +21,9 @@ from capture.errors import UsageError
 from inference import cards, networks
 from inference.networks.sc_net import SCNet
 from training import starts
+from training.data.cuts import require_room
 from training.data.sc_net import ScNetMaker, ScNetOptions
+from training.data.sets.facts import SequenceFacts
 from training.losses import sc_net
 from training.task import Batch, TrainingData, ValidationData
 from training.tasks.supervised import DataFacts, judged, options_of, require_loss, strips, values
@@ -90,7 +92,13 @@ class ScNetTask(DataFacts):
 
     def datasets(self, recipe: Recipe) -> tuple[TrainingData, ValidationData]:
         """See `Task`."""
-        return self.datasets_of(recipe, ScNetMaker(self.options), self.options.crop, self._name)
+        maker = ScNetMaker(self.options)
+
+        def fits(sequences: Sequence[SequenceFacts]) -> None:
+            require_room(sequences, self.options.crop)
+            maker.sampled = any(s.grid != s.size for s in sequences)
+
+        return self.datasets_of(recipe, maker, fits, self._name)
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
