@@ -245,6 +245,8 @@ def test_a_resumed_run_with_another_recipe_is_refused(name: str, data: Path, tmp
         ({"data.options.window": 3}, "data.options.window"),
         ({"data.kind": "synthetic", "data.recordings": []}, "halfmirror synthesise --format"),
         ({"loss.name": "l1"}, "trained with psnr"),
+        ({"network.options": {"wf": 8, "ev_chn": 12}}, "network.options.ev_chn 12: "),
+        ({"network.options": {"wf": 8, "depth": 2, "num_heads": [1, 2]}}, "network.options.depth 2: "),
         ({"data.recordings": ["/nowhere/at/all"]}, "does not exist"),
     ],
 )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 
+DEPTH = 3
+"""Of EFNet's scales, in the published form: what pads its pictures and reads its weights goes by it."""
+
+
 class EfnetTask(DataFacts):
     """See `training.task.Task`. Options: `training.data.efnet.EfnetOptions`."""
 
@@ -34,6 +38,8 @@ class EfnetTask(DataFacts):
                 f"network.options.ev_chn {channels}: EFNet is fed {BINS} channels of events, or {BINS + 1} "
                 "(weights of the first release)"
             )
+        if (depth := recipe.network.options.get("depth", DEPTH)) != DEPTH:
+            raise UsageError(f"network.options.depth {depth}: weights can be used with the depth {DEPTH} alone")
         self._maker = EfnetMaker(self.options, zero_middle=channels == BINS + 1)
 
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
