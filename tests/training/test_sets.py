@@ -15,6 +15,7 @@ from capture.errors import UsageError
 from inference import models
 from inference.representations import scer_numba
 from inference.representations.coding import Mode
+from inference.representations.normalise import by_maximum
 from inference.representations.scer import published_bounds
 from inference.restorers.sc_net import ScNetRestorer
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
@@ -183,6 +184,28 @@ def test_counts_are_those_of_three_windows_in_a_row(tmp_path: Path) -> None:
     cut = maker.make(facts.reader(), facts, 2, np.random.default_rng(3))
     assert cut["events"].shape == (2, 6, 16, 16, 4)
     assert maker.items(facts) == list(range(FRAMES - 1))
+
+
+def test_the_last_rows_of_reblur_are_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the authors converted it: the rows are gone before the grid is normalised."""
+    write_set(tmp_path / "set", "efnet-h5")
+    facts = one(tmp_path / "set")
+    whole = EFNET.whole(facts.reader(), facts, 2)
+    monkeypatch.setattr("training.data.efnet._REBLUR_ROWS", SIZE)
+    made = clip(0)
+    grid = scer_numba.scer(made.events, *made.exposures[2], mode=Mode.RELATIVE)[:, : SIZE - 2]
+    tall = EfnetMaker(EfnetOptions(crop=28, augmentation="none"))
+    for sample in (tall.whole(facts.reader(), facts, 2), tall.middle(facts.reader(), facts, 2)):
+        rows = sample["events"].shape[1]
+        assert rows == 28
+        assert {v.shape[1] for v in sample.values()} == {rows}
+    shown = tall.whole(facts.reader(), facts, 2)["events"]
+    np.testing.assert_allclose(shown, by_maximum(grid)[:, :28], atol=1e-6)
+    np.testing.assert_array_equal(tall.whole(facts.reader(), facts, 2)["image"], whole["image"][:, :28])
+    tops = {
+        tall.make(facts.reader(), facts, 2, np.random.default_rng(k))["events"].tobytes() for k in range(40)
+    }
+    assert 1 < len(tops) <= 3 * 5  # rows 0, 1 and 2 of 30, columns 0 to 4 of 32
 
 
 @pytest.mark.parametrize(("network", "steps"), [("stra", 1), ("sc-net", 4)])

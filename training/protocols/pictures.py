@@ -40,8 +40,6 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 # For frames without any times: only their order matters to a network without events.
 _PERIOD_US, _EXPOSURE_US = 33_333, 30_000
-_REBLUR_ROWS = 262
-"""Of REBlur's sensor; the authors' conversion drops the last two, before the grid is normalised."""
 
 
 def restored(
@@ -90,12 +88,11 @@ def _as_published(
     net.load_state_dict(entries, strict=True)
     where = choose_device(device)
     net = net.eval().requires_grad_(False).to(where)
-    sensor = _REBLUR_ROWS - 2 if protocol.rows and facts.size[1] == _REBLUR_ROWS else None
     for frame in facts.items:
         try:
             # Measured again, a frame has the same noise.
             rng = np.random.default_rng(frame)
-            sample = maker.whole(reader, facts, frame, protocol.rows, sensor, rng)
+            sample = maker.whole(reader, facts, frame, protocol.rows, rng)
             with torch.inference_mode():
                 fed = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
                 mask = fed["mask"].float() if "mask" in fed else None
