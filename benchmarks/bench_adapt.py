@@ -97,7 +97,7 @@ def row(network: str, name: str, init: Path | None, seconds: float) -> list[str]
         for k, between in enumerate(events):
             collector.add(exposures[k], exposures[k + 1], between, k)
 
-    samples = samples_for(network, rig, begun.options, kind, collect)
+    samples = samples_for(network, rig, begun.options, kind, collect, card=begun.card)
     own = samples.own
     restorer = own.restorer
     found = camera.learn(own.train)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError
 from inference import networks
+from inference.representations.spikes import FIRST
 from inference.weights_limits import WeightsError
 
 if TYPE_CHECKING:
@@ -19,9 +20,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 _ALIKE = 0.5
 _WIDEST = 512
 _LONGEST = 64
+_CHANNELS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "efnet": {"ev_chn": (6, 7)},
+    "gem": {"ev_in_channel": (96,)},
+}
+"""Of events that can be fed; the first is the published number."""
 LARGE = "glint-large"
 """A size of glint that has a name and weights of its own."""
-_SEVERAL = {"widths": 3, "blocks": 5}  # options that are so many numbers
+_SEVERAL = {"widths": 3, "blocks": 5, "num_heads": 3}  # options that are so many numbers
 
 
 def fit(
@@ -36,7 +42,7 @@ def fit(
     Raises:
         UsageError: unknown network.
         WeightsError: an entry is missing, unexpected, of another shape or kind, or not finite; the line says
-            which network the file looks like.
+            which network the file looks like. Or they fit, and take an input that nothing here makes.
     """
     import torch
 
@@ -58,7 +64,25 @@ def fit(
         net.load_state_dict(adapted, strict=True)
     except RuntimeError as error:
         raise WeightsError(_difference(network, shapes, options)) from error
+    _require_input(network, options)
     return {name: t.detach().contiguous() for name, t in net.state_dict().items()}, options
+
+
+def _require_input(network: str, options: Mapping[str, Any]) -> None:
+    """Refuse a form of a network whose input no representation here has."""
+    if network == "s-sdm-ldn":
+        frames = options.get("spike_dim", 21)
+        if frames % 2 == 0 or frames > 2 * FIRST + 1:
+            raise WeightsError(
+                f"these weights of {network} take {frames} spike frames; an odd number of at most "
+                f"{2 * FIRST + 1} can be fed, so that the instant lies in their middle"
+            )
+    for name, known in _CHANNELS.get(network, {}).items():
+        if (found := options.get(name, known[0])) not in known:
+            could = " or ".join(map(str, known))
+            raise WeightsError(
+                f"these weights of {network} take {found} channels of events; {could} can be fed"
+            )
 
 
 def _sane(stated: Mapping[str, Any]) -> dict[str, Any]:

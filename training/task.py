@@ -90,7 +90,8 @@ class Task(Protocol):
 
     # Optional, and looked for by name:
     # def card_fields(self) -> Mapping[str, Any]
-    #     What the weights take, where it differs from their network's card: representation, channel_order …
+    #     What the weights take, where it differs from their network's card: representation, channel_order, and
+    #     `feed`, the restorer's options they were trained with.
     # def data_facts(self) -> Mapping[str, Any]
     #     Of its data, once `datasets` was called: goes into run.json.
     # def start_at_input(self, network) -> None

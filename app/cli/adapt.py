@@ -92,7 +92,8 @@ def adapt(
             console.say(f"step {step}  disagreement {value:.5f}")
             show("learning", step / settings.steps if settings.steps else 0)
 
-        samples = samples_for(network, rig, begun.options | options, kind, collect, side)
+        given_options = begun.options | options
+        samples = samples_for(network, rig, given_options, kind, collect, side, begun.card, device)
         about = {
             "recordings": list(data), "samples_of": list(gave), "command": sys.argv, "program": version(),
             "options": options,

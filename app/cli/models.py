@@ -107,6 +107,7 @@ def add(
 ) -> int:
     """Check a file of weights to the last entry and install it. Nothing in the file is run."""
     from inference import store
+    from inference.cards import card
 
     with bar() as progress:
         found, notes = store.add(
@@ -117,6 +118,12 @@ def add(
         console.say(f"note: {note}")
     _line("added", f"{name}, trained on: {found.trained_on}")
     _line("as", f"{found.representation}, {found.channel_order.upper()}, options {_options(found)}")
+    if found.feed.stated:
+        _line("fed with", _feed(found))
+    # Those of the network itself are with `models info`; these weights' own are news.
+    for caution in found.cautions:
+        if caution not in card(name).cautions:
+            _line("caution", caution)
     _line("weights", _origin(found))
     return 0
 
@@ -196,6 +203,8 @@ def _facts(shown: Card, published: Card) -> Iterator[tuple[str, str]]:
     yield "representation", shown.representation
     yield "channel order", shown.channel_order.upper()
     yield "options", _options(shown)
+    if shown.feed.stated:
+        yield "fed with", _feed(shown)
     if shown.origin:
         yield "trained on", shown.trained_on
     if shown.camera_tone:
@@ -210,7 +219,7 @@ def _facts(shown: Card, published: Card) -> Iterator[tuple[str, str]]:
             yield "should reach", _evaluation(e)
     for narrow in published.precision:
         yield narrow.dtype, _precision(narrow)
-    for caution in published.cautions:
+    for caution in dict.fromkeys((*published.cautions, *shown.cautions)):
         yield "caution", caution
 
 
@@ -247,6 +256,12 @@ def _origin(found: Card, shipped: bool = False) -> str:
 
 def _options(found: Card) -> str:
     return ", ".join(f"{k}={v}" for k, v in found.options.items()) or "as published"
+
+
+def _feed(found: Card) -> str:
+    """As options are written on the command line."""
+    stated = {k: str(v).lower() if isinstance(v, bool) else v for k, v in found.feed.stated.items()}
+    return f"{', '.join(f'{k}={v}' for k, v in stated.items())} unless options say otherwise (trained so)"
 
 
 def _line(what: str, text: str) -> None:

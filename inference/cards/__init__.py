@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from capture.errors import UsageError
 from capture.validation import Strict
@@ -25,6 +26,10 @@ NAMES = (
     "s-sdm-ldn", "s-sdm-bsn", "s-sdm-edsr",
 )  # fmt: skip
 WITHOUT_WEIGHTS = ("edi", "none")
+_FED: Mapping[str, tuple[str, ...]] = {
+    "efnet": ("mask", "normalise", "mode"), "sc-net": ("steps", "window_ms"), "stra": ("window_ms",),
+}  # fmt: skip
+"""Which of `Feed` mean something to a network."""
 
 
 class Evaluation(Strict):
@@ -89,6 +94,29 @@ class Precision(Strict):
         return 10 * math.log10(1 + (self.difference / error) ** 2)
 
 
+class Feed(Strict):
+    """Options of the restorer that weights were trained with: its defaults when they run. None: not stated.
+
+    Attributes:
+        mask: the event mask is fed beside SCER (EFNet).
+        normalise: of SCER (EFNet).
+        mode: of the representation's times (EFNet).
+        steps: parts of time of a window (SC-Net).
+        window_ms: the longest neighbouring window (SC-Net, STRA).
+    """
+
+    mask: bool | None = None
+    normalise: Literal["maximum", "percentile"] | None = None
+    mode: Literal["relative", "corrected"] | None = None
+    steps: int | None = Field(default=None, ge=2, le=64)
+    window_ms: int | None = Field(default=None, ge=1, le=1000)
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """Those that are stated, by the names of the restorer's options."""
+        return self.model_dump(exclude_none=True)
+
+
 class Origin(Strict):
     """Where installed weights come from.
 
@@ -118,6 +146,7 @@ class Card(Strict):
         takes: its inputs, in words.
         representation: of the events (or spikes) at its input; "none": takes none.
         channel_order: of the picture at its input and output.
+        feed: what the restorer gives them unless a person says otherwise.
         trained_on: training data; "" where several files are published and none is chosen.
         camera_tone: tone curve of the frames of the rig that they were adapted to; "": what the rig file says.
         licence: of the code and the weights, as far as stated.
@@ -136,6 +165,7 @@ class Card(Strict):
     takes: str
     representation: Representation
     channel_order: ChannelOrder
+    feed: Feed = Feed()
     trained_on: str = ""
     camera_tone: Literal["", "linear", "srgb"] = ""
     licence: str
@@ -145,6 +175,13 @@ class Card(Strict):
     cautions: tuple[str, ...] = ()
     precision: tuple[Precision, ...] = ()
     origin: Origin | None = None
+
+    @model_validator(mode="after")
+    def _fed_what_it_knows(self) -> Card:
+        known = _FED.get(self.network, ())
+        if foreign := next((name for name in self.feed.stated if name not in known), None):
+            raise ValueError(f"{self.network} has no option {foreign} to be fed with")
+        return self
 
 
 @cache

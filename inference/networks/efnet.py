@@ -336,8 +336,8 @@ class EFNet(nn.Module):
             raise ValueError(f"in_chn is {in_chn}; the module between the stages takes 3")
         if not fuse_before_downsample:
             raise ValueError("fuse_before_downsample is False; only True was ever published")
-        if len(num_heads) != depth:
-            raise ValueError(f"num_heads has {len(num_heads)} entries for a depth of {depth}")
+        if len(num_heads) != depth or min(num_heads) < 1:
+            raise ValueError(f"num_heads is {list(num_heads)}; a depth of {depth} takes {depth} of 1 or more")
         self.multiple = 2 ** (depth - 1)
         widths = [wf * 2**i for i in range(depth)]
         steps = [(widths[max(i - 1, 0)], widths[i], relu_slope, i < depth - 1) for i in range(depth)]

@@ -44,12 +44,15 @@ class EfnetRestorer(TiledRestorer):
             the resolution at which EFNet was trained. What it cannot restore is detail finer than an event
             pixel; still, a perfect network there would gain 5.7 dB on the simulated `handheld` and 5.5 dB on
             `traffic` (EDI gains 3.1 and 2.5).
-        representation: "scer" (default) or "voxel" (weights trained on HighREV).
-        channel_order: "bgr" (default; GoPro and REBlur) or "rgb" (HighREV).
-        normalise: "maximum" (default, as published), "percentile" (for sensors with hot pixels; 1 and 99),
-            of SCER. The voxel grid is always normalised by mean and deviation.
-        mask: True (default with SCER, as published), False (always with the voxel grid).
-        mode: "relative" (default, as published on a clock of its own), "corrected" (for weights trained so).
+        representation: "scer" or "voxel" (weights trained on HighREV); "auto" (default): as the weights' card
+            says. Weights that know the other one are refused.
+        channel_order: "bgr" (GoPro and REBlur) or "rgb" (HighREV); "auto" (default): as the card says.
+        normalise: "maximum" (as published), "percentile" (for sensors with hot pixels; 1 and 99), of SCER. The
+            voxel grid is always normalised by mean and deviation.
+        mask: True (with SCER, as published), False (always with the voxel grid).
+        mode: "relative" (as published on a clock of its own), "corrected".
+            Of these three the default is what the weights' card says that they were trained with, else the
+            first.
         tile: see `TiledRestorer`; at least 256. In tiles the attention between the channels of picture and
             events knows its tile alone, not the whole picture as it was trained: results change everywhere, and
             may differ from tile to tile.
@@ -70,12 +73,18 @@ class EfnetRestorer(TiledRestorer):
     @property
     def representation(self) -> str:
         """See `NeuralRestorer`."""
-        return str(self.options.get("representation", "scer"))
+        chosen = str(self.options.get("representation", "auto"))
+        if chosen == "auto":
+            chosen = "scer" if self.card is None else self.card.representation
+        return "voxel" if chosen == "voxel" else "scer"
 
     @property
     def order(self) -> ColourOrder:
         """See `NeuralRestorer`."""
-        return "rgb" if self.options.get("channel_order", "bgr") == "rgb" else "bgr"
+        chosen = str(self.options.get("channel_order", "auto"))
+        if chosen == "auto":
+            chosen = "bgr" if self.card is None else self.card.channel_order
+        return "rgb" if chosen == "rgb" else "bgr"
 
     def on_event_grid(self) -> bool:
         """See the class's option "grid"."""
@@ -87,8 +96,8 @@ class EfnetRestorer(TiledRestorer):
     def _check_own(self, options: Mapping[str, Any]) -> None:
         super()._check_own(options)
         for option, choices in (
-            ("representation", ("scer", "voxel")),
-            ("channel_order", ("bgr", "rgb")),
+            ("representation", ("auto", "scer", "voxel")),
+            ("channel_order", ("auto", "bgr", "rgb")),
             ("normalise", ("maximum", "percentile")),
             ("mask", (False, True)),
             ("mode", ("relative", "corrected")),
@@ -108,7 +117,7 @@ class EfnetRestorer(TiledRestorer):
                 return None
             columns["scaled"] = scaled_times(events.t, BINS, relative=self._mode is Mode.RELATIVE)
             return Asked(columns, {"count": np.array([len(events)]), "picture": picture})
-        if self.options.get("normalise") == "percentile":
+        if self._normalise == "percentile":
             return None
         at = bounds(Columns.of(events), exposure.start_us, exposure.end_us, BINS, self._mode)
         return Asked(columns, {"bounds": at, "picture": picture})
@@ -130,7 +139,7 @@ class EfnetRestorer(TiledRestorer):
         height, width = exact.shape[-2:]
         image = pad_to_multiple(exact, self.multiple, self.padding)
         masks: list[Tensor] = []
-        if self.representation == "scer" and self.options.get("mask", True):
+        if self.representation == "scer" and self._option("mask", True):
             mask = (mask_torch.event_mask(counts) != 0).to(image.dtype)
             masks = [pad_to_multiple(mask[None], self.multiple, self.padding)]
         event = pad_to_multiple(self._normal(counts)[None], self.multiple, self.padding)
@@ -156,9 +165,13 @@ class EfnetRestorer(TiledRestorer):
 
     @property
     def _mode(self) -> Mode:
-        return Mode(self.options.get("mode", "relative"))
+        return Mode(self._option("mode", "relative"))
+
+    @property
+    def _normalise(self) -> str:
+        return str(self._option("normalise", "maximum"))
 
     def _normal(self, counts: Tensor) -> Tensor:
         if self.representation == "voxel":
             return by_deviation(counts)
-        return by_percentile(counts) if self.options.get("normalise") == "percentile" else by_maximum(counts)
+        return by_percentile(counts) if self._normalise == "percentile" else by_maximum(counts)

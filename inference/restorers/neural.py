@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from capture.errors import UsageError
 from inference import networks, store
+from inference.cards import Card
 from inference.device import choose_device
 from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
@@ -237,12 +238,25 @@ class NeuralRestorer(ABC):
         return self._run
 
     @cached_property
+    def card(self) -> Card | None:
+        """Of the weights that it feeds; None: random ones. Asked of the store once."""
+        usable = not self.random_weights and store.status(self.network).usable
+        return store.installed(self.network) if usable else None
+
+    def feed_for(self, card: Card) -> None:
+        """Feed what the weights of this card want, which need not be loaded: for training."""
+        self.card = card
+        self._changed()
+
+    @property
     def built_with(self) -> Mapping[str, Any]:
-        """Options of the network, by which weights tell what they were trained on; asked of the store once."""
-        if self.random_weights:
-            return self._build_options()
-        card = store.installed(self.network)
-        return {} if card is None else card.options
+        """Options of the network, by which weights tell what they were trained on."""
+        return self._build_options() if self.card is None else self.card.options
+
+    def _option(self, name: str, usual: Any) -> Any:
+        """One of its own options as it applies: as a person says, else as the weights were trained."""
+        trained = self.card.feed.stated if self.card else {}
+        return self.options.get(name, trained.get(name, usual))
 
     def _load(self) -> None:
         if self._net is not None:
@@ -259,6 +273,7 @@ class NeuralRestorer(ABC):
             )
             net = networks.build(self.network, **card.options)
             net.load_state_dict(entries, strict=True)
+            self.card = card
         net = net.requires_grad_(False).eval().to(self.device)
         self._net = self._finish(channels_last(net))
 

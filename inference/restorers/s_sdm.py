@@ -187,8 +187,10 @@ class LdnRestorer(ContrastRestorer, TiledRestorer):
             seen = coverage(rig, fine, stream.device)
             stream = sample(stream, rig, fine)
             if seen is not None:
-                # Where no event pixel looks, the blurry frame itself is all that is known.
-                rest = pad_to(gray, seen.shape[-2] * fine, seen.shape[-1] * fine, self.padding)
+                # Where no event pixel looks, the blurry frame itself is all that is known, as spikes.
+                rest = SPIKES_PER_FRAME * pad_to(
+                    gray, seen.shape[-2] * fine, seen.shape[-1] * fine, self.padding
+                )
                 stream = stream * seen + F.avg_pool2d(rest[None], fine) * (1 - seen)
         rows, columns = round_up(height, CELL) // fine, round_up(width, CELL) // fine
         return F.avg_pool2d(pad_to(stream, rows, columns, self.padding), CELL // fine)

@@ -32,6 +32,7 @@ from sync.exposure import AlignedExposure
 PUBLISHED_THETA_T = 1e-4
 # Up to here leaving the temporal attention out changes a picture by less than a twentieth of a grey level.
 SKIP_UP_TO = PUBLISHED_THETA_T * (1 + 1e-6)
+_USUAL_STEPS, _USUAL_WINDOW_MS = 16, 40
 TILE_OVERLAP = 128
 _STEP = 4  # the feature is constant over 4×4 pixels
 _CUT_FROM = 0.95  # a neighbouring window shorter than this share of the exposure is told
@@ -47,8 +48,9 @@ class ScNetRestorer(NeuralRestorer):
     Options beside the shared ones:
         reach: largest jump of ordinals over which the feature is handed on, 1…100, 4 by default: a superseded
             exposure or two do no harm, since the feature is a pixel's own and fades.
-        window_ms: the longest neighbouring window, 1…1000, 40 by default; these are margins of events, so set
-            it when the network is chosen. Longer exposures have their neighbours cut to it, and say so.
+        window_ms: the longest neighbouring window, 1…1000; as the weights' card says that they were trained,
+            else 40. These are margins of events, so set it when the network is chosen. Longer exposures have
+            their neighbours cut to it, and say so.
         next_window: "wait" (default): the picture comes `window_ms` later; "repeat": the current window stands
             for the next one; "none": zeros do. Both without waiting, both not what was trained.
         attention: "auto" (default): the temporal attention is left out where θ_t is so small, as published,
@@ -56,7 +58,7 @@ class ScNetRestorer(NeuralRestorer):
             Its time grows with the square of the pixels.
         theta_t, theta_s: 0…10, weights of the temporal and the fusing attention; those of the network's card
             when not given.
-        steps: parts of time of a window, 2…64, 16 by default (SC-Net alone; as the weights were trained).
+        steps: parts of time of a window, 2…64 (SC-Net alone); as the card says, else 16.
         grid: "image" (default): counts are brought onto the image's pixels; "event": the picture is brought
             onto the event sensor's, and what changes there is added to the frame.
         tile: None (default): whole pictures; or a side in pixels, at least 256: attention then sees its tile
@@ -107,8 +109,8 @@ class ScNetRestorer(NeuralRestorer):
 
     def _check_own(self, options: Mapping[str, Any]) -> None:
         whole_number(self.name, "reach", options.get("reach", 4), 1, 100)
-        whole_number(self.name, "window_ms", options.get("window_ms", 40), 1, 1000)
-        whole_number(self.name, "steps", options.get("steps", 16), 2, 64)
+        whole_number(self.name, "window_ms", options.get("window_ms", _USUAL_WINDOW_MS), 1, 1000)
+        whole_number(self.name, "steps", options.get("steps", _USUAL_STEPS), 2, 64)
         one_of(self.name, "next_window", options.get("next_window", "wait"), ("wait", "repeat", "none"))
         one_of(self.name, "attention", options.get("attention", "auto"), ("auto", "exact", "skip"))
         tile_option(options.get("tile"), self.name, self.multiple, TILE_OVERLAP)
@@ -118,7 +120,7 @@ class ScNetRestorer(NeuralRestorer):
                 raise UsageError(f"{self.name}: {key} {value!r}: give a number from 0 to 10")
 
     def _changed(self) -> None:
-        margin = 1000 * int(self.options.get("window_ms", 40))
+        margin = self._longest_us
         wait = self.options.get("next_window", "wait") == "wait"
         self.needs = Needs(
             margin_before_us=margin, margin_after_us=margin if wait else 0,
@@ -168,9 +170,8 @@ class ScNetRestorer(NeuralRestorer):
         picture = work.pictures[work.index]
         image = pad_to_multiple(self.tensors([picture]), self.multiple, self.padding)
         spiking = self._spiking()
-        maps = [
-            represent(*w) for w in self._windows(work, int(self.options.get("steps", 16)) if spiking else 1)
-        ]
+        steps = int(self._option("steps", _USUAL_STEPS)) if spiking else 1
+        maps = [represent(*w) for w in self._windows(work, steps)]
         events = _pad_with_nothing(counts_torch.stack(maps)[None], image.shape[-2:], spiking)
         given = self.memory.before(work.exposure)
         if given.jump:
@@ -218,6 +219,11 @@ class ScNetRestorer(NeuralRestorer):
             out = net(frame, previous)
         return out
 
+    @property
+    def _longest_us(self) -> int:
+        """A neighbouring window's greatest length."""
+        return 1000 * int(self._option("window_ms", _USUAL_WINDOW_MS))
+
     def _spiking(self) -> bool:
         self._load()
         assert isinstance(self._net, SCNet)
@@ -228,7 +234,7 @@ class ScNetRestorer(NeuralRestorer):
         a = work.exposure
         start, end, length = a.exposure.start_us, a.exposure.end_us, a.exposure.duration_us
         following = self.options.get("next_window", "wait")
-        longest = min(length, 1000 * int(self.options.get("window_ms", 40)))
+        longest = min(length, self._longest_us)
         before = min(longest, max(0, start - a.window_start_us))
         after = min(longest, max(0, a.window_end_us - end)) if following == "wait" else longest
         if min(before, after) < _CUT_FROM * length:

@@ -37,6 +37,12 @@ def event_columns(names: frozenset[str]) -> dict[str, str] | None:
     return {k: n for k, n in found.items() if n is not None} if None not in found.values() else None
 
 
+def unit_us(sample: NDArray[Any]) -> float:
+    """µs of one unit of times whose files do not say it: fractions are of seconds, whole numbers µs."""
+    fractions = sample.dtype.kind == "f" and bool((np.mod(sample[:10_000], 1) != 0).any())
+    return 1e6 if fractions else 1.0
+
+
 class NpzEvents:
     """Events in `.npz` files that follow one another in time.
 
@@ -66,9 +72,8 @@ class NpzEvents:
         self._columns, self.exchanged, self.divisor = columns, exchanged, 1
         filled = (t for k in range(len(paths)) if len(t := self._column(k, "t")))
         sample = next(filled, np.empty(0))
-        fractions = sample.dtype.kind == "f" and bool((np.mod(sample[:10_000], 1) != 0).any())
-        self._scale = 1e6 if fractions else 1.0
-        self.note = f"event files do not say their unit; it is taken as {'s' if fractions else 'µs'}"
+        self._scale = unit_us(sample)
+        self.note = f"event files do not say their unit; it is taken as {'µs' if self._scale == 1 else 's'}"
         self.firsts = self._firsts()
         self.first_us = self.firsts[0]
         last = next((t for k in reversed(range(len(paths))) if len(t := self._column(k, "t"))), None)

@@ -177,7 +177,7 @@ def test_every_network_knows_its_own(network: str) -> None:
 
 @pytest.mark.parametrize(
     ("network", "options"),
-    [("efnet", {"ev_chn": 7}), ("s-sdm-ldn", {"spike_dim": 12}), ("sc-net", {"spiking": "window"}),
+    [("efnet", {"ev_chn": 7}), ("s-sdm-ldn", {"spike_dim": 11}), ("sc-net", {"spiking": "window"}),
      ("stra", {"base_channel": 16, "num_res": 8})],
 )  # fmt: skip
 def test_shapes_settle_options(network: str, options: dict[str, object]) -> None:

@@ -135,6 +135,34 @@ def test_options_travel_with_the_weights(tmp_path: Path) -> None:
     networks.build("efnet", **again.options).load_state_dict(entries, strict=True)
 
 
+def test_heads_of_the_attention_travel_with_the_weights(tmp_path: Path) -> None:
+    options = {"wf": 8, "num_heads": [1, 1, 2]}
+    entries = {k: v.contiguous() for k, v in networks.build("efnet", **options).state_dict().items()}
+    about = card("efnet").model_copy(update={"options": options})
+    save_file(entries, tmp_path / "a.safetensors", {"halfmirror.card": about.model_dump_json()})
+    found, _ = store.add("efnet", tmp_path / "a.safetensors")
+    assert found.options == options
+    store.load("efnet", representation="scer", channel_order="bgr")
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "text"),
+    [
+        (LDN, {"spike_dim": 20}, "take 20 spike frames; an odd number of at most 41"),
+        (LDN, {"spike_dim": 61}, "take 61 spike frames"),
+        ("efnet", {"ev_chn": 12}, "take 12 channels of events; 6 or 7 can be fed"),
+    ],
+)
+def test_weights_that_nothing_can_feed_are_refused(
+    network: str, options: dict[str, int], text: str, tmp_path: Path
+) -> None:
+    save_file(dict(networks.build(network, **options).state_dict()), tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=text) as caught:
+        store.add(network, tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+    assert not store.path_of(network).exists()
+
+
 def test_an_installed_file_brings_its_card_elsewhere(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

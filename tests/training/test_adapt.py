@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from app.cli.program import execute
 from capture.packets import Frame, FrameClock, PixelLayout
 from inference import networks, store
-from inference.cards import Card
+from inference.cards import Card, Feed
 from inference.cards import card as card_of
 from inference.networks.glint import Glint
 from inference.representations.double_integral import Contrast
@@ -24,6 +24,7 @@ from inference.representations.double_integral_numba import DoubleIntegral
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import EventEntry, ImageEntry, Rig
 from tests.inference.representations.scenes import random_events
+from tests.inference.restorers.rigs import splitter
 from tests.training.made_sets import SIZE, clip
 from training.adapt import camera, tune
 from training.adapt.camera import NothingToLearn
@@ -182,6 +183,34 @@ def test_a_network_is_fed_what_its_weights_know(representation: str) -> None:
     about = card_of("glint").model_copy(update={"representation": representation})
     options = Start("glint", torch.nn.Identity(), about).options
     assert restorer_for("glint", RIG, options).representation == representation
+
+
+def test_weights_of_the_first_release_are_fed_seven_channels() -> None:
+    about = card_of("efnet").model_copy(update={"options": {"ev_chn": 7}})
+    options = Start("efnet", torch.nn.Identity(), about).options
+    fed = restorer_for("efnet", RIG, options, about).fed([exposures()[FIRST]], 0.5)
+    assert fed.inputs[1].shape[1] == 7
+
+
+def test_efnet_is_fed_what_its_card_says() -> None:
+    update = {"channel_order": "rgb", "feed": Feed(mask=False)}
+    about = card_of("efnet").model_copy(update=update)
+    options = Start("efnet", torch.nn.Identity(), about).options
+    restorer = restorer_for("efnet", RIG, options, about)
+    assert restorer.order == "rgb"
+    assert len(restorer.fed([exposures()[FIRST]], 0.5).inputs) == 2
+    assert len(restorer_for("efnet", RIG, {"mask": True}, about).fed([exposures()[FIRST]], 0.5).inputs) == 3
+
+
+@pytest.mark.parametrize("network", ["efnet", "glint", "gem"])
+def test_a_network_is_fed_on_the_grid_of_its_device(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = splitter((16, 16))
+    on_cpu = restorer_for(network, rig, {}, None, "cpu").on_event_grid()
+    assert on_cpu == (network == "efnet")
+    monkeypatch.setattr("training.adapt.pairs.choose_device", lambda _: torch.device("cuda"))
+    assert not restorer_for(network, rig, {}, None, "cuda").on_event_grid()
+    if network == "efnet":
+        assert restorer_for(network, rig, {"grid": "event"}, None, "cuda").on_event_grid()
 
 
 @cache

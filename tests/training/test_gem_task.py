@@ -263,3 +263,8 @@ def test_a_damaged_file_in_the_middle_is_named(data: Path, tmp_path: Path) -> No
     assert left.pair_starts == [0, 2]
     assert len(found.skipped) == 1
     assert middle.name in found.skipped[0]
+
+
+def test_other_channels_of_events_than_are_fed_are_refused(data: Path) -> None:
+    with pytest.raises(UsageError, match=r"network\.options\.ev_in_channel 48: GEM is fed 96"):
+        tasks.create(small("gem", data, **{"network.options": {"ev_in_channel": 48}}))

@@ -52,16 +52,17 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Installs random weights of a network; gives the network."""
     monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
 
-    def install(name: str, **options: Any) -> torch.nn.Module:
+    def install(name: str, about: Any = (), **options: Any) -> torch.nn.Module:
         torch.manual_seed(3)
         net = networks.build(name, **options)
         with torch.no_grad():
             for p in net.parameters():
                 p.mul_(0.5)
         file = tmp_path / f"{name}.safetensors"
-        card = cards.card(name).model_copy(update={"options": options, "published": (), "evaluation": ()})
+        said = {"options": options, "published": (), "evaluation": (), **dict(about)}
+        card = cards.Card.model_validate(cards.card(name).model_dump() | said)
         save_weights(file, net.state_dict(), store.metadata_of(card))
-        store.add(name, file)
+        store.add(name, file, overwrite=True)
         return net.eval()
 
     return install
@@ -182,6 +183,51 @@ def test_efnet_gives_the_same_from_raw_and_from_stored_representations(
     stored = results("efnet-reblur", "efnet", sets["efnet-scer"])
     for a, b in zip(raw, stored, strict=True):
         np.testing.assert_allclose(a.result, b.result, atol=1e-5)
+
+
+@pytest.mark.parametrize("data", ["efnet-h5", "efnet-scer"])
+def test_weights_of_the_first_release_are_fed_seven_channels(
+    data: str, sets: dict[str, Path], weights: Any
+) -> None:
+    net = weights("efnet", wf=8, ev_chn=7)
+    seven = results("efnet-reblur", "efnet", sets[data])
+    entries = dict(net.state_dict())
+    first = entries["conv_ev1.weight"]  # the same network without the channel that is always empty
+    entries["conv_ev1.weight"] = torch.cat([first[:, :3], first[:, 4:]], 1)
+    plain = networks.build("efnet", wf=8)
+    plain.load_state_dict(entries)
+    file = store.path_of("efnet").with_name("six.safetensors")
+    card = cards.card("efnet").model_copy(update={"options": {"wf": 8}})
+    save_weights(file, plain.state_dict(), store.metadata_of(card))
+    store.add("efnet", file, overwrite=True)
+    for a, b in zip(seven, results("efnet-reblur", "efnet", sets[data]), strict=True):
+        np.testing.assert_allclose(a.result, b.result, atol=1e-5)
+
+
+def test_efnet_under_its_own_protocols_is_fed_what_its_card_says(sets: dict[str, Path], weights: Any) -> None:
+    net = weights("efnet", {"channel_order": "rgb", "feed": {"mask": False, "normalise": "percentile"}}, wf=8)
+    found = results("efnet-reblur", "efnet", sets["efnet-h5"])
+    facts = fitting(protocol("efnet-reblur"), find([sets["efnet-h5"]])).sequences[0]
+    options = EfnetOptions(mode=Mode.PUBLISHED, mask=False, normalise="percentile", channel_order="rgb")
+    sample = EfnetMaker(options).whole(facts.reader(), facts, 2)
+    with torch.inference_mode():
+        out = net(torch.from_numpy(sample["image"])[None] / 255, torch.from_numpy(sample["events"])[None])[-1]
+    np.testing.assert_allclose(found[2].result, out[0].numpy().transpose(1, 2, 0), atol=1e-5)
+    np.testing.assert_array_equal(found[2].truth, facts.reader().truth(2))
+    other = results("efnet-reblur", "efnet", sets["efnet-h5"], normalise="maximum")
+    assert not np.array_equal(other[2].result, found[2].result)
+    weights("efnet", {"representation": "voxel", "channel_order": "rgb"}, wf=8)
+    assert len(results("efnet-reblur", "efnet", sets["efnet-h5"])) == FRAMES
+    with pytest.raises(UsageError, match=r"take the representation voxel; .*has no events of each exposure"):
+        results("efnet-reblur", "efnet", sets["efnet-scer"])
+
+
+def test_a_wrong_option_of_efnet_is_one_line(sets: dict[str, Path], weights: Any) -> None:
+    weights("efnet", wf=8)
+    wanted = Wanted(("efnet",), "efnet-reblur", (str(sets["efnet-h5"]),), {"efnet": {"mode": "foo"}})
+    with pytest.raises(UsageError, match=r"^--option efnet\.mode: ") as caught:
+        measure(wanted)
+    assert "\n" not in str(caught.value)
 
 
 def test_sc_net_sees_each_frame_alone_under_its_own_protocol(sets: dict[str, Path], weights: Any) -> None:
@@ -336,6 +382,22 @@ def test_an_empty_test_split_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set" / TEST).mkdir()
     with pytest.raises(UsageError, match=r"test split .* is empty or missing"):
         measure(Wanted(("none",), "ours", (str(tmp_path / "set"),)))
+
+
+def test_a_result_that_is_not_finite_costs_itself_alone(
+    sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(*given: Any) -> Any:
+        for k, one in enumerate(restored(*given)):
+            assert isinstance(one, Compared)
+            yield dataclasses.replace(one, result=one.result * np.nan) if k == 2 else one
+
+    monkeypatch.setattr("training.protocols.run.restored", some)
+    (first, _) = measure(Wanted(("none",), "ours", (str(sets["frames"]),), pictures=0)).sequences
+    assert [len(first.measures[m]) for m in (BLURRED, "none")] == [FRAMES - 1] * 2
+    (line,) = first.missed
+    assert line.startswith(f"{first.name} 00002-0.5000: ")
+    assert "not finite" in line
 
 
 def test_a_damaged_frame_is_named_and_no_other_is_missed(tmp_path: Path) -> None:

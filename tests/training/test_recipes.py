@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from capture.errors import UsageError
 from inference import networks, store
+from inference.cards import Card
 from inference.weights_limits import WeightsError
 from tests.training.made_sets import write_set, write_spikes
 from tests.training.runs import figures, learned, same
@@ -47,6 +48,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "s-sdm-edsr": {"data.options.crop": 32, "run.batch": 1},
     "s-sdm-ldn": {"data.options.crop": 32, "run.batch": 1, "loss.name": "ssim-reblur"},
 }
+FEEDS: dict[str, dict[str, Any]] = {
+    "efnet": {"mask": True, "normalise": "maximum"}, "efnet-reblur": {"mask": True, "normalise": "maximum"},
+    "sc-net": {"steps": 4, "window_ms": 40}, "stra": {"window_ms": 40},
+}  # fmt: skip
 FORMAT = {"efnet-highrev": "highrev", "cdvd-tsp": "frames"} | dict.fromkeys(
     ("s-sdm-bsn", "s-sdm-edsr", "s-sdm-ldn"), "spikes"
 )
@@ -149,11 +154,41 @@ def test_what_was_trained_is_taken_by_the_live_program(
     order, representation = (
         ("rgb", "voxel") if name == "efnet-highrev" else (card.channel_order, card.representation)
     )
+    assert card.feed.stated == FEEDS.get(name, {})
     entries, _ = store.load(network, representation=representation, channel_order=order)
     networks.build(network, **card.options).load_state_dict(entries, strict=True)
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["data"]["validation_sequences"]
     assert not set(record["data"]["sequences"]) & set(record["data"]["validation_sequences"])
+
+
+@pytest.mark.parametrize(
+    ("options", "feed"),
+    [
+        ({"mask": False, "normalise": "percentile"}, {"mask": False, "normalise": "percentile"}),
+        ({"mode": "corrected"}, {"mask": True, "normalise": "maximum", "mode": "corrected"}),
+        ({"mode": "published"}, {"mask": True, "normalise": "maximum"}),
+        ({"representation": "voxel", "mask": False}, {}),
+    ],
+)
+def test_the_card_says_what_efnet_was_fed_with(
+    options: dict[str, Any], feed: dict[str, Any], tmp_path: Path
+) -> None:
+    task = tasks.create(small("efnet", tmp_path, **{"data.options": {"crop": 16, **options}}))
+    fields = task.card_fields()  # type: ignore[attr-defined]
+    assert fields["feed"] == feed
+    Card.model_validate(store.card("efnet").model_dump() | fields)
+
+
+@pytest.mark.usefixtures("uncounted")
+@pytest.mark.parametrize("name", ["efnet"])
+def test_weights_of_the_first_release_are_trained_on(name: str, data: Path, tmp_path: Path) -> None:
+    recipe = small(name, data, **{"network.options": {"wf": 8, "ev_chn": 7}, "run.steps": 1})
+    assert run(recipe, tmp_path / "run").complete
+    for more in ({"ev_chn": 5}, {"ev_chn": 7, "wf": 8}):
+        voxel = {"data.options.representation": "voxel"} if more["ev_chn"] == 7 else {}
+        with pytest.raises(UsageError, match=r"event channels|channels of events"):
+            tasks.create(small(name, data, **{"network.options": more}, **voxel))
 
 
 @pytest.mark.parametrize("name", ["efnet"])
@@ -210,6 +245,8 @@ def test_a_resumed_run_with_another_recipe_is_refused(name: str, data: Path, tmp
         ({"data.options.window": 3}, "data.options.window"),
         ({"data.kind": "synthetic", "data.recordings": []}, "halfmirror synthesise --format"),
         ({"loss.name": "l1"}, "trained with psnr"),
+        ({"network.options": {"wf": 8, "ev_chn": 12}}, "network.options.ev_chn 12: "),
+        ({"network.options": {"wf": 8, "depth": 2, "num_heads": [1, 2]}}, "network.options.depth 2: "),
         ({"data.recordings": ["/nowhere/at/all"]}, "does not exist"),
     ],
 )

@@ -9,19 +9,27 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from capture.errors import UsageError
+from inference import models
 from inference.representations import scer_numba
 from inference.representations.coding import Mode
+from inference.representations.normalise import by_maximum
 from inference.representations.scer import published_bounds
+from inference.restorers.sc_net import ScNetRestorer
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
+from training import recipe as recipes
+from training import tasks
 from training.data.cdvd_tsp import CdvdMaker, CdvdOptions
 from training.data.efnet import EfnetMaker, EfnetOptions, represented
 from training.data.items import FixedItems, Items
+from training.data.loader import collate
 from training.data.sc_net import ScNetMaker, ScNetOptions
 from training.data.sets.facts import EXPOSURE, STREAM, TRUTH, Damaged, SequenceFacts
 from training.data.sets.find import TEST, TRAIN, find
 from training.errors import TrainingError
+from training.protocols.pictures import exposures
 from training.tasks.supervised import divided, usable
 
 FORMATS = ("efnet-h5", "efnet-scer", "highrev", "msrbd", "frames")
@@ -60,6 +68,18 @@ def test_every_layout_gives_back_what_was_written(format_: str, tmp_path: Path) 
     if STREAM in facts.carries:
         a, b = made.exposures[1][1], made.exposures[2][0]
         np.testing.assert_array_equal(reader.between(a, b).t, made.events.between(a, b).t)
+
+
+def test_times_in_seconds_are_times(tmp_path: Path) -> None:
+    """HighREV does not state the unit."""
+    write_set(tmp_path / "set", "highrev")
+    for path in (tmp_path / "set").rglob("event/*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **{**arrays, "timestamp": arrays["timestamp"] * 1e-6})
+    reader, made = one(tmp_path / "set").reader(), clip(0)
+    for k in (0, FRAMES - 1):
+        np.testing.assert_array_equal(reader.window(k).events.t, made.events.between(*made.exposures[k]).t)
 
 
 def test_all_truths_of_pairs_come_as_often_as_the_files_have_them(tmp_path: Path) -> None:
@@ -164,6 +184,66 @@ def test_counts_are_those_of_three_windows_in_a_row(tmp_path: Path) -> None:
     cut = maker.make(facts.reader(), facts, 2, np.random.default_rng(3))
     assert cut["events"].shape == (2, 6, 16, 16, 4)
     assert maker.items(facts) == list(range(FRAMES - 1))
+
+
+def test_the_last_rows_of_reblur_are_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the authors converted it: the rows are gone before the grid is normalised."""
+    write_set(tmp_path / "set", "efnet-h5")
+    facts = one(tmp_path / "set")
+    whole = EFNET.whole(facts.reader(), facts, 2)
+    monkeypatch.setattr("training.data.efnet._REBLUR_ROWS", SIZE)
+    made = clip(0)
+    grid = scer_numba.scer(made.events, *made.exposures[2], mode=Mode.RELATIVE)[:, : SIZE - 2]
+    tall = EfnetMaker(EfnetOptions(crop=28, augmentation="none"))
+    for sample in (tall.whole(facts.reader(), facts, 2), tall.middle(facts.reader(), facts, 2)):
+        rows = sample["events"].shape[1]
+        assert rows == 28
+        assert {v.shape[1] for v in sample.values()} == {rows}
+    shown = tall.whole(facts.reader(), facts, 2)["events"]
+    np.testing.assert_allclose(shown, by_maximum(grid)[:, :28], atol=1e-6)
+    np.testing.assert_array_equal(tall.whole(facts.reader(), facts, 2)["image"], whole["image"][:, :28])
+    tops = {
+        tall.make(facts.reader(), facts, 2, np.random.default_rng(k))["events"].tobytes() for k in range(40)
+    }
+    assert 1 < len(tops) <= 3 * 5  # rows 0, 1 and 2 of 30, columns 0 to 4 of 32
+
+
+@pytest.mark.parametrize(("network", "steps"), [("stra", 1), ("sc-net", 4)])
+def test_coarser_events_are_counted_as_the_restorer_counts_them(
+    network: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_set(tmp_path / "set", "msrbd", train=1, test=0, scale=2) / "train"
+    (facts,) = find([data]).sequences
+    assert facts.grid != facts.size
+    rig, _ = exposures(facts, "none")
+    options = {"random_weights": True} | ({"steps": steps} if steps > 1 else {})
+    restorer = models.create(network, rig, options, "cpu")
+    assert isinstance(restorer, ScNetRestorer)
+    restorer.prepare(*facts.size)
+    seen: list[torch.Tensor] = []
+    at = (lambda given: given[2]) if steps > 1 else (lambda given: given[0][:, 3:])
+    restorer.net.register_forward_pre_hook(lambda _, given: seen.append(at(given)[0].clone()))
+    with monkeypatch.context() as changed:
+        changed.setattr("training.protocols.pictures.models.create", lambda *_: restorer)
+        _, found = exposures(facts, network)
+    restorer.restore([found[2]], [0.5])
+    sample = ScNetMaker(ScNetOptions(crop=16, steps=steps)).whole(facts.reader(), facts, 2)["events"][0]
+    assert sample.dtype == np.float16
+    np.testing.assert_allclose(sample, seen[0].numpy(), atol=2e-3, rtol=1e-3)
+    assert (sample % 1 != 0).any()
+
+
+def test_sequences_of_both_kinds_make_one_batch(tmp_path: Path) -> None:
+    for scale in (1, 2):
+        write_set(tmp_path / f"set{scale}", "msrbd", train=2, test=0, scale=scale)
+    changes = {
+        "data.recordings": [str(tmp_path / "set1/train"), str(tmp_path / "set2/train")],
+        "data.options": {"crop": 16, "clip": 2, "steps": 1}, "data.validation": 0,
+    }  # fmt: skip
+    recipe = recipes.load("stra", {"data.kind": "recorded", **changes})
+    data, _ = tasks.create(recipe).datasets(recipe)
+    assert {data[k]["events"].dtype for k in range(8)} == {np.dtype(np.float16)}
+    collate([data[k] for k in range(8)])
 
 
 def test_no_clip_runs_over_events_that_nobody_knows(tmp_path: Path) -> None:

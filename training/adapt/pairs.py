@@ -23,6 +23,8 @@ from torch import Tensor
 from capture.errors import UsageError
 from capture.packets import Events
 from inference import models
+from inference.cards import Card
+from inference.device import choose_device
 from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_numba import DoubleIntegral
 from inference.restorers.contrast_learner import LEARN_FROM
@@ -251,14 +253,26 @@ class Collector:
         return represent(e.exposure_events(), rig, 1, make)[0]
 
 
-def restorer_for(network: str, rig: Rig, options: Mapping[str, Any]) -> NeuralRestorer:
+def restorer_for(
+    network: str, rig: Rig, options: Mapping[str, Any], card: Card | None = None, device: str = "cpu"
+) -> NeuralRestorer:
     """A restorer that says what the network would be fed. It runs on the CPU and needs no weights.
 
+    Args:
+        network, rig, options: see `models.create`.
+        card: of the weights that are to be fed; None: as published.
+        device: where the network is to run; a restorer that chooses its grid by the device does for this one.
+
     Raises:
-        UsageError: options that it has not.
+        UsageError: options that it has not, no such device.
     """
     made = models.create(network, rig, {**options, "random_weights": True}, "cpu")
     assert isinstance(made, NeuralRestorer)
+    if card is not None:
+        made.feed_for(card)
+    chooses = "event" in made.grids and made.options.get("grid", "auto") == "auto"
+    if chooses and choose_device(device).type != "cpu":
+        made.set({"grid": "image"})  # as "auto" means there
     return made
 
 

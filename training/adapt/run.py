@@ -45,9 +45,7 @@ class Start:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of a restorer that feeds these weights what they take."""
-        if self.name == "efnet":
-            return {"representation": self.card.representation, "channel_order": self.card.channel_order}
+        """Of glint's restorer, which then feeds these weights what they take; others go by the card alone."""
         tone = {"camera_tone": self.card.camera_tone} if self.card.camera_tone else {}
         return {**tone, "representation": self.card.representation} if self.name.startswith("glint") else tone
 
@@ -166,7 +164,7 @@ def adapt(
         "network": begun.name, **about, "camera": dataclasses.asdict(found), "settings": settings.model_dump(),
         "samples": {"learnt_from": counts[0], "judged_by": counts[1], "skipped": own.skipped},
         "disagreement": {"before": choice.before, "after": out.after}, "steps": out.steps, "changed": changed,
-        "camera_tone": card.camera_tone,
+        "camera_tone": card.camera_tone, "grid": "event" if fed.restorer.on_event_grid() else "image",
     }  # fmt: skip
     replace_json(folder / RECORD, record)
     return Adapted(folder / WEIGHTS, changed, found, choice.tone, choice.before, out.after, counts)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from inference.cards import Card
 from inference.restorers.glint import SRGB_POWER, GlintRestorer
 from inference.restorers.neural import NeuralRestorer
 from sync.rig import Rig
@@ -53,6 +54,8 @@ def samples_for(
     kind: Kind,
     collect: Callable[[Collector], None],
     side: int = 96,
+    card: Card | None = None,
+    device: str = "cpu",
 ) -> Samples:
     """Samples of one rig.
 
@@ -62,6 +65,7 @@ def samples_for(
         kind: how the network is called.
         collect: gives a collector every pair there is (`Collector.begin`, `add`), in the same order each time.
         side: of a sample.
+        card, device: see `pairs.restorer_for`.
 
     Raises:
         UsageError: as `pairs.restorer_for`.
@@ -72,13 +76,13 @@ def samples_for(
         collect(collector)
         return collector
 
-    restorer = restorer_for(network, rig, options)
+    restorer = restorer_for(network, rig, options, card, device)
     own = collected(restorer)
     if not isinstance(restorer, GlintRestorer):
         return Samples(own)
     tone = "srgb" if restorer.rig.image.tone == "linear" else "linear"
     told = {**options, "camera_tone": tone}
-    return Samples(own, lambda: collected(restorer_for(network, rig, told)), tone)
+    return Samples(own, lambda: collected(restorer_for(network, rig, told, card, device)), tone)
 
 
 def told_by(camera: Camera) -> str:

@@ -17,18 +17,29 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional as F
 
+from capture.errors import UsageError
 from capture.validation import Strict
 from inference.representations import mask_numba, scer_numba, voxel_numba
 from inference.representations.coding import Mode
 from inference.representations.normalise import by_deviation, by_maximum, by_percentile
 from inference.representations.scer import published_bounds
 from training.data.cuts import Cut, middle_cut, planes, random_cut, whole_cut
-from training.data.sets.facts import EVENTS, SCER, TRUTH, Damaged, SequenceFacts, SequenceReader, Window
+from training.data.sets.facts import (
+    EVENTS,
+    EXPOSURE,
+    SCER,
+    TRUTH,
+    Damaged,
+    SequenceFacts,
+    SequenceReader,
+    Window,
+)  # fmt: skip
 from training.data.sets.highrev import VOXEL
 from training.task import Batch
 
 BINS = 6
 _NOISE_SHARE, _HOT_SHARE, _HOT = 0.05, 2e-5, 20
+_REBLUR_ROWS = 262
 _ALL_TURNS = tuple(range(8))
 
 
@@ -68,10 +79,20 @@ class EfnetMaker:
     """See `training.data.items.Maker`.
 
     A sample: `image` and `truth` (3, H, W) uint8, `events` (6, H, W) float32, `mask` (1, H, W) uint8 0 and 1.
+
+    Args:
+        options: what is fed.
+        zero_middle: an empty channel lies between the halves of SCER, as weights of the first release take it;
+            `events` are (7, H, W).
+
+    Raises:
+        UsageError: an empty channel in the voxel grid, for which there are no weights.
     """
 
-    def __init__(self, options: EfnetOptions) -> None:
-        self.options = options
+    def __init__(self, options: EfnetOptions, *, zero_middle: bool = False) -> None:
+        if zero_middle and options.representation == "voxel":
+            raise UsageError(f"weights of {BINS + 1} event channels take the representation scer, not voxel")
+        self.options, self.zero_middle = options, zero_middle
 
     def needs(self, facts: SequenceFacts) -> list[str]:
         """What a sequence lacks, of the words of `facts`; none: it can be used."""
@@ -81,7 +102,7 @@ class EfnetMaker:
 
     def about(self) -> str:
         """See `Maker`."""
-        return self.options.model_dump_json()
+        return self.options.model_dump_json() + (" empty middle" if self.zero_middle else "")
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
@@ -93,37 +114,40 @@ class EfnetMaker:
         turns: tuple[int, ...] = _ALL_TURNS
         if o.augmentation == "published":
             turns = (0, 3) if o.representation == "scer" else (0, 4)
-        cut = random_cut(rng, facts.size, o.crop, (0,) if o.augmentation == "none" else turns)
+        cut = random_cut(rng, seen_size(facts), o.crop, (0,) if o.augmentation == "none" else turns)
         return self._sample(reader, facts, frame, cut, rng if o.noise else None)
 
     def middle(self, reader: SequenceReader, facts: SequenceFacts, frame: int) -> Batch:
         """See `Maker`."""
-        return self._sample(reader, facts, frame, middle_cut(facts.size, self.options.crop), None)
+        return self._sample(reader, facts, frame, middle_cut(seen_size(facts), self.options.crop), None)
 
     def whole(
         self, reader: SequenceReader, facts: SequenceFacts, frame: int, rows: int | None = None,
-        sensor_rows: int | None = None, rng: np.random.Generator | None = None,
+        rng: np.random.Generator | None = None,
     ) -> Batch:  # fmt: skip
         """See `Maker`.
 
         Args:
             rows: only so many of the frame, from above, cut after the grid was normalised; None: all.
-            sensor_rows: so many are there for the normalisation; None: all.
             rng: of the noise, where the options ask for it; None: without.
         """
-        cut = whole_cut(facts.size, 4)
+        cut = whole_cut(seen_size(facts), 4)
         if rows is not None:
             cut = Cut(0, 0, min(cut.height, rows // 4 * 4), cut.width)
         own = rng if self.options.noise else None
-        return self._sample(reader, facts, frame, cut, own, after=False, sensor_rows=sensor_rows)
+        return self._sample(reader, facts, frame, cut, own, after=False)
 
     def _sample(
         self, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut,
-        rng: np.random.Generator | None, after: bool = True, sensor_rows: int | None = None,
+        rng: np.random.Generator | None, after: bool = True,
     ) -> Batch:  # fmt: skip
         o = self.options
         counts, stored_mask = self._counts(reader, facts, frame)
-        counts = counts[:, :sensor_rows]
+        if (
+            self.zero_middle
+        ):  # before all else: normalising by percentiles counts its cells, noise falls on them
+            counts = np.insert(counts, BINS // 2, 0, axis=0)
+        counts = counts[:, : seen_size(facts)[1]]
         if rng is not None:
             counts = noisy(counts, rng)
         out: dict[str, Any] = {}
@@ -150,6 +174,14 @@ class EfnetMaker:
                 raise Damaged(f"{facts.name} frame {frame}: its stored grid is {grid.shape}")
             return grid, mask
         return on_image(represented(reader.window(frame), o.representation, o.mode), facts), None
+
+
+def seen_size(facts: SequenceFacts) -> tuple[int, int]:
+    """Width and height of what is fed: REBlur's files hold 262 rows, of which the authors' conversion drops the
+    last two, grid and picture, before the grid is normalised."""
+    width, height = facts.size
+    reblur = facts.format == "efnet-h5" and EXPOSURE in facts.carries and height == _REBLUR_ROWS
+    return width, height - 2 if reblur else height
 
 
 def represented(window: Window, representation: str, mode: Mode) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""S-SDM's samples (S. Chen et al., NeurIPS 2024): a blurred picture and the spikes around its exposure.
+"""S-SDM's samples (K. Chen et al., NeurIPS 2024): a blurred picture and the spikes around its exposure.
 
 No sharp picture is trained with; where the held-out videos have some, validation measures against them. Crops
 are squares with corners on the spike grid. Published samples are neither mirrored nor turned.

@@ -9,18 +9,22 @@ stream does after a gap.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch.nn import functional as F
+from torch import Tensor
 
+from capture.packets import Events
 from capture.validation import Strict
 from inference.representations import counts_numba
 from inference.representations.coding import Columns
+from inference.restorers.placement import represent
 from training.data.cuts import Cut, middle_cut, planes, random_cut, turned, whole_cut
+from training.data.rigs import rig_of
 from training.data.sets.facts import STREAM, TRUTH, SequenceFacts, SequenceReader, Span
 from training.task import Batch
 
@@ -53,10 +57,15 @@ class ScNetMaker:
 
     A sample: `frames` and `truth` (L, 3, H, W) uint8 RGB, `events` (L, 6, H, W, T) uint8 (without T for one
     step).
+
+    Attributes:
+        sampled: events of a sequence may lie on other pixels than its pictures; `events` are float16 then, of
+            every sequence, since samples of a batch are of one type.
     """
 
     def __init__(self, options: ScNetOptions) -> None:
         self.options = options
+        self.sampled = False
 
     def needs(self, facts: SequenceFacts) -> list[str]:
         """What a sequence lacks."""
@@ -100,8 +109,8 @@ class ScNetMaker:
             "events": np.stack([self.counts(reader, facts, i, cut) for i in frames]),
         }
 
-    def counts(self, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut) -> NDArray[np.uint8]:
-        """(6, H, W[, T]): previous −, +, current −, +, next −, +."""
+    def counts(self, reader: SequenceReader, facts: SequenceFacts, frame: int, cut: Cut) -> NDArray[Any]:
+        """(6, H, W[, T]): previous −, +, current −, +, next −, +; uint8, or float16 where `sampled`."""
         span = facts.spans[frame]
         assert span is not None
         spans = windows(span, 1000 * self.options.window_ms)
@@ -110,11 +119,14 @@ class ScNetMaker:
         # On one grid only what is seen in the crop is counted.
         part = _inside(events, cut) if same else events
         steps = self.options.steps
-        maps = [counts_numba.event_counts(part, a, b, steps=steps) for a, b in spans]
+        if same:
+            maps = [counts_numba.event_counts(part, a, b, steps=steps) for a, b in spans]
+        else:
+            maps = _on_image(events, facts, spans, steps)
         grid = np.concatenate(maps, axis=-3)  # (6, h, w) or (T, 6, h, w)
-        grid = turned(grid, cut.turn) if same else cut.of(_spread(grid, facts))
-        whole = np.minimum(grid, _MOST).astype(np.uint8)
-        return whole if whole.ndim == 3 else np.ascontiguousarray(np.moveaxis(whole, 0, -1))
+        grid = turned(grid, cut.turn) if same else cut.of(grid)
+        kept = np.minimum(grid, _MOST).astype(np.uint8 if same and not self.sampled else np.float16)
+        return kept if kept.ndim == 3 else np.ascontiguousarray(np.moveaxis(kept, 0, -1))
 
 
 def windows(span: Span, longest_us: int) -> tuple[Span, Span, Span]:
@@ -132,9 +144,17 @@ def _inside(e: Columns, cut: Cut) -> Columns:
     return Columns(e.t[keep], x[keep], y[keep], e.p[keep], cut.width, cut.height)
 
 
-def _spread(grid: NDArray[np.float32], facts: SequenceFacts) -> NDArray[np.float32]:
-    """(…, h, w) on the image's pixels: each takes its event pixel's counts."""
-    width, height = facts.size
-    flat = torch.from_numpy(grid).reshape(1, -1, *grid.shape[-2:])
-    wide = F.interpolate(flat, (height, width), mode="nearest")
-    return np.asarray(wide.reshape(*grid.shape[:-2], height, width).numpy(), np.float32)
+def _on_image(
+    events: Columns, facts: SequenceFacts, spans: Sequence[Span], steps: int
+) -> list[NDArray[np.float32]]:
+    """The windows' counts on the image's pixels, as the restorer brings them there."""
+    own = Events(np.asarray(events.t, np.int64), events.x, events.y, events.p, events.width, events.height)
+    rig = rig_of(facts, *facts.size)
+
+    def counted(a: int, b: int) -> NDArray[np.float32]:
+        def make(e: Events) -> Tensor:
+            return torch.from_numpy(counts_numba.event_counts(e, a, b, steps=steps))
+
+        return np.asarray(represent(own, rig, 1, make).numpy(), np.float32)
+
+    return [counted(a, b) for a, b in spans]

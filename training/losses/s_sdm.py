@@ -1,4 +1,4 @@
-"""S-SDM's losses (S. Chen et al., NeurIPS 2024), which need no sharp picture.
+"""S-SDM's losses (K. Chen et al., NeurIPS 2024), which need no sharp picture.
 
     BSN:    MSE(TFP9, clip01(BSN(TFP9)))                      the blind spot prevents the identity
     EDSR:   MSE(clip01(EDSR(TFP97)), gray blurry picture)     the long average shows the same blur

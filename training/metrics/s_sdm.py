@@ -1,4 +1,4 @@
-"""S-SDM's evaluation (S. Chen et al., NeurIPS 2024): floating point, and everything on −1…1.
+"""S-SDM's evaluation (K. Chen et al., NeurIPS 2024): floating point, and everything on −1…1.
 
 Both pictures x in 0…1 are mapped to clamp(2x − 1, −1, 1); no rounding to 8 bits, no border, channels BGR (or
 one). Only the middle of the exposure counts. What differs from the usual figures: the MSE is 4 times the one on

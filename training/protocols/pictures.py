@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
 
 from capture.errors import UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
 from inference import models, networks, store
+from inference.cards import Card
 from inference.device import choose_device
 from inference.engine import Engine, Failed
+from inference.representations.coding import Mode
 from inference.restorers.base import LatentTimes, Needs
 from inference.restorers.neural import NeuralRestorer
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
-from sync.geometry import scaled_homography
-from sync.rig import EventEntry, Geometry, ImageEntry, Rig
+from sync.rig import Rig
 from training.data.cuts import Cut, whole_cut
-from training.data.efnet import EfnetMaker, EfnetOptions
+from training.data.efnet import BINS, EfnetMaker, EfnetOptions
+from training.data.rigs import rig_of
 from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
 from training.protocols.compared import Compared, Outcome
 from training.protocols.spikes import spike_pictures
@@ -36,8 +40,6 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 # For frames without any times: only their order matters to a network without events.
 _PERIOD_US, _EXPOSURE_US = 33_333, 30_000
-_REBLUR_ROWS = 262
-"""Of REBlur's sensor; the authors' conversion drops the last two, before the grid is normalised."""
 
 
 def restored(
@@ -69,28 +71,49 @@ def _as_published(
     known = ("mask", "mode", "normalise", "noise")
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"--option efnet.{unknown[0]}: under {protocol.name} known are {', '.join(known)}")
-    maker = EfnetMaker(EfnetOptions.model_validate({"mode": "published", **options}))
-    entries, card = store.load("efnet", representation="scer", channel_order="bgr")
+    entries, card = _efnet_weights()
+    trained = {"representation": card.representation, "channel_order": card.channel_order, **card.feed.stated}
+    try:
+        given = EfnetOptions.model_validate({"mode": Mode.PUBLISHED, **trained, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--option efnet.{first['loc'][0]}: {first['msg']}") from error
+    maker = EfnetMaker(given, zero_middle=card.options.get("ev_chn") == BINS + 1)
+    if lacking := maker.needs(facts):
+        raise UsageError(
+            f"efnet's weights take the representation {card.representation}; {facts.name} ({facts.format}) has "
+            f"no {' and no '.join(lacking)}"
+        )
     net = networks.build("efnet", **card.options)
     net.load_state_dict(entries, strict=True)
     where = choose_device(device)
     net = net.eval().requires_grad_(False).to(where)
-    sensor = _REBLUR_ROWS - 2 if protocol.rows and facts.size[1] == _REBLUR_ROWS else None
     for frame in facts.items:
         try:
             # Measured again, a frame has the same noise.
             rng = np.random.default_rng(frame)
-            sample = maker.whole(reader, facts, frame, protocol.rows, sensor, rng)
+            sample = maker.whole(reader, facts, frame, protocol.rows, rng)
             with torch.inference_mode():
-                given = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
-                mask = given["mask"].float() if "mask" in given else None
-                out = net(given["image"].float() / 255, given["events"], mask)[-1][0]
+                fed = {k: torch.from_numpy(np.asarray(v))[None].to(where) for k, v in sample.items()}
+                mask = fed["mask"].float() if "mask" in fed else None
+                out = net(fed["image"].float() / 255, fed["events"], mask)[-1][0]
         except Damaged as error:
             yield str(error)
             continue
-        result = np.ascontiguousarray(out.float().cpu().numpy()[::-1].transpose(1, 2, 0))
-        picture, truth = (np.ascontiguousarray(sample[k][::-1].transpose(1, 2, 0)) for k in ("image", "truth"))
+        rgb = slice(None, None, 1 if given.channel_order == "rgb" else -1)
+        result, picture, truth = (
+            np.ascontiguousarray(planes[rgb].transpose(1, 2, 0))
+            for planes in (out.float().cpu().numpy(), sample["image"], sample["truth"])
+        )
         yield Compared(f"{frame:05d}", result, picture, truth)
+
+
+def _efnet_weights() -> tuple[dict[str, Tensor], Card]:
+    """The installed ones, whichever of what `EfnetMaker` makes they take; others are refused."""
+    about = store.installed("efnet")
+    representation = "voxel" if about and about.representation == "voxel" else "scer"
+    order = "rgb" if about and about.channel_order == "rgb" else "bgr"
+    return store.load("efnet", representation=representation, channel_order=order)
 
 
 def _as_live(
@@ -100,7 +123,7 @@ def _as_live(
     cut = whole_cut(facts.size, protocol.multiple)
     if protocol.rows is not None:
         cut = Cut(0, 0, min(cut.height, protocol.rows // protocol.multiple * protocol.multiple), cut.width)
-    rig = _rig(facts, cut)
+    rig = rig_of(facts, cut.width, cut.height)
     restorer = models.create(network, rig, options, device)
     needs = restorer.needs
     if needs.events and EVENTS not in facts.carries:
@@ -162,7 +185,7 @@ def exposures(facts: SequenceFacts, network: str) -> tuple[Rig, list[AlignedExpo
         Damaged: a part of the sequence cannot be read.
     """
     reader, cut = facts.reader(), whole_cut(facts.size, 1)
-    rig = _rig(facts, cut)
+    rig = rig_of(facts, cut.width, cut.height)
     needs = models.create(network, rig, {}, "cpu").needs
     frames = facts.items if needs.events else range(facts.frames)
     return rig, [_exposure(reader, facts, frame, rig, cut, needs)[0] for frame in frames]
@@ -170,20 +193,6 @@ def exposures(facts: SequenceFacts, network: str) -> tuple[Rig, list[AlignedExpo
 
 def _picture(planes: F32) -> F32:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
-
-
-def _rig(facts: SequenceFacts, cut: Cut) -> Rig:
-    """Both grids edge to edge, as the sets have them; the frames as they are stored."""
-    width, height = facts.grid or (cut.width, cut.height)
-    scale = facts.size[0] / width
-    m = scaled_homography(scale)
-    rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
-    return Rig(
-        name=facts.format,
-        events=EventEntry(camera="data set", width=width, height=height),
-        image=ImageEntry(camera="data set", width=cut.width, height=cut.height, tone="srgb"),
-        geometry=Geometry(image_from_event=(rows[0], rows[1], rows[2])),
-    )
 
 
 def _exposure(

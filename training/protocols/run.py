@@ -16,7 +16,7 @@ from training.data.sets.find import TEST, Found, find
 from training.lpips import HINT, SMALLEST, picture_distance, weights_file
 from training.pictures import encode_png, strip
 from training.processes import processes
-from training.protocols.compared import Compared
+from training.protocols.compared import F32, U8, Compared
 from training.protocols.pictures import restored
 from training.protocols.table import Measures, Protocol, protocol
 
@@ -176,18 +176,27 @@ def measure_sequence(
                 out.missed.append(one)
                 continue
             blurred = np.asarray(one.blurred / np.float32(255), np.float32)
-            for method, given in ((BLURRED, blurred), (network, one.result)):
-                found = how.measure(given, one.truth)
-                if looks and min(given.shape[:2]) >= SMALLEST["alex"]:
-                    found["lpips"] = picture_distance(given, one.truth, device, how.bgr)
-                out.measures[method].append(found)
+            try:  # both or neither: the means are over the same pictures
+                found = [_figures(how, given, one.truth, device, looks) for given in (blurred, one.result)]
+            except ValueError as error:  # a result that is not finite, a picture below the measure's window
+                out.missed.append(f"{facts.name} {one.name}: {error}")
+                continue
+            for method, figures in zip((BLURRED, network), found, strict=True):
+                out.measures[method].append(figures)
             if every and k % every == 0:
                 out.pictures[f"{facts.name}-{one.name}"] = _png(one)
     except Damaged as error:
         out.missed.append(str(error))
-    except ValueError as error:  # from the measures: a result that is not finite, a picture below the window
+    except ValueError as error:  # the rest of the sequence cannot be had
         out.missed.append(f"{facts.name}: {error}")
     return out
+
+
+def _figures(how: Protocol, given: F32, truth: U8, device: str, looks: bool) -> Measures:
+    found = how.measure(given, truth)
+    if looks and min(given.shape[:2]) >= SMALLEST["alex"]:
+        found["lpips"] = picture_distance(given, truth, device, how.bgr)
+    return found
 
 
 def _run(wanted: Wanted, jobs: list[Any]) -> Any:

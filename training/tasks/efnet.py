@@ -9,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference import cards, networks
+from capture.errors import UsageError
+from inference import networks
 from inference.representations.coding import Mode
-from training.data.efnet import EfnetMaker, EfnetOptions
+from training.data.efnet import BINS, EfnetMaker, EfnetOptions
 from training.losses import efnet
 from training.task import Batch, TrainingData, ValidationData
 from training.tasks.supervised import DataFacts, judged, options_of, require_loss, strips, values
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
+
+
+DEPTH = 3
+"""Of EFNet's scales, in the published form: what pads its pictures and reads its weights goes by it."""
 
 
 class EfnetTask(DataFacts):
@@ -27,6 +32,15 @@ class EfnetTask(DataFacts):
         super().__init__()
         self.options = options_of(EfnetOptions, recipe)
         require_loss(recipe, "psnr")
+        channels = recipe.network.options.get("ev_chn", BINS)
+        if channels not in (BINS, BINS + 1):
+            raise UsageError(
+                f"network.options.ev_chn {channels}: EFNet is fed {BINS} channels of events, or {BINS + 1} "
+                "(weights of the first release)"
+            )
+        if (depth := recipe.network.options.get("depth", DEPTH)) != DEPTH:
+            raise UsageError(f"network.options.depth {depth}: weights can be used with the depth {DEPTH} alone")
+        self._maker = EfnetMaker(self.options, zero_middle=channels == BINS + 1)
 
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
@@ -54,21 +68,17 @@ class EfnetTask(DataFacts):
 
     def datasets(self, recipe: Recipe) -> tuple[TrainingData, ValidationData]:
         """See `Task`."""
-        return self.datasets_of(recipe, EfnetMaker(self.options), self.options.crop, "efnet")
+        return self.datasets_of(recipe, self._maker, self.options.crop, "efnet")
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
         o = self.options
-        notes = list(cards.card("efnet").cautions)
-        if o.representation == "scer" and not o.mask:
-            notes.append("Trained without event mask: use the option mask=false.")
-        if o.normalise != "maximum":
-            notes.append(f"Trained with SCER normalised by {o.normalise}: use the option normalise.")
-        if o.mode is not Mode.RELATIVE:
-            notes.append(f"Trained with times of the mode {o.mode}: use the option mode.")
-        return {
-            "representation": o.representation, "channel_order": o.channel_order, "cautions": tuple(notes),
-        }  # fmt: skip
+        feed: dict[str, Any] = {}
+        if o.representation == "scer":
+            feed = {"mask": o.mask, "normalise": o.normalise}
+        if o.mode is Mode.CORRECTED:  # as published is, on a clock of its own, what restorers do anyway
+            feed["mode"] = "corrected"
+        return {"representation": o.representation, "channel_order": o.channel_order, "feed": feed}
 
 
 def outputs(network: nn.Module, batch: Batch) -> Sequence[Tensor]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from capture.errors import UsageError
 from inference import cards, networks
 from training import starts
-from training.data.gem_maker import GemMaker, GemOptions, require_one_scale, scale_of
+from training.data.gem_maker import BINS, GemMaker, GemOptions, require_one_scale, scale_of
 from training.data.items import Items
 from training.data.sets.facts import TRUTH, SequenceFacts
 from training.files import save_weights
@@ -53,6 +53,11 @@ class GemTask(DataFacts):
         self.second = recipe.loss.name == SECOND
         known = list(gem.WEIGHTS) if self.second else list(gem.WEIGHTS)[:2]
         self.weights = {**gem.WEIGHTS, **require_loss(recipe, SECOND if self.second else FIRST, known)}
+        channels = recipe.network.options.get("ev_in_channel", 6 * BINS)
+        if channels != 6 * BINS:
+            raise UsageError(
+                f"network.options.ev_in_channel {channels}: GEM is fed {6 * BINS} channels of events"
+            )
         self._scale = 0
         self._recipe = recipe
         self._teacher: nn.Module | None = None

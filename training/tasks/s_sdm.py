@@ -1,4 +1,4 @@
-"""Training of S-SDM's teacher (S. Chen et al., NeurIPS 2024): BSN takes the noise away, EDSR makes it large.
+"""Training of S-SDM's teacher (K. Chen et al., NeurIPS 2024): BSN takes the noise away, EDSR makes it large.
 
 Neither sees a sharp picture. BSN is its own target, blind to the pixel it predicts; EDSR learns from the
 average of a whole exposure what the blurred picture is, and is used on short averages.

@@ -1,4 +1,4 @@
-"""Training of S-SDM's LDN (S. Chen et al., NeurIPS 2024): it imitates the teacher, and its blur is the
+"""Training of S-SDM's LDN (K. Chen et al., NeurIPS 2024): it imitates the teacher, and its blur is the
 picture's.
 
 Five instants of an exposure at once. The distance to the teacher is LPIPS with VGG as published (its weights

@@ -21,7 +21,9 @@ from capture.errors import UsageError
 from inference import cards, networks
 from inference.networks.sc_net import SCNet
 from training import starts
+from training.data.cuts import require_room
 from training.data.sc_net import ScNetMaker, ScNetOptions
+from training.data.sets.facts import SequenceFacts
 from training.losses import sc_net
 from training.task import Batch, TrainingData, ValidationData
 from training.tasks.supervised import DataFacts, judged, options_of, require_loss, strips, values
@@ -29,7 +31,6 @@ from training.tasks.supervised import DataFacts, judged, options_of, require_los
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
-_USUAL_STEPS = 16  # of the restorer
 _OURS = (
     "Trained with our completion: consecutive frames, a true axis of time, weight of the fusion as in options."
 )
@@ -91,14 +92,19 @@ class ScNetTask(DataFacts):
 
     def datasets(self, recipe: Recipe) -> tuple[TrainingData, ValidationData]:
         """See `Task`."""
-        return self.datasets_of(recipe, ScNetMaker(self.options), self.options.crop, self._name)
+        maker = ScNetMaker(self.options)
+
+        def fits(sequences: Sequence[SequenceFacts]) -> None:
+            require_room(sequences, self.options.crop)
+            maker.sampled = any(s.grid != s.size for s in sequences)
+
+        return self.datasets_of(recipe, maker, fits, self._name)
 
     def card_fields(self) -> Mapping[str, Any]:
         """See `Task`."""
-        notes = [*cards.card(self._name).cautions, _OURS]
-        if self.options.steps not in (1, _USUAL_STEPS):
-            notes.append(f"Trained with windows of {self.options.steps} steps: use the option steps.")
-        return {"cautions": tuple(notes)}
+        o = self.options
+        feed = {"window_ms": o.window_ms} | ({"steps": o.steps} if o.steps > 1 else {})
+        return {"cautions": (*cards.card(self._name).cautions, _OURS), "feed": feed}
 
     def _clip(self, network: nn.Module, batch: Batch) -> list[Tensor]:
         """The restored frames of a clip, in order; the first begins without a feature."""

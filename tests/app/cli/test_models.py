@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from app.cli import main
-from inference import store
-from inference.cards import NAMES
+from inference import networks, store
+from inference.cards import NAMES, Card, card
 from inference.weights import content_digest, read_weights
 from tests.inference import checkpoints as made
 
@@ -95,6 +95,21 @@ def test_what_is_shipped_is_listed(monkeypatch: pytest.MonkeyPatch, models: Path
     shown = capsys.readouterr().out
     for words in ("shipped", "13,504 synthetic exposures", "5 times slower"):
         assert words in shown
+
+
+def test_what_weights_were_trained_with_is_shown(tmp_path: Path, capsys: Captured) -> None:
+    about = card("efnet").model_dump() | {
+        "options": {"wf": 8}, "feed": {"mask": False, "normalise": "percentile"},
+        "cautions": [*card("efnet").cautions, "Trained on kittens."],
+    }  # fmt: skip
+    entries = {k: v.contiguous() for k, v in networks.build("efnet", wf=8).state_dict().items()}
+    store.write(tmp_path / "mine.safetensors", entries, Card.model_validate(about))
+    for words in (["add", "efnet", str(tmp_path / "mine.safetensors")], ["info", "efnet"]):
+        assert main.run(["models", *words]) == 0
+        out = capsys.readouterr().out
+        assert "mask=false, normalise=percentile" in out
+        assert out.count("Trained on kittens.") == 1
+        assert ("GoPro and REBlur weights take BGR" in out) == (words[0] == "info")
 
 
 def test_info_of_weights_that_are_not_here(capsys: Captured) -> None:

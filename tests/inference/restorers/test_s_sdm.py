@@ -216,3 +216,19 @@ def test_weights_of_another_number_of_spike_frames(spikes: int, monkeypatch: pyt
     rig = one_grid(32, 24)
     (r,) = Engine(LdnRestorer(rig, SMALL, "cpu")).push(noise_exposure(rig), [0.0, 0.5])
     assert r.images.shape[0] == 2
+
+
+def test_beside_the_view_of_the_events_the_frame_stands_as_spikes() -> None:
+    """A picture of one value in which nothing happens is one of one rate of spikes, seen by events or not."""
+    rig = rig_for((20, 16), (64, 48), image_from_event=np.diag([2.0, 2.0, 1.0]))
+    image = np.full((48, 64, 3), 150, np.uint8)
+    one = noise_exposure(rig, n=1)
+    a = exposure_of(image, one.events, rig, START, END)
+    restorer = Spy(rig, {**SMALL, "contrast": 0.2}, "cpu")
+    restorer.seen = []
+    restorer.restore([a], [0.5])
+    spikes = restorer.seen[-1][1][0]
+    value, counts = np.unique(spikes.numpy().round(5), return_counts=True)
+    assert value[counts.argmax()] == pytest.approx(SPIKES_PER_FRAME * 150 / 255, abs=1e-4)
+    assert counts.max() > 0.9 * spikes.numel()  # all but the pixel of the one event
+    assert spikes[..., -1, -1].numpy() == pytest.approx(SPIKES_PER_FRAME * 150 / 255, abs=1e-4)

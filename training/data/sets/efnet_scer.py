@@ -1,7 +1,8 @@
 """EFNet's HDF5 files with representations: `voxels` (SCER, not normalised), `masks`, `images`, `sharp_images`.
 
 Channels of a frame come first; seven-channel files (an option of the authors' script that is on by default)
-have an empty one in the middle, which is dropped.
+have an empty one in the middle, which is dropped: weights of the first release get one of zeros in its place
+(`EfnetMaker`), where the stored one may hold a little of the script's noise.
 """
 
 from __future__ import annotations

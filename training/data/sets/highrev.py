@@ -8,6 +8,7 @@ matched by name here; the authors match them by place in the sorted list.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from inference.representations.coding import columns
 from inference.representations.voxel import from_stored
 from recordings.formats.dataset_source import times
+from recordings.formats.event_files import unit_us
 from recordings.formats.npy_members import Archive
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import EVENTS, TRUTH, U8, SequenceFacts, Span, Unread, Window, reads, sized
@@ -45,7 +47,7 @@ class HighRevReader(Unread):
 
     @reads
     def window(self, index: int) -> Window:
-        """See `SequenceReader`. Times are taken as µs, which the set does not say."""
+        """See `SequenceReader`. The set does not say the unit of its times; see `unit_us`."""
         files = _event_files(self._folder, self._stems[index])[:-1]
         parts = []
         for file in files:
@@ -54,9 +56,19 @@ class HighRevReader(Unread):
             parts.append(found)
         t, x, y, p = (np.concatenate([part[k] for part in parts]) for k in range(4))
         width, height = self.facts.size
-        kept = columns(times(t), x, y, np.where(p > 0, 1, 0), width, height)
+        kept = columns(times(t, self._unit_us), x, y, np.where(p > 0, 1, 0), width, height)
         span = (int(kept.t[0]), int(kept.t[-1]) + 1) if len(kept) else (0, 1)
         return Window(kept, *span, t)
+
+    @functools.cached_property
+    def _unit_us(self) -> float:
+        """Of the whole sequence, told by its first file with events."""
+        for stem in self._stems:
+            for file in _event_files(self._folder, stem):
+                with Archive(file, file.name) as archive:
+                    if len(t := archive.whole("timestamp").reshape(-1)):
+                        return unit_us(t)
+        return 1.0
 
     @reads
     def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
