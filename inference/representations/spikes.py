@@ -1,6 +1,6 @@
 """Spike streams: what S-SDM takes, where they come from, and the averages and windows cut from them.
 
-S. Chen et al., "SpikeReveal: Unlocking Temporal Sequences from Real Blurry Inputs with Spike Streams",
+K. Chen et al., "SpikeReveal: Unlocking Temporal Sequences from Real Blurry Inputs with Spike Streams",
 NeurIPS 2024. A spike camera's pixel integrates light and emits a spike whenever the integral passes a
 threshold; the stream is a binary volume on a fixed clock, and its mean over a window estimates absolute
 intensity. It has no polarity and no time stamps.

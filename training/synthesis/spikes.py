@@ -1,4 +1,4 @@
-"""Synthetic videos of a spike camera, made as the spike version of GoPro was (S. Chen et al., NeurIPS 2024).
+"""Synthetic videos of a spike camera, made as the spike version of GoPro was (K. Chen et al., NeurIPS 2024).
 
 One moving scene at even ticks. An exposure is 97 of them, 104 after the last; its spikes are of 137 ticks,
 20 before it and 20 behind. As published, everything happens in gamma-coded 8-bit values: the blurred picture is
