@@ -5,7 +5,8 @@
    else put two cameras' streams on one clock, a calibration may tell by how much they are off (`delay_us`).
 2. Trigger edges: `TRIGGER` when both were seen, `CHUNK` where the camera's own stamps stand in for a missing
    one (or both) through the measured clock.
-3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came.
+3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came. In the latter case the frame
+   counts as one without its edges, and its picture says so (`AlignedExposure.doubts`).
 
 Arrivals come with two clocks: the events' arrivals relate the event clock to host time, the frames' relate the
 frame camera's clock to it. Of a replay those of the recording count: its own are of any pace, and begin anew
@@ -47,7 +48,8 @@ class ExposureFinder:
 
     Attributes:
         any_edges: an edge has come.
-        frames_matched, frames_unmatched: of those that edges were expected for.
+        edges_expected: a frame has come whose edges should come too.
+        frames_matched, frames_unmatched: of those that edges were expected for; also where not one ever came.
     """
 
     def __init__(self, clock: Clock, earlier: EarlierClock | None = None) -> None:
@@ -58,7 +60,7 @@ class ExposureFinder:
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread
         self.event_host, self.frame_host = HostClock(), HostClock()
         self._recorded = HostClock()  # the events' arrivals when they were recorded
-        self.any_edges = False
+        self.any_edges = self.edges_expected = False
         self.frames_matched = self.frames_unmatched = 0
         self.edges_unused = 0
         self._no_edges_come = False
@@ -118,6 +120,7 @@ class ExposureFinder:
             self.frame_host.add(frame.device_end_ns // 1000, frame.arrival_ns)
         if not self.uses_edges(frame):
             return
+        self.edges_expected = True
         start, end = frame.device_start_ns or 0, frame.device_end_ns or 0
         arrival, self.matcher.packet_us = self._watermark, float(max(self._steps, default=0))
         events = self._event_arrivals
@@ -151,8 +154,7 @@ class ExposureFinder:
         if self._clock.relation == "host":
             return self._estimate(frame)
         if self._no_edges_come:
-            self.matcher.give_up(key)
-            return self._estimate(frame)
+            return self._without_edges(key, frame)
         m = self.matcher.match(key, final=final)
         if m is not None:
             return self._exposure(m)
@@ -167,8 +169,7 @@ class ExposureFinder:
         """
         if not self.any_edges:
             self._no_edges_come = True
-            self.matcher.give_up(key)
-            return self._estimate(frame)
+            return self._without_edges(key, frame)
         if not final and not self.matcher.seen(key):
             self.frames_unmatched += 1
             self.matcher.give_up(key)
@@ -193,6 +194,12 @@ class ExposureFinder:
         self.frames_unmatched += m.edges == 0
         source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
         return Exposure(m.start_us, max(m.end_us, m.start_us + 1), source, m.uncertainty_us)
+
+    def _without_edges(self, key: int, frame: Frame) -> Exposure | NoExposure:
+        """A wire is said to be there, and nothing has come of it: the estimate does not replace the edges."""
+        self.frames_unmatched += 1
+        self.matcher.give_up(key)
+        return self._estimate(frame)
 
     def _estimate(self, frame: Frame) -> Exposure | NoExposure:
         """By arrival times: the device's own length, placed by the two lower envelopes."""
