@@ -162,6 +162,8 @@ class Figures:
             network=str(self.restore.get("wanted", "")),
             runs_on=str(self.restore.get("runs_on", "")),
             cautions=tuple(self._cautions),
+            unmatched=int(self.restore.get("sync", {}).get("frames_unmatched", 0)),
+            unmatched_why=str(self.restore.get("unmatched_why", "")),
             ended=ended,
         )
 

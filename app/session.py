@@ -143,6 +143,9 @@ class SessionStatus:
     runs_on: str = ""  # device and number type of the network, as the restore worker has it
     # What holds for the whole run and a person should know: the rig file is of other cameras.
     cautions: tuple[str, ...] = ()
+    # Frames whose trigger edges should have come and did not, and why edges and frames are not matched now.
+    unmatched: int = 0
+    unmatched_why: str = ""
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

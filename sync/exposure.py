@@ -122,8 +122,8 @@ class AlignedExposure:
     def doubts(self) -> tuple[str, ...]:
         """What makes its exposure doubtful, for the flags of its picture; () when nothing does.
 
-        The rig says that trigger edges tell it, and not one ever came; or each end may be wrong by more than the
-        whole lasts.
+        The rig says that trigger edges tell it, and not one ever came; or each end may be wrong by more than
+        the whole lasts.
         """
         x = self.exposure
         if not x.known:

@@ -36,6 +36,9 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
             row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
         if s.exposure_source:
             row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
+        if s.unmatched:
+            why = f": {s.unmatched_why}" if s.unmatched_why else ""
+            row("without their trigger", f"{s.unmatched} frames{why}")
         for line in s.cautions:
             row("warning", line)
         for w in s.workers:

@@ -13,6 +13,7 @@ from app.viewer.showing import STALE_MS
 from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
 from inference.restorers.base import RESIDUAL_FIGURE
+from sync.exposure import doubtful, in_words
 
 NAMES_FROM = 1160  # width of the window from which the workers' names fit
 RIG_FROM = 1240  # and how the calibration stands
@@ -58,6 +59,7 @@ class StatusStrip(QWidget):
         self.rig.hide()
         self._residual: float | None = None
         self._no_residual = ""
+        self._exposure_tip = self._unmatched = ""
         self._arrange()
         self.workers.restart.connect(self.restart)
 
@@ -76,6 +78,8 @@ class StatusStrip(QWidget):
         self.losses.set(text, lost, losses_tip(s))
         self.workers.set_workers(s.workers)
         self._set_drift(s.drift)
+        self._unmatched = unmatched_text(s)
+        self._tell_exposure(self._exposure_tip)
 
     def _set_drift(self, d: DriftStatus | None) -> None:
         """How far events and picture lie apart; amber, and in a narrow window too, when that is too far."""
@@ -115,14 +119,20 @@ class StatusStrip(QWidget):
         self.reblur.setToolTip("\n".join(t for t in (REBLUR, self._no_residual) if t))
         self.contrast.set(contrast or "c –")
         if p.source:
-            self.exposure.set(f"exposure: {p.source} ±{_uncertainty(p.uncertainty_us)}")
+            colour = theme.ACCENT if doubtful(p.flags) else theme.QUIET
+            self.exposure.set(f"exposure: {p.source} ±{in_words(p.uncertainty_us)}", colour)
             lines = (SOURCES.get(p.source, ""), reblur, contrast)
-            self.exposure.setToolTip("\n".join(t for t in lines if t))
+            self._tell_exposure("\n".join(t for t in lines if t))
         else:
             known = p.exposure_start_us is not None
             self.exposure.set("not restored" if known else "exposure: unknown", theme.ACCENT)
-            self.exposure.setToolTip(p.refusal or f"{p.network} restores the frame without it")
+            self._tell_exposure(p.refusal or f"{p.network} restores the frame without it")
         self._arrange()
+
+    def _tell_exposure(self, tip: str) -> None:
+        """What the picture says of its exposure, and under it how the trigger edges stand."""
+        self._exposure_tip = tip
+        self.exposure.setToolTip("\n".join(t for t in (tip, self._unmatched) if t))
 
     def _arrange(self) -> None:
         """A figure that a picture has had keeps its place; in a narrow window it is in the tooltip."""
@@ -137,7 +147,8 @@ class StatusStrip(QWidget):
             (self.speed, "– fps"), (self.latency, "– ms"), (self.age, "age –"), (self.exposure, ""),
         ):  # fmt: skip
             label.set(text)
-        self.exposure.setToolTip("")
+        self._unmatched = ""
+        self._tell_exposure("")
         self.losses.set("", False, "")
         self._has_reblur = self._has_contrast = False
         self._set_drift(None)
@@ -161,8 +172,12 @@ SOURCES = {
 }
 
 
-def _uncertainty(us: float) -> str:
-    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+def unmatched_text(s: SessionStatus) -> str:
+    """How many frames are without the trigger edges that should have come, and why; "" for none."""
+    if not s.unmatched:
+        return ""
+    why = f": {s.unmatched_why}" if s.unmatched_why else ""
+    return f"{grouped(s.unmatched)} frames without their trigger edges{why}"
 
 
 def drift_text(d: DriftStatus | None) -> tuple[str, str]:

@@ -96,6 +96,20 @@ def test_exposure_source_residual_and_contrast(strip: StatusStrip, fake: FakeSes
     assert contrast_text({}) == ""
 
 
+def test_a_guess_in_the_place_of_trigger_edges_is_amber(strip: StatusStrip, fake: FakeSession) -> None:
+    p = replace(fake.picture(0, (0.5,)), source="estimated", uncertainty_us=20_500.0)
+    strip.set_picture(p)
+    assert (strip.exposure.text(), strip.exposure.colour) == ("exposure: estimated ±20.5 ms", theme.QUIET)
+    strip.set_picture(replace(p, flags=("no trigger edges: exposure estimated ±20.5 ms",)))
+    assert strip.exposure.colour == theme.ACCENT
+    strip.set_status(status(unmatched=1200, unmatched_why="no edges yet"))
+    assert strip.exposure.toolTip().endswith("\n1\u202f200 frames without their trigger edges: no edges yet")
+    strip.set_picture(p)
+    assert "no edges yet" in strip.exposure.toolTip()
+    strip.set_status(status())
+    assert "edges yet" not in strip.exposure.toolTip()
+
+
 def test_a_measured_residual_comes_before_one_of_a_few_instants(strip: StatusStrip, fake: FakeSession) -> None:
     strip.set_residual(4.56)
     strip.set_picture(fake.picture(0, (0.5,)))
