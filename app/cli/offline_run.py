@@ -71,7 +71,7 @@ def run_offline(request: Request) -> int:
         report = _report(request, restorer, source, result, target)
         target.finish({**report, "reblur_residual": residual_report(result.residual, no_residual)})
         cut = target.facts().get("pauses_cut_us", 0)
-    problems = source.problems()
+    problems = [*source.problems(), *result.sources.notes()]
     if cut:
         problems.append(f"pauses longer than 30 minutes were cut in the video, by {cut / 1e6:.0f} s in all")
     _print(request, result, problems)
@@ -167,6 +167,7 @@ def _report(
             "edges_in": r.edges_in,
             "frames_missing": r.frames_missing,
         },
+        "exposure_sources": r.sources.report(),
         "refusals": r.refusals(),
         "refused": r.refused,
         "seconds": r.seconds,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from app.figures import Figures
+from app.offline import OfflineInput, deblur
 from capture.packets import EventPacket
 from inference.outcomes import Result
 from inference.restore_stage import RestoreStage
+from sync.exposure_sources import ExposureSources
+from tests.app.offline_source import Plain, Recorder
 from tests.inference.stage.toys import until
 from tests.sync.exposures_sim import Setup, simulate, small_rig
 
@@ -29,3 +32,27 @@ def test_pictures_and_figures_say_that_no_edge_has_come() -> None:
     figures.take_report(stage.status())
     status = figures.status(())
     assert (status.unmatched, status.unmatched_why) == (len(results), "no edges yet")
+
+
+def test_an_offline_run_counts_exposures_by_their_source() -> None:
+    sim = simulate(Setup(frames=30, edge_loss=1.0, vary_exposure=0.2))
+    result = deblur(OfflineInput("loose", small_rig(), iter(sim.items), 1), Plain(), (0.5,), Recorder())
+    assert list(result.sources.report()) == ["estimated"]
+    told = result.sources.report()["estimated"]
+    assert told["exposures"] == result.restored
+    assert 20_000 < told["worst_uncertainty_us"] < 30_000
+    (note,) = result.sources.notes()
+    assert note.startswith(f"{result.restored} of {result.restored} exposures are only estimated from arrival")
+    assert result.flags["no trigger edges: exposure estimated ±… ms"] == result.restored
+
+
+def test_exposures_of_other_sources_need_no_note() -> None:
+    s = ExposureSources()
+    s.add("trigger", 4.0)
+    s.add("trigger", 6.04)
+    s.add("unknown", None)
+    assert s.notes() == []
+    assert s.report() == {
+        "trigger": {"exposures": 2, "worst_uncertainty_us": 6.0},
+        "unknown": {"exposures": 1, "worst_uncertainty_us": None},
+    }

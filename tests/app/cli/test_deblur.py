@@ -64,6 +64,7 @@ def test_folder(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert items["frames_in"] == items["restored"] + items["refused"] + items["dropped"] == N
     assert items["pictures_out"] == 3 * N
     assert report["latents"] == [0.0, 0.5, 1.0]
+    assert report["exposure_sources"] == {"chunk": {"exposures": N, "worst_uncertainty_us": 1.0}}
     assert set(report["seconds"]) == {"prepare", "read", "sync", "restore", "write", "total"}
     assert sum(v for k, v in report["seconds"].items() if k != "total") <= report["seconds"]["total"]
     assert "exposures in 10 = restored 10 + refused 0" in capsys.readouterr().out
