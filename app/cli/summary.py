@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.cli import console
 from app.headless import HeadlessRun
+from capture.camera import limited_s
 
 
 def figure(value: float) -> str:
@@ -30,6 +31,8 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         row("exposures", f"in {s.items_in} = out {s.items_out} + dropped {dropped} + waiting {s.waiting}")
         losses = [f"{place} {n}" for place, n in s.losses.items() if n]
         row("lost, by place", ", ".join(losses) or "nothing")
+        if limited := limited_s(s.cameras):
+            row("event rate limited", f"in the camera, for {limited:.1f} s")
         rates = [f"{stage} {fps:.1f}" for stage, fps in s.stage_fps.items()]
         row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
         if s.latency_p95_ms:  # nothing was restored: nothing took no time

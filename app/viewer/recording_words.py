@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.viewer.words import clock, grouped
+from capture.camera import limited_s
 from sync.exposure import in_words
 
 RATE_OVER_S = 2.0
@@ -92,6 +93,8 @@ def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
     )
     wrong = [losses(h["losses"])]
     wrong += interruptions(h)
+    limited = limited_s(h.get("cameras") or {})
+    wrong += [f"event rate limited in the camera for {limited:.1f} s"] if limited else []
     wrong += [h["message"] if h["state"] == "stopped" else ""]
     wrong += [f"{h['time_jump_count']} jumps of time" if h["time_jump_count"] else ""]
     found = [w for w in wrong if w]

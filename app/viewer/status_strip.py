@@ -12,6 +12,7 @@ from app.viewer.figure_label import FigureLabel
 from app.viewer.showing import STALE_MS
 from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
+from capture.camera import limited_s
 from inference.restorers.base import RESIDUAL_FIGURE
 from sync.exposure import doubtful, in_words
 
@@ -231,18 +232,21 @@ def losses_text(s: SessionStatus) -> tuple[str, bool]:
         if n:
             places[short_place(place)] = places.get(short_place(place), 0) + n
     text = f"in {grouped(done)} = out {grouped(s.items_out)} + dropped {grouped(dropped)}"
-    if len(places) == 1:
-        name, n = next(iter(places.items()))
-        text += f" ({name})" if n == dropped else f" ({name} {grouped(n)})"
-    elif places:
-        text += " (" + ", ".join(f"{name} {grouped(n)}" for name, n in places.items()) + ")"
-    return text, bool(dropped or places)
+    alone = len(places) == 1 and dropped in places.values()
+    words = [name if alone else f"{name} {grouped(n)}" for name, n in places.items()]
+    limited = limited_s(s.cameras)  # nobody knows how many events that were
+    words += [f"limited {limited:.1f} s"] if limited else []
+    if words:
+        text += " (" + ", ".join(words) + ")"
+    return text, bool(dropped or words)
 
 
 def losses_tip(s: SessionStatus) -> str:
-    """All places with their counts."""
+    """All places with their counts, and what the cameras' drivers count."""
     lines = [f"{grouped(s.items_in)} exposures came in, {grouped(s.waiting)} of them under way"]
     lines += [f"{place}: {grouped(n)}" for place, n in s.losses.items()]
+    counted = [(role, name, n) for role, counts in s.cameras.items() for name, n in counts.items() if n]
+    lines += [f"camera of {role}, {name.replace('_', ' ')}: {grouped(n)}" for role, name, n in counted]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from capture import native
-from capture.camera import Control
+from capture.camera import LIMITED, Control
 from capture.errors import CameraError, CameraLost
 from capture.packets import EventPacket
 from capture.prophesee.config import PropheseeConfig
@@ -201,7 +201,7 @@ class EvkSdk:
         maker = self.stream.maker
         resets = maker.axis.resets if maker.axis else 0
         return {
-            "overflows": self._overflows, "limited_tenths_of_s": self._limit_watch.tenths,
+            "overflows": self._overflows, LIMITED: self._limit_watch.tenths,
             "clock_resets": resets, **self.stream.faults(),
         }  # fmt: skip
 

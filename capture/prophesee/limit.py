@@ -19,7 +19,7 @@ class LimitWatch:
         self._since_ns = self._events = 0
 
     def add(self, events: int, host_ns: int, limit: float | None) -> None:
-        """So many more events have come by now; `limit` is in events a second, None or 0 where there is none."""
+        """So many more events have come by now; `limit`: in events a second, None or 0 where there is none."""
         if not limit:
             self._since_ns = self._events = 0
             return

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from capture import native
-from capture.camera import Control
+from capture.camera import LIMITED, Control
 from capture.errors import CameraError, CameraLost
 from capture.packets import EventPacket
 from capture.prophesee.config import PropheseeConfig
@@ -191,7 +191,7 @@ class MetavisionSdk:
         """See `Sdk.counters`."""
         resets = self._maker.axis.resets if self._maker and self._maker.axis else 0
         return {
-            "limited_tenths_of_s": self._limit_watch.tenths, "clock_resets": resets,
+            LIMITED: self._limit_watch.tenths, "clock_resets": resets,
             "edges_of_other_channels": self._foreign_edges,
         }  # fmt: skip
 

@@ -381,6 +381,10 @@ def test_the_report_says_what_was_wrong() -> None:
     assert "1.5 s of it from before" in lines[0]
     assert lines[1].startswith("lost: 12 camera frames · 2 jumps of time")
     assert "724 of 764 frames with trigger · 7 triggers without frame" in lines[2]
+    limited = {"events": {"delivered": 9, "limited_tenths_of_s": 25}}
+    lines, wrong = report("/x/cups", {**HEALTH, "cameras": limited})
+    assert wrong
+    assert lines[1].startswith("event rate limited in the camera for 2.5 s")
     lines, wrong = report("/x/cups", {**HEALTH, "gap_count": 1})
     assert wrong
     assert lines[1].startswith("events interrupted 1 time ·")

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from app.session import SessionStatus, WorkerStatus
 from app.viewer import theme
-from app.viewer.status_strip import StatusStrip, contrast_text, losses_text, short_place
+from app.viewer.status_strip import StatusStrip, contrast_text, losses_text, losses_tip, short_place
 from app.viewer.worker_dots import WorkerDots, colour_of, describe
 from capture.camera import CameraState
 from tests.app.viewer.fake_session import FakeSession
@@ -62,6 +62,11 @@ def test_every_place_is_named() -> None:
         True,
     )
     assert short_place("camera frames") == "camera frames"
+    cameras = {"events": {"limited_tenths_of_s": 13, "overflows": 0}, "frames": {"delivered": 812}}
+    s = status(losses={"ring events": 9}, cameras=cameras)
+    assert losses_text(s) == ("in 812 = out 812 + dropped 0 (ring events 9, limited 1.3 s)", True)
+    assert losses_text(status(cameras=cameras))[1], "what the camera's limiter threw away is a loss"
+    assert "camera of events, limited tenths of s: 13\ncamera of frames, delivered: 812" in losses_tip(s)
 
 
 def test_age_is_amber_when_stale_and_held_is_no_age(strip: StatusStrip) -> None:
