@@ -352,9 +352,10 @@ def cameras() -> Check:
 
 def all_checks() -> list[Callable[[], Check | list[Check]]]:
     """Every check, in the order of the table."""
+    from app.cli.camera_checks import connected
     from app.cli.usb import usb
 
     return [
         python, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk, shared_memory, usb,
-        cameras,
+        cameras, connected,
     ]  # fmt: skip
