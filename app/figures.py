@@ -67,7 +67,7 @@ class Figures:
         self._restored_shown = self._superseded = self._lost = 0
         self._written = self._passed_over = 0
         self._dead_ends = 0  # marks of a recording's end travel in the ring of frames, but are none
-        self._restored_by: Counter[int] = Counter()
+        self._restored_by: Counter[int] = Counter()  # read or lost on the way, by incarnation
 
     def take_report(self, report: dict[str, Any]) -> None:
         """The restore worker's next report."""
@@ -94,8 +94,9 @@ class Figures:
         """Counters of the rings: the viewer's end of the pictures, the restore worker's end of the frames."""
         self._restored_shown = reader.shown - reader.refused_shown
         self._superseded = reader.superseded
-        self._lost = reader.lost
-        self._restored_by = reader.restored_by
+        lost_by = reader.lost_by
+        self._lost = sum(lost_by.values())
+        self._restored_by = reader.restored_by + Counter(lost_by)
         self._passed_over = frames.lost + frames.superseded + frames.aborted
         self._written = frames.read + self._passed_over + frames.waiting
 
