@@ -194,6 +194,7 @@ def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture
         image_from_event=matrix,
         exposure_end_host_ns=h["end_host_ns"],
         ready_host_ns=h["ready_host_ns"],
+        aligned_host_ns=h["aligned_host_ns"],
         flags=tuple(r["flags"]) if r else (),
         figures=dict(r["figures"]) if r else {},
         held=h["held"],

@@ -346,6 +346,7 @@ def picture_parts(
         "uncertainty_us": 0.0 if x is None else float(x.uncertainty_us),
         "refusal": refusal,
         "end_host_ns": result.exposure_end_host_ns,
+        "aligned_host_ns": o.ready_ns,
         "held": result.held,
         "request": result.request,
         "residual": None if found is None else found.rms,

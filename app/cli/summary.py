@@ -37,6 +37,9 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
         if s.latency_p95_ms:  # nothing was restored: nothing took no time
             row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
+            parts = [f"{part} {ms:.0f} ms" for part, ms in s.latency_parts_ms.items()]
+            if parts:
+                row("of it, medians", ", ".join(parts))
         if s.exposure_source:
             row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
         if s.unmatched:

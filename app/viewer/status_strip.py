@@ -74,6 +74,7 @@ class StatusStrip(QWidget):
         known = s.latency_p50_ms > 0
         self.latency.set(f"{s.latency_p50_ms:.0f} ms" if known else "– ms")
         measured = f"\nmedian {s.latency_p50_ms:.1f} ms, 95 % within {s.latency_p95_ms:.1f} ms" if known else ""
+        measured += "".join(f"\n{part}: {ms:.1f} ms" for part, ms in s.latency_parts_ms.items())
         self.latency.setToolTip(f"From the end of the exposure to the screen{measured}")
         text, lost = losses_text(s)
         self.losses.set(text, lost, losses_tip(s))

@@ -85,6 +85,8 @@ def test_percentiles_and_stages_are_in_the_tooltips(strip: StatusStrip) -> None:
     assert "painted: 59.9 a second" in strip.speed.toolTip()
     assert strip.latency.text() == "31 ms"
     assert "95 % within 44.4 ms" in strip.latency.toolTip()
+    strip.set_status(status(latency_parts_ms={"waiting for data": 12.34, "restoring": 15.0}))
+    assert strip.latency.toolTip().endswith("44.4 ms\nwaiting for data: 12.3 ms\nrestoring: 15.0 ms")
 
 
 def test_exposure_source_residual_and_contrast(strip: StatusStrip, fake: FakeSession) -> None:
