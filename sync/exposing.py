@@ -30,6 +30,9 @@ from sync.exposure import Exposure, ExposureSource, Refusal
 from sync.matching import RESTART_US, Match, TriggerMatcher
 from sync.rig import Clock
 
+NO_STAMPS = "carries no"
+"""In the detail of a refusal: the frame itself does not tell when it was exposed."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoExposure:
@@ -139,7 +142,8 @@ class ExposureFinder:
             return NoExposure(Refusal.ACCUMULATOR, f"frame {frame.sequence} was drawn from events")
         if start is None or end is None:
             missing = "start and end" if start is None and end is None else "start" if start is None else "end"
-            return NoExposure(Refusal.NO_EXPOSURE, f"frame {frame.sequence} carries no {missing} of exposure")
+            detail = f"frame {frame.sequence} {NO_STAMPS} {missing} of exposure"
+            return NoExposure(Refusal.NO_EXPOSURE, detail)
         if end <= start:
             return NoExposure(Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} starts and ends at one stamp")
         if frame.clock is FrameClock.EVENT:
