@@ -18,6 +18,7 @@ from recordings.export.content import Facts
 from recordings.export.grid import SharedGrid, shared_grid
 from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
 from sync.exposure import AlignedExposure, RefusedExposure
+from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
 from sync.rolling import MovedStream
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
@@ -65,6 +66,7 @@ class ExportResult:
         unheld: in a format that holds no pictures.
         refused: how many the synchroniser refused, by reason.
         facts: of the content as it reads back.
+        sources: where the exposures that were taken came from, and how sure they are.
     """
 
     frames_in: int = 0
@@ -76,6 +78,7 @@ class ExportResult:
     refused: dict[str, int] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     grid: SharedGrid | None = None
+    sources: ExposureSources = field(default_factory=ExposureSources)
 
 
 def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
@@ -139,6 +142,8 @@ def exposures(
         within = within and (request.frames is None or taken < request.frames)
         taken += within
         result.skipped += not within
+        if within:
+            result.sources.add(e.exposure.source.value, e.exposure.uncertainty_us)
         return within
 
     def begun_anew() -> None:
@@ -192,6 +197,7 @@ def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> di
         "frames_in_no_pair": r.single,
         "frames_outside_of_times": r.skipped,
         "frames_refused": r.refused,
+        "exposure_sources": r.sources.report(),
         "pairs": r.pairs,
         "events": f.events,
         "first_us": f.first_us,

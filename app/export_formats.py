@@ -299,7 +299,8 @@ def _report(kind: str, source: ExportInput, r: ExportResult, notes: list[str]) -
     return {
         "program": "halfmirror", "version": version(), "format": kind, "input": source.name,
         "frames_in": r.frames_in, "frames_written": f.frames, "frames_outside_of_times": r.skipped,
-        "frames_refused": r.refused, "events": f.events, "trigger_edges": f.edges,
+        "frames_refused": r.refused, "exposure_sources": r.sources.report(),
+        "events": f.events, "trigger_edges": f.edges,
         "first_us": f.first_us, "last_us": f.last_us, "checksum": f.checksum, "notes": notes,
         "problems": source.problems(),
     }  # fmt: skip

@@ -26,6 +26,7 @@ from capture.packets import EventPacket, Frame
 from inference.models import create
 from recordings.export.writers import read_png
 from recordings.recording import RecordingError
+from sync.exposure_sources import ExposureSources
 
 PASSED_THROUGH = "none"
 LATENT = 0.5
@@ -41,6 +42,7 @@ class Pictures:
         checksum: over all pixels, "" for a video, which keeps them only nearly.
         moved: pictures of a video whose time had to move by a tick.
         cut_us: what is missing of its longest pauses.
+        sources: where the exposures of the pictures came from.
     """
 
     times_us: list[int] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Pictures:
     moved: int = 0
     cut_us: int = 0
     skipped: int = 0
+    sources: ExposureSources = field(default_factory=ExposureSources)
 
 
 class _Span:
@@ -84,6 +87,7 @@ class _Span:
         else:
             self._writer.add(image, stamp)
         w.times_us.append(stamp.time_us)
+        w.sources.add(stamp.source, stamp.uncertainty_us)
         _hash(self._hash, image)
         w.checksum = self._hash.hexdigest()[:16]
 
@@ -187,8 +191,9 @@ def _report(kind: str, source: OfflineInput, r: OfflineResult, w: Pictures, netw
     return {
         "program": "halfmirror", "version": version(), "format": kind, "input": source.name, "network": network,
         "latent": LATENT, "frames_in": r.frames_in, "pictures": len(w.times_us),
-        "frames_outside_of_times": w.skipped, "frames_refused": r.refusals(), "first_us": w.times_us[0],
-        "last_us": w.times_us[-1], "checksum": w.checksum, "problems": source.problems(),
+        "frames_outside_of_times": w.skipped, "frames_refused": r.refusals(),
+        "exposure_sources": w.sources.report(), "first_us": w.times_us[0], "last_us": w.times_us[-1],
+        "checksum": w.checksum, "problems": source.problems(),
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from capture.ring import ReaderStats
 
 WINDOW_S = 3.0
 LATENCIES = 200
+PARTS = ("waiting for data", "in the queue", "restoring", "to the screen")
+"""Of the latency, in order: until frame and events are together, until the network takes them (with its later
+neighbours, where it wants some), until the picture is there, until it is on screen."""
 
 
 def losses_of(report: dict[str, Any]) -> Counter[str]:
@@ -62,12 +66,13 @@ class Figures:
         self._dead: Counter[str] = Counter()
         self._dead_events: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES)
+        self._parts_ms: deque[tuple[float, ...]] = deque(maxlen=LATENCIES)
         self._shown_at: deque[float] = deque()
         self._source, self._uncertainty_us = "", 0.0
         self._restored_shown = self._superseded = self._lost = 0
         self._written = self._passed_over = 0
         self._dead_ends = 0  # marks of a recording's end travel in the ring of frames, but are none
-        self._restored_by: Counter[int] = Counter()
+        self._restored_by: Counter[int] = Counter()  # read or lost on the way, by incarnation
 
     def take_report(self, report: dict[str, Any]) -> None:
         """The restore worker's next report."""
@@ -87,15 +92,21 @@ class Figures:
         if p.sharp is not None:
             self._shown_at.append(now)
             if p.exposure_end_host_ns > 0:
-                self._latency_ms.append((time.monotonic_ns() - p.exposure_end_host_ns) / 1e6)
+                now_ns = time.monotonic_ns()
+                self._latency_ms.append((now_ns - p.exposure_end_host_ns) / 1e6)
+                if p.aligned_host_ns > 0:
+                    begun_ns = p.ready_host_ns - round(1e9 * p.restore_s)
+                    at = (p.exposure_end_host_ns, p.aligned_host_ns, begun_ns, p.ready_host_ns, now_ns)
+                    self._parts_ms.append(tuple((b - a) / 1e6 for a, b in pairwise(at)))
         self._source, self._uncertainty_us = p.source, p.uncertainty_us
 
     def take_rings(self, reader: PictureReader, frames: ReaderStats) -> None:
         """Counters of the rings: the viewer's end of the pictures, the restore worker's end of the frames."""
         self._restored_shown = reader.shown - reader.refused_shown
         self._superseded = reader.superseded
-        self._lost = reader.lost
-        self._restored_by = reader.restored_by
+        lost_by = reader.lost_by
+        self._lost = sum(lost_by.values())
+        self._restored_by = reader.restored_by + Counter(lost_by)
         self._passed_over = frames.lost + frames.superseded + frames.aborted
         self._written = frames.read + self._passed_over + frames.waiting
 
@@ -148,6 +159,7 @@ class Figures:
             stage_fps={**self.stage_fps, "shown": fps},
             latency_p50_ms=float(p50),
             latency_p95_ms=float(p95),
+            latency_parts_ms=self._parts(),
             items_in=items_in,
             items_out=self._restored_shown,
             waiting=self.waiting,
@@ -162,8 +174,15 @@ class Figures:
             network=str(self.restore.get("wanted", "")),
             runs_on=str(self.restore.get("runs_on", "")),
             cautions=tuple(self._cautions),
+            unmatched=int(self.restore.get("sync", {}).get("frames_unmatched", 0)),
+            unmatched_why=str(self.restore.get("unmatched_why", "")),
             ended=ended,
         )
+
+    def _parts(self) -> dict[str, float]:
+        if not self._parts_ms:
+            return {}
+        return dict(zip(PARTS, np.median(np.array(self._parts_ms), axis=0).tolist(), strict=True))
 
     def _drift(self) -> DriftStatus | None:
         found = self.restore.get("drift")

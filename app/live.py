@@ -29,7 +29,7 @@ from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.network_options import NetworkOptions
 from inference.worker import READER, RestoreWorkerSpec, run_restore_worker
-from recordings.recorder.worker import CAMERAS
+from recordings.recorder.worker import CAMERAS, COUNTERS
 from recordings.recorder.worker import READER as RECORDER_READER
 from recordings.recording import OpenOptions
 
@@ -259,7 +259,7 @@ class LiveSession:
             elif self._recorder.watch.hear(supervisor, m):
                 if m.topic == CAMERAS:
                     self._meet(m.body)
-            elif m.topic == "counters":
+            elif m.topic == COUNTERS:
                 self._figures.cameras.update(m.body)
             elif m.topic == "note":
                 self._say(str(m.body.get("text", "")))

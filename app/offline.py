@@ -27,6 +27,7 @@ from inference.engine import Engine
 from inference.outcomes import admitted
 from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer
 from sync.exposure import AlignedExposure, RefusedExposure
+from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
@@ -95,6 +96,7 @@ class OfflineResult:
         figures: median of every figure the restorer gave.
         residual: of the re-blur residuals of all exposures that have one, None when none has.
         first_us, last_us: times of the first and the last picture.
+        sources: where the restored exposures came from, and how sure they are.
     """
 
     frames_in: int = 0
@@ -115,6 +117,7 @@ class OfflineResult:
     residual: Spread | None = None
     first_us: int | None = None
     last_us: int | None = None
+    sources: ExposureSources = field(default_factory=ExposureSources)
 
     def refusals(self) -> dict[str, int]:
         """How many exposures were refused, by reason."""
@@ -403,6 +406,7 @@ class _Run:
         for item in restored:
             e = self._waiting.pop(item.ordinal)
             r.restored += 1
+            r.sources.add(e.exposure.source.value, e.exposure.uncertainty_us)
             r.incomplete += not e.complete and not e.alone
             r.alone += bool(e.alone)
             for flag in item.flags:

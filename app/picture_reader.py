@@ -41,7 +41,7 @@ class PictureReader:
         shown: pictures of the stream handed out; restored and not.
         superseded: those passed over because a newer one was there.
         refused_shown: of `shown`, those without a sharp picture.
-        restored_by: sharp pictures of the stream that came, by the restore worker's incarnation.
+        restored_by: sharp pictures of the stream that came whole, by the restore worker's incarnation.
     """
 
     def __init__(self, ref: RingRef, rig: Rig, name: str = VIEWER) -> None:
@@ -55,12 +55,13 @@ class PictureReader:
         self._measured: Picture | None = None
         self.request = 0
         self.restored_by: Counter[int] = Counter()
+        self._published: dict[int, int] = {}  # so many it had given, as far as its headers tell
         self.shown = self.refused_shown = self.superseded = self.torn = 0
 
     @property
-    def lost(self) -> int:
-        """Pictures overwritten before anybody looked."""
-        return self._reader.stats().lost
+    def lost_by(self) -> dict[int, int]:
+        """Sharp pictures of the stream that were overwritten before they were read, by incarnation."""
+        return {i: n - self.restored_by[i] for i, n in self._published.items()}
 
     def poll(self) -> Picture | None:
         """The answer to the newest request, else a re-blur residual, else the stream's newest picture."""
@@ -78,30 +79,40 @@ class PictureReader:
 
     def _drain(self) -> None:
         while self._reader.waiting:
+            newest = None
             try:
                 with self._reader.next() as item:
                     if item is None:
                         return
-                    if item.header["residual"] is not None:
+                    h = item.header
+                    if h["residual"] is not None:
                         self._measured = picture([item.copied()], self._rig, self._matrix)
-                        continue
-                    if item.header["held"]:
+                    elif h["held"]:
                         self._collect(item.copied())
-                        continue
-                    parts = self._of_stream(item)
-                    if not parts:
-                        continue
-                    newest = picture(parts, self._rig, self._matrix)
-                self._newest = newest
+                    elif parts := self._of_stream(item):
+                        newest = picture(parts, self._rig, self._matrix)
             except TornItem:
                 self.torn += 1
+                continue
+            self._heard(h["incarnation"], h["restored_before"])
+            if newest is not None:
+                self._newest = newest
+                self._came(h)
+
+    def _heard(self, incarnation: int, published: int) -> None:
+        self._published[incarnation] = max(published, self._published.get(incarnation, 0))
+
+    def _came(self, h: dict[str, Any]) -> None:
+        """A picture of the stream is here whole, or was passed over."""
+        if h["restored"] is not None:
+            self.restored_by[h["incarnation"]] += 1
+            self._heard(h["incarnation"], h["restored_before"] + 1)
 
     def _of_stream(self, item: Item) -> list[Item]:
         """All parts of a picture of the stream, copied, once this is the last; [] if not, or if passed over."""
         h = item.header
         restored = h["restored"] is not None
         if h["part"] == 0:
-            self.restored_by[h["incarnation"]] += restored
             self._stream_parts = []
             if self._newest is not None:
                 self.superseded += self._newest.sharp is not None
@@ -110,13 +121,14 @@ class PictureReader:
             # This one is not given back yet, so it waits too.
             if self._reader.waiting > 1:
                 self.superseded += restored
+                self._came(h)
                 return []
             return [item.copied()]
         if h["part"] != len(self._stream_parts) or any(
             (p.header["ordinal"], p.header["incarnation"]) != (h["ordinal"], h["incarnation"])
             for p in self._stream_parts
         ):
-            return []  # a part before it was lost, which the ring counts
+            return []  # a part before it was lost, and with it the picture
         self._stream_parts.append(item.copied())
         if len(self._stream_parts) < h["parts"]:
             return []
@@ -182,6 +194,7 @@ def picture(parts: list[Item], rig: Rig, matrix: NDArray[np.float64]) -> Picture
         image_from_event=matrix,
         exposure_end_host_ns=h["end_host_ns"],
         ready_host_ns=h["ready_host_ns"],
+        aligned_host_ns=h["aligned_host_ns"],
         flags=tuple(r["flags"]) if r else (),
         figures=dict(r["figures"]) if r else {},
         held=h["held"],

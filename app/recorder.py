@@ -19,7 +19,7 @@ from recordings.formats.own_about import About, RecordedCamera
 from recordings.recorder import disk
 from recordings.recorder.preroll import MAX_SECONDS
 from recordings.recorder.take import Limits
-from recordings.recorder.worker import CAMERAS, DONE, TOPIC, RecorderSpec, run_recorder
+from recordings.recorder.worker import CAMERAS, COUNTERS, DONE, TOPIC, RecorderSpec, run_recorder
 from sync.rig import NO_CAMERA, Rig
 
 RECORDER = "recorder"
@@ -252,8 +252,8 @@ class RecorderWatch:
         self.state = RecordingState.OFF
         self.problem = ""
         self._folders: tuple[str, ...] = ()
-        self._cameras: dict[str, FromWorker] = {}
-        self._told: dict[str, int] = {}  # camera worker → process of the recorder that knows of it
+        self._cameras: dict[tuple[str, str], FromWorker] = {}
+        self._told: dict[tuple[str, str], int] = {}  # worker, topic → process of the recorder that knows of it
 
     def begun(self, request: RecordRequest) -> None:
         """This one has been asked for."""
@@ -276,7 +276,10 @@ class RecorderWatch:
         return bool(self.health)
 
     def hear(self, s: Supervisor, m: FromWorker) -> bool:
-        """Take a message; True when it was about recording. Tells the recorder who the cameras are."""
+        """Take a message; True when it was about recording. Tells the recorder who the cameras are.
+
+        What the cameras' drivers count is passed on as well; others want it, too.
+        """
         if m.topic == TOPIC:
             self.figures = m.body
             if self.state is RecordingState.BEGINNING and not m.body.get("armed"):
@@ -285,18 +288,18 @@ class RecorderWatch:
             self.health[m.body["folder"]] = m.body["health"]
             if self._folders and str(Path(m.body["folder"]).absolute()) == self._folders[-1]:
                 self.ended()
-        elif m.topic == CAMERAS:
-            self._cameras[m.worker] = m
-            self._told.pop(m.worker, None)
+        elif m.topic in (CAMERAS, COUNTERS):
+            self._cameras[m.worker, m.topic] = m
+            self._told.pop((m.worker, m.topic), None)
         self.pass_on(s)
         return m.topic in (TOPIC, DONE, CAMERAS)
 
     def pass_on(self, s: Supervisor) -> None:
-        """Tell a recorder that runs who the cameras are, if it has not been told."""
+        """Tell a recorder that runs who the cameras are and what they count, if it has not been told."""
         recorder = next((w for w in s.statuses() if w.name == RECORDER), None)
         if recorder is None or recorder.state is not CameraState.RUNNING or recorder.pid is None:
             return
-        for worker, m in self._cameras.items():
-            if self._told.get(worker) != recorder.pid:
-                self._told[worker] = recorder.pid
-                s.command(RECORDER, CAMERAS, m.body)
+        for key, m in self._cameras.items():
+            if self._told.get(key) != recorder.pid:
+                self._told[key] = recorder.pid
+                s.command(RECORDER, m.topic, m.body)

@@ -56,6 +56,7 @@ class Picture:
         time_us: position on the source's time axis, for the seek bar.
         residual: re-blur residual of the exposure; such a picture comes beside the stream, see `command`.
         restore_s: what the restorer took, representation included; 0 where it did nothing.
+        aligned_host_ns: when its exposure and all its events were together, `time.monotonic_ns`; 0 unknown.
     """
 
     ordinal: int
@@ -78,6 +79,7 @@ class Picture:
     time_us: int = 0
     residual: Residual | None = None
     restore_s: float = 0.0
+    aligned_host_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,11 @@ class SessionStatus:
     runs_on: str = ""  # device and number type of the network, as the restore worker has it
     # What holds for the whole run and a person should know: the rig file is of other cameras.
     cautions: tuple[str, ...] = ()
+    # The latency's parts, medians in ms: waiting for data, in the queue, restoring, to the screen; {} unknown.
+    latency_parts_ms: dict[str, float] = field(default_factory=dict)
+    # Frames whose trigger edges should have come and did not, and why edges and frames are not matched now.
+    unmatched: int = 0
+    unmatched_why: str = ""
     ended: bool = False  # the recording has given its last item and nothing waits (until it is sought)
 
 

@@ -11,7 +11,7 @@ Both contracts hold for every driver, the simulated ones and replay included:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -202,6 +202,16 @@ class Breaks:
         """The frame, with `gap` when it is the first one since."""
         due, self._due = self._due, False
         return replace(frame, gap=True) if due else frame
+
+
+LIMITED = "limited_tenths_of_s"
+"""Of `Camera.counters`: tenths of a second in which an event camera's rate limiter was at work. It throws away
+in silence: this is the one loss that no item tells of."""
+
+
+def limited_s(cameras: Mapping[str, Mapping[str, int]]) -> float:
+    """Seconds for which event rates were limited, out of counters by role."""
+    return sum(counts.get(LIMITED, 0) for counts in cameras.values()) / 10
 
 
 class CameraBase(Generic[Item]):

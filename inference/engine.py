@@ -197,5 +197,6 @@ class Engine:
         if found is None and self._residual:
             found = residual.measure(self.restorer, window)
         figures = result.figures if found is None else {**result.figures, RESIDUAL_FIGURE: found.rms}
-        flags = (f"frame alone: {exposure.alone}", *result.flags) if exposure.alone else result.flags
+        alone = (f"frame alone: {exposure.alone}",) if exposure.alone else ()
+        flags = (*alone, *exposure.doubts, *result.flags)
         return replace(result, seconds=seconds, flags=flags, figures=figures)

@@ -224,6 +224,7 @@ class RestoreStage:
                 "restore_ms": dict(self.last_restore_ms),
                 "stage": asdict(self.counters),
                 "sync": asdict(self.sync.counters),
+                "unmatched_why": self.sync.status.why,
                 "held": held.ordinal if held else None,
                 "drift": self._drift.to_message() if self._alignment is not None else None,
             }

@@ -262,15 +262,23 @@ class _RestoreWorker:
 
 
 class PictureWriter:
-    """Writes results as ring items of kind `KIND_PICTURE`, arrays as of `picture_parts`."""
+    """Writes results as ring items of kind `KIND_PICTURE`, arrays as of `picture_parts`.
+
+    Each header tells how many restored exposures of the stream came before it (`restored_before`), so that a
+    reader that was too slow knows how many of them it has missed: items of the ring are refused ones, parts and
+    answers as well.
+    """
 
     def __init__(self, ref: RingRef, incarnation: int = 0) -> None:
         self._writer = RingWriter(ref)
         self._incarnation = incarnation
+        self._restored = 0
 
     def publish(self, result: Result) -> None:
         """Write one result; a long answer goes out in parts that the reader joins."""
         header, blurred, sharp, others = picture_parts(result)
+        header["restored_before"] = self._restored
+        self._restored += result.restored is not None and not result.held and result.residual is None
         total = len(sharp)
         if total <= LONGEST_PART_LATENTS:
             self._write(header, blurred, sharp, others, 0, 1)
@@ -338,6 +346,7 @@ def picture_parts(
         "uncertainty_us": 0.0 if x is None else float(x.uncertainty_us),
         "refusal": refusal,
         "end_host_ns": result.exposure_end_host_ns,
+        "aligned_host_ns": o.ready_ns,
         "held": result.held,
         "request": result.request,
         "residual": None if found is None else found.rms,

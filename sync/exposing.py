@@ -5,7 +5,8 @@
    else put two cameras' streams on one clock, a calibration may tell by how much they are off (`delay_us`).
 2. Trigger edges: `TRIGGER` when both were seen, `CHUNK` where the camera's own stamps stand in for a missing
    one (or both) through the measured clock.
-3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came.
+3. Arrival times: `ESTIMATED`, when the rig has no wire or not one edge ever came. In the latter case the frame
+   counts as one without its edges, and its picture says so (`AlignedExposure.doubts`).
 
 Arrivals come with two clocks: the events' arrivals relate the event clock to host time, the frames' relate the
 frame camera's clock to it. Of a replay those of the recording count: its own are of any pace, and begin anew
@@ -29,6 +30,9 @@ from sync.exposure import Exposure, ExposureSource, Refusal
 from sync.matching import RESTART_US, Match, TriggerMatcher
 from sync.rig import Clock
 
+NO_STAMPS = "carries no"
+"""In the detail of a refusal: the frame itself does not tell when it was exposed."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoExposure:
@@ -47,7 +51,8 @@ class ExposureFinder:
 
     Attributes:
         any_edges: an edge has come.
-        frames_matched, frames_unmatched: of those that edges were expected for.
+        edges_expected: a frame has come whose edges should come too.
+        frames_matched, frames_unmatched: of those that edges were expected for; also where not one ever came.
     """
 
     def __init__(self, clock: Clock, earlier: EarlierClock | None = None) -> None:
@@ -58,7 +63,7 @@ class ExposureFinder:
         self.matcher.latency_us = max(0.0, latency - spread), latency + spread
         self.event_host, self.frame_host = HostClock(), HostClock()
         self._recorded = HostClock()  # the events' arrivals when they were recorded
-        self.any_edges = False
+        self.any_edges = self.edges_expected = False
         self.frames_matched = self.frames_unmatched = 0
         self.edges_unused = 0
         self._no_edges_come = False
@@ -118,6 +123,7 @@ class ExposureFinder:
             self.frame_host.add(frame.device_end_ns // 1000, frame.arrival_ns)
         if not self.uses_edges(frame):
             return
+        self.edges_expected = True
         start, end = frame.device_start_ns or 0, frame.device_end_ns or 0
         arrival, self.matcher.packet_us = self._watermark, float(max(self._steps, default=0))
         events = self._event_arrivals
@@ -136,7 +142,8 @@ class ExposureFinder:
             return NoExposure(Refusal.ACCUMULATOR, f"frame {frame.sequence} was drawn from events")
         if start is None or end is None:
             missing = "start and end" if start is None and end is None else "start" if start is None else "end"
-            return NoExposure(Refusal.NO_EXPOSURE, f"frame {frame.sequence} carries no {missing} of exposure")
+            detail = f"frame {frame.sequence} {NO_STAMPS} {missing} of exposure"
+            return NoExposure(Refusal.NO_EXPOSURE, detail)
         if end <= start:
             return NoExposure(Refusal.ZERO_EXPOSURE, f"frame {frame.sequence} starts and ends at one stamp")
         if frame.clock is FrameClock.EVENT:
@@ -151,8 +158,7 @@ class ExposureFinder:
         if self._clock.relation == "host":
             return self._estimate(frame)
         if self._no_edges_come:
-            self.matcher.give_up(key)
-            return self._estimate(frame)
+            return self._without_edges(key, frame)
         m = self.matcher.match(key, final=final)
         if m is not None:
             return self._exposure(m)
@@ -167,8 +173,7 @@ class ExposureFinder:
         """
         if not self.any_edges:
             self._no_edges_come = True
-            self.matcher.give_up(key)
-            return self._estimate(frame)
+            return self._without_edges(key, frame)
         if not final and not self.matcher.seen(key):
             self.frames_unmatched += 1
             self.matcher.give_up(key)
@@ -193,6 +198,12 @@ class ExposureFinder:
         self.frames_unmatched += m.edges == 0
         source = ExposureSource.TRIGGER if m.edges == 2 else ExposureSource.CHUNK
         return Exposure(m.start_us, max(m.end_us, m.start_us + 1), source, m.uncertainty_us)
+
+    def _without_edges(self, key: int, frame: Frame) -> Exposure | NoExposure:
+        """A wire is said to be there, and nothing has come of it: the estimate does not replace the edges."""
+        self.frames_unmatched += 1
+        self.matcher.give_up(key)
+        return self._estimate(frame)
 
     def _estimate(self, frame: Frame) -> Exposure | NoExposure:
         """By arrival times: the device's own length, placed by the two lower envelopes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,6 +18,10 @@ class ExposureSource(StrEnum):
     CHUNK = "chunk"  # the camera's own start and end stamps, on the event clock or through a measured clock
     ESTIMATED = "estimated"  # the host clock model; its uncertainty is large and is stated
     UNKNOWN = "unknown"  # not known at all: start and end only say when the frame came
+
+
+NO_EDGES_DOUBT = "no trigger edges: exposure estimated"
+VAGUE_DOUBT = "exposure less sure than it is long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,16 @@ class Exposure:
     def time_at(self, latent: float) -> int:
         """The time (µs) at a latent time, a fraction 0…1 of the exposure."""
         return round(self.start_us + latent * self.duration_us)
+
+
+def in_words(us: float) -> str:
+    """Microseconds for a person: "850 µs", "20.5 ms"."""
+    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+
+
+def doubtful(flags: Sequence[str]) -> bool:
+    """One of a picture's flags says that its exposure is (`AlignedExposure.doubts`)."""
+    return any(f.startswith((NO_EDGES_DOUBT, VAGUE_DOUBT)) for f in flags)
 
 
 class Refusal(StrEnum):
@@ -102,6 +117,23 @@ class AlignedExposure:
     def exposure_complete(self) -> bool:
         """No event loss is known inside the exposure itself."""
         return self.complete or self.margins_only
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes its exposure doubtful, for the flags of its picture; () when nothing does.
+
+        The rig says that trigger edges tell it, and not one ever came; or each end may be wrong by more than
+        the whole lasts.
+        """
+        x = self.exposure
+        if not x.known:
+            return ()
+        sure = f"±{in_words(x.uncertainty_us)}"
+        guessed = x.source is ExposureSource.ESTIMATED and self.rig.clock.relation == "trigger"
+        found = [f"{NO_EDGES_DOUBT} {sure}"] if guessed else []
+        if x.uncertainty_us > x.duration_us:
+            found.append(f"{VAGUE_DOUBT}: {sure} of {in_words(x.duration_us)}")
+        return tuple(found)
 
     def exposure_events(self) -> Events:
         """The events inside the exposure itself: `start_us <= t < end_us`."""

@@ -69,7 +69,7 @@ class SyncStatus:
         odds: that many to one against another match of frames and edges.
         drift_ppm, residual_us: of the clock fit, 0 when there is none.
         resets: how often a clock was found anew, by cause.
-        why: one line, while edges are there and not locked.
+        why: one line, while edges are expected of the frames and not locked.
     """
 
     source: str = ""
@@ -425,7 +425,7 @@ class Synchroniser:
             drift_ppm=m.fit.drift_ppm if m.locked else 0.0,
             residual_us=m.fit.residual_us if m.locked else 0.0,
             resets=tuple(sorted(resets.items())),
-            why="" if m.locked else m.verdict.why,
+            why=m.verdict.why if self._finder.edges_expected and not m.locked else "",
         )
 
 

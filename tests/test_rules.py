@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,15 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shel
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
+PIPE = "unpickles what comes through a pipe"
+# Between two processes of this program, nothing of a file in what is said: arrays that a child is to write,
+# figures that it has measured. So many places a file, and no more.
+OWN_PIPES = {"recordings/export/remote.py": 1, "benchmarks/bench_publish.py": 1}
+
+
 def sources() -> Iterator[Path]:
-    for package in PACKAGES:
+    yield ROOT / "halfmirror.py"
+    for package in (*PACKAGES, "benchmarks"):
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
@@ -51,12 +59,17 @@ def _call_faults(node: ast.Call) -> list[str]:
         out.append(f"line {node.lineno} reads settings that PySide may unpickle")
     if name.endswith(("recv_pyobj", "send_pyobj")):
         out.append(f"line {node.lineno} pickles a message")
+    if name.endswith(".recv") and not node.args and not node.keywords:  # a socket's takes a length
+        out.append(f"line {node.lineno} {PIPE}")
     return out
 
 
 def test_nothing_from_outside_is_unpickled_or_evaluated() -> None:
     found = [f for p in sources() for f in faults(ast.parse(p.read_text()), str(p.relative_to(ROOT)))]
+    pipes = Counter(f.split(":")[0] for f in found if f.endswith(PIPE))
+    found = [f for f in found if not (f.endswith(PIPE) and OWN_PIPES.get(f.split(":")[0], 0))]
     assert not found, "\n".join(found)
+    assert pipes == OWN_PIPES
 
 
 @pytest.mark.parametrize(
@@ -70,6 +83,7 @@ def test_nothing_from_outside_is_unpickled_or_evaluated() -> None:
         "eval(s)",
         "subprocess.run(c, shell=True)",
         "sock.recv_pyobj()",
+        "pipe.recv()",
         "yaml.load(s)",
         "QSettings(path, QSettings.Format.IniFormat)",
     ],

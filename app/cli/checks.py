@@ -357,10 +357,11 @@ def cameras() -> Check:
 
 def all_checks() -> list[Callable[[], Check | list[Check]]]:
     """Every check, in the order of the table."""
+    from app.cli.camera_checks import connected
     from app.cli.installation import extras, names
     from app.cli.usb import usb
 
     return [
         python, names, extras, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk,
-        shared_memory, usb, cameras,
+        shared_memory, usb, cameras, connected,
     ]  # fmt: skip

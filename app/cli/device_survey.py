@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.probes import probe
-from app.cli.usb import RULE_FOLDERS, VENDORS, has_rule
+from app.cli.usb import RULE_FOLDERS, VENDORS, has_rule, is_camera
 
 USBFS = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
 USBFS_MB = 1000
@@ -21,12 +21,16 @@ RULES = {
     "152a": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="152a", ATTRS{idProduct}=="84[0-1]?", MODE="0666"',
     "04b4": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="04b4", ATTRS{idProduct}=="00f[4-5]", MODE="0666"',
     "1e10": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="1e10", MODE="0666"',
+    "31f7": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="31f7", ATTRS{idProduct}=="000[3-4]", MODE="0666"',
+    "1409": 'SUBSYSTEM=="usb", ATTRS{idVendor}=="1409", ATTRS{idProduct}=="8e00", MODE="0666"',
 }
 _SERIAL = re.compile(r"[A-Za-z0-9_.-]{1,20}")
 RULE_FILE = "/etc/udev/rules.d/65-halfmirror.rules"
 PROPHESEE = "04b4"
-BY_VENDOR = {"152a": "davis346", PROPHESEE: "evk4", "1e10": "flir"}
-METAVISION = "metavision"
+BY_VENDOR = {"152a": "davis346", PROPHESEE: "evk4", "1e10": "flir", "31f7": "evk4", "1409": "evk4"}
+METAVISION, SPINNAKER = "metavision", "flir-spinnaker"
+ASKED_FOR = (METAVISION, SPINNAKER)
+"""Drivers that somebody must choose by name: the first lists nothing, the second what Aravis lists already."""
 
 SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (
@@ -46,6 +50,12 @@ SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (
         "Aravis", "import ctypes\nctypes.CDLL('libaravis-0.8.so.0')\nanswer({'version': '0.8'})",
         ("flir", "genicam"), "sudo apt-get install libaravis-0.8-0",
+    ),
+    (
+        "Spinnaker",
+        "import rotpy.system\nfrom importlib.metadata import version\n"
+        "answer({'version': f\"(rotpy {version('rotpy')})\"})",
+        (SPINNAKER,), "pip install 'halfmirror[spinnaker]' (Python 3.11); Aravis does without it",
     ),
 )  # fmt: skip
 """Name, code that a child runs, drivers that need it, how it is installed."""
@@ -83,7 +93,7 @@ def survey(
     bus: Path = Path("/sys/bus/usb/devices"), rules: Sequence[Path] = RULE_FOLDERS, usbfs: Path = USBFS
 ) -> Survey:
     """Look at everything; each SDK in a child process of its own. Never raises."""
-    groups = [drivers for _, _, drivers, _ in SDKS if METAVISION not in drivers] + [("webcam",)]
+    groups = [drivers for _, _, drivers, _ in SDKS if not set(ASKED_FOR) & set(drivers)] + [("webcam",)]
     with ThreadPoolExecutor(4) as pool:
         sdks = list(pool.map(_sdk, SDKS))
         lists = list(pool.map(_discovered, groups))
@@ -137,7 +147,7 @@ def _plugged(devices: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for d in sorted(devices.iterdir()) if devices.is_dir() else ():
         vendor = _text(d / "idVendor").lower()
-        if vendor not in VENDORS:
+        if not is_camera(vendor, d):
             continue
         release = _text(d / "bcdDevice")
         bus, number = _text(d / "busnum"), _text(d / "devnum")
@@ -202,9 +212,8 @@ def _missing(
     sdks: list[dict[str, Any]], plugged: list[dict[str, Any]], rules: Sequence[Path], usbfs: Path
 ) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
-    need = {BY_VENDOR[p["vendor"]] for p in plugged}
-    if any(s["there"] and METAVISION in s["drivers"] for s in sdks):
-        need.discard(BY_VENDOR[PROPHESEE])
+    vendors_sdk = any(s["there"] and METAVISION in s["drivers"] for s in sdks)
+    need = {BY_VENDOR[p["vendor"]] for p in plugged if not (vendors_sdk and p["vendor"] == PROPHESEE)}
     out += [
         {"what": f"{s['name']} {s['facts']}", "do": []}
         for s in sdks if not s["there"] and need & set(s["drivers"])
@@ -230,3 +239,17 @@ def _missing(
             }
         )
     return out
+
+
+def facts_of(d: dict[str, Any]) -> list[str]:
+    """A device of a `Survey` in words, but for its name."""
+    size = f"{d['width']}×{d['height']}" if d.get("width") else ""
+    served = f"by {d['sdk']}" if d.get("sdk") else "nothing serves it here"
+    firmware = f"firmware {d['firmware']}" if d.get("firmware") else ""
+    can = ", ".join(d.get("can", ()))
+    access = "" if d.get("access", True) else "no permission"
+    facts = [
+        d.get("model", ""), d.get("serial", ""), d.get("role", ""), size, d.get("usb_speed", ""), firmware, can,
+        served, access,
+    ]  # fmt: skip
+    return [f for f in facts if f]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -73,9 +73,11 @@ def _show(found: Survey, as_json: bool) -> None:
         return
     from rich.text import Text
 
+    from app.cli.device_survey import facts_of
+
     o = console.out()
     for d in found.devices:
-        facts = ", ".join(_facts(d))
+        facts = ", ".join(facts_of(d))
         o.print(Text.assemble((f"{d['name'] or '–':<24}", "bold"), facts), soft_wrap=True)
     if not found.devices:
         o.print("no camera is connected; the simulated rig needs none: halfmirror live simulated", markup=False)
@@ -86,16 +88,3 @@ def _show(found: Survey, as_json: bool) -> None:
         o.print(Text(f"→ {m['what']}", "yellow"), soft_wrap=True)
         for line in m["do"]:
             o.print(Text(f"    {line}"), soft_wrap=True)
-
-
-def _facts(d: dict[str, Any]) -> list[str]:
-    size = f"{d['width']}×{d['height']}" if d.get("width") else ""
-    served = f"by {d['sdk']}" if d.get("sdk") else "nothing serves it here"
-    firmware = f"firmware {d['firmware']}" if d.get("firmware") else ""
-    can = ", ".join(d.get("can", ()))
-    access = "" if d.get("access", True) else "no permission"
-    facts = [
-        d.get("model", ""), d.get("serial", ""), d.get("role", ""), size, d.get("usb_speed", ""), firmware, can,
-        served, access,
-    ]  # fmt: skip
-    return [f for f in facts if f]

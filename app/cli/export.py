@@ -274,6 +274,7 @@ def _pictures(
         f"{len(w.times_us)} pictures, {w.times_us[0]} … {w.times_us[-1]} µs; read back {equal}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+    problems += w.sources.notes()
     if w.cut_us:
         problems.append(f"pauses longer than 30 minutes were cut, by {w.cut_us / 1e6:.0f} s in all")
     for problem in problems:
@@ -298,6 +299,6 @@ def _told(r: ExportResult, request: ExportRequest, problems: list[str], what: st
     o = console.out()
     o.print(what, markup=False, soft_wrap=True)
     o.print(f"read back and equal: checksum {r.facts.checksum}", markup=False, soft_wrap=True)
-    for problem in problems:
+    for problem in [*problems, *r.sources.notes()]:
         console.say(f"note: {problem}")
     o.print(str(request.output), style="bold", markup=False, soft_wrap=True)

@@ -65,19 +65,41 @@ def run_offline(request: Request) -> int:
         ) as source,
     ):
         restorer = create(request.network, source.rig, options=request.options, device=request.device)
+        weights = weights_of(restorer)
         no_residual = why_not(restorer.name, restorer.needs) if request.residual else ""
         with _Bar() as bar:
             result = deblur(source, restorer, request.latents, target, bar.update, residual=request.residual)
         report = _report(request, restorer, source, result, target)
-        target.finish({**report, "reblur_residual": residual_report(result.residual, no_residual)})
+        residual = residual_report(result.residual, no_residual)
+        target.finish({**report, "weights": weights, "reblur_residual": residual})
         cut = target.facts().get("pauses_cut_us", 0)
-    problems = source.problems()
+    problems = [*source.problems(), *result.sources.notes()]
     if cut:
         problems.append(f"pauses longer than 30 minutes were cut in the video, by {cut / 1e6:.0f} s in all")
     _print(request, result, problems)
     if no_residual:
         console.say(f"note: no re-blur residual: {no_residual}")
     return 0
+
+
+def weights_of(restorer: Restorer) -> dict[str, str] | None:
+    """Which weights a restorer runs with, for a report; None where there is nothing to learn.
+
+    `network`; `content_sha256` over the installed values; `file_sha256` of the file that was added, "" of
+    weights that come with the program. Of random weights only the first.
+    """
+    from inference import store
+
+    network = getattr(restorer, "network", "")
+    if not network:
+        return None
+    found = None if getattr(restorer, "random_weights", False) else store.installed(network)
+    origin = None if found is None else found.origin
+    if origin is None:
+        return {"network": network}
+    return {
+        "network": network, "content_sha256": origin.content_sha256, "file_sha256": origin.sha256
+    }  # fmt: skip
 
 
 class Target:
@@ -167,6 +189,7 @@ def _report(
             "edges_in": r.edges_in,
             "frames_missing": r.frames_missing,
         },
+        "exposure_sources": r.sources.report(),
         "refusals": r.refusals(),
         "refused": r.refused,
         "seconds": r.seconds,

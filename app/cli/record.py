@@ -138,7 +138,7 @@ class Line:
         lost = {k: v for k, v in f["losses"].items() if v}
         parts = [
             f"sequence {f['sequence']} of {f['sequences']}" if f["sequences"] > 1 else "",
-            f"{f['elapsed_s']:.0f}{of_seconds} s", f"{f['frames']}{of_frames} frames",
+            f"{f['elapsed_s']:.0f}{of_seconds} s", f"{f['frames']}{of_frames} frames", _matched(f),
             f"{f['events'] / 1e6:.1f} M events", f"{self._rate:.0f} MB/s",
             f"{f['queued'] / 1e6:.0f} MB wait for the disk" if f["queued"] > 8e6 else "",
             "lost: " + ", ".join(f"{n} {k}" for k, n in lost.items()) if lost else "nothing lost", waiting,
@@ -153,22 +153,24 @@ class Line:
         self._status.stop()
 
 
+def _matched(f: dict[str, Any]) -> str:
+    """How many frames have their trigger edges; "" where none are expected, or known yet."""
+    with_trigger, without = f.get("frames_with_trigger") or 0, f.get("frames_without_trigger") or 0
+    return f"{with_trigger} of {with_trigger + without} with trigger" if with_trigger or without else ""
+
+
 def _print(result: RecordResult) -> None:
+    """The same three lines of each recording as in the window, under a verdict."""
     from app.cli import console
-    from app.viewer.recording_words import interruptions
+    from app.viewer.recording_words import report
+    from app.viewer.words import NARROW
 
     for folder, h in result.health.items():
-        found = [f"{n} {place}" for place, n in h["losses"].items() if n]
-        named = ["lost " + ", ".join(found)] if found else []
-        lost = "; ".join([*named, *interruptions(h)]) or "nothing lost"
-        clock = h["clock"]
-        unmatched = clock.get("frames_without_trigger", 0)
-        wire = f", {unmatched} frames without trigger" if unmatched else ""
+        lines, wrong = report(folder, h)
         console.out().print(
-            f"{folder}: {h['frames']} frames, {h['events'] / 1e6:.2f} M events, "
-            f"{h['disk']['bytes'] / 1e6:.0f} MB in {h['elapsed_s']:.1f} s; {lost}{wire}"
-            + (f" ({h['message']})" if h["message"] else ""),
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
+            f"{folder}: {'NOT all well' if wrong else 'all well'}", markup=False, soft_wrap=True
+        )
+        for line in lines:
+            console.out().print("  " + line.replace(NARROW, ""), markup=False, soft_wrap=True)
     for line in result.written.lines:
         console.out().print(line, markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.cli import console
 from app.headless import HeadlessRun
+from capture.camera import limited_s
 
 
 def figure(value: float) -> str:
@@ -30,12 +31,20 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         row("exposures", f"in {s.items_in} = out {s.items_out} + dropped {dropped} + waiting {s.waiting}")
         losses = [f"{place} {n}" for place, n in s.losses.items() if n]
         row("lost, by place", ", ".join(losses) or "nothing")
+        if limited := limited_s(s.cameras):
+            row("event rate limited", f"in the camera, for {limited:.1f} s")
         rates = [f"{stage} {fps:.1f}" for stage, fps in s.stage_fps.items()]
         row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
         if s.latency_p95_ms:  # nothing was restored: nothing took no time
             row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
+            parts = [f"{part} {ms:.0f} ms" for part, ms in s.latency_parts_ms.items()]
+            if parts:
+                row("of it, medians", ", ".join(parts))
         if s.exposure_source:
             row("exposure from", f"{s.exposure_source} ±{s.uncertainty_us:.0f} µs")
+        if s.unmatched:
+            why = f": {s.unmatched_why}" if s.unmatched_why else ""
+            row("without their trigger", f"{s.unmatched} frames{why}")
         for line in s.cautions:
             row("warning", line)
         for w in s.workers:

@@ -63,6 +63,7 @@ KEYS: tuple[Key, ...] = (
     Key("record", "Record, or end the recording", ("R",), "Program", live=True),
     Key("open", "Open recording…", ("Ctrl+O",), "Program"),
     Key("networks", "Networks", ("N",), "Program"),
+    # A key each: the calibration also opens on a recording of a rig, of which there is no rig page.
     Key("rig", "Rig: cameras, settings, wire", ("C",), "Program", tip="Both cameras live, to set the rig up"),
     Key("calibrate", "Calibrate…", ("G",), "Program", tip="Geometry and clock of the rig, step by step"),
     Key("snapshot", "Save snapshot", ("P", "Ctrl+S"), "Program", tip="Writes what is on screen as PNG files"),

@@ -113,7 +113,8 @@ class Presenter:
             w.pages.setCurrentWidget(w.empty if self.nothing_to_see(p) else w.picture)
         at = s.shown_latent
         sharp = None if p.sharp is None else p.sharp[s.index]
-        w.picture.show_picture(p.blurred, sharp, refusal=p.refusal, label=states.label(player))
+        refusal = states.refusal(player, str(w.source))
+        w.picture.show_picture(p.blurred, sharp, refusal=refusal, label=states.label(player))
         self._show_residual(player)
         start, end = p.exposure_start_us, p.exposure_end_us
         length = None if start is None or end is None else end - start

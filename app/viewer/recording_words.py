@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from app.viewer.words import clock, grouped
+from capture.camera import limited_s
+from sync.exposure import in_words
 
 RATE_OVER_S = 2.0
 _NAME = re.compile(r"[^/\\\x00-\x1f]{1,100}")
@@ -45,7 +47,8 @@ def running(f: dict[str, Any], pace: float | None) -> list[str]:
     room = f.get("room")
     if room is not None and pace:
         out.append(f"disk full in {hours(room / pace)}")
-    out.append(frames(f["frames"], f.get("frames_with_trigger"), f.get("exposure_source")))
+    without = f.get("frames_without_trigger") or 0
+    out.append(frames(f["frames"], f.get("frames_with_trigger"), f.get("exposure_source"), without))
     if f["queued"] > 8e6:
         out.append(f"{f['queued'] / 1e6:.0f} MB wait for the disk")
     return out
@@ -59,9 +62,9 @@ def hours(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}"
 
 
-def frames(n: int, with_trigger: int | None, source: str | None) -> str:
-    """How many frames, and how many of them have their trigger where there is such a signal."""
-    if source == "trigger" and with_trigger is not None:
+def frames(n: int, with_trigger: int | None, source: str | None, without_trigger: int = 0) -> str:
+    """How many frames, and how many of them have their trigger where there is such a signal, or should be."""
+    if with_trigger is not None and (source == "trigger" or without_trigger):
         return f"{grouped(with_trigger)} of {grouped(n)} frames with trigger"
     return f"{grouped(n)} frames"
 
@@ -90,6 +93,8 @@ def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
     )
     wrong = [losses(h["losses"])]
     wrong += interruptions(h)
+    limited = limited_s(h.get("cameras") or {})
+    wrong += [f"event rate limited in the camera for {limited:.1f} s"] if limited else []
     wrong += [h["message"] if h["state"] == "stopped" else ""]
     wrong += [f"{h['time_jump_count']} jumps of time" if h["time_jump_count"] else ""]
     found = [w for w in wrong if w]
@@ -107,12 +112,14 @@ def _exposures(h: dict[str, Any]) -> tuple[str, bool]:
     source = c.get("exposure_source") or ""
     if not source:
         return "no exposure is known yet" + (f": {c['why_not']}" if c.get("why_not") else ""), True
-    words = [f"exposure: {source} ±{c['exposure_uncertainty_us']:.0f} µs"]
-    unmatched = c["frames_without_trigger"] if source == "trigger" else 0
-    if source == "trigger":
-        words.append(frames(c["frames_with_trigger"] + unmatched, c["frames_with_trigger"], source))
+    words = [f"exposure: {source} ±{in_words(c['exposure_uncertainty_us'])}"]
+    # Only where edges are expected do frames count as being without: a loose wire leaves another source.
+    unmatched = c["frames_without_trigger"]
+    if source == "trigger" or unmatched:
+        words.append(frames(c["frames_with_trigger"] + unmatched, c["frames_with_trigger"], source, unmatched))
         lone = c["triggers_without_frame"]
         words += [f"{grouped(lone)} triggers without frame"] if lone else []
+        words += [c["why_not"]] if unmatched and c.get("why_not") else []
     if c.get("residual_us"):
         words.append(f"clocks agree within {c['residual_us']:.0f} µs")
     # At its ends a recording cuts a frame from its trigger now and then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from app.viewer.showing import Mode
 from app.viewer.words import rate, sentence
 from capture.camera import CameraState
 from inference.restorers.base import RANDOM_FLAG
+from sync.exposing import NO_STAMPS
+from sync.exposure import Refusal
 
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
@@ -56,6 +59,19 @@ def label(player: Player) -> str:
         name = RANDOM_FLAG
     at = s.shown_latent
     return f"{name}  {at:.2f}" if s.held and at is not None else name
+
+
+def refusal(player: Player, source: str) -> str:
+    """Why the picture on screen was not restored; what helps, too, where a recording tells no exposures."""
+    p = player.picture
+    text = "" if p is None else p.refusal
+    reason = Refusal.NO_EXPOSURE.value
+    if not (player.recording and text.startswith(reason) and NO_STAMPS in text.removeprefix(reason)):
+        return text
+    return (
+        f"{text}.\nState how long they were exposed: halfmirror replay {shlex.quote(source)} --exposure-us N. "
+        f"Or see the frames as they are: network {PASSED_THROUGH} (N)"
+    )
 
 
 def still(player: Player) -> str:

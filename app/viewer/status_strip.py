@@ -12,7 +12,9 @@ from app.viewer.figure_label import FigureLabel
 from app.viewer.showing import STALE_MS
 from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
+from capture.camera import limited_s
 from inference.restorers.base import RESIDUAL_FIGURE
+from sync.exposure import doubtful, in_words
 
 NAMES_FROM = 1160  # width of the window from which the workers' names fit
 RIG_FROM = 1240  # and how the calibration stands
@@ -58,6 +60,7 @@ class StatusStrip(QWidget):
         self.rig.hide()
         self._residual: float | None = None
         self._no_residual = ""
+        self._exposure_tip = self._unmatched = ""
         self._arrange()
         self.workers.restart.connect(self.restart)
 
@@ -71,11 +74,14 @@ class StatusStrip(QWidget):
         known = s.latency_p50_ms > 0
         self.latency.set(f"{s.latency_p50_ms:.0f} ms" if known else "– ms")
         measured = f"\nmedian {s.latency_p50_ms:.1f} ms, 95 % within {s.latency_p95_ms:.1f} ms" if known else ""
+        measured += "".join(f"\n{part}: {ms:.1f} ms" for part, ms in s.latency_parts_ms.items())
         self.latency.setToolTip(f"From the end of the exposure to the screen{measured}")
         text, lost = losses_text(s)
         self.losses.set(text, lost, losses_tip(s))
         self.workers.set_workers(s.workers)
         self._set_drift(s.drift)
+        self._unmatched = unmatched_text(s)
+        self._tell_exposure(self._exposure_tip)
 
     def _set_drift(self, d: DriftStatus | None) -> None:
         """How far events and picture lie apart; amber, and in a narrow window too, when that is too far."""
@@ -115,14 +121,20 @@ class StatusStrip(QWidget):
         self.reblur.setToolTip("\n".join(t for t in (REBLUR, self._no_residual) if t))
         self.contrast.set(contrast or "c –")
         if p.source:
-            self.exposure.set(f"exposure: {p.source} ±{_uncertainty(p.uncertainty_us)}")
+            colour = theme.ACCENT if doubtful(p.flags) else theme.QUIET
+            self.exposure.set(f"exposure: {p.source} ±{in_words(p.uncertainty_us)}", colour)
             lines = (SOURCES.get(p.source, ""), reblur, contrast)
-            self.exposure.setToolTip("\n".join(t for t in lines if t))
+            self._tell_exposure("\n".join(t for t in lines if t))
         else:
             known = p.exposure_start_us is not None
             self.exposure.set("not restored" if known else "exposure: unknown", theme.ACCENT)
-            self.exposure.setToolTip(p.refusal or f"{p.network} restores the frame without it")
+            self._tell_exposure(p.refusal or f"{p.network} restores the frame without it")
         self._arrange()
+
+    def _tell_exposure(self, tip: str) -> None:
+        """What the picture says of its exposure, and under it how the trigger edges stand."""
+        self._exposure_tip = tip
+        self.exposure.setToolTip("\n".join(t for t in (tip, self._unmatched) if t))
 
     def _arrange(self) -> None:
         """A figure that a picture has had keeps its place; in a narrow window it is in the tooltip."""
@@ -137,7 +149,8 @@ class StatusStrip(QWidget):
             (self.speed, "– fps"), (self.latency, "– ms"), (self.age, "age –"), (self.exposure, ""),
         ):  # fmt: skip
             label.set(text)
-        self.exposure.setToolTip("")
+        self._unmatched = ""
+        self._tell_exposure("")
         self.losses.set("", False, "")
         self._has_reblur = self._has_contrast = False
         self._set_drift(None)
@@ -161,8 +174,12 @@ SOURCES = {
 }
 
 
-def _uncertainty(us: float) -> str:
-    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+def unmatched_text(s: SessionStatus) -> str:
+    """How many frames are without the trigger edges that should have come, and why; "" for none."""
+    if not s.unmatched:
+        return ""
+    why = f": {s.unmatched_why}" if s.unmatched_why else ""
+    return f"{grouped(s.unmatched)} frames without their trigger edges{why}"
 
 
 def drift_text(d: DriftStatus | None) -> tuple[str, str]:
@@ -216,18 +233,21 @@ def losses_text(s: SessionStatus) -> tuple[str, bool]:
         if n:
             places[short_place(place)] = places.get(short_place(place), 0) + n
     text = f"in {grouped(done)} = out {grouped(s.items_out)} + dropped {grouped(dropped)}"
-    if len(places) == 1:
-        name, n = next(iter(places.items()))
-        text += f" ({name})" if n == dropped else f" ({name} {grouped(n)})"
-    elif places:
-        text += " (" + ", ".join(f"{name} {grouped(n)}" for name, n in places.items()) + ")"
-    return text, bool(dropped or places)
+    alone = len(places) == 1 and dropped in places.values()
+    words = [name if alone else f"{name} {grouped(n)}" for name, n in places.items()]
+    limited = limited_s(s.cameras)  # nobody knows how many events that were
+    words += [f"limited {limited:.1f} s"] if limited else []
+    if words:
+        text += " (" + ", ".join(words) + ")"
+    return text, bool(dropped or words)
 
 
 def losses_tip(s: SessionStatus) -> str:
-    """All places with their counts."""
+    """All places with their counts, and what the cameras' drivers count."""
     lines = [f"{grouped(s.items_in)} exposures came in, {grouped(s.waiting)} of them under way"]
     lines += [f"{place}: {grouped(n)}" for place, n in s.losses.items()]
+    counted = [(role, name, n) for role, counts in s.cameras.items() for name, n in counts.items() if n]
+    lines += [f"camera of {role}, {name.replace('_', ' ')}: {grouped(n)}" for role, name, n in counted]
     return "\n".join(lines)
 
 

@@ -78,7 +78,7 @@ class PropheseeCamera(CameraBase[EventPacket]):
     """
 
     def __init__(self, config: PropheseeConfig, sdk: Sdk, size: tuple[int, int]) -> None:
-        self.superseded = 0
+        self.superseded = self.delivered = 0
         self._config, self._sdk = config, sdk
         self._changed = threading.Condition()
         self._thread: SdkThread | None = None
@@ -147,6 +147,7 @@ class PropheseeCamera(CameraBase[EventPacket]):
                 if self._thread is None:
                     raise CameraError(f"{self.info.name}: open the camera before reading from it")
                 if self._queue:
+                    self.delivered += 1
                     return self._queue.popleft()
                 if self._lost:
                     raise CameraLost(self._lost)
@@ -220,3 +221,7 @@ class PropheseeCamera(CameraBase[EventPacket]):
         with contextlib.suppress(CameraLost):
             state = dict(thread.call(self._sdk.values, CALL_S, "reading its settings"))
         return {"settings": state, **self._sdk.notes, "counters": self._sdk.counters()}
+
+    def counters(self) -> dict[str, int]:
+        """See `Camera.counters`: losses and faults by kind, and how long the rate limiter was at work."""
+        return {"delivered": self.delivered, **self._sdk.counters()}

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from capture import native
-from capture.camera import Control
+from capture.camera import LIMITED, Control
 from capture.errors import CameraError, CameraLost
 from capture.packets import EventPacket
 from capture.prophesee.config import PropheseeConfig
+from capture.prophesee.limit import LimitWatch
 from capture.prophesee.stream import Evt3Stream, compiled
 
 WIDTH, HEIGHT = 1280, 720
 TIMEOUT_S = 0.1
 NO_CHANNEL = -1
-_NEARLY = 0.95
-"""Share of the limit from which on a period counts as limited: what was thrown away nobody tells."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,8 +87,8 @@ class EvkSdk:
 
     def _clear(self) -> None:
         self.stream = Evt3Stream(self._name, self.width, self.height, self._channel)
-        self._overflows = self._usb_dropped = self._limited = 0
-        self._period_ns, self._period_events = 0, 0
+        self._overflows = self._usb_dropped = 0
+        self._limit_watch = LimitWatch()
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -175,7 +174,8 @@ class EvkSdk:
             packets = self.stream.feed(bytes(packet), host_ns, dropped=lost, gap=lost > 0)
         else:
             packets = self._decoded(packet, max(lost, fresh), host_ns)
-        self._watch_limit(packets, host_ns)
+        limit = self._config.events_per_s if self._settings is None else self._limit()
+        self._limit_watch.add(sum(len(p.events) for p in packets), host_ns, limit)
         return packets
 
     def _decoded(self, packet: Any, lost: int, host_ns: int) -> list[EventPacket]:
@@ -196,25 +196,13 @@ class EvkSdk:
         t, x, y, on = columns
         return [self.stream.maker.make(t, x, y, on, et, rising, host_ns, dropped=lost, gap=lost > 0)]
 
-    def _watch_limit(self, packets: list[EventPacket], host_ns: int) -> None:
-        """Count tenths of a second in which the camera's limiter was at work."""
-        limit = self._config.events_per_s if self._settings is None else self._limit()
-        if limit is None:
-            return
-        self._period_events += sum(len(p.events) for p in packets)
-        span = host_ns - (self._period_ns or host_ns)
-        if not self._period_ns or span >= 100_000_000:
-            if span and self._period_events >= _NEARLY * limit * span / 1e9:
-                self._limited += 1
-            self._period_ns, self._period_events = host_ns, 0
-
     def counters(self) -> dict[str, int]:
         """See `Sdk.counters`."""
         maker = self.stream.maker
         resets = maker.axis.resets if maker.axis else 0
         return {
-            "overflows": self._overflows, "limited_tenths_of_s": self._limited, "clock_resets": resets,
-            **self.stream.faults(),
+            "overflows": self._overflows, LIMITED: self._limit_watch.tenths,
+            "clock_resets": resets, **self.stream.faults(),
         }  # fmt: skip
 
     # -- settings ----------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from capture import native
-from capture.camera import Control
+from capture.camera import LIMITED, Control
 from capture.errors import CameraError, CameraLost
 from capture.packets import EventPacket
 from capture.prophesee.config import PropheseeConfig
+from capture.prophesee.limit import LimitWatch
 from capture.prophesee.stream import PacketMaker
 
 
@@ -47,6 +48,8 @@ class MetavisionSdk:
         self._maker: PacketMaker | None = None
         self._edges = 0
         self._foreign_edges = 0
+        self._limit: float = 0
+        self._limit_watch = LimitWatch()
 
     def open(self) -> None:
         """See `Sdk.open`."""
@@ -125,6 +128,7 @@ class MetavisionSdk:
         limiter.enable(value > 0)
         if value > 0:
             limiter.set_cd_event_rate(int(value))
+        self._limit = value
 
     def flush(self) -> None:
         """Nothing: the iterator gives what there is from its first call on."""
@@ -140,6 +144,7 @@ class MetavisionSdk:
             raise CameraLost(f"{self._name}: its stream ended; was it unplugged?") from None
         except Exception as error:
             raise CameraLost(f"{self._name}: cannot be read ({native.message(error)})") from error
+        self._limit_watch.add(len(e), time.monotonic_ns(), self._limit)
         # The SDK gives all edges so far, every time, until it is told to forget them.
         fresh, self._edges = edges[self._edges :], len(edges)
         if self._edges > 10_000 and hasattr(self._iterator.reader, "clear_ext_trigger_events"):
@@ -185,7 +190,10 @@ class MetavisionSdk:
     def counters(self) -> dict[str, int]:
         """See `Sdk.counters`."""
         resets = self._maker.axis.resets if self._maker and self._maker.axis else 0
-        return {"clock_resets": resets, "edges_of_other_channels": self._foreign_edges}
+        return {
+            LIMITED: self._limit_watch.tenths, "clock_resets": resets,
+            "edges_of_other_channels": self._foreign_edges,
+        }  # fmt: skip
 
     def close(self) -> None:
         """See `Sdk.close`. The device object must go before the interpreter does."""

@@ -251,7 +251,7 @@ def _save_health(
     state = REPAIRED if result.verdict == "complete" else REPAIRED_WITH_LOSSES
     content = report(
         watch, state=state, message="; ".join(result.lines()[1:]) or "complete",
-        elapsed_s=elapsed, disk=disk, final=True,
+        elapsed_s=elapsed, disk=disk, final=True, cameras=old.get("cameras", {}),
     )  # fmt: skip
     save(out, {**content, "repair": result.values(), "before": old.get("state", "")})
 

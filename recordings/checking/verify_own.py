@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.camera import limited_s
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Frame
 from recordings.checking.findings import Verification
@@ -161,6 +162,8 @@ class _Check:
         for place, n in health["losses"].items():
             if n:
                 v.loss("recorder", f"lost {n} {place}")
+        if limited := limited_s(health["cameras"]):
+            v.loss("recorder", f"the event camera limited its rate for {limited:.1f} s")
         if state == "recording" or losses.any or health["losses"].get("disk items"):
             return  # its figures are of another moment, or of items that are known to be missing
         mine = {"events": h.events, "event_packets": h.event_packets, "edges": h.edges, "frames": h.frames}

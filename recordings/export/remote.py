@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from recordings.recording import RecordingError
 ANSWER_S = 120.0
 # A writer that died on a disk with less than this has met its end.
 _FULL_BYTES = 1 << 20
+_LONGEST = 1 << 20
 
 
 class RemoteWriter:
@@ -90,16 +93,16 @@ class RemoteWriter:
         try:
             if not self._pipe.poll(wait_s):
                 raise OSError(errno.ETIMEDOUT, f"nothing was heard from the writer for {wait_s:g} s")
-            answer = self._pipe.recv()
+            answer = json.loads(self._pipe.recv_bytes(_LONGEST))
         except (EOFError, ConnectionError):
             self._process.join(ANSWER_S)
             raise self._died() from None
-        if answer[0] == "done":
-            self.content, self.notes = answer[1:]
-        elif answer[0] == "os":
-            raise OSError(answer[1], answer[2])
+        if "content" in answer:
+            self.content, self.notes = Facts(**answer["content"]), list(answer["notes"])
+        elif "errno" in answer:
+            raise OSError(answer["errno"], answer["text"])
         else:
-            raise RecordingError(answer[1])
+            raise RecordingError(answer["text"])
 
     def _died(self) -> OSError:
         with contextlib.suppress(OSError):
@@ -114,23 +117,25 @@ def _serve(pipe: Connection, make: Callable[..., Writer], arguments: tuple[Any, 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         writer = make(*arguments)
+        # Only this program's own process speaks at the other end, and nothing of a file's.
         while (what := pipe.recv())[0] != "finish":
             getattr(writer, what[0])(*what[1:])
         writer.finish()
-        pipe.send(("done", Facts.of(writer.content), writer.notes))
+        _say(pipe, content=asdict(Facts.of(writer.content)), notes=writer.notes)
     except EOFError:
         pass  # abandoned
     except OSError as e:
-        _say(pipe, ("os", e.errno or errno.EIO, e.strerror or str(e)))
+        _say(pipe, errno=e.errno or errno.EIO, text=e.strerror or str(e))
     except HalfmirrorError as e:
-        _say(pipe, ("other", str(e)))
+        _say(pipe, text=str(e))
     except Exception as e:
         # dv-processing: the first line is a place in C++, the second one the message.
         lines = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
-        _say(pipe, ("os", errno.EIO, lines[min(1, len(lines) - 1)]))
+        _say(pipe, errno=errno.EIO, text=lines[min(1, len(lines) - 1)])
     os._exit(0)
 
 
-def _say(pipe: Connection, what: tuple[Any, ...]) -> None:
+def _say(pipe: Connection, **what: Any) -> None:
+    """The last word, as JSON: libraries that write files are at work here, so the parent unpickles nothing."""
     with contextlib.suppress(OSError):
-        pipe.send(what)
+        pipe.send_bytes(json.dumps(what).encode())

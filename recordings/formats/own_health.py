@@ -17,7 +17,7 @@ _COUNTS = ("frames", "events", "event_packets", "edges")
 
 
 def read_health(folder: Path) -> dict[str, Any] | None:
-    """The last report with checked types: state, message, counts, losses (place → number), disk.
+    """The last report with checked types: state, message, counts, losses (place → number), disk, cameras.
 
     None when it is missing or not readable. What is not there is "" or 0.
     """
@@ -26,8 +26,11 @@ def read_health(folder: Path) -> dict[str, Any] | None:
             told = json.loads(f.read(_LARGEST))
         losses = {str(k): int(v) for k, v in dict(told["losses"]).items()}
         disk = dict(told.get("disk") or {})
+        cameras = {
+            str(k): {str(n): int(c) for n, c in v.items()} for k, v in (told.get("cameras") or {}).items()
+        }
         return {
-            **told,
+            **told, "cameras": cameras,
             "state": str(told["state"]), "message": str(told.get("message", "")), "losses": losses,
             "disk": {k: int(disk.get(k, 0)) for k in ("bytes", "chunks", "waiting_bytes")},
             **{k: int(told.get(k, 0)) for k in _COUNTS},

@@ -180,9 +180,13 @@ class HealthWatch:
 
 
 def report(
-    watch: HealthWatch, *, state: str, message: str, elapsed_s: float, disk: dict[str, Any], final: bool = False
-) -> dict[str, Any]:
-    """The content of `health.json`: `state` is "recording", "finished", or why it ended."""
+    watch: HealthWatch, *, state: str, message: str, elapsed_s: float, disk: dict[str, Any],
+    cameras: dict[str, dict[str, int]], final: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The content of `health.json`: `state` is "recording", "finished", or why it ended.
+
+    `cameras`: what their drivers counted, by role (`camera_counts`); a second old at most.
+    """
     h = watch.health
     return {
         "state": state, "message": message, "elapsed_s": round(elapsed_s, 3),
@@ -195,7 +199,7 @@ def report(
         "frame_gaps": [{"before": n, "cause": c} for n, c in h.frame_gaps],
         "time_jump_count": h.time_jump_count, "time_jumps": [{"what": w, "at_us": t} for w, t in h.time_jumps],
         "event_rate_peak_hz": round(h.peak_hz), "event_rate_peak_at_us": h.peak_us,
-        "clock": watch.clock(final=final), "disk": disk,
+        "cameras": cameras, "clock": watch.clock(final=final), "disk": disk,
     }  # fmt: skip
 
 

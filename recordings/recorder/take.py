@@ -13,6 +13,7 @@ from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arrival_us
+from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
 from recordings.recorder.health import HealthWatch, report, save, save_text, text_of
 from recordings.recorder.stream_file import StreamFile
@@ -82,6 +83,7 @@ class Take:
         self._lost = {EVENTS: 0, FRAME: 0}
         self._sizes: dict[str, tuple[int, int]] = {}
         self.changed = ""
+        self.counts = CameraCounts({}, from_zero=True)
         self.preroll_s = 0.0
 
     def cameras_start(self) -> None:
@@ -221,7 +223,10 @@ class Take:
             "longest_stall_s": round(f.longest_stall_s, 3),
         }  # fmt: skip
         elapsed = time.monotonic() - self._began
-        said = report(self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final)
+        said = report(
+            self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final,
+            cameras=self.counts.report(),
+        )  # fmt: skip
         return {**said, "preroll_s": round(self.preroll_s, 3)}
 
     def finish(self, why: str = "") -> dict[str, Any]:

@@ -29,11 +29,12 @@ from capture.packets import EventPacket, Events, Frame, Inertial, TriggerEdges
 from capture.ring import RingReader, RingRef, wait_any
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import draft, place
+from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.preroll import PreRoll, Waiting, budget
 from recordings.recorder.take import Limits, Take
 
 READER = "recorder"
-TOPIC, DONE, CAMERAS = "recording", "recorded", "cameras"
+TOPIC, DONE, CAMERAS, COUNTERS = "recording", "recorded", "cameras", "counters"
 BEGIN, END, ARM = "begin", "end", "arm"
 ITEMS_A_TURN = 128
 AHEAD_BYTES, AHEAD_ITEMS = 64 << 20, 256
@@ -73,8 +74,9 @@ class RecorderSpec:
 def run_recorder(link: WorkerLink, spec: RecorderSpec) -> None:
     """Record until everything is there or told to stop. The target of the recorder's process.
 
-    Takes the command `CAMERAS` (role → fields of `CameraInfo`). Publishes `TOPIC` (see `Take.figures`) a few
-    times a second and `DONE` with the last health report of each recording.
+    Takes the commands `CAMERAS` (role → fields of `CameraInfo`) and `COUNTERS` (role → `Camera.counters`, each
+    time that they changed), which the camera workers publish under these topics. Publishes `TOPIC` (see
+    `Take.figures`) a few times a second and `DONE` with the last health report of each recording.
 
     Armed it takes `BEGIN` (`folders`, `frames`, `seconds`, `reserve` as in `Limits`, `network`, `split`),
     `END`, and `ARM` (`seconds` of pre-roll from now on), and publishes `armed` and `held_s` while it waits.
@@ -91,6 +93,7 @@ class _Recorder:
         self._n, self._about = 0, spec.about
         self._folders, self._limits = spec.folders, spec.limits
         self._held = PreRoll(spec.preroll_s)
+        self._counted: dict[str, dict[str, int]] = {}  # by the cameras' drivers, as last told
         self._take: Take | None = None if spec.armed else self._begin(0)
         self._readers = (
             RingReader(spec.events, READER, start=spec.start),
@@ -105,7 +108,10 @@ class _Recorder:
         self._ending = False
 
     def _begin(self, n: int) -> Take:
-        return Take(self._folders[n], self._about_of(n), self._limits)
+        take = Take(self._folders[n], self._about_of(n), self._limits)
+        # Who is not armed is there before the cameras are; later nobody knows what was counted before.
+        take.counts = CameraCounts(self._counted, from_zero=not self.spec.armed)
+        return take
 
     def _about_of(self, n: int) -> About:
         return self._about.model_copy(update={"sequence": n + 1, "sequences": max(1, len(self._folders))})
@@ -150,6 +156,8 @@ class _Recorder:
         try:
             if c.verb == CAMERAS:
                 self._know(c)
+            elif c.verb == COUNTERS:
+                self._count(c)
             elif c.verb == BEGIN and self.spec.armed:
                 self._begin_asked(c.arguments)
             elif c.verb == END and self.spec.armed:
@@ -173,6 +181,13 @@ class _Recorder:
         # Who comes back with other settings is not who recorded this (`Take.changed`).
         if self._take is not None and not self._take.begun:
             self._take.describe(self._about_of(self._n))
+
+    def _count(self, c: Command) -> None:
+        """What the cameras' drivers have counted so far."""
+        told = {role: {str(k): int(n) for k, n in dict(v).items()} for role, v in c.arguments.items()}
+        self._counted.update(told)
+        if self._take is not None:
+            self._take.counts.told(told)
 
     def _begin_asked(self, a: dict[str, Any]) -> None:
         if self._take is not None:

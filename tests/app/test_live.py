@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.figures import PARTS
 from app.live import make_session
 from app.picture_reader import room_for
 from app.sources import Source
@@ -63,7 +64,10 @@ def test_every_exposure_is_accounted_for(davis: Watch) -> None:
 def test_latency_runs_from_the_end_of_the_exposure(davis: Watch) -> None:
     p = davis.restored(len(davis.pictures) + 1)[-1]
     assert 0 <= p.ready_host_ns - p.exposure_end_host_ns < 5e9
-    assert davis.session.status().latency_p95_ms >= davis.session.status().latency_p50_ms > 0
+    s = davis.session.status()
+    assert s.latency_p95_ms >= s.latency_p50_ms > 0
+    assert tuple(s.latency_parts_ms) == PARTS
+    assert s.latency_parts_ms["restoring"] > 0
 
 
 def test_the_held_exposure_is_restored_at_other_instants(davis: Watch) -> None:

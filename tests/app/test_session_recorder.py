@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.live import LiveSession, make_session
-from app.recorder import RECORDER, RecordingState, RecordRequest
+from app.recorder import RECORDER, RecorderWatch, RecordingState, RecordRequest
 from app.session import WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.supervisor import FromWorker
@@ -22,7 +22,7 @@ from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
-from recordings.recorder.worker import TOPIC
+from recordings.recorder.worker import COUNTERS, TOPIC
 from tests.app.live_watch import ONE_SENSOR
 
 
@@ -63,6 +63,7 @@ class Workers:
 
     def __init__(self) -> None:
         self.worker = WorkerStatus(RECORDER, CameraState.STOPPED)
+        self.told: list[tuple[object, ...]] = []
 
     def statuses(self) -> list[WorkerStatus]:
         return [self.worker]
@@ -73,11 +74,27 @@ class Workers:
     def start_worker(self, name: str) -> None:
         self.worker = WorkerStatus(RECORDER, CameraState.RUNNING, pid=4000)
 
-    def command(self, *_what: object) -> Future[dict[str, Any]]:
+    def command(self, *what: object) -> Future[dict[str, Any]]:
+        self.told.append(what)
         return Future()
 
     def last_error(self, name: str) -> str:
         return self.worker.detail
+
+
+def test_what_the_cameras_count_reaches_every_recorder_and_who_else_listens() -> None:
+    workers: Any = Workers()
+    watch = RecorderWatch()
+    body = {"events": {"limited_tenths_of_s": 3}}
+    assert not watch.hear(workers, FromWorker("events", COUNTERS, body)), "the strip wants it, too"
+    assert workers.told == []
+    workers.start_worker(RECORDER)
+    watch.pass_on(workers)
+    watch.pass_on(workers)
+    assert workers.told == [(RECORDER, COUNTERS, body)]
+    newer = {"events": {"limited_tenths_of_s": 4}}
+    watch.hear(workers, FromWorker("events", COUNTERS, newer))
+    assert workers.told[1:] == [(RECORDER, COUNTERS, newer)]
 
 
 def test_what_was_kept_goes_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:

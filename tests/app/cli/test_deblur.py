@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from inference import store
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.sample import EXPOSURE_US, sample_events, sample_frames
 
@@ -64,6 +65,7 @@ def test_folder(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert items["frames_in"] == items["restored"] + items["refused"] + items["dropped"] == N
     assert items["pictures_out"] == 3 * N
     assert report["latents"] == [0.0, 0.5, 1.0]
+    assert report["exposure_sources"] == {"chunk": {"exposures": N, "worst_uncertainty_us": 1.0}}
     assert set(report["seconds"]) == {"prepare", "read", "sync", "restore", "write", "total"}
     assert sum(v for k, v in report["seconds"].items() if k != "total") <= report["seconds"]["total"]
     assert "exposures in 10 = restored 10 + refused 0" in capsys.readouterr().out
@@ -314,3 +316,17 @@ def test_options_of_the_network_reach_it(
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["options"] == {"tile": 128, "dtype": "bfloat16", "random_weights": True}
     assert report["runs_on"] == "CPU, bfloat16"
+    assert report["weights"] == {"network": "s-sdm-ldn"}
+
+
+def test_the_report_says_which_weights(recording: Path, tmp_path: Path) -> None:
+    assert run(recording, "-o", tmp_path / "glint", "-n", "glint", "--seconds", "0.3") == 0
+    shipped = store.installed("glint")
+    assert shipped is not None
+    assert shipped.origin is not None
+    report = json.loads((tmp_path / "glint" / "report.json").read_text())
+    assert len(shipped.origin.content_sha256) == 64
+    assert report["weights"]["network"] == "glint"
+    assert report["weights"]["content_sha256"] == shipped.origin.content_sha256
+    assert run(recording, "-o", tmp_path / "edi", "-n", "edi", "--seconds", "0.3") == 0
+    assert json.loads((tmp_path / "edi" / "report.json").read_text())["weights"] is None

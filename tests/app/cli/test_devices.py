@@ -26,6 +26,8 @@ def made_usb(folder: Path, *cameras: dict[str, str]) -> Path:
 DAVIS = {"idVendor": "152a", "idProduct": "841a", "serial": "00000A1", "product": "DAVIS", "speed": "5000"}
 FLIR_SLOW = {"idVendor": "1e10", "serial": "777", "product": "Blackfly S", "speed": "480", "bcdDevice": "0100"}
 EVK = {"idVendor": "04b4", "serial": "00050423", "product": "EVK4", "speed": "5000"}
+SILKY = {"idVendor": "31f7", "idProduct": "0003", "serial": "9", "product": "SilkyEvCam", "speed": "5000"}
+CHIP = {"idVendor": "04b4", "idProduct": "6570", "serial": "2", "product": "a hub"}
 MOUSE = {"idVendor": "046d", "serial": "1", "product": "mouse"}
 
 
@@ -75,7 +77,7 @@ def test_what_is_missing_is_text_to_copy(tmp_path: Path, no_children: Any) -> No
     assert "16" in memory["what"]
     assert str(usbfs) in memory["do"][0]
     (tmp_path / "rules").mkdir()
-    (tmp_path / "rules" / "65.rules").write_text("152a 04b4 1e10")
+    (tmp_path / "rules" / "65.rules").write_text("\n".join(device_survey.RULES.values()))
     usbfs.write_text("1000")
     assert survey(tmp_path / "none", [tmp_path / "rules"], usbfs).missing == []
 
@@ -98,6 +100,19 @@ def test_an_sdk_is_asked_for_when_its_camera_is_plugged_in(
         "Aravis is not there; sudo apt-get install libaravis-0.8-0"
     ]
     assert not any("dv-processing" in m["what"] for m in s.missing)
+
+
+def test_event_cameras_of_other_makers_are_listed_and_other_things_of_theirs_are_not(
+    tmp_path: Path, no_children: Any
+) -> None:
+    s = survey(
+        made_usb(tmp_path / "usb", SILKY, CHIP, {**SILKY, "idProduct": "0009"}), [], tmp_path / "nothing"
+    )
+    assert [d["model"] for d in s.devices] == ["SilkyEvCam"]
+    (rules,) = s.missing
+    assert any('ATTRS{idVendor}=="31f7", ATTRS{idProduct}=="000[3-4]"' in line for line in rules["do"])
+    assert any('ATTRS{idVendor}=="1409", ATTRS{idProduct}=="8e00"' in line for line in rules["do"])
+    assert s.sdks
 
 
 def test_a_prophesee_camera_is_named_by_what_serves_it(
@@ -157,6 +172,7 @@ def test_the_command_for_real(capsys: pytest.CaptureFixture[str]) -> None:
         "neuromorphic-drivers",
         "Metavision SDK",
         "Aravis",
+        "Spinnaker",
     }
     assert next(s for s in said["sdks"] if s["name"] == "dv-processing")["there"]
     assert all({"name", "serial", "usb_speed", "sdk"} <= set(d) for d in said["devices"])

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.cli import checks, doctor, installation, main, usb
+from app.cli.camera_checks import checks_of
 from app.cli.checks import Check, State
+from app.cli.device_survey import Survey
 from app.cli.probes import Probe, probe
 from app.viewer.calibration_run import CalibrationRun
 from training.data.sets import probing
@@ -23,7 +25,8 @@ def test_json_of_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     by_name = {c["name"]: c for c in report["checks"]}
     assert {"Python", "torch", "CUDA", "numba", "OpenCV", "PyAV", "Qt", "dv-processing", "memory", "disk",
-            "shared memory", "USB", "cameras"} <= set(by_name)  # fmt: skip
+            "shared memory", "USB", "cameras", "neuromorphic-drivers", "Metavision SDK",
+            "Spinnaker"} <= set(by_name)  # fmt: skip
     missing = [c for c in report["checks"] if c["needed"] and c["state"] == "missing"]
     assert report["ok"] is (not missing)
     assert code == (0 if report["ok"] else 1)
@@ -241,11 +244,47 @@ def test_usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unruled = usb.usb(bus, devices, [rules])
     assert unruled.state is State.NOTE
     assert "FLIR" in unruled.advice
+    assert "halfmirror devices" in unruled.advice
     rules.mkdir()
     text = "\n".join(f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{v}", MODE="0666"' for v in usb.VENDORS)
     (rules / "66-cameras.rules").write_text(text)
     ruled = usb.usb(bus, devices, [rules])
     assert (ruled.state, ruled.facts) == (State.OK, "1 camera plugged in")
+
+
+@pytest.mark.parametrize(
+    ("rule", "counts"),
+    [
+        ('SUBSYSTEM=="usb", ATTR{idVendor}=="1e10", MODE="0666"', True),
+        ('ATTRS{idVendor}=="152A|1E10", TAG+="uaccess"', True),
+        ('ENV{ID_VENDOR_ID}=="1e10", MODE="0666"', True),
+        ('ATTRS{idVendor}=="046d", ATTRS{idProduct}=="1e10", MODE="0666"', False),
+        ('# ATTR{idVendor}=="1e10"', False),
+        ('ATTR{idVendor}=="1e100"', False),
+    ],
+)
+def test_a_rule_counts_by_its_vendor(rule: str, counts: bool, tmp_path: Path) -> None:
+    (tmp_path / "66.rules").write_text(f"# cameras\n{rule}\n")
+    assert usb.has_rule("1e10", [tmp_path]) is counts
+
+
+def test_what_a_bug_report_about_a_camera_needs() -> None:
+    davis = {
+        "name": "davis346:A1", "model": "DAVIS", "serial": "A1", "role": "events", "width": 346, "height": 260,
+        "usb_speed": "USB 2, 480 Mbit/s", "firmware": "0100", "access": True, "can": [], "sdk": "dv-processing",
+    }  # fmt: skip
+    sdks = [
+        {"name": n, "there": False, "facts": f"is not there; {n}"} for n in ("Aravis", "neuromorphic-drivers")
+    ]
+    found = checks_of(Survey([davis, {**davis, "name": "", "sdk": ""}], sdks), 16)
+    nd, served, other, usbfs = found
+    assert (nd.name, nd.state) == ("neuromorphic-drivers", State.NOTE)
+    assert served.facts.startswith("davis346:A1, DAVIS, A1, events, 346×260, USB 2, 480 Mbit/s, firmware 0100")
+    assert (served.state, other.state) == (State.OK, State.NOTE)
+    assert "halfmirror devices" in other.advice
+    assert (usbfs.state, usbfs.facts) == (State.NOTE, "16 MB")
+    assert "sudo tee" in usbfs.advice
+    assert checks_of(Survey(), None) == []
 
 
 def test_makefile_installs_what_doctor_names() -> None:

@@ -54,6 +54,7 @@ def test_a_recording_becomes_pairs_that_numpy_reads(recording: Path, tmp_path: P
             assert int(plain["exp_end2_us"]) == end
     report = json.loads((out / "export.json").read_text())
     assert (report["frames_in"], report["frames_written"], report["pairs"]) == (FRAMES, FRAMES, FRAMES - 1)
+    assert report["exposure_sources"] == {"chunk": {"exposures": FRAMES, "worst_uncertainty_us": 1.0}}
 
 
 def test_the_pickle_is_one_that_numpy_1_reads(recording: Path, tmp_path: Path) -> None:

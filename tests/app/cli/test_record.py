@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,26 +159,73 @@ def test_files_written_meanwhile_are_those_exported_later(
     assert "x-msrbd exists already" in errors
 
 
+CLOCK = {
+    "exposure_source": "trigger", "exposure_uncertainty_us": 5.0, "residual_us": 3.2, "why_not": "",
+    "frames_with_trigger": 8, "frames_without_trigger": 0, "triggers_without_frame": 0,
+}  # fmt: skip
+HEALTH: dict[str, Any] = {
+    "state": "finished", "frames": 8, "events": 5000, "disk": {"bytes": 40_000, "stalls": 0}, "elapsed_s": 1.0,
+    "message": "", "clock": CLOCK, "losses": {"ring frames": 0}, "gap_count": 0, "frame_gap_count": 0,
+    "first_us": None, "until_us": None, "time_jump_count": 0, "event_rate_peak_hz": 9000,
+}  # fmt: skip
+
+
+def test_a_sound_recording_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    record._print(RecordResult({"cups": HEALTH}))
+    assert capsys.readouterr().out.splitlines() == [
+        "cups: all well",
+        "  cups: 1.0 s · 8 frames · 0.01 M events · 0 MB",
+        "  nothing lost · event rate up to 0.0 M/s",
+        "  exposure: trigger ±5 µs · 8 of 8 frames with trigger · clocks agree within 3 µs",
+    ]
+
+
 @pytest.mark.parametrize(("gaps", "says"), [(0, "nothing lost"), (2, "events interrupted 2 times")])
 def test_a_camera_that_was_away_is_told_at_the_end(
     gaps: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nobody can count what it did not send, so no loss is counted; "nothing lost" would be wrong."""
-    health = {
-        "frames": 8, "events": 5000, "disk": {"bytes": 40_000}, "elapsed_s": 1.0, "message": "", "clock": {},
-        "losses": {"ring frames": 0}, "gap_count": gaps, "frame_gap_count": 0,
-    }  # fmt: skip
-    record._print(RecordResult({"cups": health}))
+    record._print(RecordResult({"cups": {**HEALTH, "gap_count": gaps}}))
     said = capsys.readouterr().out
     assert says in said
     assert ("nothing lost" in said) == (not gaps)
+    assert ("NOT all well" in said) == bool(gaps)
 
 
 def test_what_was_lost_is_called_so_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     """A count beside a place ("7000 camera events") could as well be what was recorded."""
-    health = {
-        "frames": 8, "events": 5000, "disk": {"bytes": 40_000}, "elapsed_s": 1.0, "message": "", "clock": {},
-        "losses": {"camera events": 7000, "ring frames": 2}, "gap_count": 3, "frame_gap_count": 0,
+    lost = {**HEALTH, "losses": {"camera events": 7000, "ring frames": 2}, "gap_count": 3}
+    record._print(RecordResult({"cups": lost}))
+    said = capsys.readouterr().out
+    assert said.startswith("cups: NOT all well\n")
+    assert "  lost: 7000 camera events, 2 ring frames · events interrupted 3 times · " in said
+
+
+@pytest.mark.parametrize(
+    ("clock", "says"),
+    [
+        ({**CLOCK, "exposure_source": "", "why_not": "2 ways to match"}, "no exposure is known yet: 2 ways"),
+        ({"problem": "frames are 64×48"}, "frames and events were not matched: frames are 64×48"),
+        (
+            {**CLOCK, "exposure_source": "estimated", "exposure_uncertainty_us": 20_500.0, "residual_us": 0.0,
+             "why_not": "no edges yet", "frames_with_trigger": 0, "frames_without_trigger": 8},
+            "exposure: estimated ±20.5 ms · 0 of 8 frames with trigger · no edges yet",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wire_that_does_not_work_is_said_at_the_end(
+    clock: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record._print(RecordResult({"cups": {**HEALTH, "clock": clock}}))
+    said = capsys.readouterr().out
+    assert says in said
+    assert said.startswith("cups: NOT all well\n")
+
+
+def test_the_live_line_says_how_many_frames_have_their_trigger() -> None:
+    figures = {
+        "elapsed_s": 2.0, "frames": 60, "events": 0, "bytes": 0, "queued": 0, "losses": {}, "sequences": 1,
+        "sequence": 1, "frames_with_trigger": 0, "frames_without_trigger": 58,
     }  # fmt: skip
-    record._print(RecordResult({"cups": health}))
-    assert "; lost 7000 camera events, 2 ring frames; events interrupted 3 times" in capsys.readouterr().out
+    assert "60 frames · 0 of 58 with trigger · " in record.Line(None, None).text(figures, "")
+    assert "trigger" not in record.Line(None, None).text({**figures, "frames_without_trigger": 0}, "")

@@ -366,8 +366,11 @@ def test_the_figures_in_words() -> None:
     p.add(1.0, 0)  # late news
     assert p.hz == pytest.approx(5e6)
     assert [hours(s) for s in (59, 60, 3 * 3600 + 61, 1e9)] == ["0:00", "0:01", "3:01", "more than 99 h"]
-    unwired = {**FIGURES, "exposure_source": "chunk", "room": None, "queued": 9e6, "preroll_s": 2.0}
+    none = {"frames_with_trigger": 0, "frames_without_trigger": 0, "exposure_source": "chunk"}
+    unwired = {**FIGURES, **none, "room": None, "queued": 9e6, "preroll_s": 2.0}
     assert running(unwired, None) == ["00:14.0", "– MB/s", "720 frames", "9 MB wait for the disk"]
+    loose = {**FIGURES, "exposure_source": "estimated", "frames_with_trigger": 0, "frames_without_trigger": 720}
+    assert "0 of 720 frames with trigger" in running(loose, None)
 
 
 def test_the_report_says_what_was_wrong() -> None:
@@ -378,12 +381,23 @@ def test_the_report_says_what_was_wrong() -> None:
     assert "1.5 s of it from before" in lines[0]
     assert lines[1].startswith("lost: 12 camera frames · 2 jumps of time")
     assert "724 of 764 frames with trigger · 7 triggers without frame" in lines[2]
+    limited = {"events": {"delivered": 9, "limited_tenths_of_s": 25}}
+    lines, wrong = report("/x/cups", {**HEALTH, "cameras": limited})
+    assert wrong
+    assert lines[1].startswith("event rate limited in the camera for 2.5 s")
     lines, wrong = report("/x/cups", {**HEALTH, "gap_count": 1})
     assert wrong
     assert lines[1].startswith("events interrupted 1 time ·")
     lines, wrong = report("/x/cups", {**HEALTH, "clock": {"problem": "sizes differ"}})
     assert wrong
     assert "sizes differ" in lines[2]
+    loose = {
+        **HEALTH["clock"], "exposure_source": "estimated", "exposure_uncertainty_us": 20_500.0,
+        "residual_us": 0.0, "why_not": "no edges yet", "frames_with_trigger": 0, "frames_without_trigger": 725,
+    }  # fmt: skip
+    lines, wrong = report("/x/cups", {**HEALTH, "clock": loose})
+    assert wrong
+    assert lines[2] == "exposure: estimated ±20.5 ms · 0 of 725 frames with trigger · no edges yet"
     lines, wrong = report("/x/cups", {**HEALTH, "clock": {"exposure_source": "", "why_not": "no wire"}})
     assert (lines[2], wrong) == ("no exposure is known yet: no wire", True)
 

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from app.session import SessionStatus, WorkerStatus
 from app.viewer import theme
-from app.viewer.status_strip import StatusStrip, contrast_text, losses_text, short_place
+from app.viewer.status_strip import StatusStrip, contrast_text, losses_text, losses_tip, short_place
 from app.viewer.worker_dots import WorkerDots, colour_of, describe
 from capture.camera import CameraState
 from tests.app.viewer.fake_session import FakeSession
@@ -62,6 +62,11 @@ def test_every_place_is_named() -> None:
         True,
     )
     assert short_place("camera frames") == "camera frames"
+    cameras = {"events": {"limited_tenths_of_s": 13, "overflows": 0}, "frames": {"delivered": 812}}
+    s = status(losses={"ring events": 9}, cameras=cameras)
+    assert losses_text(s) == ("in 812 = out 812 + dropped 0 (ring events 9, limited 1.3 s)", True)
+    assert losses_text(status(cameras=cameras))[1], "what the camera's limiter threw away is a loss"
+    assert "camera of events, limited tenths of s: 13\ncamera of frames, delivered: 812" in losses_tip(s)
 
 
 def test_age_is_amber_when_stale_and_held_is_no_age(strip: StatusStrip) -> None:
@@ -80,6 +85,8 @@ def test_percentiles_and_stages_are_in_the_tooltips(strip: StatusStrip) -> None:
     assert "painted: 59.9 a second" in strip.speed.toolTip()
     assert strip.latency.text() == "31 ms"
     assert "95 % within 44.4 ms" in strip.latency.toolTip()
+    strip.set_status(status(latency_parts_ms={"waiting for data": 12.34, "restoring": 15.0}))
+    assert strip.latency.toolTip().endswith("44.4 ms\nwaiting for data: 12.3 ms\nrestoring: 15.0 ms")
 
 
 def test_exposure_source_residual_and_contrast(strip: StatusStrip, fake: FakeSession) -> None:
@@ -94,6 +101,20 @@ def test_exposure_source_residual_and_contrast(strip: StatusStrip, fake: FakeSes
     assert strip.exposure.toolTip() == "no trigger edge"
     assert contrast_text({"contrast_on": 0.2, "contrast_off": 0.3}) == "c 0.20 / 0.30"
     assert contrast_text({}) == ""
+
+
+def test_a_guess_in_the_place_of_trigger_edges_is_amber(strip: StatusStrip, fake: FakeSession) -> None:
+    p = replace(fake.picture(0, (0.5,)), source="estimated", uncertainty_us=20_500.0)
+    strip.set_picture(p)
+    assert (strip.exposure.text(), strip.exposure.colour) == ("exposure: estimated ±20.5 ms", theme.QUIET)
+    strip.set_picture(replace(p, flags=("no trigger edges: exposure estimated ±20.5 ms",)))
+    assert strip.exposure.colour == theme.ACCENT
+    strip.set_status(status(unmatched=1200, unmatched_why="no edges yet"))
+    assert strip.exposure.toolTip().endswith("\n1\u202f200 frames without their trigger edges: no edges yet")
+    strip.set_picture(p)
+    assert "no edges yet" in strip.exposure.toolTip()
+    strip.set_status(status())
+    assert "edges yet" not in strip.exposure.toolTip()
 
 
 def test_a_measured_residual_comes_before_one_of_a_few_instants(strip: StatusStrip, fake: FakeSession) -> None:

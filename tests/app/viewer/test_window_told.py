@@ -18,6 +18,7 @@ from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
 from capture.camera import CameraState
 from capture.errors import CameraError, UsageError
+from sync.exposure import Refusal
 from tests.app.viewer.conftest import Clock, MakeWindow, run
 from tests.app.viewer.fake_session import FakeSession
 
@@ -148,6 +149,22 @@ def test_flags_refusals_and_messages_are_on_the_picture(
     fake.refusal = "no trigger edge within 2 ms"
     run(window, clock, 5)
     assert window.picture._refusal == fake.refusal
+
+
+def test_frames_of_a_recording_without_exposure_come_with_what_helps(
+    make_window: MakeWindow, tape: FakeSession, clock: Clock
+) -> None:
+    window = make_window(tape, source="/films/my cups.aedat4")
+    unstamped = f"{Refusal.NO_EXPOSURE.value} – frame 3 carries no start and end of exposure"
+    tape.refusal = unstamped
+    run(window, clock, 13)
+    first, second = window.picture._refusal.splitlines()
+    assert first == f"{unstamped}."
+    assert "halfmirror replay '/films/my cups.aedat4' --exposure-us N" in second
+    assert "network none (N)" in second
+    tape.refusal = f"{Refusal.NO_EXPOSURE.value} – frame 3: neither trigger edges nor arrival times relate it"
+    run(window, clock, 13)
+    assert window.picture._refusal == tape.refusal, "a length would not help here"
 
 
 def test_random_weights_never_pass_for_a_result(

@@ -235,6 +235,7 @@ def test_an_overflow_is_a_loss_and_a_gap(bus: FakeNd) -> None:
     bus.overflow = 2
     after = read_items(c, 10)
     counters = c.command("state", {})["counters"]
+    assert c.counters() == {"delivered": c.delivered, **counters}  # these go round by themselves
     c.close()
     assert sum(p.gap for p in after) == 2
     assert sum(p.dropped for p in after) == 2
@@ -379,6 +380,23 @@ def test_the_vendors_camera(vendor: FakeMetavision) -> None:
     with pytest.raises(CameraLost, match="unplugged"):
         while time.monotonic() - began < 5:
             c.read(0.1)
+    c.close()
+
+
+def test_the_vendors_limiter_at_work_is_counted(vendor: FakeMetavision) -> None:
+    c = opened("metavision", events_per_s=1000)
+    c.open()
+    c.start()
+    until = time.monotonic() + 20
+    while not c.counters()["limited_tenths_of_s"]:
+        assert time.monotonic() < until
+        c.read(0.1)
+    assert c.command("set", {"events_per_s": 0})["events_per_s"] == 0
+    counted = c.counters()["limited_tenths_of_s"]
+    until = time.monotonic() + 0.4
+    while time.monotonic() < until:
+        c.read(0.1)
+    assert c.counters()["limited_tenths_of_s"] <= counted + 1  # one period may have been over by then
     c.close()
 
 

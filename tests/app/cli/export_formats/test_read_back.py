@@ -328,6 +328,7 @@ def test_pictures_as_they_came_and_restored(
     assert not np.array_equal(a, b)
     report = json.loads((tmp_path / "sharp" / "export.json").read_text())
     assert report["network"] == "edi"
+    assert report["exposure_sources"]["chunk"]["exposures"] == len(sharp)
     assert run(davis, "mp4", tmp_path / "v.mp4", "--restored", "edi") == 0
     assert "read back with the same times" in capsys.readouterr().out
 
