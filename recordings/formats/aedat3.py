@@ -141,10 +141,8 @@ class Aedat3Source:
             if kind in (SPECIAL, POLARITY) and size == WORDS and whole:
                 base = overflow << 31
                 first = base + int.from_bytes(data[HEADER.size + 4 :], "little")
-                packet: _Packet | None = _Packet(body, kind, source, whole, first, base)
-                if kind == SPECIAL:
-                    packet = self._with_times(packet)
-                packets += [] if packet is None else [packet]
+                packet = _Packet(body, kind, source, whole, first, base)
+                packets += [packet] if kind == POLARITY else self._with_times(packet)
             elif kind == FRAMES and size > FRAME.size:
                 frames += self._frames(body, size, whole, overflow, source)
                 if len(frames) > MAX_FRAMES:
@@ -155,13 +153,13 @@ class Aedat3Source:
             at = body + length
         return packets, frames
 
-    def _with_times(self, p: _Packet) -> _Packet | None:
-        """A packet of special events by the first that has a time; None when none has. Resets are noted."""
+    def _with_times(self, p: _Packet) -> list[_Packet]:
+        """A packet of special events by the first that has a time; none when none has. Resets are noted."""
         kinds, t = self._kinds_and_times(p, self._words(p, 0, EVENTS_PER_PIECE))
         if (kinds == RESET).any():
             self._resets.append((p.at, p.source))
         timed = t[kinds > RESET]
-        return p._replace(first_us=int(timed[0])) if len(timed) else None
+        return [p._replace(first_us=int(timed[0]))] if len(timed) else []
 
     def _on_one_axis(
         self, packets: list[_Packet], frames: list[_FoundFrame], problems: list[str]
@@ -228,9 +226,7 @@ class Aedat3Source:
             t = t[kinds > RESET]
         return max(p.first_us, int(t.max())) if len(t) else p.first_us
 
-    def _kinds_and_times(
-        self, p: _Packet, words: NDArray[np.uint32]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    def _kinds_and_times(self, p: _Packet, words: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Of special events: their types, and their times."""
         return (words[:, 0] >> 1) & 0x7F, self._times(p, words)
 
