@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.missing_events import MissingEvents
 from app.offline import Item, OfflineInput, begin_us
 from app.output.atomic import staged_folder, writing
 from app.output.report import read_json, write_json
@@ -65,6 +66,7 @@ class ExportResult:
         unheld: in a format that holds no pictures.
         refused: how many the synchroniser refused, by reason.
         facts: of the content as it reads back.
+        missing: what the format cannot say about events.
     """
 
     frames_in: int = 0
@@ -76,6 +78,7 @@ class ExportResult:
     refused: dict[str, int] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     grid: SharedGrid | None = None
+    missing: MissingEvents = field(default_factory=MissingEvents)
 
 
 def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
@@ -97,6 +100,7 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
                 if isinstance(item, EventPacket):
                     writer.add_packet(item)
                 else:
+                    result.missing.exposure(item)
                     writer.add_exposure(item)
             writer.finish()
         result.pairs, result.single, result.written = writer.pairs, writer.single, writer.content.frames
@@ -150,6 +154,7 @@ def exposures(
         if isinstance(item, EventPacket):
             if start is None:
                 start = begin_us(item)
+            result.missing.packet(item, start, request.from_us, request.until_us)
             sync.push_events(item)
             yield item if as_came else stream.push(item)
         else:
@@ -197,6 +202,7 @@ def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> di
         "first_us": f.first_us,
         "last_us": f.last_us,
         "checksum": f.checksum,
+        **r.missing.report(),
         "problems": source.problems(),
     }
 
