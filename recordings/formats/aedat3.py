@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.aedat_header import Bytes, read_header, sensor_size
-from recordings.formats.aedat_stretches import Span, began_anew, shifts
+from recordings.formats.aedat_stretches import Span, began_anew, runs_back, shifts
 from recordings.formats.dataset_source import (
     EVENTS_PER_PIECE,
     MAX_PICTURE_BYTES,
@@ -166,17 +166,24 @@ class Aedat3Source:
     ) -> tuple[list[_Packet], list[_FoundFrame]]:
         """Both with every stretch of a clock behind the one before, source by source."""
         for source in sorted({p.source for p in packets} | {s for s, _, _ in frames}):
+            resets = [at for at, s in self._resets if s == source]
+            events = np.array(
+                [p.first_us for p in packets if p.source == source and p.kind == POLARITY], np.int64
+            )
+            has_events = len(events) > 0
+            if has_events and not resets and not runs_back(events):
+                continue  # nearly always, and files may hold millions of packets
             mine = [(p.at, True, k) for k, p in enumerate(packets) if p.source == source]
             mine += [(place.at, False, k) for k, (s, place, _) in enumerate(frames) if s == source]
             mine.sort()
-            resets = [at for at, s in self._resets if s == source]
             spans: list[Span] = []
             for at, is_packet, k in mine:
                 reset = bool(resets) and resets[0] < at
                 while resets and resets[0] < at:
                     resets.pop(0)
                 a, b = (packets[k].first_us,) * 2 if is_packet else frames[k][2]
-                spans.append(Span(a, b, reset))
+                leads = not has_events or (is_packet and packets[k].kind == POLARITY)
+                spans.append(Span(a, b, reset, leads))
 
             def last_of(n: int, mine: list[tuple[int, bool, int]] = mine) -> int:
                 _, is_packet, k = mine[n]

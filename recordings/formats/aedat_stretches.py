@@ -28,22 +28,29 @@ def began_anew(times: int) -> Remark:
     return Remark(f"its clock was set back {once} while recording; what follows is placed behind it")
 
 
+def runs_back(times: NDArray[np.int64]) -> bool:
+    """Somewhere in (N,) times, µs in order of the file, time runs back by more than `STEP_BACK_US`."""
+    return bool((np.maximum.accumulate(times) - times > STEP_BACK_US).any())
+
+
 class Span(NamedTuple):
     """When a packet, or a frame, began and ended, µs on the camera's clock; `reset`: it was set back before.
 
-    A packet's end may be told as its beginning, see `shifts`.
+    A packet's end may be told as its beginning, see `shifts`. `leads`: of the stream by which time is followed;
+    the others may lie anywhere in the file.
     """
 
     first_us: int
     last_us: int
     reset: bool = False
+    leads: bool = True
 
 
 def shifts(spans: Sequence[Span], last_of: Callable[[int], int]) -> list[int]:
     """For each of them, in order of the file, the µs that place it behind the stretches before.
 
     A stretch begins where the file tells a reset and time runs back, or where time runs back by more than
-    `STEP_BACK_US` and the next one lies there too (one alone is damage).
+    `STEP_BACK_US` and the next one that leads lies there too (one alone is damage).
 
     Args:
         spans: in order of the file.
@@ -51,14 +58,22 @@ def shifts(spans: Sequence[Span], last_of: Callable[[int], int]) -> list[int]:
     """
     begins: list[int] = []
     newest: int | None = None
+    leading = [k for k, s in enumerate(spans) if s.leads]
+    behind = 0  # place in `leading` of the next one
     for k, s in enumerate(spans):
-        early = newest is not None and s.last_us < newest - STEP_BACK_US
-        stays = early and k + 1 < len(spans) and spans[k + 1].first_us < (newest or 0) - STEP_BACK_US
-        if newest is None or stays or (s.reset and s.first_us < newest):
+        while behind < len(leading) and leading[behind] <= k:
+            behind += 1
+        begun = not k
+        if newest is not None:
+            limit = newest - STEP_BACK_US
+            following = spans[leading[behind]].first_us if behind < len(leading) else newest
+            told = s.reset and s.first_us < newest and (s.leads or following < newest)
+            begun = told or (s.last_us < limit and following < limit)
+        if begun:
             begins.append(k)
-            newest = s.last_us
-        else:
-            newest = max(newest, s.last_us)
+            newest = None
+        if s.leads:
+            newest = s.last_us if newest is None else max(newest, s.last_us)
     out: list[int] = []
     end = 0
     for a, b in zip(begins, [*begins[1:], len(spans)], strict=True):

@@ -141,6 +141,25 @@ def test_counting_goes_on_across_blocks() -> None:
     assert NO_TIME_US not in parts[-1]
 
 
+@pytest.mark.parametrize("frames_first", [True, False])
+def test_aedat3_streams_that_lie_one_after_another_are_no_reset(tmp_path: Path, frames_first: bool) -> None:
+    t = 1_000_000 + np.arange(100_000) * 50
+    frames = b"".join(
+        packet(2, frame(0, SIZE, start=a, end=a + 10_000), 1) for a in range(1_000_000, 6_000_000, 500_000)
+    )
+    first, more = (frames, b"") if frames_first else (b"", frames)
+    path = write_aedat3(tmp_path / "a.aedat", events(t[:0]), more=first + packets_of(t) + more)
+    with open_recording(path) as r:
+        assert r.info.problems == ()
+        assert r.frame_times_us() == [(a, a + 10_000) for a in range(1_000_000, 6_000_000, 500_000)]
+        assert np.array_equal(events_and_frames(r)[0].t, t)
+
+
+def packets_of(t: np.ndarray) -> bytes:
+    e = events(t)
+    return b"".join(packet(1, polarity(e[k : k + 1000]), 1000) for k in range(0, len(t), 1000))
+
+
 def test_one_packet_that_lies_back_begins_no_stretch() -> None:
     def last(k: int) -> int:
         return spans[k].last_us
