@@ -71,7 +71,8 @@ class Aedat2Source:
         self._index, ended = self._counted()
         if ended.set_back:
             problems.append(began_anew(ended.set_back))
-        first, latest = self._index[0].time_us, ended.time_us
+        first, last = self._index[0].time_us, len(self._index) - 1
+        latest = int(count_on(self._index[last], self._stamps(last * BLOCK, BLOCK), None)[0].max())
         self.facts = SourceFacts(
             format="aedat2", event_size=self._size, image_size=None, start_us=first, end_us=max(first, latest),
             camera=chip, problems=problems,

@@ -16,6 +16,8 @@ from recordings.recording import Remark
 
 # Time that runs back by more, and stays there, is a clock set back; less is disorder, left to who reads it.
 STEP_BACK_US = 1_000_000
+# A clock that is set back begins at 0, and something happens soon. What lies back elsewhere is damage.
+_RESTARTED_US = 60_000_000
 # So many packets at the end of a stretch, of all kinds, are looked at for its end.
 _LAST = 16
 # The time of a record whose stamp is damaged: before everything, where it is refused and counted.
@@ -50,7 +52,7 @@ def shifts(spans: Sequence[Span], last_of: Callable[[int], int]) -> list[int]:
     """For each of them, in order of the file, the µs that place it behind the stretches before.
 
     A stretch begins where the file tells a reset and time runs back, or where time runs back by more than
-    `STEP_BACK_US` and the next one that leads lies there too (one alone is damage).
+    `STEP_BACK_US` to near 0, and the next one that leads lies back too (one alone is damage).
 
     Args:
         spans: in order of the file.
@@ -68,7 +70,8 @@ def shifts(spans: Sequence[Span], last_of: Callable[[int], int]) -> list[int]:
             limit = newest - STEP_BACK_US
             following = spans[leading[behind]].first_us if behind < len(leading) else newest
             told = s.reset and s.first_us < newest and (s.leads or following < newest)
-            begun = told or (s.last_us < limit and following < limit)
+            restarted = 0 <= s.first_us < _RESTARTED_US
+            begun = told or (restarted and s.last_us < limit and following < limit)
         if begun:
             begins.append(k)
             newest = None
@@ -120,10 +123,12 @@ def count_on(
         for k in np.flatnonzero(far).tolist():
             if k != last + 1:  # the difference behind a damaged stamp is as large as the one before
                 sound[k], last = False, k
-        d = _signed_difference(np.concatenate([ends[0], stamps[sound]]))
-    else:
-        d = d[: len(stamps)]
-    back = d < -STEP_BACK_US
+        s = np.concatenate([ends[0], stamps[sound], *([] if following is None else ends[1:])])
+        d = _signed_difference(s)
+    n = int(np.count_nonzero(sound))
+    d, then = d[:n], np.append(d[1:], STEP_BACK_US + 1)[:n]
+    # And it goes on from there, which garbage does not.
+    back = (d < -STEP_BACK_US) & (stamps[sound] < _RESTARTED_US) & (np.abs(then) <= STEP_BACK_US)
     d[back] = 1
     t = np.full(len(stamps), NO_TIME_US, np.int64)
     t[sound] = before.time_us + np.cumsum(d)

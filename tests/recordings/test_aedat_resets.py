@@ -160,11 +160,20 @@ def packets_of(t: np.ndarray) -> bytes:
     return b"".join(packet(1, polarity(e[k : k + 1000]), 1000) for k in range(0, len(t), 1000))
 
 
+def test_garbage_is_no_clock_that_was_set_back() -> None:
+    stamps = np.random.default_rng(5).integers(0, 2**32, 50_000).astype(np.uint32)
+    t, now = count_on(Counted(int(stamps[0]), int(stamps[0])), stamps, None)
+    assert now.set_back < 5  # of 25 000 that run back
+    assert int(t.max()) < 1 << 43
+
+
 def test_one_packet_that_lies_back_begins_no_stretch() -> None:
     def last(k: int) -> int:
         return spans[k].last_us
 
     spans = [Span(0, 9), Span(10, 19), Span(-5_000_000, -4_999_991), Span(20, 29)]
     assert shifts(spans, last) == [0, 0, 0, 0]
+    spans = [Span(400_000_000, 400_000_009), Span(300_000_000, 300_000_009), Span(300_000_010, 300_000_019)]
+    assert shifts(spans, last) == [0, 0, 0]
     spans = [Span(7_000_000, 7_000_009), Span(0, 9), Span(10, 19, True), Span(0, 9, True), Span(10, 19)]
     assert shifts(spans, last) == [0, 7_000_010, 7_000_010, 7_000_030, 7_000_030]
