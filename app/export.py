@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.missing_events import MissingEvents
 from app.offline import Item, OfflineInput, begin_us
 from app.output.atomic import staged_folder, writing
 from app.output.report import read_json, write_json
@@ -67,6 +68,7 @@ class ExportResult:
         refused: how many the synchroniser refused, by reason.
         facts: of the content as it reads back.
         sources: where the exposures that were taken came from, and how sure they are.
+        missing: what the format cannot say about events.
     """
 
     frames_in: int = 0
@@ -79,6 +81,7 @@ class ExportResult:
     facts: Facts = field(default_factory=Facts)
     grid: SharedGrid | None = None
     sources: ExposureSources = field(default_factory=ExposureSources)
+    missing: MissingEvents = field(default_factory=MissingEvents)
 
 
 def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
@@ -100,6 +103,7 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
                 if isinstance(item, EventPacket):
                     writer.add_packet(item)
                 else:
+                    result.missing.exposure(item)
                     writer.add_exposure(item)
             writer.finish()
         result.pairs, result.single, result.written = writer.pairs, writer.single, writer.content.frames
@@ -155,6 +159,7 @@ def exposures(
         if isinstance(item, EventPacket):
             if start is None:
                 start = begin_us(item)
+            result.missing.packet(item, start, request.from_us, request.until_us)
             sync.push_events(item)
             yield item if as_came else stream.push(item)
         else:
@@ -203,6 +208,7 @@ def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> di
         "first_us": f.first_us,
         "last_us": f.last_us,
         "checksum": f.checksum,
+        **r.missing.report(),
         "problems": source.problems(),
     }
 

@@ -156,7 +156,7 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
             raise NothingExported(_nothing(source, request, result, content.events))
         compare(request.output, again(), content)
         result.facts = Facts.of(content)
-        notes = list(writer.notes)
+        notes = [*writer.notes, *result.missing.notes()]
         rig = _untold(form, source) if apart and content.frames else None
         where = beside or request.output / RIG
         if rig is not None:
@@ -264,6 +264,8 @@ def _fill(
         if isinstance(item, EventPacket):
             add(item)
         else:
+            if not FORMATS[kind].events_only:
+                result.missing.exposure(item)
             picture = picture_of(item.frame)
             x = item.exposure
             writer.add_frame(picture if grid is None else grid.picture(picture), x.start_us, x.end_us)
@@ -281,6 +283,7 @@ def _outcomes(
     for item in source.items:
         if isinstance(item, Frame):
             raise UsageError(f"{source.name}: a frame came where none was to be")
+        result.missing.packet(item, request.zero_us, request.from_us, request.until_us)
         yield item
 
 
@@ -302,6 +305,7 @@ def _report(kind: str, source: ExportInput, r: ExportResult, notes: list[str]) -
         "frames_refused": r.refused, "exposure_sources": r.sources.report(),
         "events": f.events, "trigger_edges": f.edges,
         "first_us": f.first_us, "last_us": f.last_us, "checksum": f.checksum, "notes": notes,
+        **r.missing.report(),
         "problems": source.problems(),
     }  # fmt: skip
 

@@ -27,6 +27,7 @@ from capture.packets import (
     Rejected,
     TriggerEdges,
 )
+from recordings.backwards import Backwards
 from recordings.recording import ReadReport
 
 GRID_US = 20_000
@@ -70,13 +71,24 @@ class StreamMerger:
         self._last: int | None = None
         self._ended: int | None = None
         self._rejected = Rejected()
-        # Events are missing: from now on until the next ones (True), or up to this time.
+        # Events are missing: from now on until the next ones (True), or up to this time; not before that one.
         self._gap_open = False
         self._gap_until: int | None = None
+        self._gap_from: int | None = None
+        self._backwards = Backwards()
+
+    def events_begin(self, first_us: int) -> None:
+        """The file's first event or edge; said before anything else where reading begins in the middle.
+
+        Before it nobody knows whether the event camera was there at all: a read from an earlier time then
+        begins as a read from the start does.
+        """
+        if self._done is not None and self._done < first_us:
+            self._done = None
 
     def gap(self) -> None:
         """Part of the event stream is lost here: all packets say so up to the one with the next events."""
-        self._gap_open = True
+        self._gap_open, self._gap_from = True, None
 
     def reached(self, key: int) -> Iterator[Item]:
         """Nothing before `key` comes any more."""
@@ -101,6 +113,9 @@ class StreamMerger:
             t, x, y, p = t[keep], x[keep], y[keep], p[keep]
         floor = max((v for v in (self._done, self._last) if v is not None), default=None)
         ev, bad = Events.sanitised(t, x, y, p, *self._event_size, not_before_us=floor)
+        stepped = bad.decreasing > 0 and self._backwards.look(t, x, y, self._event_size, floor)
+        if not bad.decreasing:
+            self._backwards.over()
         bad += Rejected(decreasing=n_wild)
         if len(ev):
             self._begin(int(ev.t[0]))
@@ -108,10 +123,22 @@ class StreamMerger:
             self._held.append(ev)
             if self._gap_open:
                 self._gap_open, self._gap_until = False, int(ev.t[0])
+        if stepped:
+            self._lost_behind_a_step()
         self._rejected += bad
         self._report.events += len(ev)
         self._report.events_rejected_decreasing += bad.decreasing
         self._report.events_rejected_outside += bad.outside
+
+    def _lost_behind_a_step(self) -> None:
+        """Events that ran back were left out: a gap, from where they ran back to."""
+        low, _, on = self._backwards.last
+        if self._gap_until is None and not self._gap_open:
+            self._gap_from = low
+        if on is None:
+            self._gap_open = True
+        else:
+            self._gap_until = on
 
     def edges(self, t: NDArray[np.int64], rising: NDArray[np.bool_], key: int) -> Iterator[Item]:
         """A batch of edges of the external trigger input, times `key` or later."""
@@ -139,6 +166,12 @@ class StreamMerger:
         try:
             if not self._earliest <= start_us <= (end or start_us) <= self._latest:
                 raise InvalidPacket(f"frame {index}: its time {start_us} µs lies outside the recording")
+            if self._backwards.unclear(start_us, start_us if end is None else end):
+                low, high, _ = self._backwards.last
+                raise InvalidPacket(
+                    f"frame {index}: its time {start_us} µs was there twice (events ran back from {high} to "
+                    f"{low} µs), so nobody knows which events are its own"
+                )
             if self._image_size is not None and image.shape[1::-1] != self._image_size:
                 raise InvalidPacket(
                     f"frame {index}: {image.shape[1]}×{image.shape[0]} pixels in a stream of "
@@ -156,7 +189,6 @@ class StreamMerger:
         except InvalidPacket as e:
             yield from self.refuse_frame(str(e), key)
             return
-        self._begin(start_us)
         yield from self._deliver(key, cut_there=True)
         self._report.frames += 1
         yield frame
@@ -167,6 +199,17 @@ class StreamMerger:
         self._report.frames_rejected += 1
         self._report.note(f"{why}; it was left out")
 
+    def tell_refused(self) -> None:
+        """Note how many events were refused for their times; for formats that have no words of their own."""
+        n = self._report.events_rejected_decreasing
+        if n:
+            what = (
+                "1 event was left out: its time runs"
+                if n == 1
+                else f"{n} events were left out: their times run"
+            )
+            self._report.note(f"{what} back, or outside the recording")
+
     def finish(self) -> Iterator[Item]:
         """The rest; the last packet is complete up to just behind the last event or edge."""
         known = [v for v in (self._last, *(int(e) for e in self._edges_t[-1:])) if v is not None]
@@ -175,7 +218,7 @@ class StreamMerger:
             yield from self._deliver(max(known) + 1, cut_there=True)
 
     def _begin(self, t: int) -> None:
-        """Nothing is known before the first item; the grid cell that holds it is the first packet."""
+        """Nothing is known before the first event or edge; the grid cell that holds it is the first packet."""
         if self._done is None:
             self._done = t - t % GRID_US
 
@@ -218,7 +261,8 @@ class StreamMerger:
         begun = until if self._done is None else self._done
         gap = self._gap_open or (self._gap_until is not None and begun <= self._gap_until)
         if not gap:
-            self._gap_until = None
+            self._gap_until = self._gap_from = None
+        gap = gap and (self._gap_from is None or until > self._gap_from)
         packet = EventPacket(events, edges, until, gap=gap, rejected=self._rejected)
         self._done, self._rejected = until, Rejected()
         return packet

@@ -59,15 +59,21 @@ class ReadAhead:
         if self._recording is not None:
             self._recording.cancel()
 
-    def _refill_after_end(self) -> None:
-        """Loop switched on when everything is read already: the next lap follows."""
+    def _refill_after_end(self) -> bool:
+        """Loop switched on when everything is read already: the next lap follows.
+
+        Returns:
+            The replay stood at its end, so that its clock is to go on from there.
+        """
+        stood = False
         ends = [q for q in self._queues.values() if q and q[-1].item is None]
         if self._loop and ends:
             last = ends[0][-1]
             for q in ends:
                 q.pop()
-            self._at_end = False
+            stood, self._at_end = self._at_end, False
             self._job = self._next_lap(last.job)
+        return stood
 
     def _pump(self) -> None:
         me = threading.current_thread()

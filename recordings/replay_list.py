@@ -69,13 +69,15 @@ class FrameList:
                         return
                 times = reader.frame_times_us()
         except (HalfmirrorError, ReadCancelled):
-            times = None  # what is wrong with the file is said by the reader that plays it
-        with self._cond:
-            self.times = self.times if times is None else times
-            if isinstance(self._recording, SlowTimes):
-                self._recording.adopt_frame_times(self.times)
-            self.complete = True
-            self._cond.notify_all()
+            pass  # what is wrong with the file is said by the reader that plays it
+        finally:
+            # Whatever it ended with, a step that waits for it must not wait for ever.
+            with self._cond:
+                self.times = self.times if times is None else times
+                if isinstance(self._recording, SlowTimes):
+                    self._recording.adopt_frame_times(self.times)
+                self.complete = True
+                self._cond.notify_all()
 
     def stop(self) -> None:
         """Give it up; takes about a second at most. Not to be called with the lock."""

@@ -238,7 +238,7 @@ class ReplayReader(ReadAhead):
                 self._set_speed(arguments.get("factor"), now)
             elif verb == "loop":
                 self._loop = bool(arguments.get("on", True))
-                self._refill_after_end()
+                self._loop_on(now)
             elif verb == "set":
                 self._set(arguments, now)
             elif verb != "status":
@@ -264,7 +264,11 @@ class ReplayReader(ReadAhead):
             self._set_speed(arguments["speed"], now)
         if "loop" in arguments:
             self._loop = bool(arguments["loop"])
-            self._refill_after_end()
+            self._loop_on(now)
+
+    def _loop_on(self, now: int) -> None:
+        if self._refill_after_end():
+            self._clock.go_on(now)  # else what passed since the end would be made up for
 
     def _set_speed(self, value: object, now: int) -> None:
         try:

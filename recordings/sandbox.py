@@ -40,6 +40,8 @@ SLOT_BYTES = 4 << 20
 _SIZE = SLOTS * SLOT_BYTES + PAGE
 _DTYPES = frozenset({"<i8", "<u2", "<i2", "|u1", "|i1", "|b1"})
 _POLL_S = 0.05
+# A disk that sleeps, or a server that stalls, may take so long to give something.
+DISK_S = 120.0
 
 
 class ReaderBroken(RecordingError):
@@ -63,9 +65,10 @@ class Sandbox:
             generator methods `do_<verb>(**arguments)`, which yield `Reply`.
         arguments: plain values.
         what: what is read, for messages (usually the path).
-        deadline_s: longest time without progress, while this side waits.
-        bytes_to_read: size of the file; reading from disk up to four times this size counts as progress
-            (a library may scan a whole file in one call).
+        deadline_s: longest time without progress, while this side waits. Waiting for the disk does not count,
+            up to `DISK_S`.
+        bytes_to_read: size of the file; reading from disk up to four times this size, for each request,
+            counts as progress (a library may scan a whole file in one call).
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Sandbox:
         self.deadline_s = deadline_s
         self._cancelled = False
         self._request = 0
-        self._read_limit = 4 * bytes_to_read + (64 << 20)
+        self._may_read = self._read_limit = 4 * bytes_to_read + (64 << 20)
         self._rchar = 0
         arena_fd = _anonymous_file(_SIZE)
         here, there = Pipe(duplex=True)
@@ -132,13 +135,14 @@ class Sandbox:
 
         Raises:
             ReaderBroken: the child crashed, or made no progress for `deadline_s`; the sandbox is closed.
-            RecordingError: the child refused.
+            RecordingError: the child refused; the disk gives nothing.
             ReadCancelled: by `cancel`.
         """
         if self.closed:
             raise RecordingError(f"{self._what}: is closed; open it again")
         self._request += 1
         number = self._request
+        self._read_limit = max(0, has_read(self.pid)) + self._may_read
         self._send({"verb": verb, "id": number, "arguments": arguments})
         return self._replies(number)
 
@@ -214,7 +218,7 @@ class Sandbox:
 
     def _wait(self) -> None:
         """Until a message is there. Only this waiting counts against the deadline."""
-        since = looked = time.monotonic()
+        since = looked = moved = time.monotonic()
         while not self._poll():
             if self._cancelled:
                 raise ReadCancelled
@@ -222,7 +226,15 @@ class Sandbox:
             if now - looked > self.deadline_s / 8:
                 looked = now
                 if self._still_reading():
+                    since = moved = now
+                elif waits_for_disk(self.pid):
                     since = now
+                    if now - moved > DISK_S:
+                        self.close()
+                        raise RecordingError(
+                            f"{self._what}: its disk has given nothing for {DISK_S:g} s; see whether it is "
+                            "still there, and try again"
+                        )
             if now - since > self.deadline_s:
                 stage = self._stage()
                 self.close()
@@ -239,11 +251,7 @@ class Sandbox:
 
     def _still_reading(self) -> bool:
         """The child has read more of the file since the last look (a long scan is no hang)."""
-        try:
-            first = Path(f"/proc/{self._process.pid}/io").read_text().split("\n", 1)[0]
-            rchar = int(first.removeprefix("rchar:"))
-        except (OSError, ValueError):  # gone, or a system without /proc
-            return False
+        rchar = has_read(self.pid)
         moved = self._rchar < rchar <= self._read_limit
         self._rchar = rchar
         return moved
@@ -267,6 +275,25 @@ class Sandbox:
 
     def _stage(self) -> int:
         return int(self._map[SLOTS * SLOT_BYTES])
+
+
+def has_read(pid: int) -> int:
+    """Bytes that a process has read from files; -1 where nobody tells (it is gone, or there is no /proc)."""
+    try:
+        first = Path(f"/proc/{pid}/io").read_text().split("\n", 1)[0]
+        return int(first.removeprefix("rchar:"))
+    except (OSError, ValueError):
+        return -1
+
+
+def waits_for_disk(pid: int) -> bool:
+    """A thread of a process sleeps and cannot be interrupted: a read that a disk has not answered yet."""
+    try:
+        # Behind the name, which is in brackets and may hold anything.
+        stats = [p.read_text(errors="replace") for p in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False
+    return any(s.rpartition(") ")[2].startswith("D") for s in stats)
 
 
 def _anonymous_file(size: int) -> int:

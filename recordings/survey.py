@@ -114,12 +114,13 @@ def _events(found: Survey, packet: EventPacket, window: int, in_window: int) -> 
         found.first_event_us = int(e.t[0])
     found.last_event_us = int(e.t[-1])
     found.on += int(np.count_nonzero(e.p))
-    first, last = int(e.t[0]) // PEAK_US, int(e.t[-1]) // PEAK_US
-    edges = np.searchsorted(e.t, np.arange(first + 1, last + 1, dtype=np.int64) * PEAK_US)
-    counts = np.diff(np.concatenate([[0], edges, [len(e)]])).astype(np.int64)
-    if first == window:
+    # Only windows that hold events: one wild time must not ask for memory for all between.
+    windows = e.t // PEAK_US
+    begins = np.concatenate([[0], np.flatnonzero(np.diff(windows)) + 1])
+    counts = np.diff(np.concatenate([begins, [len(e)]])).astype(np.int64)
+    if int(windows[0]) == window:
         counts[0] += in_window
     k = int(np.argmax(counts))
     if counts[k] > found.peak_events:
-        found.peak_events, found.peak_at_us = int(counts[k]), (first + k) * PEAK_US
-    return last, int(counts[-1])
+        found.peak_events, found.peak_at_us = int(counts[k]), int(windows[begins[k]]) * PEAK_US
+    return int(windows[-1]), int(counts[-1])

@@ -23,7 +23,6 @@ OWN_PIPES = {"recordings/export/remote.py": 1, "benchmarks/bench_publish.py": 1}
 
 
 def sources() -> Iterator[Path]:
-    yield ROOT / "halfmirror.py"
     for package in (*PACKAGES, "benchmarks"):
         yield from sorted((ROOT / package).rglob("*.py"))
 

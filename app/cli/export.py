@@ -205,7 +205,7 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
         show("preparing", 0)
         source.items = _shown(source.items, show)
         r = export_msrbd(source, request)
-        problems = source.problems()
+        problems = [*source.problems(), *r.missing.notes()]
     assert r.grid is not None
     _frames(r, f" + in no pair {r.single}")
     g, f = r.grid, r.facts

@@ -22,7 +22,7 @@ from recordings.checking.findings import Grade, Verification
 from recordings.checking.own_losses import Losses, known_losses
 from recordings.checking.verify_own import verify_own
 from recordings.formats import own_chunks as chunks
-from recordings.formats.own_about import ABOUT, INDEX_FILE, STREAMS, About, AboutError
+from recordings.formats.own_about import ABOUT, INDEX_FILE, STREAMS, About, AboutError, write_synced
 from recordings.formats.own_chunks import EVENTS, FRAME, GAP, HEADER
 from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, read_health
 from recordings.formats.own_index import Rows, read_index
@@ -104,7 +104,7 @@ def repair_own(
     """
     source = folder / ABOUT if about is None else about
     try:
-        (out / ABOUT).write_bytes(source.read_bytes())
+        write_synced(out, ABOUT, source.read_bytes())
         rig = About.load(out).rig
     except (OSError, AboutError) as e:
         why = str(e).replace(str(out / ABOUT), str(source)) if isinstance(e, AboutError) else e.strerror

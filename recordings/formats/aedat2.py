@@ -4,7 +4,8 @@ An address: bit 31 set = a sample of the image converter or the inertial sensor;
 30:22, column in 21:12, polarity in bit 11 (1 = brighter), bit 10 set = a mark of the external input. Rows count
 upwards and columns to the left, as jAER displays them; here (0, 0) is the top left.
 
-Times wrap round at 32 bits; the distance between neighbours tells a wrap from a step back. Frames lie in such a
+Times wrap round at 32 bits; the distance between neighbours tells a wrap from a step back, and a clock that was
+set back (see `aedat_stretches`). Frames lie in such a
 file as single samples before and after reset, without their exposures: they are counted, not put together. The
 external input's marks do not tell the edge, so they are counted too.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.aedat_header import Bytes, read_header, sensor_size
+from recordings.formats.aedat_stretches import STEP_BACK_US, Counted, began_anew, count_on
 from recordings.formats.dataset_source import (
     Found,
     FrameRefused,
@@ -31,6 +33,9 @@ from recordings.sandbox_child import Refused
 
 RECORD = 8
 BLOCK = 1 << 17  # records: a mebibyte
+# In larger files not every stamp is looked at when they are opened; a clock set back is then seen where a block
+# begins earlier than the one before.
+EXACT_BYTES = 1 << 30
 _IMU = 3  # bits 11:10 of a sample
 
 
@@ -63,10 +68,11 @@ class Aedat2Source:
             raise Refused("holds no events; nothing can be read")
         if over:
             problems.append(f"the file ends inside a record; its last {over} bytes are not read")
-        self._index = self._sampled()
-        last = len(self._index) - 1
-        latest = int(self._times(self._records(last * BLOCK), int(self._index[last])).max())
-        first = int(self._index[0])
+        self._index, ended = self._counted()
+        if ended.set_back:
+            problems.append(began_anew(ended.set_back))
+        first, last = self._index[0].time_us, len(self._index) - 1
+        latest = int(count_on(self._index[last], self._stamps(last * BLOCK, BLOCK), None)[0].max())
         self.facts = SourceFacts(
             format="aedat2", event_size=self._size, image_size=None, start_us=first, end_us=max(first, latest),
             camera=chip, problems=problems,
@@ -82,29 +88,46 @@ class Aedat2Source:
         data = self._file.read(self._at + first * RECORD, n * RECORD)
         return np.frombuffer(data, ">u4", len(data) // RECORD * 2).reshape(-1, 2).astype(np.uint32)
 
-    @staticmethod
-    def _times(records: NDArray[np.uint32], first_us: int) -> NDArray[np.int64]:
-        """Times with the wraps counted in, the first of them `first_us`."""
-        t = np.zeros(len(records), np.int64)
-        # The difference of neighbours modulo 2^32, as a signed number: forwards, or a little back.
-        np.cumsum(np.diff(records[:, 1]).view(np.int32), out=t[1:], dtype=np.int64)
-        return t + first_us
+    def _stamps(self, first: int, count: int) -> NDArray[np.uint32]:
+        """The raw times of some records."""
+        n = max(0, min(count, self._count - first))
+        data = self._file.read(self._at + first * RECORD, n * RECORD)
+        if len(data) < n * RECORD:
+            raise Refused("became shorter while it was read")
+        return np.frombuffer(data, ">u4")[1::2].astype(np.uint32)
 
-    def _sampled(self) -> NDArray[np.int64]:
-        """The time of the first record of every block; less than half a wrap (35 min) lies in one."""
-        stamps = np.zeros((-(-self._count // BLOCK), 2), np.uint32)
-        for k in range(len(stamps)):
-            data = self._file.read(self._at + k * BLOCK * RECORD, RECORD)
-            if len(data) < RECORD:
-                raise Refused("became shorter while it was read")
-            stamps[k] = np.frombuffer(data, ">u4")
-        return self._times(stamps, int(stamps[0, 1]))
+    def _following(self, block: int) -> int | None:
+        return next(iter(self._stamps((block + 1) * BLOCK, 1).tolist()), None)
+
+    def _counted(self) -> tuple[list[Counted], Counted]:
+        """Where counting stands before each block, and at the end."""
+        now = self._first()
+        index: list[Counted] = []
+        blocks = -(-self._count // BLOCK)
+        for k in range(blocks):
+            index.append(now)
+            following = self._following(k)
+            if self._count * RECORD > EXACT_BYTES and following is not None:
+                step = int(np.array([following - now.stamp]).astype(np.int32)[0])
+                if step >= -STEP_BACK_US:
+                    now = now._replace(stamp=following, time_us=now.time_us + step)
+                    continue
+            now = count_on(now, self._stamps(k * BLOCK, BLOCK), following)[1]
+        return index, now
+
+    def _first(self) -> Counted:
+        """The first stamp, or the second one where both others contradict the first."""
+        s = self._stamps(0, 3)
+        d = np.abs(np.diff(s).view(np.int32).astype(np.int64))
+        first = int(s[1] if len(d) == 2 and d[0] > STEP_BACK_US >= d[1] else s[0])
+        return Counted(first, first)
 
     def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`."""
         k = 0
         if start_us is not None:
-            k = max(0, int(np.searchsorted(np.maximum.accumulate(self._index), start_us, "right")) - 1)
+            begins = np.maximum.accumulate([c.time_us for c in self._index])
+            k = max(0, int(np.searchsorted(begins, start_us, "right")) - 1)
         counts = dict.fromkeys(("imu_words", "samples_of_frames", "marks_of_the_external_input"), 0)
         for block in range(k, len(self._index)):
             records = self._records(block * BLOCK)
@@ -116,7 +139,8 @@ class Aedat2Source:
             counts["samples_of_frames"] += int(np.count_nonzero(~event & ~imu))
             counts["marks_of_the_external_input"] += int(np.count_nonzero(mark))
             keep = event & ~mark
-            yield self._piece(a[keep], self._times(records, int(self._index[block]))[keep])
+            t, _ = count_on(self._index[block], records[:, 1], self._following(block))
+            yield self._piece(a[keep], t[keep])
         yield Ignored({name: n for name, n in counts.items() if n})
 
     def _piece(self, a: NDArray[np.uint32], t: NDArray[np.int64]) -> Piece:

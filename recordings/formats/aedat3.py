@@ -6,6 +6,9 @@ bit 1 brighter, row in 16:2, column in 31:17. Special: bit 0 valid, type in 7:1 
 the external input). Frames: 36 bytes with the times of exposure and the size, then 16-bit pixels. (0, 0) is the
 top left.
 
+Special events of the types 0 (the stamps wrapped) and 1 (the clock was set back) have no time of their own;
+what follows a clock set back is placed behind what came before (see `aedat_stretches`).
+
 Of several sources in one file the first with events is read. Packets that are packed (`#Format:` other than
 RAW) are refused by name.
 """
@@ -21,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.aedat_header import Bytes, read_header, sensor_size
+from recordings.formats.aedat_stretches import Span, began_anew, runs_back, shifts
 from recordings.formats.dataset_source import (
     EVENTS_PER_PIECE,
     MAX_PICTURE_BYTES,
@@ -42,7 +46,7 @@ from recordings.sandbox_child import Refused
 HEADER = struct.Struct("<hhiiiiii")
 FRAME = struct.Struct("<Iiiiiiiii")
 SPECIAL, POLARITY, FRAMES = 0, 1, 2
-RISING, FALLING = 2, 3
+WRAPPED, RESET, RISING, FALLING = range(4)
 WORDS = 8  # bytes of a special or polarity event
 _NAMES = {3: "imu_samples", 4: "imu_samples"}
 MAX_FRAMES = 1_000_000
@@ -54,12 +58,16 @@ class _Packet(NamedTuple):
     source: int
     number: int
     first_us: int
+    base_us: int  # what its 32-bit stamps count from
 
 
 class _FramePlace(NamedTuple):
     at: int
     size: tuple[int, int]
     channels: int
+
+
+_FoundFrame = tuple[int, _FramePlace, FrameTime]  # the first: its source
 
 
 class Aedat3Source:
@@ -80,7 +88,9 @@ class Aedat3Source:
         self._file = Bytes(path)
         problems: list[str] = []
         self._others: dict[str, int] = {}
+        self._resets: list[tuple[int, int]] = []  # places in the file, and whose clock
         packets, found = self._scanned(header.data_at, problems)
+        packets, found = self._on_one_axis(packets, found, problems)
         source = next((p.source for p in packets if p.kind == POLARITY), packets[0].source if packets else 0)
         sources = sorted({p.source for p in packets} | {s for s, _, _ in found})
         if len(sources) > 1:
@@ -107,12 +117,10 @@ class Aedat3Source:
         self.frames = [times[i] for i in order]
         self._places = [kept[i][0] for i in order]
 
-    def _scanned(
-        self, at: int, problems: list[str]
-    ) -> tuple[list[_Packet], list[tuple[int, _FramePlace, FrameTime]]]:
+    def _scanned(self, at: int, problems: list[str]) -> tuple[list[_Packet], list[_FoundFrame]]:
         """All packets of events, and all frames, by their headers."""
         packets: list[_Packet] = []
-        frames: list[tuple[int, _FramePlace, FrameTime]] = []
+        frames: list[_FoundFrame] = []
         while at < self._file.size:
             data = self._file.read(at, HEADER.size + WORDS)
             if len(data) < HEADER.size:
@@ -131,8 +139,10 @@ class Aedat3Source:
                     f"the file ends inside a packet: {number - whole} of its {number} items are missing"
                 )
             if kind in (SPECIAL, POLARITY) and size == WORDS and whole:
-                first = (overflow << 31) + int.from_bytes(data[HEADER.size + 4 :], "little")
-                packets.append(_Packet(body, kind, source, whole, first))
+                base = overflow << 31
+                first = base + int.from_bytes(data[HEADER.size + 4 :], "little")
+                packet = _Packet(body, kind, source, whole, first, base)
+                packets += [packet] if kind == POLARITY else self._with_times(packet)
             elif kind == FRAMES and size > FRAME.size:
                 frames += self._frames(body, size, whole, overflow, source)
                 if len(frames) > MAX_FRAMES:
@@ -143,9 +153,55 @@ class Aedat3Source:
             at = body + length
         return packets, frames
 
-    def _frames(
-        self, body: int, size: int, number: int, overflow: int, source: int
-    ) -> list[tuple[int, _FramePlace, FrameTime]]:
+    def _with_times(self, p: _Packet) -> list[_Packet]:
+        """A packet of special events by the first that has a time; none when none has. Resets are noted."""
+        kinds, t = self._kinds_and_times(p, self._words(p, 0, EVENTS_PER_PIECE))
+        if (kinds == RESET).any():
+            self._resets.append((p.at, p.source))
+        timed = t[kinds > RESET]
+        return [p._replace(first_us=int(timed[0]))] if len(timed) else []
+
+    def _on_one_axis(
+        self, packets: list[_Packet], frames: list[_FoundFrame], problems: list[str]
+    ) -> tuple[list[_Packet], list[_FoundFrame]]:
+        """Both with every stretch of a clock behind the one before, source by source."""
+        for source in sorted({p.source for p in packets} | {s for s, _, _ in frames}):
+            resets = [at for at, s in self._resets if s == source]
+            events = np.array(
+                [p.first_us for p in packets if p.source == source and p.kind == POLARITY], np.int64
+            )
+            has_events = len(events) > 0
+            if has_events and not resets and not runs_back(events):
+                continue  # nearly always, and files may hold millions of packets
+            mine = [(p.at, True, k) for k, p in enumerate(packets) if p.source == source]
+            mine += [(place.at, False, k) for k, (s, place, _) in enumerate(frames) if s == source]
+            mine.sort()
+            spans: list[Span] = []
+            for at, is_packet, k in mine:
+                reset = bool(resets) and resets[0] < at
+                while resets and resets[0] < at:
+                    resets.pop(0)
+                a, b = (packets[k].first_us,) * 2 if is_packet else frames[k][2]
+                leads = not has_events or (is_packet and packets[k].kind == POLARITY)
+                spans.append(Span(a, b, reset, leads))
+
+            def last_of(n: int, mine: list[tuple[int, bool, int]] = mine) -> int:
+                _, is_packet, k = mine[n]
+                return self._last_us(packets[k]) if is_packet else frames[k][2].end_us
+
+            moved = shifts(spans, last_of)
+            if any(moved):
+                problems.append(began_anew(len(set(moved)) - 1))
+            for (_, is_packet, k), shift in zip(mine, moved, strict=True):
+                if shift and is_packet:
+                    p = packets[k]
+                    packets[k] = p._replace(first_us=p.first_us + shift, base_us=p.base_us + shift)
+                elif shift:
+                    s, place, t = frames[k]
+                    frames[k] = s, place, FrameTime(t.start_us + shift, t.end_us + shift)
+        return packets, frames
+
+    def _frames(self, body: int, size: int, number: int, overflow: int, source: int) -> list[_FoundFrame]:
         found = []
         for k in range(number):
             at = body + k * size
@@ -172,10 +228,17 @@ class Aedat3Source:
     def _last_us(self, p: _Packet) -> int:
         """The latest time in a packet."""
         words = self._words(p, max(0, p.number - EVENTS_PER_PIECE), EVENTS_PER_PIECE)
-        return int(self._times(p, words).max()) if len(words) else p.first_us
+        kinds, t = self._kinds_and_times(p, words)
+        if p.kind == SPECIAL:
+            t = t[kinds > RESET]
+        return max(p.first_us, int(t.max())) if len(t) else p.first_us
+
+    def _kinds_and_times(self, p: _Packet, words: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Of special events: their types, and their times."""
+        return (words[:, 0] >> 1) & 0x7F, self._times(p, words)
 
     def _times(self, p: _Packet, words: NDArray[np.uint32]) -> NDArray[np.int64]:
-        return (p.first_us >> 31 << 31) + words[:, 1].astype(np.int64)
+        return p.base_us + words[:, 1].astype(np.int64)
 
     def _has_edges(self, p: _Packet) -> bool:
         words = self._words(p, 0, EVENTS_PER_PIECE)

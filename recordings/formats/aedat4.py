@@ -143,6 +143,7 @@ class Aedat4Recording:
         for reply in replies:
             yield from _merge(merger, reply, report)
         yield from merger.finish()
+        merger.tell_refused()
 
     @property
     def frame_times_known(self) -> bool:
@@ -310,6 +311,8 @@ def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[E
     key = int(h["key"])
     if reply.kind == "events":
         yield from merger.events(a["t"], a["x"], a["y"], a["p"], key)
+    elif reply.kind == "events_begin":
+        merger.events_begin(int(h["time_us"]))
     elif reply.kind == "events_ended":
         merger.events_ended()
     elif reply.kind == "edges":

@@ -38,6 +38,7 @@ _FRAME_WINDOW_US = 250_000
 # So many frames at the beginning are held against the library.
 COMPARED = 3
 
+_NONE = np.empty(0, np.int64)
 _DRAWN = {
     dv.FrameSource.ACCUMULATION,
     dv.FrameSource.MOTION_COMPENSATION,
@@ -72,6 +73,7 @@ class Aedat4Server:
         self._path, self._scratch = Path(path), Path(scratch)
         self._stated_us = exposure_us
         self._careful = False
+        self._events_from: int | None = None
 
     def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
         """One reply with everything that `RecordingInfo` needs; stages in `avoid` are left out."""
@@ -226,6 +228,9 @@ class Aedat4Server:
         """
         self._careful = careful
         r = self._new_reader()
+        if starts.get("events") is not None and not careful and self._events:
+            first = self._first_event_us()
+            yield Reply("events_begin", {"time_us": first, "key": self._plausible[0]}, {})
         parts: list[Iterator[Keyed]] = []
         if self._events and "events" in starts:
             parts.append(self._event_messages(r, starts["events"]))
@@ -237,6 +242,28 @@ class Aedat4Server:
             parts.append(self._frame_messages(r, starts["frames"], first_index))
         for _, reply in heapq.merge(*parts, key=lambda k: k[0]):
             yield reply
+
+    def _first_event_us(self) -> int:
+        """Time of the file's first event or external edge; behind everything where there is none."""
+        if self._events_from is not None:
+            return self._events_from
+        r = self._new_reader()  # the other one's place in the streams stays
+        low, high = self._plausible
+        first = high + 1
+        for found in self._event_batches(r, None):
+            if not isinstance(found, str):
+                columns = [p["t"] for p in found.records] or [found.arrays["t"]]
+                sound = (t[(t >= low) & (t <= high)] for t in columns)
+                first = next((int(t[0]) for t in sound if len(t)), first)
+                if first <= high:
+                    break
+        for _, reply in self._trigger_messages(r, None) if self._triggers else ():
+            t = reply.arrays.get("t", _NONE)
+            first = min([first, *(int(v) for v in t[(t >= low) & (t <= high)][:1])])
+            if int(reply.header.get("last", low)) >= first:
+                break
+        self._events_from = first
+        return first
 
     def _event_messages(self, r: Any, start_us: int | None) -> Iterator[Keyed]:
         key = Key(self._plausible)

@@ -112,6 +112,8 @@ class DatasetRecording:
             h, a, key = reply.header, reply.arrays, int(reply.header["key"])
             if reply.kind == "events":
                 yield from merger.events(a["t"], a["x"], a["y"], a["p"], key)
+            elif reply.kind == "events_begin":
+                merger.events_begin(int(h["time_us"]))
             elif reply.kind == "events_ended":
                 merger.events_ended()
             elif reply.kind == "edges":
@@ -128,6 +130,7 @@ class DatasetRecording:
             else:
                 yield from merger.refuse_frame(f"frame {h['index']}: {h['text']}", key)
         yield from merger.finish()
+        merger.tell_refused()
 
     def spikes(self, first: int = 0, count: int = 1 << 40) -> Iterator[NDArray[np.uint8]]:
         """A spike camera's own frames in pieces, (n, h, w) uint8 0 or 1, lazily; ends a read by `items`.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recordings.formats.dataset_layouts import open_source
 from recordings.formats.dataset_source import Edges, FrameRefused, FrameTime, Ignored, Piece, Source, merged
 from recordings.formats.spike_files import SpikeSource
+from recordings.merging import SPAN_MARGIN_US
 from recordings.recording import Remark
 from recordings.sandbox_child import Refused, Reply
 
@@ -47,6 +48,7 @@ class DatasetServer:
 
     def __init__(self, path: str, geometry: list[int] | None, exposure_us: int | None) -> None:
         self._source: Source = open_source(Path(path), None if geometry is None else tuple(geometry))
+        self._events_from: int | None = None
         self._frames = [self._stated(f, exposure_us) for f in self._source.frames]
 
     def _stated(self, f: FrameTime, exposure_us: int | None) -> FrameTime:
@@ -72,8 +74,21 @@ class DatasetServer:
 
     def do_items(self, start_us: int | None, first_index: int) -> Iterator[Reply]:
         """Raw messages of both streams in order of time (frames: the end of exposure)."""
+        if start_us is not None and self._source.facts.event_size is not None:
+            if self._events_from is None:
+                self._events_from = self._first_event_us()
+            yield Reply("events_begin", {"time_us": self._events_from, "key": -LIMIT_US}, {})
         for _, reply in merged(self._event_messages(start_us), self._frame_messages(first_index)):
             yield reply
+
+    def _first_event_us(self) -> int:
+        """Time of the first event or edge; behind everything where there is none."""
+        facts = self._source.facts
+        low, high = facts.start_us - SPAN_MARGIN_US, facts.end_us + SPAN_MARGIN_US
+        for p in self._source.events(None):
+            if isinstance(p, Piece | Edges) and len(sound := p.t[(p.t >= low) & (p.t <= high)]):
+                return int(sound[0])
+        return LIMIT_US
 
     def do_spikes(self, first: int, count: int) -> Iterator[Reply]:
         """Replies `spikes` with the spike frames themselves.

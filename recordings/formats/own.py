@@ -108,6 +108,10 @@ class OwnRecording:
         for place, n in health["losses"].items():
             if n:
                 problems.append(f"lost{'' if place in DAMAGED else ' while recording'}: {n} {place}")
+        for what, key in (("events", "gap_count"), ("frames", "frame_gap_count")):
+            n = health.get(key)
+            if isinstance(n, int) and n > 0:
+                problems.append(f"{what} were interrupted at {n} place{'' if n == 1 else 's'} while recording")
         return problems
 
     def rig_facts(self) -> RigFacts | None:

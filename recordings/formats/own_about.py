@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,26 @@ _LARGEST = 4 << 20
 
 class AboutError(HalfmirrorError):
     """`recording.toml` cannot be used; the message says why."""
+
+
+def write_synced(folder: Path, name: str, data: bytes) -> None:
+    """Write a file whole or not at all, and wait until the disk has it.
+
+    Without that a file under a new name may be empty for half a minute after a power cut, or after a USB disk
+    was pulled. Raises `OSError`.
+    """
+    part = folder / f"{name}.part"
+    with part.open("wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    part.replace(folder / name)
+    with contextlib.suppress(OSError):  # some file systems do not sync folders
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 class RecordedCamera(Strict):
@@ -62,9 +84,7 @@ class About(Strict):
     def save(self, folder: Path) -> None:
         """Write it into a folder. Raises `OSError`."""
         text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-        part = folder / f"{ABOUT}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / ABOUT)
+        write_synced(folder, ABOUT, text.encode())
 
     @classmethod
     def load(cls, folder: Path) -> About:

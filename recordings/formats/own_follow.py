@@ -43,7 +43,10 @@ def follow(folder: Path, alive: Callable[[], bool]) -> Iterator[EventPacket | Fr
     try:
         while True:
             ended = _ended(folder)  # looked at before the file is: what is in it then is all
-            got = _chunk(fd, at)
+            try:
+                got = _chunk(fd, at)
+            except Damaged as e:
+                raise RecordingError(f"{path}: {e} right after it was written") from e
             if got is None:
                 if ended:
                     return

@@ -32,7 +32,7 @@ _WORDS = (
     ("µs", re.compile(r"(?<![a-z])(us|µs|usec|micro\w*)(?![a-z])")),
     ("ns", re.compile(r"(?<![a-z])(ns|nsec|nano\w*)(?![a-z])")),
     ("ms", re.compile(r"(?<![a-z])(ms|msec|milli\w*)(?![a-z])")),
-    ("s", re.compile(r"(?<![a-z])(s|sec|secs|seconds?)(?![a-z])")),
+    ("s", re.compile(r"(?<![a-z'’])(s|sec|secs|seconds?)(?![a-z])")),  # nor the camera's
 )
 # Pictures and events of one recording cover the same time within this factor; units lie a thousand apart.
 _LIKE = 30.0

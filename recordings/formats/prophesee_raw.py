@@ -88,8 +88,22 @@ class PropheseeRecording:
                 state[[s.LOW, s.ROW, s.BASE]] = 0
             latest = [int(a.max()) for b in self._batches(place, state) for a in (b[0], b[4]) if len(a)]
             if latest or k <= 0:
-                return start, max([start, *latest])
+                return start, max([start, *latest, *self._latest_before_steps()])
             back *= 2
+
+    def _latest_before_steps(self) -> list[int]:
+        """The latest times of the blocks behind which time runs back, as far as the index tells."""
+        places, highs = self._file.index()
+        if not self._file.exact or not (np.diff(highs) < 0).any():
+            return []
+        newest = np.maximum.accumulate(highs)
+        k = int(np.flatnonzero(highs == newest[-1])[-1])  # the last block that begins with the highest time
+        state = self._file.new_state()
+        state[s.HIGH] = highs[k]
+        state[[s.LOW, s.ROW, s.BASE]] = 0
+        until = int(places[k + 1]) if k + 1 < len(places) else self._file.words
+        found = self._batches(int(places[k]), state, until)
+        return [int(a.max()) for b in found for a in (b[0], b[4]) if len(a)]
 
     def rig_facts(self) -> RigFacts | None:
         """None: there are no frames."""
@@ -111,8 +125,11 @@ class PropheseeRecording:
         # A sampled index may miss a pause; then the end is not where it says.
         span = (i.start_us, i.end_us if self._file.exact else _FOREVER)
         merger = StreamMerger(self._size, None, span, report, start_us)
+        merger.events_begin(i.start_us)
         place, state = (0, self._file.new_state()) if start_us is None else self._file.place_before(start_us)
         from_middle = place > 0
+        if start_us is not None and not self._channel.known and self._file.has_edges:
+            self._find_channel()
         early = start_us is not None
         damage = 0
         for t, x, y, p, et, rising, channel in self._batches(place, state):
@@ -136,11 +153,12 @@ class PropheseeRecording:
         _tell(report, state, self._size, from_middle)
         yield from merger.finish()
 
-    def _batches(self, place: int, state: NDArray[np.int64]) -> Iterator[Batch]:
-        """Decoded batches from a place on; `state` moves along."""
+    def _batches(self, place: int, state: NDArray[np.int64], until: int | None = None) -> Iterator[Batch]:
+        """Decoded batches from a place on, up to another or the end; `state` moves along."""
         f, decode = self._file, self._file.encoding.decode
-        while place < f.words:
-            block_end = place - place % BLOCK + BLOCK
+        end = f.words if until is None else until
+        while place < end:
+            block_end = min(end, place - place % BLOCK + BLOCK)
             heads, tails, stop = f.read_block(place, block_end - place, int(state[s.HIGH]))
             if stop == 0:
                 raise RecordingError(f"{self._path}: became shorter while it was read")
@@ -154,6 +172,15 @@ class PropheseeRecording:
                 at, n, m = decode(heads, tails, at, stop, state, t, x, y, p, et, rising, channel)
                 yield t[:n], x[:n], y[:n], p[:n], et[:m], rising[:m], channel[:m]
             place += stop
+
+    def _find_channel(self) -> None:
+        """The channel of the file's first edge, so that it does not matter where reading begins."""
+        for b in self._batches(0, self._file.new_state()):
+            if self._cancelled:
+                raise ReadCancelled
+            if len(b[6]):
+                self._channel.ours(b[6][:1])
+                return
 
     def _one_channel(
         self, et: NDArray[np.int64], rising: NDArray[np.bool_], channel: NDArray[np.uint8], report: ReadReport

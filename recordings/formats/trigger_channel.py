@@ -19,6 +19,11 @@ class TriggerChannel:
         self._number = number
         self._others: dict[str, int] = {}
 
+    @property
+    def known(self) -> bool:
+        """It is decided which one."""
+        return self._number is not None
+
     def ours(self, channels: NDArray[Any]) -> NDArray[np.bool_]:
         """(N,) whether each edge is taken; `channels`: (N,) theirs, in order of the file."""
         if self._number is None and len(channels):

@@ -10,7 +10,7 @@ from typing import Any
 
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame
-from recordings.formats.own_about import HEALTH
+from recordings.formats.own_about import HEALTH, write_synced
 from recordings.formats.own_chunks import arrival_us, place_of
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
@@ -214,7 +214,5 @@ def text_of(content: dict[str, Any]) -> str:
 
 
 def save_text(folder: Path, text: str) -> None:
-    """As `save`, of `text_of`. On a busy disk the renaming may wait for seconds. Raises `OSError`."""
-    part = folder / f"{HEALTH}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / HEALTH)
+    """As `save`, of `text_of`. On a busy disk it may wait for seconds. Raises `OSError`."""
+    write_synced(folder, HEALTH, text.encode())

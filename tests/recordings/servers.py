@@ -43,6 +43,14 @@ class Naughty:
             yield Reply("progress", {}, {})
         yield Reply("item", {"k": n}, {})
 
+    def do_scan(self, size: int, seconds: float) -> Iterator[Reply]:
+        """Reads in twenty steps, without a word meanwhile."""
+        with open("/dev/zero", "rb", buffering=0) as f:
+            for _ in range(20):
+                time.sleep(seconds / 20)
+                f.read(size // 20)
+        yield Reply("item", {"k": size}, {})
+
     def do_abort(self, after: int) -> Iterator[Reply]:
         yield from self.do_echo(after, 10)
         os.write(2, b"terminate called after throwing an instance of 'std::bad_thing'\n")

@@ -188,6 +188,8 @@ def test_the_grid_is_asked_for_when_events_do_not_fill_the_pictures(tmp_path: Pa
     [
         ("\n".join(f"{a / 1e6:.6f}" for a, _ in EXPOSURES), "s is the one that fits the events"),
         ("# ns\n" + "\n".join(f"{a * 1000}" for a, _ in EXPOSURES), ""),
+        ("# the camera's stamps\n" + "\n".join(f"{a}" for a, _ in EXPOSURES), "µs is the one that fits"),
+        ("# time of the camera’s exposure\n" + "\n".join(f"{a}" for a, _ in EXPOSURES), "µs is the one"),
         ("\n".join(f"{k} {a}" for k, (a, _) in enumerate(EXPOSURES)), "µs is the one that fits"),
         ("\n".join(f"{a / 1e6:.6f} images/{k:06d}.png" for k, (a, _) in enumerate(EXPOSURES)), "s is the one"),
     ],

@@ -141,6 +141,32 @@ def test_pauses_longer_than_a_wrap_are_found_by_the_sampled_index(
         assert same(gathered(r)[0], events)
 
 
+def test_the_trigger_channel_does_not_depend_on_where_reading_begins(tmp_path: Path) -> None:
+    n = np.arange(4000)
+    z = np.zeros(len(n), np.uint16)
+    events = Events(n * 100, z, z, np.ones(len(n), bool), 640, 480)
+    t = 10_000 + 50_000 * np.arange(8, dtype=np.int64)
+    words = np.frombuffer(payload("evt3", events, TriggerEdges(t, np.ones(8, bool))), "<u2").copy()
+    edges = np.flatnonzero(words >> 12 == 0xA)
+    words[edges[1::2]] |= 6 << 8
+    path = write(tmp_path / "a.raw", "evt3", events[:0])
+    path.write_bytes(path.read_bytes() + words.tobytes())
+    for start in (None, 40_000, 200_000):
+        with open_recording(path) as r:
+            got = [int(v) for i in r.items(start) if isinstance(i, EventPacket) for v in i.triggers.t]
+            assert got == [v for v in t[::2].tolist() if start is None or v >= start]
+
+
+def test_a_file_whose_time_runs_back_keeps_what_lies_before(tmp_path: Path) -> None:
+    t = np.concatenate([np.arange(0, 600_000_000, 2000), np.arange(0, 200_000_000, 2000)])
+    z = np.zeros(len(t), np.uint16)
+    path = write(tmp_path / "a.dat", "dat2", Events(t, z, z, z == 0, 640, 480))
+    with open_recording(path) as r:
+        assert r.info.end_us == 599_998_000
+        assert sum(len(i.events) for i in r.items() if isinstance(i, EventPacket)) == 300_000
+        assert r.report.events_rejected_decreasing == 100_000
+
+
 def test_of_several_trigger_channels_the_first_is_given(tmp_path: Path) -> None:
     events = made_events(1000, span_us=100_000)
     later = Events(events.t + 100_000, events.x, events.y, events.p, WIDTH, HEIGHT)

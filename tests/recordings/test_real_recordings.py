@@ -33,8 +33,8 @@ def read(r: Recording, start_us: int | None = None) -> tuple[list[EventPacket], 
             until = item.complete_until_us
             packets.append(item)
         else:
-            # Given exactly at the end of its exposure, behind a packet that is cut there.
-            assert item.device_end_ns == (until or 0) * 1000
+            # Given exactly at the end of its exposure, behind a packet that is cut there if events have begun.
+            assert until is None or item.device_end_ns == until * 1000
             frames.append(item)
     return packets, frames
 

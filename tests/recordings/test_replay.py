@@ -255,6 +255,19 @@ def test_each_lap_of_a_loop_is_a_new_epoch_in_order(sample: Path, opened: Any) -
     assert min(i.epoch for i in again) > epochs
 
 
+def test_a_loop_switched_on_at_the_end_keeps_the_pace(sample: Path, opened: Any) -> None:
+    p = opened(speed=8)
+    p.all()
+    time.sleep(0.5)
+    assert p.command("loop", on=True)["loop"]
+    begun = time.monotonic()
+    again: list[Item] = []
+    while len(frames(again)) < FRAMES:
+        again += p.turn()
+    # From the end's last item to the last frame: nine periods and two parts of one, eight times as fast.
+    assert time.monotonic() - begun > 0.9 * (FRAMES - 1) * PERIOD_US / 1e6 / 8
+
+
 def test_speed_can_change_while_it_runs(sample: Path, opened: Any) -> None:
     p = opened(speed=0.5)
     got = p.turn(0.05)

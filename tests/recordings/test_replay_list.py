@@ -76,6 +76,20 @@ def test_it_plays_before_the_list_is_made(reader: ReplayReader, monkeypatch: pyt
     assert next_frame(reader).sequence == 6
 
 
+def test_a_list_that_cannot_be_made_makes_nobody_wait(
+    reader: ReplayReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(replay_list, "open_with", gone)
+    monkeypatch.setattr(replay_job, "LARGE_BYTES", 0)
+    monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    started(reader)
+    next_frame(reader)
+    assert reader.command("seek", {"time_us": START_US})["frames"] >= 1
+
+
 def test_a_list_that_takes_too_long_is_said(reader: ReplayReader, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     monkeypatch.setattr(replay_list, "LIST_S", 0.1)

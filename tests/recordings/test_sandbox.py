@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from recordings.recording import ReadCancelled, RecordingError
-from recordings.sandbox import ReaderBroken, Sandbox
+from recordings.sandbox import ReaderBroken, Sandbox, waits_for_disk
 
 SERVER = "tests.recordings.servers:Naughty"
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +63,49 @@ def test_an_item_may_span_several_slots(sandbox: Any) -> None:
     (r,) = sandbox().request("big_item")
     assert np.array_equal(r.arrays["a"], np.resize(np.arange(251, dtype=np.uint8), 20 << 20))
     assert np.array_equal(r.arrays["t"], np.arange(9))
+
+
+def stopped_for(s: Sandbox, seconds: float) -> threading.Timer:
+    """The child stands still as it does while its disk gives nothing."""
+    os.kill(s.pid, signal.SIGSTOP)
+    timer = threading.Timer(seconds, lambda: s.closed or os.kill(s.pid, signal.SIGCONT))
+    timer.start()
+    return timer
+
+
+def test_a_disk_that_sleeps_is_no_hang(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recordings.sandbox.waits_for_disk", lambda _pid: True)
+    s = sandbox(deadline_s=0.3)
+    list(s.request("echo", n=1, size=1))
+    timer = stopped_for(s, 1.5)
+    assert len(list(s.request("echo", n=20, size=10))) == 20
+    timer.join()
+
+
+def test_a_disk_that_gives_nothing_for_long_is_said_and_not_the_file(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recordings.sandbox.waits_for_disk", lambda _pid: True)
+    monkeypatch.setattr("recordings.sandbox.DISK_S", 0.6)
+    s = sandbox(deadline_s=0.3)
+    list(s.request("echo", n=1, size=1))
+    timer = stopped_for(s, 4.0)
+    with pytest.raises(RecordingError, match=r"^file\.x: its disk has given nothing for 0\.6 s") as e:
+        list(s.request("echo", n=20, size=10))
+    timer.cancel()
+    assert not isinstance(e.value, ReaderBroken)
+    assert s.closed
+
+
+def test_who_waits_for_a_disk_is_told_by_the_system() -> None:
+    assert not waits_for_disk(os.getpid())
+    assert not waits_for_disk(1 << 30)
+
+
+def test_every_request_may_read_the_file_anew(sandbox: Any) -> None:
+    s = sandbox(deadline_s=0.6)
+    for _ in range(3):
+        assert len(list(s.request("scan", size=30 << 20, seconds=1.5))) == 1
 
 
 def test_a_hang_ends_at_the_deadline_even_when_it_holds_the_lock(sandbox: Any) -> None:
