@@ -29,8 +29,8 @@ from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.network_options import NetworkOptions
 from inference.worker import READER, RestoreWorkerSpec, run_restore_worker
+from recordings.recorder.incoming import READER as RECORDER_READER
 from recordings.recorder.worker import CAMERAS
-from recordings.recorder.worker import READER as RECORDER_READER
 from recordings.recording import OpenOptions
 
 RESTORE, SOURCE = "restore", "source"

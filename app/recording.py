@@ -32,7 +32,8 @@ from capture.documents import parse_json
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
 from recordings.formats.own_about import ABOUT, HEALTH, INDEX_FILE, STREAMS
-from recordings.recorder.worker import BEGIN, CAMERAS, END, READER
+from recordings.recorder.incoming import READER
+from recordings.recorder.worker import BEGIN, CAMERAS, END
 from sync.rig import Rig
 
 EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
@@ -275,6 +276,12 @@ class _Run:
             text = self._s.last_error(RECORDER)
             what = "what it wrote before is kept" if self._recorder.figures else "nothing was recorded"
             raise RecordingFailed(f"the recorder failed ({text}); {what}")
+        folder = self._recorder.figures.get("folder")
+        if folder is not None and folder not in self._recorder.health:
+            raise RecordingFailed(
+                f"the recorder was ended before it had written what waited for the disk; what is kept: "
+                f"halfmirror recordings verify {folder}"
+            )
         self._check_health()
 
     def _check_health(self) -> None:

@@ -23,6 +23,8 @@ _SETTLE_S = 0.1
 """After a process has ended: how long its last words may take to arrive."""
 _LAST_WORDS_S = 1.0
 """The same where it failed and has not said why: a busy machine may hand the reason over late."""
+_TERM_S, _KILL_S = 0.9, 0.4
+"""Before the end of the time in which a worker has to stop: it is sent SIGTERM, and SIGKILL."""
 _RUNS_WELL_S = 10.0
 """A worker that failed and has given nothing since runs well all the same when it says no fault for so long."""
 
@@ -89,19 +91,24 @@ class Supervised:
         elif not self.wanted:
             self._again = True
 
-    def stop(self, now: float, timeout_s: float, ask: Callable[[], object]) -> None:
-        """Make it stop: ask, then SIGTERM, then SIGKILL, all within the time given."""
+    def stop(self, now: float, timeout_s: float, ask: Callable[[float], object]) -> None:
+        """Make it stop: ask, then SIGTERM, then SIGKILL, all within the time given.
+
+        `ask` is told after how many seconds its process will be ended.
+        """
         self.wanted, self._again, self._retry_at = False, False, None
         if self.process is None:
             self.state, self.detail = CameraState.STOPPED, ""
             return
         self.state, self.detail = CameraState.STOPPING, ""
+        # One that is given a minute to finish is to have it.
+        killed_s = max(0.8 * timeout_s, timeout_s - _KILL_S)
         # One that has not spoken yet cannot be asked.
-        first = ask if self.connected else self.process.terminate
+        first = (lambda: ask(killed_s)) if self.connected else self.process.terminate
         self._stop_steps = [
             (now, first),
-            (now + 0.55 * timeout_s, self.process.terminate),
-            (now + 0.8 * timeout_s, self.process.kill),
+            (now + max(0.55 * timeout_s, timeout_s - _TERM_S), self.process.terminate),
+            (now + killed_s, self.process.kill),
         ]
 
     def heard(self, status: Status, now: float) -> None:

@@ -286,8 +286,7 @@ class Supervisor:
         return True
 
     def _stop_one(self, w: Supervised, timeout_s: float) -> None:
-        stop = messages.pack(Stop())
-        w.stop(clock(), timeout_s, lambda: self._send(w, stop))
+        w.stop(clock(), timeout_s, lambda given_s: self._send(w, messages.pack(Stop(given_s=given_s))))
 
     def _leave(self, timeout_s: float) -> None:
         self._leaving = True
