@@ -362,11 +362,11 @@ class LiveSession:
         """See `Session.hold`."""
         self._ask(RESTORE, "hold", {"ordinal": ordinal})
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         """See `Session.request_latents`."""
         if self._reader is None:
             return
-        self._requests += 1
+        self._requests += not again
         self._reader.request = self._requests
         self._ask(RESTORE, "request", {"number": self._requests, "latents": list(latents)})
 

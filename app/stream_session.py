@@ -216,7 +216,7 @@ class StreamSession:
     def hold(self, ordinal: int | None) -> None:
         """What is on screen stays there by itself."""
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         """No other instants are to be had."""
 
     def command(self, verb: str, **arguments: Any) -> None:
