@@ -40,7 +40,8 @@ class WorkerPlan:
         joins_epoch: it waits (`link.wait_start`) until every such worker is ready; all begin at one epoch.
         heartbeat_s: a running worker that says nothing for so long hangs, and is killed.
         starting_s: the same for one that is still starting (imports, compiling, opening).
-        budget, window_s: so many restarts within so many seconds; then it stays FAULTED.
+        budget, window_s: so many restarts within so many seconds, or however far apart while it never once
+            runs; then it stays FAULTED.
     """
 
     name: str
@@ -70,6 +71,8 @@ class Supervised:
         self.connected = False
         self._incarnation = -1
         self._failures: deque[float] = deque()
+        self._vain = 0  # failures without running in between
+        self._ran = False  # since the last failure
         self._seen = 0.0
         self._down_since: float | None = None
         self._down_items = 0  # that it had given when it failed first
@@ -85,6 +88,7 @@ class Supervised:
     def start(self, now: float) -> None:
         """Make it run, with a fresh budget; one that is being stopped starts again when it has ended."""
         self._failures.clear()
+        self._vain, self._ran = 0, False
         if self.process is None:
             self.wanted, self._retry_at = True, now
             self.state, self.detail = CameraState.STARTING, ""
@@ -114,6 +118,7 @@ class Supervised:
     def heard(self, status: Status, now: float) -> None:
         """A status from the present process."""
         self._seen, self.connected, self.report = now, True, status
+        self._ran = self._ran or status.state is CameraState.RUNNING
         if status.state is CameraState.FAULTED and status.detail:
             self.last_error, self.last_traceback = status.detail, status.traceback
         self._reckon(status, now)
@@ -241,9 +246,11 @@ class Supervised:
             return
         while self._failures and now - self._failures[0] > self.plan.window_s:
             self._failures.popleft()
-        if len(self._failures) >= self.plan.budget:
+        self._vain, self._ran = 1 if self._ran else self._vain + 1, False
+        within = f" in {self.plan.window_s:g} s" if len(self._failures) >= self.plan.budget else ", all in vain"
+        if len(self._failures) >= self.plan.budget or self._vain > self.plan.budget:
             self.wanted = False
-            self.detail = f"{text}; given up after {self.plan.budget} restarts in {self.plan.window_s:g} s"
+            self.detail = f"{text}; given up after {self.plan.budget} restarts{within}"
             return
         self._failures.append(now)
         self.restarts += 1

@@ -11,6 +11,29 @@ from capture.camera import CameraState
 from capture.messages import Status
 
 
+def test_a_worker_that_never_runs_is_given_up_however_long_each_try_takes() -> None:
+    w = Supervised(WorkerPlan("restore", lambda link, payload: None), "ipc:///nowhere")
+    w.wanted = True
+    for n in range(6):
+        assert w.wanted
+        assert w.restarts == n
+        w._killed_for = "no sign of life for 120 s; killed"
+        w._failed(-9, None, 121.0 * n)
+    assert not w.wanted
+    assert w.detail == "no sign of life for 120 s; killed; given up after 5 restarts, all in vain"
+
+
+def test_a_worker_that_runs_in_between_is_started_again_for_ever() -> None:
+    w = Supervised(WorkerPlan("events", lambda link, payload: None), "ipc:///nowhere")
+    w.wanted = True
+    for n in range(20):
+        w.heard(Status(state=CameraState.RUNNING), 121.0 * n)
+        w._failed(-9, None, 121.0 * n + 100)
+    assert w.wanted
+    w._failed(-9, None, 121.0 * 20)
+    assert w.wanted
+
+
 class Process:
     """Listens to nothing."""
 
