@@ -15,6 +15,7 @@ from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest, other_than
+from app.room import frame_bytes, picture_bytes
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
@@ -152,7 +153,6 @@ class LiveSession:
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
-        frame_bytes = rig.image.width * rig.image.height * 3 + 4096
         # As fast as possible means every item: the camera worker then waits for the restore worker.
         every_item = not source.live and self._speed == 0.0
         lossless = (READER,) if every_item else ()
@@ -160,15 +160,14 @@ class LiveSession:
         slots = LIVE_FRAME_SLOTS if source.live else FRAME_SLOTS
         supervisor = Supervisor()
         try:
-            events = supervisor.create_ring(
-                RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless)
-            )
-            frames = supervisor.create_ring(
-                RingLayout("frames", slots * frame_bytes, 64, readers=readers, lossless=lossless)
-            )
             watching = (VIEWER,) if self._publish is None else (VIEWER, PUBLISHER)
-            room = room_for(len(self._latents), frame_bytes)
-            pictures = supervisor.create_ring(RingLayout("pictures", room, 64, readers=watching))
+            room = room_for(len(self._latents), picture_bytes(source))
+            size = slots * frame_bytes(source)
+            events, frames, pictures = supervisor.create_rings(
+                RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless),
+                RingLayout("frames", size, 64, readers=readers, lossless=lossless),
+                RingLayout("pictures", room, 64, readers=watching),
+            )
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(

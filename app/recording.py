@@ -24,6 +24,7 @@ from app.recorder import (
     recorder_plan,
     slow_disk,
 )
+from app.room import frame_bytes
 from app.session import WorkerStatus
 from app.sources import EVENTS, FRAMES, Source, SourceRequest, resolve
 from app.supervisor import Supervisor
@@ -119,9 +120,7 @@ def _recorded(
 ) -> RecordResult:
     with Supervisor() as s:
         rig = source.rig
-        frame_bytes = rig.image.width * rig.image.height * 3 + 4096
-        events = s.create_ring(RingLayout("events", EVENT_RING_BYTES, 4096, readers=(READER,)))
-        frames = s.create_ring(RingLayout("frames", FRAME_SLOTS * frame_bytes, 256, readers=(READER,)))
+        events, frames = s.create_rings(*ring_layouts(source))
         for plan in source.cameras:
             s.add(camera_worker(plan, events, frames))
         run: _Run
@@ -144,6 +143,15 @@ def _recorded(
         if what.also_msrbd:
             run.files_to_the_end(what.folders)
         return run.result
+
+
+def ring_layouts(source: Source) -> tuple[RingLayout, RingLayout]:
+    """Of the events and the frames."""
+    size = FRAME_SLOTS * frame_bytes(source)
+    return (
+        RingLayout("events", EVENT_RING_BYTES, 4096, readers=(READER,)),
+        RingLayout("frames", size, 256, readers=(READER,)),
+    )
 
 
 def _remove_empty(folder: Path) -> bool:

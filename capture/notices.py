@@ -19,7 +19,8 @@ from pathlib import Path
 import zmq
 
 from capture.errors import HalfmirrorError
-from capture.ring_memory import process_token, remove_segments
+from capture.ring_memory import process_token
+from capture.ring_segment import remove_segments
 
 LOOK_S = 0.02
 """How often a waiting reader looks at the ring by itself, in case a notice was lost."""
