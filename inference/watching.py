@@ -12,7 +12,8 @@ import time
 from inference.engine import Engine
 from inference.kept import Kept
 from inference.outcomes import Job, Result, admitted, line_of
-from inference.residual import Measurement, ReblurResidual, why_not
+from inference.quality import ReblurResidual
+from inference.residual import Measurement, why_not
 from inference.restorers.base import Restored
 from sync.rig import Rig
 
