@@ -15,7 +15,7 @@ from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest, other_than
-from app.room import frame_bytes, picture_bytes
+from app.room import frame_ring_bytes, picture_bytes
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
@@ -162,7 +162,7 @@ class LiveSession:
         try:
             watching = (VIEWER,) if self._publish is None else (VIEWER, PUBLISHER)
             room = room_for(len(self._latents), picture_bytes(source))
-            size = slots * frame_bytes(source)
+            size = frame_ring_bytes(source, slots)
             events, frames, pictures = supervisor.create_rings(
                 RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless),
                 RingLayout("frames", size, 64, readers=readers, lossless=lossless),

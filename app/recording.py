@@ -24,7 +24,7 @@ from app.recorder import (
     recorder_plan,
     slow_disk,
 )
-from app.room import frame_bytes
+from app.room import frame_ring_bytes
 from app.session import WorkerStatus
 from app.sources import EVENTS, FRAMES, Source, SourceRequest, resolve
 from app.supervisor import Supervisor
@@ -147,7 +147,7 @@ def _recorded(
 
 def ring_layouts(source: Source) -> tuple[RingLayout, RingLayout]:
     """Of the events and the frames."""
-    size = FRAME_SLOTS * frame_bytes(source)
+    size = frame_ring_bytes(source, FRAME_SLOTS)
     return (
         RingLayout("events", EVENT_RING_BYTES, 4096, readers=(READER,)),
         RingLayout("frames", size, 256, readers=(READER,)),

@@ -8,11 +8,14 @@ from capture.errors import HalfmirrorError
 from capture.registry import open_driver
 
 _HEADER = 4096  # of an item
+_SMALL = 64 << 20
+"""A ring of small frames is as large as if they had three bytes a pixel: it costs little, and holds more."""
 
 
-def frame_bytes(source: Source) -> int:
-    """Of one frame in a ring; of a recording, and where nobody knows, with three bytes a pixel."""
-    return _bytes_of(source, _pixel_bytes(source))
+def frame_ring_bytes(source: Source, frames: int) -> int:
+    """Of a ring for so many frames; of a recording, and where nobody knows, with three bytes a pixel."""
+    most = frames * _bytes_of(source, 3)
+    return max(frames * _bytes_of(source, _pixel_bytes(source)), min(most, _SMALL))
 
 
 def picture_bytes(source: Source) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.room import frame_bytes, picture_bytes
+from app.room import frame_ring_bytes, picture_bytes
 from app.sources import CameraPlan, Source, SourceRequest, resolve
 from capture.camera import CameraRole
 
@@ -38,5 +38,11 @@ def of_camera(**settings: Any) -> Source:
     ],
 )
 def test_a_frame_takes_what_its_pixels_take(source: Source, pixel_bytes: int) -> None:
-    assert frame_bytes(source) == PIXELS * pixel_bytes + 4096
+    assert frame_ring_bytes(source, 90) == 90 * (PIXELS * pixel_bytes + 4096)
     assert picture_bytes(source) == PIXELS * 3 + 4096
+
+
+def test_small_frames_are_not_saved_at() -> None:
+    source = resolve(SourceRequest.of("simulated:davis", {"frame_sensor": {"layout": "gray"}}))
+    assert frame_ring_bytes(source, 36) == 36 * (346 * 260 * 3 + 4096)
+    assert frame_ring_bytes(source, 360) == 64 << 20
