@@ -9,6 +9,7 @@ from dataclasses import replace
 from app.session import Picture, Session, SessionStatus
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError
+from inference.worker import PREPARING, PREPARING_S
 
 _POLL_S = 0.002
 _STATUS_EVERY_S = 0.25
@@ -60,7 +61,7 @@ class Following:
         self._quiet_s = quiet_s
         self._faults_end = faults_end
         self._first_s: float | None = None
-        self._last_s = 0.0
+        self._last_s = self._prepared_s = 0.0
         self._ended_s: float | None = None
         self._faulted_s: float | None = None
 
@@ -128,7 +129,10 @@ class Following:
     def _check_start(self, status: SessionStatus, waited_s: float, down: list[str]) -> None:
         if down:
             raise PipelineError(f"no picture came, because a worker failed ({'; '.join(down)})")
-        if waited_s > self._start_limit_s:
+        # A network that is being compiled says so; its limit is another one.
+        if any(w.state is CameraState.STARTING and w.detail.startswith(PREPARING) for w in status.workers):
+            self._prepared_s = min(waited_s, PREPARING_S)
+        if waited_s - self._prepared_s > self._start_limit_s:
             raise PipelineError(
                 f"no picture came within {waited_s:.0f} s (workers: {_states(status)}); try: halfmirror doctor"
             )

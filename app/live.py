@@ -15,6 +15,7 @@ from app.figures import Figures
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest, other_than
+from app.room import frame_ring_bytes, picture_bytes
 from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerStatus
 from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
@@ -29,8 +30,8 @@ from capture.worker import CameraWorkerSpec, run_camera_worker
 from inference import models
 from inference.network_options import NetworkOptions
 from inference.worker import READER, RestoreWorkerSpec, run_restore_worker
+from recordings.recorder.incoming import READER as RECORDER_READER
 from recordings.recorder.worker import CAMERAS, COUNTERS
-from recordings.recorder.worker import READER as RECORDER_READER
 from recordings.recording import OpenOptions
 
 RESTORE, SOURCE = "restore", "source"
@@ -152,7 +153,6 @@ class LiveSession:
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
-        frame_bytes = rig.image.width * rig.image.height * 3 + 4096
         # As fast as possible means every item: the camera worker then waits for the restore worker.
         every_item = not source.live and self._speed == 0.0
         lossless = (READER,) if every_item else ()
@@ -160,15 +160,14 @@ class LiveSession:
         slots = LIVE_FRAME_SLOTS if source.live else FRAME_SLOTS
         supervisor = Supervisor()
         try:
-            events = supervisor.create_ring(
-                RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless)
-            )
-            frames = supervisor.create_ring(
-                RingLayout("frames", slots * frame_bytes, 64, readers=readers, lossless=lossless)
-            )
             watching = (VIEWER,) if self._publish is None else (VIEWER, PUBLISHER)
-            room = room_for(len(self._latents), frame_bytes)
-            pictures = supervisor.create_ring(RingLayout("pictures", room, 64, readers=watching))
+            room = room_for(len(self._latents), picture_bytes(source))
+            size = frame_ring_bytes(source, slots)
+            events, frames, pictures = supervisor.create_rings(
+                RingLayout("events", EVENT_RING_BYTES, 2048, readers=readers, lossless=lossless),
+                RingLayout("frames", size, 64, readers=readers, lossless=lossless),
+                RingLayout("pictures", room, 64, readers=watching),
+            )
             for plan in source.cameras:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = RestoreWorkerSpec(
@@ -362,11 +361,11 @@ class LiveSession:
         """See `Session.hold`."""
         self._ask(RESTORE, "hold", {"ordinal": ordinal})
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         """See `Session.request_latents`."""
         if self._reader is None:
             return
-        self._requests += 1
+        self._requests += not again
         self._reader.request = self._requests
         self._ask(RESTORE, "request", {"number": self._requests, "latents": list(latents)})
 

@@ -125,9 +125,11 @@ class Preview:
 
         supervisor = Supervisor()
         try:
-            events = supervisor.create_ring(RingLayout("events", EVENT_RING_BYTES, 2048, readers=(READER,)))
-            frames = supervisor.create_ring(RingLayout("frames", FRAME_RING_BYTES, 64, readers=(READER,)))
-            views = supervisor.create_ring(RingLayout("views", VIEW_RING_BYTES, 16, readers=(WINDOW,)))
+            events, frames, views = supervisor.create_rings(
+                RingLayout("events", EVENT_RING_BYTES, 2048, readers=(READER,)),
+                RingLayout("frames", FRAME_RING_BYTES, 64, readers=(READER,)),
+                RingLayout("views", VIEW_RING_BYTES, 16, readers=(WINDOW,)),
+            )
             for plan in found:
                 supervisor.add(camera_worker(plan, events, frames))
             spec = PreviewSpec(events, frames, views, self._clock)

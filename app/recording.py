@@ -24,6 +24,7 @@ from app.recorder import (
     recorder_plan,
     slow_disk,
 )
+from app.room import frame_ring_bytes
 from app.session import WorkerStatus
 from app.sources import EVENTS, FRAMES, Source, SourceRequest, resolve
 from app.supervisor import Supervisor
@@ -32,7 +33,8 @@ from capture.documents import parse_json
 from capture.errors import HalfmirrorError, UsageError
 from capture.ring import RingLayout
 from recordings.formats.own_about import ABOUT, HEALTH, INDEX_FILE, STREAMS
-from recordings.recorder.worker import BEGIN, CAMERAS, END, READER
+from recordings.recorder.incoming import READER
+from recordings.recorder.worker import BEGIN, CAMERAS, END
 from sync.rig import Rig
 
 EVENT_RING_BYTES, FRAME_SLOTS = 192 << 20, 90
@@ -118,9 +120,7 @@ def _recorded(
 ) -> RecordResult:
     with Supervisor() as s:
         rig = source.rig
-        frame_bytes = rig.image.width * rig.image.height * 3 + 4096
-        events = s.create_ring(RingLayout("events", EVENT_RING_BYTES, 4096, readers=(READER,)))
-        frames = s.create_ring(RingLayout("frames", FRAME_SLOTS * frame_bytes, 256, readers=(READER,)))
+        events, frames = s.create_rings(*ring_layouts(source))
         for plan in source.cameras:
             s.add(camera_worker(plan, events, frames))
         run: _Run
@@ -143,6 +143,15 @@ def _recorded(
         if what.also_msrbd:
             run.files_to_the_end(what.folders)
         return run.result
+
+
+def ring_layouts(source: Source) -> tuple[RingLayout, RingLayout]:
+    """Of the events and the frames."""
+    size = frame_ring_bytes(source, FRAME_SLOTS)
+    return (
+        RingLayout("events", EVENT_RING_BYTES, 4096, readers=(READER,)),
+        RingLayout("frames", size, 256, readers=(READER,)),
+    )
 
 
 def _remove_empty(folder: Path) -> bool:
@@ -275,6 +284,12 @@ class _Run:
             text = self._s.last_error(RECORDER)
             what = "what it wrote before is kept" if self._recorder.figures else "nothing was recorded"
             raise RecordingFailed(f"the recorder failed ({text}); {what}")
+        folder = self._recorder.figures.get("folder")
+        if folder is not None and folder not in self._recorder.health:
+            raise RecordingFailed(
+                f"the recorder was ended before it had written what waited for the disk; what is kept: "
+                f"halfmirror recordings verify {folder}"
+            )
         self._check_health()
 
     def _check_health(self) -> None:

@@ -217,8 +217,11 @@ class Session(Protocol):
     def hold(self, ordinal: int | None) -> None:
         """Keep this exposure for `request_latents` (None: let go). New exposures go on being restored."""
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
-        """Restore the held exposure at these instants; the answer comes through `poll` with `held` set."""
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
+        """Restore the held exposure at these instants; the answer comes through `poll` with `held` set.
+
+        `again`: the last wish once more, in case its answer was lost; one that still is in work counts.
+        """
 
     def command(self, verb: str, **arguments: Any) -> None:
         """`pause`, `play`, `step` (frames: ±1), `seek` (time_us), `speed` (factor), `loop` (on),

@@ -32,6 +32,8 @@ PUBLISHED = "as published"
 """What stands for a network before the first picture."""
 ANSWER_S = 5.0
 """Nobody answers, or nothing comes any more: so long it is no news."""
+BEAT_MS, SILENT_MS = 2000, 6000
+"""How often the sender's end of the connection is asked whether it is there, and how long for an answer."""
 _WINDOW_S = 2.0
 _TURN_MS = 50
 _NOTE_S = 6.0
@@ -87,6 +89,11 @@ class StreamSession:
         try:
             into.setsockopt(zmq.MAXMSGSIZE, LARGEST_PART)
             into.setsockopt(zmq.IPV6, "[" in self._address)
+            # A machine that loses power or its cable says nothing: without this one would listen for ever.
+            into.setsockopt(zmq.HEARTBEAT_IVL, BEAT_MS)
+            into.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
+            into.setsockopt(zmq.HANDSHAKE_IVL, SILENT_MS)
+            into.setsockopt(zmq.CONNECT_TIMEOUT, SILENT_MS)
             into.subscribe(TOPIC)
             monitor = into.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
             try:
@@ -216,13 +223,15 @@ class StreamSession:
     def hold(self, ordinal: int | None) -> None:
         """What is on screen stays there by itself."""
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         """No other instants are to be had."""
 
     def command(self, verb: str, **arguments: Any) -> None:
-        """`restart` where listening has failed: it connects anew by itself; the rest is of other sessions."""
-        if verb == "restart" and self._failed and self._thread is not None:
-            self._thread.join()
+        """`restart` connects anew where listening has failed or nothing comes; the rest is for others."""
+        quiet = self._failed or time.monotonic() - self._heard > ANSWER_S
+        if verb == "restart" and quiet and self._thread is not None:
+            self.stop()
+            self._stopping.clear()
             with self._lock:
                 self._fault, self._connected, self._failed = "", False, False
             self.start()

@@ -23,6 +23,8 @@ _SETTLE_S = 0.1
 """After a process has ended: how long its last words may take to arrive."""
 _LAST_WORDS_S = 1.0
 """The same where it failed and has not said why: a busy machine may hand the reason over late."""
+_TERM_S, _KILL_S = 0.9, 0.4
+"""Before the end of the time in which a worker has to stop: it is sent SIGTERM, and SIGKILL."""
 _RUNS_WELL_S = 10.0
 """A worker that failed and has given nothing since runs well all the same when it says no fault for so long."""
 NO_GUARD = 'put what uses halfmirror.live under: if __name__ == "__main__":'
@@ -42,7 +44,8 @@ class WorkerPlan:
         joins_epoch: it waits (`link.wait_start`) until every such worker is ready; all begin at one epoch.
         heartbeat_s: a running worker that says nothing for so long hangs, and is killed.
         starting_s: the same for one that is still starting (imports, compiling, opening).
-        budget, window_s: so many restarts within so many seconds; then it stays FAULTED.
+        budget, window_s: so many restarts within so many seconds, or however far apart while it never once
+            runs; then it stays FAULTED.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Supervised:
         self.connected = False
         self._incarnation = -1
         self._failures: deque[float] = deque()
+        self._vain = 0  # failures without running in between
+        self._ran = False  # since the last failure
         self._seen = 0.0
         self._down_since: float | None = None
         self._down_items = 0  # that it had given when it failed first
@@ -87,30 +92,37 @@ class Supervised:
     def start(self, now: float) -> None:
         """Make it run, with a fresh budget; one that is being stopped starts again when it has ended."""
         self._failures.clear()
+        self._vain, self._ran = 0, False
         if self.process is None:
             self.wanted, self._retry_at = True, now
             self.state, self.detail = CameraState.STARTING, ""
         elif not self.wanted:
             self._again = True
 
-    def stop(self, now: float, timeout_s: float, ask: Callable[[], object]) -> None:
-        """Make it stop: ask, then SIGTERM, then SIGKILL, all within the time given."""
+    def stop(self, now: float, timeout_s: float, ask: Callable[[float], object]) -> None:
+        """Make it stop: ask, then SIGTERM, then SIGKILL, all within the time given.
+
+        `ask` is told after how many seconds its process will be ended.
+        """
         self.wanted, self._again, self._retry_at = False, False, None
         if self.process is None:
             self.state, self.detail = CameraState.STOPPED, ""
             return
         self.state, self.detail = CameraState.STOPPING, ""
+        # One that is given a minute to finish is to have it.
+        killed_s = max(0.8 * timeout_s, timeout_s - _KILL_S)
         # One that has not spoken yet cannot be asked.
-        first = ask if self.connected else self.process.terminate
+        first = (lambda: ask(killed_s)) if self.connected else self.process.terminate
         self._stop_steps = [
             (now, first),
-            (now + 0.55 * timeout_s, self.process.terminate),
-            (now + 0.8 * timeout_s, self.process.kill),
+            (now + max(0.55 * timeout_s, timeout_s - _TERM_S), self.process.terminate),
+            (now + killed_s, self.process.kill),
         ]
 
     def heard(self, status: Status, now: float) -> None:
         """A status from the present process."""
         self._seen, self.connected, self.report = now, True, status
+        self._ran = self._ran or status.state is CameraState.RUNNING
         if status.state is CameraState.FAULTED and status.detail:
             self.last_error, self.last_traceback = status.detail, status.traceback
         self._reckon(status, now)
@@ -240,9 +252,11 @@ class Supervised:
             return
         while self._failures and now - self._failures[0] > self.plan.window_s:
             self._failures.popleft()
-        if len(self._failures) >= self.plan.budget:
+        self._vain, self._ran = 1 if self._ran else self._vain + 1, False
+        within = f" in {self.plan.window_s:g} s" if len(self._failures) >= self.plan.budget else ", all in vain"
+        if len(self._failures) >= self.plan.budget or self._vain > self.plan.budget:
             self.wanted = False
-            self.detail = f"{text}; given up after {self.plan.budget} restarts in {self.plan.window_s:g} s"
+            self.detail = f"{text}; given up after {self.plan.budget} restarts{within}"
             return
         self._failures.append(now)
         self.restarts += 1

@@ -40,7 +40,7 @@ from capture.errors import CameraError, UsageError
 from capture.link import one_line
 from capture.messages import Command, InvalidMessage, Published, Reply, Start, Status, Stop
 from capture.notices import RuntimeDirectory
-from capture.ring import RingLayout, RingMemory, RingRef, RingStats
+from capture.ring import RingLayout, RingMemory, RingRef, RingStats, require_room
 
 __all__ = ["FromWorker", "Supervisor", "WorkerPlan", "exit_on_signals"]
 
@@ -112,6 +112,11 @@ class Supervisor:
         with shielded():  # one that is made is also known, and so removed at the end
             self._rings[layout.label] = RingMemory.create(layout)
         return self.ring_ref(layout.label)
+
+    def create_rings(self, *layouts: RingLayout) -> tuple[RingRef, ...]:
+        """Make several, or none where there is not enough shared memory for all. Raises `RingError`."""
+        require_room(layouts)
+        return tuple(self.create_ring(layout) for layout in layouts)
 
     def ring_ref(self, label: str) -> RingRef:
         """How workers, and readers in this process, find a ring."""
@@ -286,8 +291,7 @@ class Supervisor:
         return True
 
     def _stop_one(self, w: Supervised, timeout_s: float) -> None:
-        stop = messages.pack(Stop())
-        w.stop(clock(), timeout_s, lambda: self._send(w, stop))
+        w.stop(clock(), timeout_s, lambda given_s: self._send(w, messages.pack(Stop(given_s=given_s))))
 
     def _leave(self, timeout_s: float) -> None:
         self._leaving = True

@@ -28,8 +28,9 @@ from capture.ring import RingLayout
 from recordings.formats.own_about import About, RecordedCamera
 from recordings.open import open_recording
 from recordings.recorder import disk
+from recordings.recorder.incoming import READER
 from recordings.recorder.take import Limits
-from recordings.recorder.worker import DONE, READER, RecorderSpec, run_recorder
+from recordings.recorder.worker import DONE, RecorderSpec, run_recorder
 from sync.rig import Rig
 
 

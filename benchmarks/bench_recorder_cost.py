@@ -24,7 +24,7 @@ from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout,
 from capture.registry import RigFacts
 from recordings.formats.own_chunks import Draft, draft
 from recordings.recorder.health import HealthWatch
-from recordings.recorder.worker import _without_data
+from recordings.recorder.incoming import _without_data
 from sync.rig import Rig
 
 FPS, RATE, PACKETS = 60, 10e6, 100

@@ -105,6 +105,7 @@ class CameraInfo:
         model, serial: as the device tells, "" when unknown.
         width, height: pixels of one item.
         rate_hz: frames per second when known (frame cameras), else 0.
+        pixel_bytes: of a frame; 1 of gray and Bayer, 3 of colour, and where that is not known yet.
     """
 
     role: CameraRole
@@ -115,6 +116,7 @@ class CameraInfo:
     height: int
     rate_hz: float = 0.0
     capabilities: Capabilities = field(default_factory=Capabilities)
+    pixel_bytes: int = 3
 
 
 class EndOfStream(Exception):

@@ -26,7 +26,8 @@ from capture.packets import (
     Rejected,
     TriggerEdges,
 )
-from capture.ring_memory import ALIGN, RingError
+from capture.ring_memory import ALIGN
+from capture.ring_segment import RingError
 
 KIND_EVENTS = "events"
 KIND_FRAME = "frame"

@@ -69,6 +69,8 @@ class WorkerLink:
         incarnation: 0 for the first process, 1 after the first restart, …
         epoch_ns: beginning of the common time axis once `Start` has come, else None.
         stopping: the worker is to return.
+        stop_asked, stop_given_s: when it was told so (`time.monotonic`), and after how long its process is
+            ended, whatever it does; None: nobody said.
         refused: messages that were none.
     """
 
@@ -76,6 +78,8 @@ class WorkerLink:
         self.name, self.incarnation = spec.worker, spec.incarnation
         self.epoch_ns: int | None = None
         self.stopping = False
+        self.stop_asked = 0.0
+        self.stop_given_s: float | None = None
         self.refused = 0
         self._socket = notices.socket(zmq.DEALER, hwm=1000)
         self._socket.setsockopt(zmq.IDENTITY, spec.identity)
@@ -140,7 +144,7 @@ class WorkerLink:
                 self.refused += 1
                 continue
             if isinstance(message, Stop):
-                self.stopping = True
+                self.stopping, self.stop_asked, self.stop_given_s = True, time.monotonic(), message.given_s
             elif isinstance(message, Start):
                 self.epoch_ns = message.epoch_ns
             else:

@@ -76,9 +76,14 @@ class Start(_Message):
 
 
 class Stop(_Message):
-    """Supervisor → worker: finish and leave."""
+    """Supervisor → worker: finish and leave.
+
+    Attributes:
+        given_s: after so long its process is ended, whatever it does; None: not said.
+    """
 
     type: Literal["stop"] = "stop"
+    given_s: float | None = None
 
 
 class Command(_Message):

@@ -8,6 +8,7 @@ item.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -18,7 +19,8 @@ from pathlib import Path
 import zmq
 
 from capture.errors import HalfmirrorError
-from capture.ring_memory import process_token, remove_segments
+from capture.ring_memory import process_token
+from capture.ring_segment import remove_segments
 
 LOOK_S = 0.02
 """How often a waiting reader looks at the ring by itself, in case a notice was lost."""
@@ -26,6 +28,7 @@ LOOK_S = 0.02
 _HWM = 8
 _PREFIX = "halfmirror-"
 _NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-")
+_LOCK = "lock"  # held as long as the owner lives, whatever its process id is called elsewhere
 _LONGEST_PATH = 100  # a Unix socket's path has at most 107 bytes
 
 
@@ -48,7 +51,8 @@ def socket(kind: int, *, hwm: int = _HWM) -> zmq.Socket[bytes]:
 class RuntimeDirectory:
     """A directory only this user can enter (mode 0700), for sockets; removed at the end.
 
-    What an earlier process left behind when it was killed is swept away, its rings' memory too.
+    What an earlier process left behind when it was killed is swept away, its rings' memory too. A lock in the
+    directory tells that its owner lives: two containers that share it see no process of each other.
     """
 
     def __init__(self) -> None:
@@ -57,8 +61,10 @@ class RuntimeDirectory:
             root = Path("/tmp")
         _sweep(root)
         mine = os.getpid()
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{mine}-{process_token(mine)}-", dir=root))
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}{mine}-{process_token(mine)}-", dir=root))
+        lock = _lock(made)
+        self.path = made.rename(made.with_name(made.name[1:]))  # seen by others only with its lock
+        self._remove = weakref.finalize(self, _remove, self.path, lock)
 
     def address(self, name: str) -> str:
         """ZeroMQ address of a socket in this directory.
@@ -76,21 +82,67 @@ class RuntimeDirectory:
         self._remove()
 
 
+def _lock(directory: Path) -> int | None:
+    """A lock that ends with this process; None where the file system has none.
+
+    Returns:
+        The descriptor that holds it.
+    """
+    fd = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        (directory / _LOCK).unlink()
+        return None
+    return fd
+
+
+def _remove(directory: Path, lock: int | None) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
+
+
 def _sweep(root: Path) -> None:
     try:
         entries = list(root.glob(_PREFIX + "*"))
     except OSError:
         return
+    dead: list[tuple[Path, int]] = []
+    alive: set[int] = set()  # also ids of other containers, whose rings may lie where ours do
     for d in entries:
         m = _NAME.match(d.name)
         try:
             # Only our own, only dead: another user's directory is none of our business.
-            if m and d.stat().st_uid == os.getuid() and (now := process_token(int(m[1]))) != int(m[2]):
-                if not now:  # else a later process has this id, and may have rings of the same name
-                    remove_segments(int(m[1]))
-                shutil.rmtree(d, ignore_errors=True)
+            if m and d.stat().st_uid == os.getuid():
+                if _owner_lives(d, int(m[1]), int(m[2])):
+                    alive.add(int(m[1]))
+                else:
+                    dead.append((d, int(m[1])))
         except OSError:
             continue
+    for d, pid in dead:
+        if pid not in alive and not process_token(pid):  # else a later process may have rings of the same name
+            remove_segments(pid)
+        shutil.rmtree(d, ignore_errors=True)
+
+
+def _owner_lives(directory: Path, pid: int, token: int) -> bool:
+    """By its lock; where there is none by its process id, which only its own container knows."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(directory / _LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # no locks here
+        else:
+            return False
+        finally:
+            os.close(fd)
+    return process_token(pid) == token
 
 
 class Notifier:

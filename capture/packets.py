@@ -291,6 +291,11 @@ class PixelLayout(StrEnum):
     BAYER_GBRG = "bayer_gbrg"
     BAYER_BGGR = "bayer_bggr"
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Of the image."""
+        return 3 if self is PixelLayout.RGB else 1
+
 
 class FrameClock(StrEnum):
     """Whose clock a frame's device stamps are on."""

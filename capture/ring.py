@@ -20,15 +20,16 @@ from __future__ import annotations
 from capture.ring_memory import (
     ItemTooLarge,
     ReaderStats,
-    RingError,
     RingLayout,
     RingMemory,
     RingRef,
     RingStalled,
     RingStats,
     TornItem,
+    require_room,
 )
 from capture.ring_reader import Item, Lease, RingReader, wait_any
+from capture.ring_segment import RingError
 from capture.ring_writer import RingWriter
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "RingStats",
     "RingWriter",
     "TornItem",
+    "require_room",
     "wait_any",
 ]

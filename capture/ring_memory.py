@@ -20,28 +20,20 @@ process exits. After a SIGKILL of the owner the tracker removes it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import multiprocessing
 import os
-import platform
-import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from capture import ring_words as k
-from capture.errors import HalfmirrorError
+from capture.ring_segment import PREFIX, RingError, advice, free_bytes, segment, why_gone
 
 MAGIC = 0x48414C4652494E47  # "HALFRING"
 VERSION = 1
-_PREFIX = "hm"  # of segments: with the process id and an underscore, and what tells them apart
 ALIGN = 64
-
-
-class RingError(HalfmirrorError):
-    """A ring cannot be made, attached, written or read."""
 
 
 class ItemTooLarge(RingError):
@@ -83,6 +75,21 @@ class RingLayout:
     slots: int = 256
     readers: tuple[str, ...] = ()
     lossless: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> int:
+        """64-bit words of the header and the tables."""
+        return k.HEADER_WORDS + k.READER_WORDS * len(self.readers) + k.DESCRIPTOR_WORDS * self.slots
+
+    @property
+    def arena(self) -> int:
+        """Bytes of the arena as it is made."""
+        return _pad(self.arena_bytes, 4096)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of shared memory that it takes."""
+        return _pad(self.words * 8, 4096) + self.arena
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +152,6 @@ class RingStats:
     def reader(self, name: str) -> ReaderStats:
         """Counters of one reader by name."""
         return next(r for r in self.readers if r.name == name)
-
-
-def remove_segments(pid: int) -> None:
-    """Give back the memory of the rings that a process made, which is gone. For Linux; elsewhere nothing.
-
-    The resource tracker does it, unless it was killed together with the process.
-    """
-    for segment in Path("/dev/shm").glob(f"{_PREFIX}{pid}_*"):
-        with contextlib.suppress(OSError):
-            if segment.stat().st_uid == os.getuid():
-                segment.unlink()
 
 
 def process_token(pid: int) -> int:
@@ -245,14 +241,11 @@ class RingMemory:
             raise RingError(f"ring {layout.label!r}: reader names must differ and include every lossless one")
         if layout.arena_bytes < 1 or layout.slots < 1:
             raise RingError(f"ring {layout.label!r}: arena_bytes and slots must be at least 1")
-        arena = _pad(layout.arena_bytes, 4096)
-        n_words = k.HEADER_WORDS + k.READER_WORDS * len(names) + k.DESCRIPTOR_WORDS * layout.slots
-        total = _pad(n_words * 8, 4096) + arena
-        shm = _segment(total, layout.label)
+        shm = segment(layout.nbytes, layout.label)
         buf = _buffer(shm)
-        head = buf[: n_words * 8].cast("q")
+        head = buf[: layout.words * 8].cast("q")
         head[k.H_VERSION], head[k.H_OWNER], head[k.H_SLOTS] = VERSION, os.getpid(), layout.slots
-        head[k.H_ARENA], head[k.H_READERS] = arena, len(names)
+        head[k.H_ARENA], head[k.H_READERS] = layout.arena, len(names)
         buf[k.LABEL_AT : k.LABEL_AT + len(label)] = label
         for i, (name, raw) in enumerate(zip(layout.readers, names, strict=True)):
             at = k.HEADER_WORDS + k.READER_WORDS * i
@@ -273,12 +266,12 @@ class RingMemory:
         name = ref if isinstance(ref, str) else ref.segment
         what = name if isinstance(ref, str) else f"{ref.label!r} ({name})"
         # Looked at before SharedMemory() is, since that registers the segment with this process's tracker.
-        if multiprocessing.parent_process() is None and not name.startswith(f"{_PREFIX}{os.getpid()}_"):
+        if multiprocessing.parent_process() is None and not name.startswith(f"{PREFIX}{os.getpid()}_"):
             raise RingError(f"ring {what}: only the process that made it and its workers may attach")
         try:
             shm = SharedMemory(name=name)
         except FileNotFoundError:
-            raise RingError(f"ring {what} is gone; the process that owns it has ended") from None
+            raise RingError(f"ring {what} is gone; {why_gone()}") from None
         head = _buffer(shm)[: k.HEADER_WORDS * 8].cast("q")
         magic, version = head[k.H_MAGIC], head[k.H_VERSION]
         head.release()
@@ -370,44 +363,12 @@ def _disarm(shm: SharedMemory) -> None:
     shm.close = nothing  # type: ignore[method-assign]
 
 
-def _segment(size: int, label: str) -> SharedMemory:
-    """New shared memory; nothing of it stays where not all of it is to be had, or Ctrl+C comes meanwhile.
+def require_room(layouts: Sequence[RingLayout]) -> None:
+    """Refuse rings for which there is not enough shared memory, before the first one is made.
 
     Raises:
-        RingError: see `RingMemory.create`.
+        RingError: with what all of them need together.
     """
-    try:
-        shm = SharedMemory(name=f"{_PREFIX}{os.getpid()}_{secrets.token_hex(6)}", create=True, size=size)
-        try:
-            _commit(shm.name, size)
-        except BaseException:
-            shm.close()
-            shm.unlink()
-            raise
-    except OSError as e:
-        what = f"ring {label!r}: {size / 2**20:.0f} MiB of shared memory are not to be had"
-        raise RingError(f"{what} ({e.strerror}){_room(e)}") from None
-    return shm
-
-
-def _commit(name: str, size: int) -> None:
-    """Take the memory now: a tmpfs that is full later would kill the writer with SIGBUS."""
-    path = Path("/dev/shm") / name
-    if not path.exists() or platform.system() != "Linux":
-        return
-    fd = os.open(path, os.O_RDWR)
-    try:
-        os.posix_fallocate(fd, 0, size)
-    finally:
-        os.close(fd)
-
-
-def _room(error: OSError) -> str:
-    """What is free where shared memory comes from, and what to do; "" where that is not what is amiss."""
-    if error.errno != errno.ENOSPC or not os.path.exists("/dev/shm"):
-        return ""
-    room = os.statvfs("/dev/shm")
-    return (
-        f"; {room.f_bavail * room.f_frsize / 2**20:.0f} MiB are free in /dev/shm: enlarge it "
-        "(Docker: --shm-size=1g) or make the ring smaller"
-    )
+    need, free = sum(layout.nbytes for layout in layouts), free_bytes()
+    if free is not None and need > free:
+        raise RingError(f"this needs {need / 2**20:.0f} MiB of shared memory{advice(need, free)}")

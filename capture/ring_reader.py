@@ -17,13 +17,13 @@ from capture.notices import LOOK_S, Listener
 from capture.packets import EventPacket, Frame
 from capture.ring_memory import (
     ReaderStats,
-    RingError,
     RingMemory,
     RingRef,
     TornItem,
     fence,
     process_token,
 )
+from capture.ring_segment import RingError
 
 Array = codec.Array
 

@@ -13,7 +13,6 @@ from capture.notices import Notifier
 from capture.packets import EventPacket, Frame
 from capture.ring_memory import (
     ItemTooLarge,
-    RingError,
     RingMemory,
     RingRef,
     RingStalled,
@@ -21,6 +20,7 @@ from capture.ring_memory import (
     fence,
     process_token,
 )
+from capture.ring_segment import RingError
 
 Array = codec.Array
 _NAP_S = 0.0003

@@ -79,6 +79,7 @@ class RestoreStage:
         self._owed = 0  # exposures that wait in the engine for later neighbours
         self._flush = self._stopped = False
         self._serving_held = False
+        self._in_work: int | None = None  # number of the request that is being restored
         self._epoch: int | None = None  # of the exposures that are being restored
         self._broken: BaseException | None = None
         self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock)
@@ -164,10 +165,13 @@ class RestoreStage:
             return self._kept.hold(ordinal)
 
     def request(self, number: int, latents: Sequence[float]) -> None:
-        """Restore the held exposure at these instants; a newer request replaces one that still waits."""
+        """Restore the held exposure at these instants; a newer request replaces one that still waits.
+
+        The number of the one that is in work asks for nothing new.
+        """
         chosen = check_latents(latents)
         with self._lock:
-            if self._kept.held is not None:
+            if self._kept.held is not None and number != self._in_work:
                 self._kept.request = (number, chosen)
                 self._lock.notify_all()
 
@@ -255,7 +259,7 @@ class RestoreStage:
                 return self._measure
             held, request = self._kept.held, self._kept.request
             if request is not None and held is not None and not (self._serving_held and self._queue):
-                self._kept.request = None
+                self._kept.request, self._in_work = None, request[0]
                 self._serving_held = True
                 return lambda: self._restore_held(held, request)
             if self._queue:
@@ -352,6 +356,13 @@ class RestoreStage:
             self._deliver(self._switch.engine.try_push(exposure, latents))
 
     def _restore_held(self, held: Outcome, request: Request) -> None:
+        try:
+            self._answer(held, request)
+        finally:
+            with self._lock:
+                self._in_work = None
+
+    def _answer(self, held: Outcome, request: Request) -> None:
         number, latents = request
         engine = self._switch.engine
         needs = engine.restorer.needs

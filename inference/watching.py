@@ -12,6 +12,7 @@ import time
 from inference.engine import Engine
 from inference.kept import Kept
 from inference.outcomes import Job, Result, admitted, line_of
+from inference.quality import ReblurResidual
 from inference.residual import Measurement, why_not
 from inference.restorers.base import Restored
 from sync.rig import Rig
@@ -19,6 +20,9 @@ from sync.rig import Rig
 EVERY_S = 0.25  # from the beginning of one measurement to the next, at least
 REST = 3.0  # times what a measurement cost
 STARVED_S = 0.5  # without a step; then the stream has to give up a turn
+
+
+_Running = tuple[Measurement, Job | None, Restored | None]
 
 
 class ResidualWatch:
@@ -34,7 +38,7 @@ class ResidualWatch:
         self.on = False
         self.fault = ""
         self._newest: tuple[Job, Restored] | None = None
-        self._running: tuple[Measurement, Job | None, Restored | None] | None = None
+        self._running: _Running | None = None
         self._measured: tuple[object, object] | None = None  # frame and restorer of the last one
         self._began = self._cost = self._rest_until = 0.0
         self._last_step = 0.0
@@ -65,14 +69,14 @@ class ResidualWatch:
             return None
         return 0.0 if self._kept.held is not None else max(0.0, self._rest_until - now)
 
-    def _current(self, engine: Engine) -> Measurement | None:
-        """The measurement in work, if it still is of interest."""
-        if self._running is None:
+    def _current(self, engine: Engine) -> _Running | None:
+        """What is in work, if it still is of interest."""
+        running, held = self._running, self._kept.held
+        if running is None:
             return None
-        m, job, _ = self._running
-        held = self._kept.held
+        m, job, _ = running
         same = held.frame is m.exposure.frame if held is not None else job is not None
-        return m if same and m.restorer is engine.restorer else None
+        return running if same and m.restorer is engine.restorer else None
 
     def _target(self, engine: Engine) -> Measurement | None:
         """The next exposure to measure."""
@@ -92,21 +96,26 @@ class ResidualWatch:
     def step(self, engine: Engine) -> Result | None:
         """One step of a measurement that is due; its result when that was the last one."""
         began = time.monotonic()
-        m = self._current(engine)
-        if m is None:
-            m = self._target(engine)
-            if m is None:
+        running = self._current(engine)
+        if running is None:
+            target = self._target(engine)
+            if target is None:
                 return None
-            held = self._kept.held is not None
-            job, restored = (None, None) if held or self._newest is None else self._newest
-            self._running = m, job, restored
+            newest = self._newest
+            job, restored = (None, None) if self._kept.held is not None or newest is None else newest
+            self._running = running = target, job, restored
             self._began, self._cost = began, 0.0
-        assert self._running is not None
-        _, job, restored = self._running
+        m, job, restored = running
+        error: Exception | None = None
+        found: ReblurResidual | None = None
         try:
             found = m.step()
         except Exception as e:  # a network may fail in any way; the stream goes on without the residual
-            self.on, self.fault = False, f"no re-blur residual: {engine.restorer.name} failed: {line_of(e)}"
+            error = e
+        if self._running is not running:  # the caller's thread has switched it off, or other options hold
+            return None
+        if error is not None:
+            self.on, self.fault = False, f"no re-blur residual: {engine.restorer.name} failed: {line_of(error)}"
             self._running = None
             return None
         now = self._last_step = time.monotonic()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -37,6 +39,8 @@ FEWER_EVENTS = 500_000
 """So many are drawn of an exposure whose events would not fit into the ring."""
 
 ITEMS_A_TURN = 128
+PREPARING, PREPARING_S = "preparing ", 600.0
+"""A network that takes longer to get ready (weights, compiling, a rehearsal) hangs: no more signs of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +100,19 @@ def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
 class _RestoreWorker:
     def __init__(self, link: WorkerLink, spec: RestoreWorkerSpec) -> None:
         self.link, self.spec = link, spec
-        link.status(CameraState.STARTING, f"preparing {spec.network}")
+        link.status(CameraState.STARTING, f"{PREPARING}{spec.network}")
         self._pictures = PictureWriter(spec.pictures, link.incarnation)
-        self.stage = RestoreStage(
-            spec.rig, spec.network, self._pictures.publish, options=spec.options, device=spec.device,
-            latents=spec.latents, every_item=spec.every_item, live=spec.live, residual=spec.residual,
-        )  # fmt: skip
         # A restarted worker begins with what comes now: what its predecessor missed is shown as lost, not
-        # restored late.
-        start: Any = "newest" if link.incarnation and not spec.every_item else "resume"
-        self._events = RingReader(spec.events, READER, start=start)
-        self._frames = RingReader(spec.frames, READER, start=start)
+        # restored late. Where every item counts the writers wait, and are to see soon that somebody is there.
+        newest = link.incarnation > 0 and not spec.every_item
+        readers = None if newest else self._attach("resume")
+        self.stage = self._prepared(
+            lambda: RestoreStage(
+                spec.rig, spec.network, self._pictures.publish, options=spec.options, device=spec.device,
+                latents=spec.latents, every_item=spec.every_item, live=spec.live, residual=spec.residual,
+            )
+        )  # fmt: skip
+        self._events, self._frames = readers or self._attach("newest")
         # What predecessors read and never answered is lost; the supervising side works out how much that is.
         self._read_before = self._frames.stats().read
         if link.incarnation:
@@ -117,6 +123,32 @@ class _RestoreWorker:
         self._first_frame_read = False
         self._error = ""
         self._next: list[Item | None] = [None, None]  # read and not handed on yet
+
+    def _attach(self, start: Literal["resume", "newest"]) -> tuple[RingReader, RingReader]:
+        events, frames = self.spec.events, self.spec.frames
+        return RingReader(events, READER, start=start), RingReader(frames, READER, start=start)
+
+    def _prepared(self, make: Callable[[], RestoreStage]) -> RestoreStage:
+        """What a network needs before its first picture may take minutes; signs of life go on meanwhile.
+
+        Raises:
+            Whatever `make` raises.
+        """
+        made: Future[RestoreStage] = Future()
+
+        def work() -> None:
+            try:
+                made.set_result(make())
+            except BaseException as e:  # for the thread that waits
+                made.set_exception(e)
+
+        began = time.monotonic()
+        threading.Thread(target=work, name="prepare", daemon=True).start()
+        while not made.done():
+            if time.monotonic() - began < PREPARING_S:
+                self.link.beat(CameraState.STARTING, f"{PREPARING}{self.spec.network}")
+            wait([made], timeout=0.1)
+        return made.result()
 
     def run(self) -> None:
         self.stage.start()

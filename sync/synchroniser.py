@@ -20,6 +20,7 @@ from capture.packets import EventPacket, Frame, FrameClock, FrameKind
 from sync.earlier_clock import EarlierClock
 from sync.exposing import ExposureFinder, NoExposure
 from sync.exposure import AlignedExposure, Exposure, Refusal, RefusedExposure, SyncCounters
+from sync.matching import KEPT_HOLES
 from sync.rig import Rig
 from sync.rolling import as_if_global, delays_of, longest_delay_us
 from sync.windows import EventStore
@@ -156,9 +157,7 @@ class Synchroniser:
         mark, start = self._store.complete_until_us, self._store.start_us
         assert mark is not None
         assert start is not None
-        # What was evicted had been given before.
-        holes = ((g.start_us, g.end_us) for g in self._store.gaps if g.cause != "evicted")
-        self._finder.add_packet(packet, start, mark, holes)
+        self._finder.add_packet(packet, start, mark, self._store.losses(KEPT_HOLES))
         for w in self._queue:
             if w.since_us is None:
                 w.since_us = self._store.complete_until_us

@@ -75,6 +75,10 @@ class EventStore:
         """The gaps that are still remembered, oldest first."""
         return tuple(self._gaps)
 
+    def losses(self, most: int) -> list[tuple[int, int]]:
+        """Start and end of the last so many gaps, oldest first, without evicted events: they had been here."""
+        return [(g.start_us, g.end_us) for g in self._gaps[-most:] if g.cause != "evicted"]
+
     def mark_lost(self) -> None:
         """Packets were lost on the way to here, before the next one (the reader was lapped)."""
         self._lost_before_next = True
@@ -133,6 +137,7 @@ class EventStore:
         if n:
             self.evicted_events += sum(len(p) for p in self._packets[:n])
             self._forget(n, kept_bytes)
+        self._forget_gaps(oldest)
 
     def _forget(self, n: int, kept_bytes: int) -> None:
         begin, end = self._first[0], self._last[n - 1]
@@ -143,6 +148,14 @@ class EventStore:
             begin = self._gaps.pop(0).start_us
         self._gaps = [g for g in self._gaps if g.end_us > end]
         self._gaps.insert(0, Gap(begin, end, "evicted"))
+
+    def _forget_gaps(self, oldest: int) -> None:
+        """Also where packets hold no events and none is evicted: else gaps without end would pile up."""
+        n = 0
+        while n < len(self._gaps) and self._gaps[n].end_us < oldest:
+            n += 1
+        if n and self._gaps[n - 1].cause != "evicted":
+            self._gaps[:n] = [Gap(self._gaps[0].start_us, self._gaps[n - 1].end_us, "evicted")]
 
     def release_before(self, t_us: int) -> None:
         """Free packets that lie wholly before this time; nobody will ask for them. Not counted as evicted."""
@@ -178,8 +191,12 @@ class EventStore:
 
     def missing_us(self, start_us: int, end_us: int) -> int:
         """How much of `start <= t < end` the gaps take, without those of evicted events: they had been here."""
-        lost = (g for g in self._gaps if g.cause != "evicted")
-        return sum(max(0, min(g.end_us, end_us) - max(g.start_us, start_us)) for g in lost)
+        lost = 0
+        for g in reversed(self._gaps):
+            if g.end_us < start_us or g.cause == "evicted":
+                break
+            lost += max(0, min(g.end_us, end_us) - max(g.start_us, start_us))
+        return lost
 
     def count_between(self, start_us: int, end_us: int) -> int:
         """Number of events held with `start_us <= t < end_us`."""

@@ -20,7 +20,7 @@ QT_SYSTEM_PACKAGES = (
     "libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 "
     "libdbus-1-3 libfontconfig1 libglib2.0-0"
 )
-MIN_SHM = 256 * 1024**2  # both rings of the largest preset, with room
+MIN_SHM = 512 * 1024**2  # what recording the largest preset takes, with room
 _REINSTALL = "reinstall the package: pip install --force-reinstall {0}"
 
 

@@ -16,7 +16,7 @@ from capture.camera import CameraState
 SEEK_EVERY_S = 0.06  # a dragged seek bar asks no more often
 STEP = 0.02  # of the exposure, for the arrow keys
 RESTORE = "restore"
-SWITCH_LIMIT_S = 30.0  # a network not ready by then will not come
+SWITCH_LIMIT_S = 30.0  # a network not ready by then will not come, unless its worker is at it
 REFUSED_S = 3.0  # a worker that runs has heard by then which network is wanted
 STILL_S = 1.5  # no picture for so long: none is on its way that a step or a seek has asked for
 
@@ -50,6 +50,7 @@ class Player:
         self._gave_way = ""  # a network that another one has replaced without being asked to
         self._wanted_at = self._stepped_at = 0.0
         self._accepted = False  # the worker is making the wanted network ready
+        self._told_late = False  # that this takes long
         self._restarts = self._restarts_chosen = 0  # of the restoring worker; when a network was chosen
         self._play_on = False  # a recording that was playing when its frame was held
         self._seek_to: int | None = None
@@ -174,6 +175,7 @@ class Player:
         if name == (self.wanted or self.network):
             return
         self.wanted, self._wanted_at, self._accepted = name, self.clock(), False
+        self._told_late = False
         self._restarts_chosen = self._restarts
         self.session.select_network(name)
         if self.showing.held or self._still:
@@ -214,9 +216,8 @@ class Player:
         self._restarts = sum(w.restarts for w in status.workers if w.name == RESTORE)
         if any(w.state is CameraState.STARTING for w in status.workers):
             self.began_at = now
-        if self.wanted and now - self._wanted_at > SWITCH_LIMIT_S:
-            wanted, self.wanted = self.wanted, ""
-            return f"{wanted} did not get ready within {SWITCH_LIMIT_S:.0f} s; {self.network} goes on"
+        if self.wanted and now - self._wanted_at > SWITCH_LIMIT_S and (line := self._late(status)):
+            return line
         if self.wanted and self._refused(status, now):
             self.wanted = ""  # the session says why
         if self.wanted or (status.network and status.network != self.network):
@@ -229,6 +230,17 @@ class Player:
                 self._restarts_chosen, new = self._restarts, self.network
                 return f"{new} restores now, no longer {before}: the worker began anew. N: choose again"
         return ""
+
+    def _late(self, status: SessionStatus) -> str:
+        """The wanted network takes long: a line for the user, "" when that has been said."""
+        wanted, long = self.wanted, f"{SWITCH_LIMIT_S:.0f} s"
+        if status.network != wanted:
+            self.wanted = ""
+            return f"{wanted} did not get ready within {long}; {self.network} goes on"
+        if self._told_late:
+            return ""
+        self._told_late = True
+        return f"{wanted} takes longer than {long} to get ready; {self.network} goes on until then"
 
     def _refused(self, status: SessionStatus, now: float) -> bool:
         """The worker does not make the wanted network ready, or no longer."""

@@ -198,11 +198,11 @@ class Showing:
             self.received += 1
             changed = self._take(picture, now)
         if self._in_flight is not None and now - self._sent_at > 2.0 + 0.5 * len(self._in_flight):
-            # No answer: the worker has died or was exchanged. Ask the one that is there now.
-            again, self._in_flight = self._in_flight, None
+            # No answer: the network is slow, or the worker has died. Who is in work with it goes on.
+            self._sent_at = now
             if self.held and self.picture is not None:
                 self._session.hold(self.picture.ordinal)
-                self._wanted = self._wanted or again
+                self._session.request_latents(self._in_flight, again=True)
         self._send(now)
         if self._settle_at is not None and now >= self._settle_at:
             self._settle_at = None

@@ -44,7 +44,7 @@ class GenicamCamera(CameraBase[Frame]):
 
     def __init__(self, config: GenicamConfig) -> None:
         self.config = config
-        self.info = CameraInfo(CameraRole.FRAMES, config.name, "", "", 0, 0)
+        self.info = CameraInfo(CameraRole.FRAMES, config.name, "", "", 0, 0, pixel_bytes=config.pixel_bytes)
         self.superseded = self.delivered = 0
         self._lock = threading.RLock()  # life and requests
         self._reading = threading.Lock()  # one reader in the stream's queue
@@ -89,7 +89,7 @@ class GenicamCamera(CameraBase[Frame]):
         )
         self.info = CameraInfo(
             CameraRole.FRAMES, self.config.name, link.model, link.serial, link.width, link.height,
-            0.0 if link.period_ns is None else 1e9 / link.period_ns, capabilities,
+            0.0 if link.period_ns is None else 1e9 / link.period_ns, capabilities, self.config.pixel_bytes,
         )  # fmt: skip
 
     def start(self, epoch_ns: int = 0) -> None:

@@ -93,6 +93,11 @@ class GenicamConfig(Strict):
         return self
 
     @property
+    def pixel_bytes(self) -> int:
+        """Of a frame; where the camera is to choose, the most there can be."""
+        return 3 if self.pixel_format == AUTO else LAYOUTS[self.pixel_format].pixel_bytes
+
+    @property
     def name(self) -> str:
         """As it was opened: `genicam:127.0.0.1`."""
         return f"{self.driver}:{self.target}" if self.target else self.driver

@@ -56,6 +56,7 @@ def _info(config: SimulatedConfig, role: CameraRole) -> CameraInfo:
         width=config.event_width if events else config.image_width,
         height=config.event_height if events else config.image_height,
         rate_hz=0.0 if events else 1e6 / config.period_us,
+        pixel_bytes=config.frame_sensor.layout.pixel_bytes,
         capabilities=Capabilities(
             live=config.paced,
             triggers=events and config.triggers,

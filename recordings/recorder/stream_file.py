@@ -23,6 +23,7 @@ from recordings.recorder.disk import free_bytes
 QUEUE_BYTES = 384 << 20
 FLUSH_S = 0.5
 STALL_S = 0.25
+TOO_SLOW = "the disk was too slow; what still waited for it at the end is missing"
 _LOOK_S = 0.1
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -33,7 +34,7 @@ class StreamFile:
     Args:
         folder: a new recording's.
         reserve: bytes that stay free on its disk.
-        queue_bytes: what may wait for the disk.
+        queue_bytes: what may wait for the disk; `limit`.
 
     Attributes:
         written: bytes on their way to the disk, whole chunks only.
@@ -47,7 +48,7 @@ class StreamFile:
     """
 
     def __init__(self, folder: Path, *, reserve: int, queue_bytes: int = QUEUE_BYTES) -> None:
-        self._folder, self._reserve, self._limit = folder, reserve, queue_bytes
+        self._folder, self._reserve, self.limit = folder, reserve, queue_bytes
         self._fd = os.open(folder / STREAMS, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
             self._index = os.open(folder / INDEX_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -60,7 +61,7 @@ class StreamFile:
         self._queue: deque[Draft] = deque()
         self._queued = 0
         self._changed = threading.Condition()
-        self._ending = False
+        self._ending = self._given_up = False
         self._failed: OSError | None = None  # a flush; the writing thread cuts off what is not whole
         self._looked = 0.0
         self._room = 0  # bytes that may be written before the next look at what is free
@@ -79,7 +80,7 @@ class StreamFile:
     @property
     def full(self) -> bool:
         """No more may be handed over for now."""
-        return self._queued >= self._limit
+        return self._queued >= self.limit
 
     def put(self, chunk: Draft) -> None:
         """Hand over the next chunk."""
@@ -94,6 +95,12 @@ class StreamFile:
     def aside(self, job: Callable[[], None]) -> None:
         """Have the flushing thread do this after its next flush; the newest replaces one that waits."""
         self._aside = job
+
+    def give_up(self) -> None:
+        """Write nothing more but the chunk in hand; what waits is discarded. Callable from any thread."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify()
 
     def close(self) -> None:
         """Write what waits, flush, close. Idempotent. Afterwards all figures are final."""
@@ -121,6 +128,9 @@ class StreamFile:
                 while not self._queue and not self._ending and self._failed is None:
                     self._changed.wait()
                 if not self._queue and self._failed is None:
+                    return
+                if self._given_up and self._failed is None:
+                    self._discard(TOO_SLOW)
                     return
                 chunk = self._queue[0] if self._failed is None else None
             try:
@@ -163,10 +173,14 @@ class StreamFile:
         with contextlib.suppress(OSError):
             os.ftruncate(self._index, self.chunks * INDEX.itemsize)
         with self._changed:
-            self.stopped = f"{self._folder}: {why}"
-            self.discarded += len(self._queue)
-            self._queue.clear()
-            self._queued = 0
+            self._discard(why)
+
+    def _discard(self, why: str) -> None:
+        """Write nothing more. Under the lock."""
+        self.stopped = f"{self._folder}: {why}"
+        self.discarded += len(self._queue)
+        self._queue.clear()
+        self._queued = 0
 
     def _note_stall(self, took: float) -> None:
         with self._changed:  # both threads meet stalls

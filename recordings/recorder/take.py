@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arri
 from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
 from recordings.recorder.health import HealthWatch, report, save, save_text, text_of
-from recordings.recorder.stream_file import StreamFile
+from recordings.recorder.preroll import Waiting
+from recordings.recorder.stream_file import TOO_SLOW, StreamFile
 
 TAIL_US = 100_000
 """After the last frame, so that its exposure has all its events, and some behind it."""
@@ -80,6 +82,8 @@ class Take:
         self._saved = 0.0
         self._ends_us: int | None = None
         self._ended_s: float | None = None
+        self._behind_s: float | None = None
+        self._gave_up = False
         self._lost = {EVENTS: 0, FRAME: 0}
         self._sizes: dict[str, tuple[int, int]] = {}
         self.changed = ""
@@ -165,18 +169,30 @@ class Take:
             return False
         return chunk.first_us - self._latency_us >= h.first_us
 
+    def behind(self, written_s: float | None) -> None:
+        """More waits to be recorded, and the newest that is was written then; None: nothing waits.
+
+        The time of `time.monotonic`. A disk that is behind is no camera that is silent.
+        """
+        self._behind_s = written_s
+
     @property
     def complete(self) -> bool:
         """Everything asked for is there, or the event camera is silent and it will not come."""
-        if self._ends_us is None:
-            seconds = self._limits.seconds
-            return seconds is not None and time.monotonic() - self._began > seconds + _STALLED_S
-        if self.watermark_us is not None and self.watermark_us >= self._ends_us:
+        now, seconds = time.monotonic() if self._behind_s is None else self._behind_s, self._limits.seconds
+        if self._ends_us is not None and self.watermark_us is not None and self.watermark_us >= self._ends_us:
             return True
-        seconds = self._limits.seconds
         if seconds is not None:
-            return time.monotonic() - self._began > seconds + _STALLED_S
-        return self._ended_s is not None and time.monotonic() - self._ended_s > _STALLED_S
+            return now - self._began > seconds + _STALLED_S
+        return self._ended_s is not None and now - self._ended_s > _STALLED_S
+
+    def give_up(self, items: Iterable[Waiting]) -> None:
+        """The program ends before the disk was ready for these: they are counted as lost."""
+        for w in items:
+            if not isinstance(w.packet, StreamEnd):
+                self._gave_up = True
+                self.file.discarded += 1
+                self.watch.health.losses["ring frames" if w.ring else "ring event packets"] += w.lost
 
     def tick(self) -> None:
         """Rewrite `health.json` once a second."""
@@ -233,6 +249,8 @@ class Take:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
         self.file.close()
         stopped, h = self.file.stopped, self.watch.health
+        if self._gave_up:
+            why = f"{self.folder}: {TOO_SLOW}"
         if not (h.event_packets or h.frames):
             why = why or "nothing came from the cameras"
         state = "stopped" if stopped or why else "finished"

@@ -9,37 +9,32 @@ An armed recorder waits for `BEGIN`, keeping the last seconds (`PreRoll`); after
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from capture.camera import CameraState
 from capture.codec import StreamEnd
 from capture.errors import CameraError, HalfmirrorError
 from capture.link import WorkerLink
 from capture.messages import Command
-from capture.packets import EventPacket, Events, Frame, Inertial, TriggerEdges
-from capture.ring import RingReader, RingRef, wait_any
+from capture.packets import Frame
+from capture.ring import RingRef
 from recordings.formats.own_about import About
-from recordings.formats.own_chunks import draft, place
+from recordings.formats.own_chunks import place
 from recordings.recorder.camera_counts import CameraCounts
+from recordings.recorder.closing import Closings
+from recordings.recorder.incoming import ITEMS_A_TURN, Incoming
 from recordings.recorder.preroll import PreRoll, Waiting, budget
 from recordings.recorder.take import Limits, Take
 
-READER = "recorder"
 TOPIC, DONE, CAMERAS, COUNTERS = "recording", "recorded", "cameras", "counters"
 BEGIN, END, ARM = "begin", "end", "arm"
-ITEMS_A_TURN = 128
-AHEAD_BYTES, AHEAD_ITEMS = 64 << 20, 256
-"""Of each ring; about so much may be out of it and wait for older items of the other ring."""
-DRAIN_S = 1.0
+LAST_S, LAST_SHARE = 5.0, 0.4
+"""Of the time in which this has to leave: so much, and no more than this share, is for closing the files."""
 _REPORT_S = 0.2
 _TOLD = ("model", "serial", "width", "height", "rate_hz")
 
@@ -49,7 +44,7 @@ class RecorderSpec:
     """What is to be recorded; picklable.
 
     Attributes:
-        events, frames: rings to read, under the reader name `READER`.
+        events, frames: rings to read, under the reader name `incoming.READER`.
         folders: one new folder for each recording, taken one after the other.
         about: what `recording.toml` says; `sequence` is filled in.
         limits: of each recording.
@@ -95,14 +90,11 @@ class _Recorder:
         self._held = PreRoll(spec.preroll_s)
         self._counted: dict[str, dict[str, int]] = {}  # by the cameras' drivers, as last told
         self._take: Take | None = None if spec.armed else self._begin(0)
-        self._readers = (
-            RingReader(spec.events, READER, start=spec.start),
-            RingReader(spec.frames, READER, start=spec.start),
-        )
-        self._closing: list[_Closing] = []
+        self._incoming = Incoming(spec.events, spec.frames, spec.start, self._watermark_us)
+        self._closings = Closings()
+        self._figures: dict[str, Any] = {}  # as last published
+        self._written_s: float | None = None  # when the newest item recorded was written into its ring
         self._reported = 0.0
-        self._ahead: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
-        self._owed = [0, 0]  # lost items of each ring that no recorded item has told of yet
         self._ends = self._items = 0
         self._backlog: deque[Waiting] = deque()  # pre-roll that the disk has no room for yet, and what follows
         self._ending = False
@@ -124,14 +116,10 @@ class _Recorder:
                 self._record()
             if self._take is not None:
                 self._close_take(self._take)
-            for c in self._closing:
-                c.thread.join()
-                self._tell(c)
+            self._until_closed()
         finally:
-            for c in self._closing:  # also where the next one of several could not begin
-                c.thread.join()
-            for r in self._readers:
-                r.close()
+            self._closings.join()  # also where the next one of several could not begin
+            self._incoming.close()
 
     def _record(self) -> None:
         while not self._over():
@@ -142,15 +130,62 @@ class _Recorder:
                 self._take.tick()
             self._end_when_told()
             self._report()
-            if self._take is not None and self._take.file.full:
+            if self._full:
                 time.sleep(0.002)
             elif not worked:
-                wait_any(self._readers, 0.02)
-        # What the cameras gave before this was told to stop belongs to it.
-        until = time.monotonic() + DRAIN_S
-        while self._take is not None and self.link.stopping and time.monotonic() < until:
-            if self._take.complete or not self._turn():
+                self._incoming.wait(0.02)
+        if self._take is not None and self.link.stopping:
+            self._drain(self._take)
+
+    def _drain(self, take: Take) -> None:
+        """What the cameras gave before this was told to stop belongs to it, as far as there is time."""
+        self._gather()
+        while self._backlog and not (take.file.stopped or take.changed or self._late):
+            take.behind(self._written_s)
+            if take.complete:
                 return
+            worked = self._catch_up(take)
+            take.tick()
+            self._report()
+            self._refuse_all()
+            if not worked:
+                time.sleep(0.002)
+        if not take.changed:
+            take.give_up(self._backlog)
+
+    def _until_closed(self) -> None:
+        """Signs of life while what waits comes nearer to the disk; one that stands still gives none."""
+        before = -1
+        while self._closings.going:
+            self._refuse_all()
+            if self._late:
+                self._closings.give_up()
+            written = self._closings.written
+            if written != before:
+                before = written
+                self._report_closing()
+            self._closings.wait(0.05)
+        self._tell()
+
+    def _refuse_all(self) -> None:
+        for c in self.link.poll():
+            self.link.reply(c, error="the recorder is ending")
+
+    @property
+    def _late(self) -> bool:
+        """What is not on the disk by now will not be: this is ended soon, whatever it does."""
+        given = self.link.stop_given_s
+        if not self.link.stopping or given is None:
+            return False
+        return time.monotonic() > self.link.stop_asked + given - min(LAST_S, LAST_SHARE * given)
+
+    @property
+    def _full(self) -> bool:
+        """So much waits for the disk, also of recordings that have ended, that no more may be taken for now."""
+        if self._take is None:
+            return False
+        f = self._take.file
+        return f.queued + self._closings.queued >= f.limit
 
     def _obey(self, c: Command) -> None:
         try:
@@ -205,9 +240,12 @@ class _Recorder:
     def _end_asked(self) -> None:
         """What waits in the rings now belongs to the recording, nothing that comes later."""
         if self._take is not None and not self._ending:
-            there = sum(r.waiting for r in self._readers) + sum(len(q) for q in self._ahead)
-            self._read(there, self._backlog.append)
+            self._gather()
             self._ending = True
+
+    def _gather(self) -> None:
+        """Take what waits in the rings now."""
+        self._incoming.read(self._incoming.waiting, self._backlog.append)
 
     def _end_when_told(self) -> None:
         take = self._take
@@ -227,6 +265,8 @@ class _Recorder:
     def _over(self) -> bool:
         """Nothing more is to be done; begins the next recording where one is complete."""
         take, ended = self._take, self._ends >= self.spec.streams and not self.spec.armed
+        if take is not None:
+            take.behind(self._written_s if self._waits else None)
         if self.link.stopping or ended:
             return True
         if take is None or not (take.file.stopped or take.changed or take.complete):
@@ -242,16 +282,20 @@ class _Recorder:
         self._take = self._begin(self._n)
         return False
 
+    @property
+    def _waits(self) -> bool:
+        """Something has been read and not recorded, or could be read now."""
+        return bool(self._backlog) or self._incoming.waiting > 0
+
     def _close_take(self, take: Take, why: str | None = None) -> None:
         """Begin to write what waits and to close; the rings are read on meanwhile."""
         if why is None:
             why = take.changed or ("" if self._whole(take) else "stopped before it was complete")
-        self._closing.append(_Closing(take, why))
+        self._closings.begin(take, why)
 
-    def _tell(self, c: _Closing) -> None:
-        if not c.told:
-            c.told = True
-            self.link.publish(DONE, {"folder": str(c.take.folder), "health": c.health})
+    def _tell(self) -> None:
+        for folder, health in self._closings.ended():
+            self.link.publish(DONE, {"folder": folder, "health": health})
 
     def _turn(self) -> bool:
         """Record what waits in both rings; False: nothing did, or the disk must catch up first.
@@ -260,89 +304,37 @@ class _Recorder:
         ahead of their events because the recorder was held up for a moment.
         """
         if self._take is None:
-            return self._read(ITEMS_A_TURN, self._held.add) if self._held.wanted else self._pass_over()
+            if self._held.wanted:
+                return self._incoming.read(ITEMS_A_TURN, self._held.add)
+            return self._incoming.pass_over()
         caught_up = self._catch_up(self._take)
         if self._ending:
             return caught_up
         if not self._backlog:
-            return self._read(ITEMS_A_TURN, self._record_one) or caught_up
+            return self._incoming.read(ITEMS_A_TURN, self._record_one, self._open) or caught_up
         if sum(w.chunk.size for w in self._backlog) > 2 * budget():
             return caught_up
-        return self._read(ITEMS_A_TURN, self._backlog.append) or caught_up
+        return self._incoming.read(ITEMS_A_TURN, self._backlog.append) or caught_up
+
+    def _open(self) -> bool:
+        """The next item may be recorded now."""
+        return self._take is not None and not (self._full or self._take.complete)
+
+    def _watermark_us(self) -> int | None:
+        return None if self._take is None else self._take.watermark_us
 
     def _catch_up(self, take: Take) -> bool:
         """Record of the pre-roll what the disk has room for."""
         worked = False
-        while self._backlog and not (take.file.full or take.complete or take.file.stopped):
+        while self._backlog and not (self._full or take.complete or take.file.stopped):
             self._record_one(self._backlog.popleft())
             worked = True
         return worked
 
-    def _read(self, most: int, sink: Callable[[Waiting], None]) -> bool:
-        """Hand on so many items in the order in which they were written; False: there were none."""
-        worked = False
-        for _ in range(most):
-            if sink == self._record_one and (self._take is None or self._take.file.full or self._take.complete):
-                break
-            worked = self._fetch_ahead() or worked
-            heads = [q for q in self._ahead if q]
-            if not heads:
-                break
-            sink(min(heads, key=lambda q: q[0].written_ns).popleft())
-            worked = True
-        return worked
-
-    def _fetch_ahead(self) -> bool:
-        """Take an item out of each ring, though those before it in the other one are not recorded yet.
-
-        A few frames fill their ring long before events fill theirs: when this process is behind with events,
-        frames that waited in the ring for their turn would be lost.
-        """
-        worked = False
-        for i, (reader, queue) in enumerate(zip(self._readers, self._ahead, strict=True)):
-            while not queue and self._fetch(i, reader):  # one that was torn is followed by the next
-                worked = True
-            if 0 < len(queue) < AHEAD_ITEMS and len(queue) * queue[-1].chunk.size < AHEAD_BYTES:
-                worked = self._fetch(i, reader) or worked
-        return worked
-
-    def _pass_over(self) -> bool:
-        """Armed and nothing is to be kept: read on, so that what is recorded later begins with what comes."""
-        worked, self._ahead, self._owed = False, (deque(), deque()), [0, 0]
-        for reader in self._readers:
-            for _ in range(ITEMS_A_TURN):
-                lease = reader.next()
-                if lease.item is None:
-                    break
-                lease.release()
-                worked = True
-        return worked
-
-    def _fetch(self, i: int, reader: RingReader) -> bool:
-        """Pack the next item of a ring; False: there is none."""
-        lease = reader.next()
-        item, error = lease.item, None
-        if item is None:
-            return False
-        lost = item.lost_before + self._owed[i]
-        try:
-            packet = item.packet()
-            chunk = draft(packet, None if self._take is None else self._take.watermark_us)
-            packet = _without_data(packet)
-        except HalfmirrorError as e:  # garbage, because it was overwritten meanwhile, or an unsound packet
-            error = e
-        if not lease.release():
-            self._owed[i] = lost  # the ring itself counts this one with the next
-        elif error is not None:
-            self._owed[i] = lost + 1
-        else:
-            self._owed[i] = 0
-            self._ahead[i].append(Waiting(i, item.host_ns, packet, chunk, lost))
-        return True
-
     def _record_one(self, w: Waiting) -> None:
         assert self._take is not None
         self._items += 1
+        self._written_s = w.written_ns / 1e9
         self._ends += isinstance(w.packet, StreamEnd)
         if isinstance(w.packet, Frame):
             place(w.chunk, w.packet, self._take.watermark_for(w.packet))
@@ -352,10 +344,7 @@ class _Recorder:
         if time.monotonic() - self._reported < _REPORT_S:
             return
         self._reported = time.monotonic()
-        for c in self._closing:
-            if not c.thread.is_alive():
-                self._tell(c)
-        self._closing = [c for c in self._closing if not c.told]
+        self._tell()
         if self._take is None:
             figures: dict[str, Any] = {"armed": True, "held_s": self._held.seconds, "held": self._held.bytes}
             events, dropped = 0, 0
@@ -364,37 +353,21 @@ class _Recorder:
                 **self._take.figures(), "armed": False, "sequence": self._n + 1, "sequences": len(self._folders)
             }  # fmt: skip
             events, dropped = figures["events"], sum(figures["losses"].values())
+        self._figures = figures
         self.link.publish(TOPIC, figures)
         self.link.status(
             CameraState.RUNNING, items=self._items, events=events,
-            backlog=max(r.waiting for r in self._readers), dropped=dropped,
+            backlog=self._incoming.backlog, dropped=dropped,
         )  # fmt: skip
 
-
-class _Closing:
-    """A recording that is being closed by a thread of its own."""
-
-    def __init__(self, take: Take, why: str) -> None:
-        self.take, self.told = take, False
-        self.health: dict[str, Any] = {}
-        self.thread = threading.Thread(target=self._close, args=(why,), name="closing", daemon=True)
-        self.thread.start()
-
-    def _close(self, why: str) -> None:
-        self.health = self.take.finish(why)
-
-
-def _without_data(packet: EventPacket | Frame | StreamEnd) -> EventPacket | Frame | StreamEnd:
-    """The packet with its stamps, sizes and trigger edges, on memory of its own: what counting needs."""
-    if isinstance(packet, Frame):
-        return replace(packet, image=np.broadcast_to(np.uint8(0), packet.image.shape))
-    if isinstance(packet, EventPacket):
-        e, tr, n = packet.events, packet.triggers, len(packet.events)
-        none = Events(
-            np.broadcast_to(np.int64(0), n), np.broadcast_to(np.uint16(0), n),
-            np.broadcast_to(np.uint16(0), n), np.broadcast_to(np.bool_(False), n), e.width, e.height,
-        )  # fmt: skip
-        imu = None if packet.imu is None else Inertial.of(packet.imu.t.copy(), packet.imu.values)
-        edges = TriggerEdges(tr.t.copy(), tr.rising.copy())
-        return replace(packet, events=none, triggers=edges, imu=imu)
-    return packet
+    def _report_closing(self) -> None:
+        """Nothing is recorded any more; what waits is being written."""
+        if time.monotonic() - self._reported < _REPORT_S:
+            return
+        self._reported = time.monotonic()
+        queued = self._closings.queued
+        self._tell()
+        if self._figures and not self._figures["armed"]:
+            self.link.publish(TOPIC, {**self._figures, "queued": queued})
+        detail = f"writing what waits, {queued / 1e6:.0f} MB" if queued else ""
+        self.link.status(CameraState.RUNNING, detail, items=self._items)

@@ -178,6 +178,18 @@ def test_no_picture_in_time_says_so(tmp_path: Path) -> None:
     assert session.calls[-1] == "stop"
 
 
+def test_a_network_that_is_made_ready_has_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession([picture(i) for i in range(5)], is_recording=True)
+    session._next = time.monotonic() + 0.9
+    session.workers = (WorkerStatus("restore", CameraState.STARTING, "preparing gem"),)
+    assert run_headless(session, tmp_path, seconds=None, about=ABOUT, start_limit_s=0.3).pictures == 5
+    session = FakeSession([])
+    session.workers = (WorkerStatus("restore", CameraState.STARTING, "preparing gem"),)
+    monkeypatch.setattr("app.following.PREPARING_S", 0.2)
+    with pytest.raises(PipelineError, match="restore starting, preparing gem"):
+        run_headless(session, tmp_path, seconds=1, about=ABOUT, start_limit_s=0.3)
+
+
 def test_recording_without_a_picture_says_so(tmp_path: Path) -> None:
     session = FakeSession([], is_recording=True)
     with pytest.raises(PipelineError, match="without one picture"):

@@ -224,6 +224,84 @@ def test_a_sender_that_goes_and_comes_again(sender: Sender, seen: StreamSession)
     assert worker(seen) == (CameraState.RUNNING, "")
 
 
+class Wire:
+    """Stands between a subscriber and senders. One that was `cut` takes what comes and passes nothing on."""
+
+    def __init__(self, to: str) -> None:
+        self.to = int(to.rsplit(":", 1)[1])
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
+        self.accepted = self.cuts = 0
+        self._ends: list[socket.socket] = [self.server]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here = self.server.accept()[0]
+                self.accepted += 1
+                there = socket.create_connection(("127.0.0.1", self.to))
+                self._ends += [here, there]
+                for a, b in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass, args=(a, b, self.cuts), daemon=True).start()
+
+    def _pass(self, a: socket.socket, b: socket.socket, cuts: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                if cuts == self.cuts:
+                    b.sendall(data)
+
+    def close(self) -> None:
+        for s in self._ends:
+            s.close()
+
+
+@pytest.fixture
+def wire(sender: Sender) -> Iterator[Wire]:
+    w = Wire(sender.address)
+    yield w
+    w.close()
+
+
+def test_a_sender_that_vanishes_without_a_word_is_connected_anew(
+    sender: Sender, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power, a cable: the connection stays, and nothing comes through it any more."""
+    monkeypatch.setattr(stream_session, "BEAT_MS", 50)
+    monkeypatch.setattr(stream_session, "SILENT_MS", 300)
+    session = StreamSession(wire.address)
+    session.start()
+    try:
+        until(session.poll, lambda: sender.send(message(picture(0))))
+        wire.cut()
+        again = lambda: (p := session.poll()) is not None and p.ordinal == 1  # noqa: E731
+        until(again, lambda: sender.send(message(picture(1))), 8.0)
+    finally:
+        session.stop()
+
+
+def test_where_nothing_comes_one_connects_anew_when_asked(
+    sender: Sender, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_session, "ANSWER_S", 0.3)
+    session = StreamSession(wire.address)
+    session.start()
+    try:
+        until(session.poll, lambda: sender.send(message(picture(0))))
+        session.command("restart", worker="stream")
+        assert wire.accepted == 1  # pictures come: nothing to mend
+        wire.cut()
+        until(lambda: "sends nothing for" in worker(session)[1])
+        session.command("restart", worker="stream")
+        again = lambda: (p := session.poll()) is not None and p.ordinal == 1  # noqa: E731
+        until(again, lambda: sender.send(message(picture(1))))
+    finally:
+        session.stop()
+
+
 def test_what_takes_connections_and_closes_them_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tunnel or a proxy before nobody."""
     monkeypatch.setattr(stream_session, "ANSWER_S", 0.5)

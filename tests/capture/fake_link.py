@@ -17,6 +17,8 @@ class FakeLink:
 
     def __init__(self, each: Callable[[FakeLink], None], incarnation: int = 0, polls: int = 5000) -> None:
         self.incarnation, self.stopping, self.epoch_ns = incarnation, False, 1
+        self.stop_asked = 0.0
+        self.stop_given_s: float | None = None
         self.each, self.left = each, polls
         self.commands: list[Command] = []
         self.said: list[tuple[CameraState, str]] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +25,7 @@ from capture.ring import (
     RingStalled,
     RingWriter,
     TornItem,
+    require_room,
 )
 from tests.capture.shm import segments
 
@@ -251,6 +254,33 @@ def test_layouts_that_cannot_be_are_refused(make: Make) -> None:
 def test_more_shared_memory_than_there_is_is_refused_before_it_can_kill(make: Make) -> None:
     with pytest.raises(RingError, match="shared memory are not to be had"):
         make(arena=1 << 44)
+
+
+def test_what_all_rings_need_together_is_said_before_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = os.statvfs_result((4096, 4096, 1 << 18, 1 << 18, 1 << 18, 0, 0, 0, 0, 255))  # 1 GiB, empty
+    monkeypatch.setattr("os.statvfs", lambda _: free)
+    layouts = [RingLayout("events", 600 << 20), RingLayout("frames", 900 << 20)]
+    with pytest.raises(RingError) as raised:
+        require_room(layouts)
+    assert str(raised.value) == (
+        "this needs 1500 MiB of shared memory; 1024 MiB are free in /dev/shm: enlarge it "
+        "(Docker: --shm-size=2g; else: mount -o remount,size=2g /dev/shm)"
+    )
+    require_room(layouts[:1])
+    limitless = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("os.statvfs", lambda _: limitless)
+    require_room(layouts)
+
+
+def test_a_ring_that_was_taken_away_is_not_blamed_on_its_owner(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd removes a user's shared memory at the last logout, by default."""
+    m, ref = make()
+    m.close()
+    monkeypatch.setattr("multiprocessing.parent_process", multiprocessing.current_process)
+    with pytest.raises(RingError, match=r"its owner runs, but .* enable-linger"):
+        RingWriter(ref)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from capture import notices
 from capture.notices import RuntimeDirectory
 from capture.ring import RingError, RingLayout, RingMemory, RingReader, RingRef, RingStalled, RingWriter
 from tests.capture import ring_children as children
@@ -183,3 +185,50 @@ def test_directories_of_dead_processes_are_swept_and_those_of_the_living_kept(
     assert not any(segment.exists() for segment in lost)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([alive.path.name, other.name])
     alive.remove()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the directories of a test lie, and no others."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("capture.notices._LONGEST_PATH", 500)
+    return tmp_path
+
+
+def test_a_directory_is_kept_while_its_owner_lives_elsewhere(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two containers of one user that share /tmp and /dev/shm: neither sees a process of the other."""
+    other = RuntimeDirectory()
+    ring = RingMemory.create(RingLayout("frames", 1 << 16, readers=("r",)))
+    monkeypatch.setattr(notices, "process_token", lambda pid: 0)
+    mine = RuntimeDirectory()
+    assert other.path.exists()
+    RingMemory.attach(ring.name).close()
+    mine.remove()
+    # A dead one whose id is that of one who lives elsewhere: its directory goes, nobody's rings do.
+    dead = place / f"halfmirror-{os.getpid()}-7-dead"
+    dead.mkdir()
+    (dead / "lock").touch()
+    RuntimeDirectory().remove()
+    assert (dead.exists(), other.path.exists()) == (False, True)
+    RingMemory.attach(ring.name).close()
+    other.remove()
+    assert not other.path.exists()
+    ring.close()
+
+
+def test_where_there_are_no_locks_process_ids_decide(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    a = RuntimeDirectory()
+    assert list(a.path.iterdir()) == []
+    b = RuntimeDirectory()
+    assert a.path.exists()
+    gone = place / "halfmirror-1-1-gone"
+    gone.mkdir()
+    RuntimeDirectory().remove()
+    assert not gone.exists()
+    a.remove(), b.remove()

@@ -141,3 +141,16 @@ def test_clear_forgets_the_stream_and_keeps_the_counts() -> None:
     store.push(packet(np.arange(0, 10), *NONE, 10))
     assert store.cut(0, 10).t.tolist() == list(range(10))
     assert store.evicted_events == 100
+
+
+def test_gaps_do_not_pile_up_where_packets_hold_no_events() -> None:
+    """Health is watched on such packets, for hours; every one may follow a loss."""
+    store = EventStore(WIDTH, HEIGHT, retain_us=50_000)
+    for k in range(1, 2000):
+        store.push(packet(np.empty(0, np.int64), *NONE, 1000 * k, dropped=k % 2))
+    assert len(store.gaps) <= 50
+    first = store.gap_in(2_000, 4_000)
+    assert first is not None
+    assert first.cause == "evicted"  # what is not known any more is not said to be whole
+    assert store.missing_us(1_979_000, 1_999_000) == 10_000
+    assert store.losses(2) == [(1_996_000, 1_997_000), (1_998_000, 1_999_000)]

@@ -87,7 +87,7 @@ class FakeSession:
     def hold(self, ordinal: int | None) -> None:
         pass
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         pass
 
     def command(self, verb: str, **arguments: Any) -> None:

@@ -14,7 +14,10 @@ from app.cli.camera_checks import checks_of
 from app.cli.checks import Check, State
 from app.cli.device_survey import Survey
 from app.cli.probes import Probe, probe
+from app.recording import ring_layouts
+from app.sources import SourceRequest, resolve
 from app.viewer.calibration_run import CalibrationRun
+from capture.simulated.presets import PRESETS
 from training.data.sets import probing
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,6 +222,12 @@ def test_shared_memory_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert (found.state, found.needed) == (State.MISSING, True)
     assert "--shm-size" in found.advice
     assert checks.shared_memory(tmp_path / "not there").state is State.MISSING
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_shared_memory_asked_for_is_enough_to_record_a_simulated_rig(preset: str) -> None:
+    source = resolve(SourceRequest.of(f"simulated:{preset}"))
+    assert sum(layout.nbytes for layout in ring_layouts(source)) < checks.MIN_SHM
 
 
 def _device(folder: Path, vendor: str) -> None:

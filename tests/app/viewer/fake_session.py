@@ -196,7 +196,7 @@ class FakeSession:
         self._switch: tuple[float, str] | None = None
         self.recording = RecorderWatch()
         self.slow_disk: str | Exception = ""
-        self._asked = 0
+        self._asked = self.requests = 0
         self.wanted_network = ""  # as the restoring worker tells it, "" for nothing told
 
     def start(self) -> None:
@@ -343,9 +343,12 @@ class FakeSession:
         self.calls.append(("hold", ordinal))
         self.held = ordinal
 
-    def request_latents(self, latents: tuple[float, ...]) -> None:
+    def request_latents(self, latents: tuple[float, ...], *, again: bool = False) -> None:
         self.calls.append(("request_latents", latents))
-        if self.held is not None:
+        if not again:
+            self.requests += 1
+            self._answers.clear()  # only the newest request's answer is handed on
+        if self.held is not None and not self._answers:
             self._answers.append((self.clock() + self.answer_s, self.held, latents))
 
     def command(self, verb: str, **arguments: Any) -> None:

@@ -126,6 +126,20 @@ def test_a_network_that_does_not_get_ready_is_given_up_by_name(fake: FakeSession
     assert p.wanted == ""
 
 
+def test_a_network_that_is_still_being_made_ready_is_waited_for(fake: FakeSession, clock: Clock) -> None:
+    p = Player(fake, "edi", clock)
+    go(p, clock, 3)
+    p.select("none")
+    fake.wanted_network, fake._switch = "none", (clock.now + 50, "none")
+    clock.now += 31
+    assert p.look_after(p.session.status()).startswith("none takes longer than 30 s to get ready; edi goes on")
+    assert p.wanted == "none"
+    assert p.look_after(p.session.status()) == ""  # said once
+    clock.now += 20
+    go(p, clock, 60)
+    assert (p.wanted, p.network) == ("", "none")
+
+
 def test_switching_to_one_instant_lets_the_slider_rest(fake: FakeSession, clock: Clock) -> None:
     p = Player(fake, "edi", clock)
     go(p, clock, 5)

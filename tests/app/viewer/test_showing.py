@@ -117,6 +117,23 @@ def test_a_request_without_an_answer_is_asked_again(showing: Showing, fake: Fake
     assert len(fake.named("hold")) == 2
 
 
+def test_an_answer_that_takes_long_is_shown_when_it_comes(
+    showing: Showing, fake: FakeSession, clock: Clock
+) -> None:
+    """The same wish asked for again must not make the answer to it an old one."""
+    fake.answer_s = 6.0
+    showing.move_to(0.4)
+    go(showing, clock, 60 * 7)
+    assert not showing.waiting
+    assert showing.shown_latent == pytest.approx(0.4)
+    assert fake.requests == 1
+    fake.answer_s = 40.0
+    showing.slow_motion(True)
+    go(showing, clock, 60 * 41)
+    assert not showing.waiting
+    assert fake.requests == 2
+
+
 def test_a_network_of_one_instant_holds_and_asks_nothing(showing: Showing, fake: FakeSession) -> None:
     showing.any_latent = False
     showing.move_to(0.9)

@@ -100,6 +100,30 @@ def test_a_newer_request_replaces_one_that_waits(make: Make, slow: type[Slow], r
     assert [r.request for r in results if r.held] == [5]
 
 
+def test_a_request_that_is_in_work_is_not_begun_anew(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    """Who waits asks again under the same number; another number is another wish."""
+    slow.gate.set()
+    stage = make("slow", every_item=True)
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "a picture to hold")
+    assert stage.hold(0)
+    slow.gate.clear()
+    n = len(slow.calls)
+    stage.request(1, (0.2,))
+    until(lambda: len(slow.calls) == n + 1, "in work")
+    for _ in range(3):
+        stage.request(1, (0.2,))
+    slow.gate.set()
+    until(lambda: len(results) == 2, "the answer")
+    until(lambda: stage._in_work is None, "it is done with that")
+    stage.request(1, (0.2,))  # the answer was lost on the way
+    until(lambda: len(results) == 3, "the same answer once more")
+    assert [r.request for r in results if r.held] == [1, 1]
+    assert len(slow.calls) == n + 2
+
+
 @pytest.mark.parametrize("bad", [(), (1.5,), (float("nan"),)])
 def test_instants_outside_the_exposure_are_refused(make: Make, bad: tuple[float, ...]) -> None:
     stage = make("none")

@@ -212,3 +212,32 @@ def test_a_failing_measurement_leaves_the_network_and_says_so(
     stage.watch_residual(True)
     until(lambda: bool(measured(results)), "asked for again it is tried again")
     assert stage.status()["message"] == ""
+
+
+def test_it_may_be_switched_while_a_step_is_under_way(
+    make: Make, results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the caller's thread, under a lock that the restoring thread does not hold all that time."""
+    stage = make("edi", every_item=True, options=CONTRAST)
+    feed(stage, range(3))
+    until(lambda: len(results) == 3, "three pictures")
+    watch, real = stage._watch, watching.ResidualWatch._current
+    looks = 0
+
+    def looked(self: watching.ResidualWatch, engine: Any) -> Any:
+        nonlocal looks
+        found = real(self, engine)
+        looks += found is not None
+        if looks == 2 and found is not None:  # the first one is the question when a step is due
+            self.forget()
+        return found
+
+    monkeypatch.setattr(watching.ResidualWatch, "_current", looked)
+    stage.watch_residual(True)
+    until(lambda: looks >= 2, "it was forgotten in the middle of it")
+    stage.watch_residual(True)
+    feed(stage, [3])
+    until(lambda: len(stream(results)) == 4, "the stream goes on")
+    until(lambda: bool(measured(results)), "and so does measuring")
+    stage.tick(None)  # raises what has ended the restoring thread
+    assert watch.fault == ""
