@@ -114,7 +114,7 @@ def test_start_newest_counts_what_it_passes_over(make: Make) -> None:
 
 
 def test_start_newest_tells_what_was_overwritten_from_what_it_passes_over(make: Make) -> None:
-    m, ref = make(slots=8)
+    _, ref = make(slots=8)
     w = RingWriter(ref)
     for n in range(20):
         w.write("x", {"n": n})
