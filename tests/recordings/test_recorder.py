@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from recordings.recorder.stream_file import StreamFile
 from recordings.recorder.take import TAIL_US, Limits, Take
 from sync.rig import Rig
 from tests.capture.simulated_small import small
+from tests.conftest import disk_of
 from tests.recordings.own_sample import Item, about_of, items_of, rig_of_config, same, write_own
 
 CONFIG = small(paced=False)
@@ -243,25 +243,18 @@ def test_a_disk_at_its_reserve_stops_the_recording_and_keeps_it(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """8 MB of a disk of its own."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(mount)], capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"a small disk takes root and mount: {made.stderr.strip()}")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
+    """4 MB of a disk of its own."""
+    with disk_of(tmp_path / "disk", 4 << 20, 3 << 20) as folder:
+        yield folder
 
 
-@pytest.mark.parametrize("reserve", [0, 2_000_000])
+@pytest.mark.parametrize("reserve", [0, 1_000_000])
 def test_a_full_disk_ends_cleanly_and_everything_before_is_valid(
     small_disk: Path, rig: Rig, items: list[Item], reserve: int
 ) -> None:
     folder = small_disk / "r"
     take = Take(folder, about_of(rig), Limits(reserve=reserve))
-    many = items * 30
+    many = items * 4
     for i in many:
         while take.file.queued > 1 << 20:
             time.sleep(0.001)

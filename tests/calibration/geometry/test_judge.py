@@ -34,7 +34,9 @@ GOOD = GeometryResult(
     field_error_px=0.1,
     corner_error_px=0.2,
     per_view=tuple(ViewResult(f"view {n}", Source.BLINKING, 40, 0.2, 0.2, True) for n in range(12)),
-    residual_map=ResidualMap(np.zeros((2, 2), np.int64), np.full((2, 2, 2), np.nan), np.full((2, 2), np.nan), (48, 32)),
+    residual_map=ResidualMap(
+        np.zeros((2, 2), np.int64), np.full((2, 2, 2), np.nan), np.full((2, 2), np.nan), (48, 32)
+    ),
     coverage=Coverage(np.full((3, 3), 9), np.ones((3, 3), np.bool_)),
 )  # fmt: skip
 

@@ -220,11 +220,12 @@ def test_pulses_that_are_longer_than_exposures_are_measured() -> None:
     setup = {**RIG, "frames": 60, "edge_loss": 0.0, "frame_loss": 0.0}
     sim = simulate(Setup(**setup, exposure_us=9_000.0, vary_exposure=0.2, jitter_us=1.0))  # type: ignore[arg-type]
     for longer in (0, 50, -50):
-        items = [
-            replace(i, triggers=TriggerEdges(np.where(i.triggers.rising, i.triggers.t - longer, i.triggers.t), i.triggers.rising))
-            if isinstance(i, EventPacket) else i
-            for i in sim.items
-        ]  # fmt: skip
+        items: list[EventPacket | Frame] = []
+        for i in sim.items:
+            if isinstance(i, EventPacket):
+                t, up = i.triggers.t, i.triggers.rising
+                i = replace(i, triggers=TriggerEdges(np.where(up, t - longer, t), up))
+            items.append(i)
         r = by_triggers(Streams.of(items), small_rig())
         assert r.exposure_bias_us == pytest.approx(longer, abs=2.0)
 
