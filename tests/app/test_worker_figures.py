@@ -129,14 +129,14 @@ def test_the_preview_counts_what_its_rings_lost(rings: Rings) -> None:
 def test_events_lie_on_a_smaller_view_where_they_lie_on_the_image(
     rings: Rings, monkeypatch: pytest.MonkeyPatch, halved: int
 ) -> None:
-    """Event pixel (x, y) covers the image pixels 8x … 8x + 7: in any view that many, and none beside."""
+    """A view pixel shows the event pixel in which its middle lies."""
     monkeypatch.setattr(preview_worker, "WIDEST_LAID", 128 >> halved)
-    m = np.array([[8.0, 0, 3.5], [0, 8.0, 3.5], [0, 0, 1]])  # pixel centres at integers
+    m = np.array([[8.0, 0, 4.3], [0, 8.0, 4.3], [0, 0, 1]])  # pixel centres at integers
     view, link = previewed(rings, [packet(5000, 5, 7), frame(0, 128, 96)], matrix=m.ravel().tolist())
     assert link.replies == [(1, {}, "")]
     _, _, overlay, _ = view.arrays
-    size = 8 >> halved
     assert overlay.shape == (96 >> halved, 128 >> halved)
-    seen = np.argwhere(overlay != NOTHING)
-    assert seen.min(axis=0).tolist() == [7 * size, 5 * size]
-    assert seen.max(axis=0).tolist() == [8 * size - 1, 6 * size - 1]
+    middles = (np.arange(128 >> halved) + 0.5) * 2**halved - 0.5  # on the image
+    seen = [np.flatnonzero((overlay != NOTHING).any(axis=axis)) for axis in (0, 1)]
+    for place, event in zip(seen, (5, 7), strict=True):
+        assert place.tolist() == np.flatnonzero(np.rint((middles - 4.3) / 8) == event).tolist()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -195,13 +196,17 @@ def test_whoever_reads_the_rings_does_not_wait_for_health_json(
 def test_waiting_for_the_cameras_is_no_recording_time(
     tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take_module, "_STALLED_S", 0.2)
+    now = [1000.0]
+    monkeypatch.setattr(take_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     take = Take(tmp_path / "r", about_of(rig), Limits(seconds=0.1, reserve=0))
-    time.sleep(0.4)
+    now[0] += take_module._STALLED_S
+    assert not take.complete
+    now[0] += 0.2
     assert take.complete  # as if the cameras had been silent all the time
     take.cameras_start()
+    now[0] += 0.05
     assert not take.complete
-    assert take.figures()["elapsed_s"] < 0.2
+    assert take.figures()["elapsed_s"] == pytest.approx(0.05)
     # What ends without one item is no success.
     last = take.finish()
     assert (last["state"], last["message"]) == ("stopped", "nothing came from the cameras")

@@ -88,7 +88,7 @@ def test_no_triggers() -> None:
 
 @pytest.mark.parametrize("rate_hz", [60.0, 25.0, 100.0])
 def test_the_wrong_wire_is_named_with_both_rates(rate_hz: float) -> None:
-    sim = simulate(Setup(**{**RIG, "edge_loss": 1.0}, exposure_us=9_000.0))  # type: ignore[arg-type]
+    sim = simulate(Setup(**{**RIG, "frames": 50, "edge_loss": 1.0}, exposure_us=9_000.0))  # type: ignore[arg-type]
     period = 1e6 / rate_hz
     items: list[EventPacket | Frame] = []
     last = 0
