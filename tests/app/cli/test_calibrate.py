@@ -208,7 +208,7 @@ def test_older_rig_files_are_read_and_newer_ones_refused(
         'version = 1\n[events]\ncamera = "a"\nwidth = 288\nheight = 192\n[image]\ncamera = "b"\nwidth = 576\n'
         "height = 384\n[geometry]\nimage_from_event = [[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]]\n"
     )
-    assert execute(["calibrate", "check", str(rig_file), "scene"]) in (0, 1, 3)
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) == 1, "it is of no such rig"
     assert Rig.load(rig_file).version == 2
 
 
