@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -69,14 +70,13 @@ def shared_data() -> Path:
     return data
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 kB: a small tmpfs when this user may mount one, else a limit on file size."""
-    folder = tmp_path / "disk"
+@contextlib.contextmanager
+def disk_of(folder: Path, size: int, file_limit: int) -> Iterator[Path]:
+    """A disk of so many bytes: a small tmpfs when this user may mount one, else a limit on file size."""
     folder.mkdir()
     mounted = os.geteuid() == 0 and (
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=300000", "tmpfs", str(folder)],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
             capture_output=True, check=False,
         ).returncode
         == 0
@@ -84,11 +84,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     print("a tmpfs of its own" if mounted else "RLIMIT_FSIZE in place of a full disk (mount not allowed)")
     if not mounted:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
-    yield folder
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, old[1]))
+    try:
+        yield folder
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 kB."""
+    with disk_of(tmp_path / "disk", 300_000, 20_000) as folder:
+        yield folder
 
 
 @pytest.fixture

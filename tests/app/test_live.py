@@ -22,6 +22,9 @@ from inference import models
 from tests.app import failing_network
 from tests.app.live_watch import EVENT_PLACES, ONE_SENSOR, TWO_SENSORS, Watch, segments
 
+MOST_WAITING = 9
+"""What waits is what no place of loss tells: half a second of frames at most, on a machine short of breath."""
+
 
 @pytest.fixture(scope="module")
 def davis() -> Iterator[Watch]:
@@ -51,6 +54,7 @@ def test_every_exposure_is_accounted_for(davis: Watch) -> None:
     s = davis.settled()
     dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
     assert s.items_in == s.items_out + dropped + s.waiting
+    assert s.waiting <= MOST_WAITING
     # Ordinals that were not shown were lost in a named place, not in silence.
     stream = [p.ordinal for p in davis.pictures if not p.held]
     assert stream == sorted(set(stream))
@@ -182,7 +186,7 @@ def test_workers_killed_while_live_come_back_and_the_loss_is_shown() -> None:
         assert s.losses["restart"] + s.losses["ring frames"] > 0, "the restore worker was away for some frames"
         dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
         assert s.items_in == s.items_out + dropped + s.waiting
-        assert s.waiting < 10
+        assert s.waiting <= MOST_WAITING
     finally:
         session.stop()
     assert segments() == before
@@ -209,6 +213,7 @@ def test_a_network_without_memory_gives_way_and_the_cameras_notice_nothing(
         assert s.losses["camera frames"] == s.losses["ring frames"] == s.losses["ring event packets"] == 0
         dropped = sum(n for place, n in s.losses.items() if place not in EVENT_PLACES)
         assert s.items_in == s.items_out + dropped + s.waiting
+        assert s.waiting <= MOST_WAITING
         failed = [p for p in watch.pictures if p.sharp is None]
         assert [p.refusal for p in failed] in ([], ["failing failed: MemoryError: 3 GB wanted"])
         session.select_network("edi")

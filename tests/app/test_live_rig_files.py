@@ -71,46 +71,22 @@ def test_a_rig_file_of_other_cameras_is_said_and_not_tried_again(tmp_path: Path)
         session.stop()
 
 
-def test_a_rig_file_with_its_settings_runs(tmp_path: Path) -> None:
-    path = tmp_path / "rig.toml"
-    path.write_text(RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis"))
-    session = make_session(path, "edi")
-    session.start()
-    try:
-        assert Watch(session).restored(2)[-1].blurred.shape == (48, 64)
-    finally:
-        session.stop()
-
-
-def test_a_rig_file_of_other_serial_numbers_is_warned_of(tmp_path: Path) -> None:
+def test_a_rig_file_with_its_settings_runs_and_other_serial_numbers_are_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
     text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
     path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
-    session = make_session(path, "none")
+    session = make_session(path, "edi")
     watch = Watch(session)
     session.start()
     try:
         watch.until(
             lambda: session.status() and any("davis-7" in s and "davis-0" in s for s in watch.said), "a warning"
         )
-        watch.restored(1)
+        assert watch.restored(2)[-1].blurred.shape == (48, 64)
         # The note passes; who reads the summary of a run should know it too.
         assert [("davis-7" in c, "davis-0" in c) for c in session.status().cautions] == [(True, True)]
     finally:
         session.stop()
-
-
-def test_recording_warns_of_other_serial_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "rig.toml"
-    text = RIG_FILE.format(settings=SETTINGS, width=64, camera="simulated:davis")
-    path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
-    said: list[str] = []
-    record(
-        SourceRequest.of(path), RecordRequest(tmp_path / "take", limits=Limits(frames=3)), said=said.append,
-        watch=lambda figures, waiting: None,
-    )  # fmt: skip
-    (line,) = [s for s in said if "davis-7" in s]
-    assert "davis-0 is there" in line
 
 
 def test_a_camera_that_a_rig_file_misspells_is_refused_at_once(tmp_path: Path) -> None:
@@ -134,15 +110,18 @@ def test_a_rig_file_without_an_event_camera(tmp_path: Path) -> None:
         session.stop()
 
 
-def test_record_says_that_the_rig_file_is_of_another_size(tmp_path: Path) -> None:
+def test_record_says_that_the_rig_file_is_of_another_size_and_of_other_cameras(tmp_path: Path) -> None:
     """What it records could not be replayed with it, and nobody would know before."""
     path = tmp_path / "rig.toml"
-    path.write_text(RIG_FILE.format(settings=SETTINGS, width=640, camera="simulated:davis"))
+    text = RIG_FILE.format(settings=SETTINGS, width=640, camera="simulated:davis")
+    path.write_text(text.replace("[image]", 'serial = "davis-7"\n[image]'))
     said: list[str] = []
     what = RecordRequest(tmp_path / "take", limits=Limits(frames=3))
     record(SourceRequest.of(path), what, said=said.append, watch=lambda _figures, _waiting: None)
     told = [line for line in said if "but the rig 'bench' says" in line]
     assert [line.split(",")[0] for line in told] == ["events are 64×48"]
+    (line,) = [s for s in said if "davis-7" in s]
+    assert "davis-0 is there" in line
 
 
 def test_one_camera_named_twice_is_opened_once_with_all_its_settings() -> None:

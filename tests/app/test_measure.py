@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,3 +102,69 @@ def test_a_true_session_says_where_it_runs() -> None:
     assert 0 < percentiles(s.restore_ms)["p50"] < percentiles(s.chain_ms)["p95"]
     assert s.memory_mb > 20
     assert s.cores > 0
+
+
+def test_percentiles_are_the_50th_95th_and_99th() -> None:
+    assert percentiles([float(n) for n in range(101)]) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+
+
+class Told:
+    """A session whose status is told in advance: at the start of the measurement, and at its end."""
+
+    def __init__(self, *statuses: SessionStatus) -> None:
+        self.statuses = list(statuses)
+        self.pictures = iter(range(1, 10**6))
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def poll(self) -> Picture:
+        n = next(self.pictures)
+        return replace(picture(n), restore_s=n / 1e3)
+
+    def status(self) -> SessionStatus:
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+
+def counted(items_in: int, items_out: int, waiting: int, losses: dict[str, int]) -> SessionStatus:
+    worker = WorkerStatus("restore", CameraState.RUNNING, pid=4711)
+    return SessionStatus(
+        0.0, {}, 0.0, 0.0, items_in, items_out, waiting, losses, "", 0.0, (worker,), 3e6, runs_on="CPU"
+    )
+
+
+def test_what_came_in_while_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited before was in already, and what waits at the end has not been answered."""
+    clock = iter(np.arange(0.0, 1e4, 0.05))
+    monkeypatch.setattr(module, "WARM_UP_S", 0.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    used = iter([30.0, 45.0])
+    monkeypatch.setattr(module, "cpu_seconds", lambda: next(used))
+    memory = SimpleNamespace(rss=123e6, vms=9e9)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        module.psutil, "Process", lambda pid: asked.append(pid) or SimpleNamespace(memory_info=lambda: memory)
+    )
+    before = counted(100, 90, 7, {"ring frames": 3, "failed": 1})
+    after = counted(150, 131, 2, {"ring frames": 3, "failed": 5, "refused: dark": 2})
+    s = measure(Told(before, before, before, after), 5.0)  # type: ignore[arg-type]
+    assert (s.exposures, s.restored) == (150 - 100 + 5, 41)
+    assert s.losses == {"failed": 4, "refused: dark": 2}
+    assert s.cores == pytest.approx(15.0 / s.seconds)
+    assert (asked, s.memory_mb, s.event_rate_hz, s.runs_on) == ([4711], 123.0, 3e6, "CPU")
+    assert np.diff(s.restore_ms) == pytest.approx([1.0] * (len(s.restore_ms) - 1)), "each picture once"
+
+
+def test_processor_time_is_that_of_all_processes_in_both_modes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def process(user: float, system: float, *children: object) -> SimpleNamespace:
+        def cpu_times() -> SimpleNamespace:
+            if user < 0:
+                raise module.psutil.NoSuchProcess(1)
+            return SimpleNamespace(user=user, system=system, children_user=100.0)
+
+        return SimpleNamespace(cpu_times=cpu_times, children=lambda recursive: list(children))
+
+    gone, child = process(-1.0, 0.0), process(4.0, 0.5)
+    monkeypatch.setattr(module.psutil, "Process", lambda: process(1.0, 0.25, child, gone))
+    assert module.cpu_seconds() == 5.75

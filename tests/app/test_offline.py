@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.offline import NothingRestored, deblur, open_input, until
+from app.offline import Item, NothingRestored, deblur, open_input, until
 from capture.errors import UsageError
-from capture.packets import EventPacket, Events, Frame
+from capture.packets import EventPacket, Events, Frame, Rejected, TriggerEdges
 from inference.models import create
 from recordings.recording import NotARecording, RecordingError
 from sync.exposure import RefusedExposure
@@ -57,6 +59,32 @@ def test_refused_exposures_are_listed_and_give_no_picture() -> None:
     assert result.frames_in == result.restored + len(result.refused) + result.dropped
     assert result.refusals() == {"no_exposure": 2}
     assert "103" in result.refused[0].detail
+
+
+def test_what_came_in_and_what_was_lost_of_it_is_reported() -> None:
+    def damaged() -> Iterator[Item]:
+        for n, i in enumerate(items(10)):
+            if isinstance(i, EventPacket):
+                if n == 20:
+                    i = replace(i, dropped=7, rejected=Rejected(2, 3))
+                if n == 3:
+                    i = replace(i, triggers=TriggerEdges(i.events.t[:3].copy(), np.array([True, False, True])))
+            elif i.sequence in (105, 106):
+                continue
+            yield i
+
+    whole = [i for i in damaged() if isinstance(i, EventPacket)]
+    lost_us = next(i.events.t[0] for i in whole if i.dropped)
+    result = deblur(source(damaged()), Plain(), (0.5,), Recorder())
+    assert (result.frames_in, result.frames_missing, result.restored) == (8, 2, 8)
+    assert result.events_in == sum(len(p.events) for p in whole)
+    assert (result.events_dropped, result.events_rejected, result.edges_in) == (7, 5, 3)
+    # Those whose window holds the moment of the loss.
+    near = [
+        k for k in range(10) if exposure_of(k)[0] < lost_us <= exposure_of(k)[1] + 5_000 and k not in (5, 6)
+    ]
+    assert result.incomplete == len(near) == 1
+    assert deblur(source(items(10)), Plain(), (0.5,), Recorder()).incomplete == 0
 
 
 def test_events_that_were_written_late_are_waited_for() -> None:
@@ -223,11 +251,11 @@ def test_a_recording_of_frames_only(tmp_path: Path, exposed: bool) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_frames_and_no_events_are_all_that_cdvd_tsp_needs(tmp_path: Path) -> None:
-    path = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames(colour=True)[:4])
+    path = write_aedat4(tmp_path / "frames.aedat4", frames=sample_frames(colour=True)[:2])
     with open_input(str(path)) as s:
         restorer = create("cdvd-tsp", s.rig, {"random_weights": True}, "cpu")
         result = deblur(s, restorer, (0.5,), Recorder())
-    assert (result.frames_in, result.restored, result.dropped) == (4, 4, 0)
+    assert (result.frames_in, result.restored, result.dropped) == (2, 2, 0)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from capture.codec import StreamEnd
 from capture.ring import (
+    Item,
     ItemTooLarge,
     RingError,
     RingLayout,
@@ -112,6 +113,75 @@ def test_start_newest_counts_what_it_passes_over(make: Make) -> None:
     assert item is not None
     assert item.header == {"n": 5}
     assert (r.stats().superseded, r.stats().read) == (5, 1)
+    w.close(), r.close()
+
+
+def test_start_newest_tells_what_was_overwritten_from_what_it_passes_over(make: Make) -> None:
+    _, ref = make(slots=8)
+    w = RingWriter(ref)
+    for n in range(20):
+        w.write("x", {"n": n})
+    r = RingReader(ref, "a", start="newest")
+    s = r.stats()
+    assert (s.read, s.lost, s.superseded, s.waiting) == (0, 12, 8, 0)
+    w.write("x", {"n": 20})
+    item = r.read()
+    assert item is not None
+    assert (item.header["n"], item.lost_before) == (20, 12)
+    w.close(), r.close()
+
+
+def killed_in_an_item(w: RingWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer makes room, begins an item, and is heard of no more."""
+    with monkeypatch.context() as m:
+        m.setattr("capture.codec.place", lambda *_: (_ for _ in ()).throw(ZeroDivisionError))
+        with pytest.raises(ZeroDivisionError):
+            w.write("x", {}, [filled(0)])
+    w.close()
+
+
+def test_an_item_that_a_killed_writer_left_open_is_counted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    m, ref = make()
+    w = RingWriter(ref)
+    w.write("x", {"n": 0})
+    killed_in_an_item(w, monkeypatch)
+    assert (m.stats().written, m.stats().aborted) == (1, 0), "until the next writer comes"
+    w, r = RingWriter(ref), RingReader(ref, "a")
+    assert w.write("x", {"n": 2}) == 2
+    got = [r.read(), r.read()]
+    assert [(i.header["n"], i.lost_before) for i in got if i] == [(0, 0), (2, 1)]
+    s = m.stats()
+    assert (s.written, s.aborted) == (3, 1)
+    assert (s.reader("a").read, s.reader("a").aborted, s.reader("a").lost) == (2, 1, 0)
+    w.close(), r.close()
+
+
+def test_what_was_lost_before_a_torn_last_item_is_told_with_the_next_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two were overwritten, the third is torn by a writer that dies in its next item, and no item is left."""
+    _, ref = make(slots=1)
+    w, r = RingWriter(ref, lease_wait_s=0.0), RingReader(ref, "a")
+    for n in range(3):
+        w.write("x", {"n": n})
+    copied = Item.copied
+    writers: list[RingWriter] = []
+
+    def torn_meanwhile(item: Item) -> Item:
+        if not writers:
+            killed_in_an_item(w, monkeypatch)
+            writers.append(RingWriter(ref))
+        return copied(item)
+
+    monkeypatch.setattr(Item, "copied", torn_meanwhile)
+    assert r.read() is None
+    (w,) = writers
+    w.write("x", {"n": 4})
+    item = r.read()
+    assert item is not None
+    assert (item.header["n"], item.lost_before) == (4, 4)
+    s = r.stats()
+    assert (s.read, s.lost, s.aborted, s.torn) == (1, 3, 1, 1)
     w.close(), r.close()
 
 

@@ -41,7 +41,7 @@ def make(rest: str = "", **settings: object) -> SpinnakerCamera:
 class TestSpinnaker(CameraContract):
     @pytest.fixture
     def case(self) -> CameraCase:
-        return CameraCase(make, values={"exposure_us": 5000.0, "gain_db": 3.0, "rate_hz": 40.0})
+        return CameraCase(make, values={"exposure_us": 5000.0, "gain_db": 3.0, "rate_hz": 40.0}, counts=True)
 
 
 class TestSpinnakerDriver(DriverContract):

@@ -78,6 +78,26 @@ def test_every_item_in_order_and_then_the_end(rig: Rig) -> None:
     assert link.published[0][0] == "cameras"
 
 
+def test_what_was_lost_in_the_camera_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that it dropped or that were refused, and frames missing in its numbers; not what a jump is."""
+    packets, frames = toy.event_packet, toy.frame
+
+    def some_lost(n: int, *more: Any) -> EventPacket:
+        return replace(
+            packets(n, *more), dropped=5 * (n == 3), rejected=Rejected(1, 2) if n == 7 else Rejected()
+        )
+
+    def some_missing(n: int, epoch: int = 0) -> Frame:
+        return replace(frames(n, epoch), sequence=n + 4 * (n >= 2) + (n >= 6))
+
+    monkeypatch.setattr(toy, "event_packet", some_lost)
+    monkeypatch.setattr(toy, "frame", some_missing)
+    for stream, lost in (("events", 8), ("frames", 5)):
+        link = FakeLink(stop_after_end)
+        run(link, settings={**FAST, "count": 12}, **{stream: rig.ring(stream)})
+        assert (link.figures["items"], link.figures["dropped"]) == (12, lost)
+
+
 def test_a_lost_camera_is_opened_again_and_the_gap_is_marked(rig: Rig) -> None:
     step = iter(range(10**6))
 

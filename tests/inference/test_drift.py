@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sync.exposure import AlignedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
 from tests.calibration.time.rigs import arrived
+from tests.inference.moving_scene import rig_for
 
 
 def moved(rig: Rig, dx: float, dy: float) -> Rig:
@@ -60,6 +62,42 @@ def test_nothing_is_said_of_a_still_scene() -> None:
     w.measure(picture_of(frame), none)
     assert w.drift().samples == 0
     assert w.drift().warning == ""
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, rig: Rig, shifts: list[tuple[float, float]]) -> AlignmentWatch:
+    """After measurements that found these shifts."""
+    found = iter([SimpleNamespace(dx=dx, dy=dy) for dx, dy in shifts])
+    monkeypatch.setattr("inference.drift.edge_shift", lambda *_: next(found))
+    w = AlignmentWatch(rig, every_s=0.0)
+    for _ in shifts:
+        w.measure(np.zeros((8, 8), np.uint8), Events.empty(8, 8))
+    return w
+
+
+def with_residual(px: float | None) -> Rig:
+    rig = rig_for((8, 8))
+    return rig.model_copy(update={"geometry": rig.geometry.model_copy(update={"residual_px": px})})
+
+
+def test_a_shift_that_scatters_has_to_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = ENOUGH + 1
+    sure = watched(monkeypatch, with_residual(None), [(1.3, 0.0)] * n).drift()
+    assert (sure.dx, sure.sigma_px, sure.samples) == (pytest.approx(1.3), pytest.approx(0.0), n)
+    assert "1.3 event pixels apart (+1.3, +0.0)" in sure.warning
+    scattered = [(1.3 + 2.0 * (k % 3 - 1), 0.0) for k in range(n)]
+    vague = watched(monkeypatch, with_residual(None), scattered).drift()
+    assert vague.dx == pytest.approx(1.3)
+    # The median of the distances is 2; of a median of so many it is a normal scatter of 1.25 × 1.4826 × 2 / √n.
+    assert vague.sigma_px == pytest.approx(1.25 * 1.4826 * 2.0 / np.sqrt(n))
+    assert vague.warning == ""
+    few = watched(monkeypatch, with_residual(None), [(9.0, 0.0)] * (ENOUGH - 1)).drift()
+    assert (few.dx, few.warning) == (9.0, ""), "too few to conclude anything"
+
+
+def test_a_rig_that_was_calibrated_roughly_may_be_off_by_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    for shift, told in ((2.9, False), (3.1, True)):
+        w = watched(monkeypatch, with_residual(1.0), [(0.0, shift)] * ENOUGH)
+        assert bool(w.drift().warning) is told
 
 
 def test_edges_that_scatter_are_told() -> None:

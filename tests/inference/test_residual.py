@@ -94,6 +94,34 @@ def test_a_network_that_changes_nothing_has_none(panned: Scene) -> None:
     assert not found.map.any()
 
 
+class Truth(PassThrough):
+    """Gives the sharp pictures as they were."""
+
+    name = "truth"
+
+    def __init__(self, s: Scene) -> None:
+        super().__init__(s.exposure.rig)
+        self.scene = s
+
+    def restore(self, window: Sequence[AlignedExposure], latents: Sequence[float]) -> Restored:
+        r = super().restore(window, latents)
+        return replace(r, images=np.stack([self.scene.truth(f) for f in latents]), network=self.name)
+
+
+def test_pictures_are_summed_up_as_light_and_seen_with_the_cameras_tone() -> None:
+    """Codes of an sRGB camera have another mean than the light that they stand for."""
+    s = scene(pixels=10.0, seed=3, tone="srgb")
+    a = s.exposure
+    found = measure(Truth(s), [a])
+    (r,) = Engine(Truth(s), residual=True).push(a, middles(INSTANTS))  # of pictures that are there anyway
+    assert found is not None
+    assert found.rms < 0.5
+    assert r.figures[RESIDUAL_FIGURE] < 0.5
+    edi = measure(EdiRestorer(a.rig, {"contrast": 0.2}, "cpu"), [a])
+    assert edi is not None
+    assert edi.rms < 2
+
+
 def test_light_that_was_made_up_is_found_where_it_is(panned: Scene) -> None:
     found = measure(Brighter(panned.exposure.rig), [panned.exposure])
     assert found is not None

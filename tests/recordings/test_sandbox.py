@@ -124,7 +124,7 @@ def test_a_hang_ends_at_the_deadline_even_when_it_holds_the_lock(sandbox: Any) -
 
 
 def test_slow_with_progress_is_no_hang(sandbox: Any) -> None:
-    s = sandbox(deadline_s=1.0)
+    s = sandbox(deadline_s=1.6)
     assert [r.header["k"] for r in s.request("slow", n=8, pause_s=0.25)] == [8]
 
 

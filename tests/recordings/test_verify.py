@@ -110,6 +110,31 @@ def test_what_cannot_be_used_is_called_so(copy: Path, damage: Damage, text: str)
     assert any(text in line for line in texts(v, Grade.UNUSABLE)), texts(v)
 
 
+def test_a_wire_that_bounces_is_not_sound(tmp_path: Path, given_items: list[Item]) -> None:
+    """Every frame has its edges, and there are more of them than frames."""
+    bounced: list[Item] = []
+    n = 0
+    for i in given_items:
+        if (
+            isinstance(i, EventPacket)
+            and len(i.triggers)
+            and n < 8
+            and i.triggers.t[-1] + 20 < i.complete_until_us
+        ):
+            t, up, n = i.triggers.t, i.triggers.rising, n + 1
+            again = [t[-1] + 8, t[-1] + 20]
+            edges = TriggerEdges(np.append(t, again), np.append(up, [not up[-1], up[-1]]))
+            i = replace(i, triggers=edges)
+        bounced.append(i)
+    assert n == 8
+    write_own(tmp_path / "r", rig_of_config(CONFIG), bounced)
+    v = verify(tmp_path / "r")
+    frames = v.counts["frames"]
+    (line,) = texts(v, Grade.LOSS)
+    assert line.startswith(f"triggers: {frames} of {frames} frames have their edges")
+    assert line.endswith("0 frames without, 16 edges too many")
+
+
 @pytest.mark.parametrize("with_index", [True, False])
 def test_how_much_is_missing_is_exact(copy: Path, with_index: bool) -> None:
     """From the index; without it from what the recorder counted."""

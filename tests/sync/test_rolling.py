@@ -227,6 +227,24 @@ def test_the_last_row_is_waited_for() -> None:
             assert o.complete
 
 
+def test_a_loss_while_the_last_rows_are_exposed_is_one_of_the_exposure() -> None:
+    made = _simulated(ROLLING)
+    sync, out, before = Synchroniser(Rig.from_facts("rolling", made.facts())), [], 0
+    end = made.exposure_truth(4)[1]
+    lost = 0
+    for item in made.items(0.9):
+        if isinstance(item, EventPacket):
+            within = end + 1_000 < before and item.complete_until_us < end + ROLLING - 1_000
+            before = item.complete_until_us
+            item, lost = replace(item, gap=within and not lost), lost + within
+        (sync.push_events if isinstance(item, EventPacket) else sync.push_frame)(item)  # type: ignore[arg-type]
+        out += sync.take()
+    assert lost
+    found = {o.ordinal: o.exposure_complete for o in out if isinstance(o, AlignedExposure)}
+    assert len(found) > 8
+    assert [n for n, complete in found.items() if not complete] == [4]
+
+
 def test_an_end_of_the_events_within_the_last_rows_is_said() -> None:
     made = _simulated(ROLLING)
     sync = Synchroniser(Rig.from_facts("rolling", made.facts()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -410,3 +411,24 @@ def test_every_frame_is_answered_once_and_in_order(
                 assert o.window_start_us <= o.events.t[0]
                 assert o.events.t[-1] < o.window_end_us
             assert (o.events.width, o.events.height) == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("cut_us", [300_000, 437_000, 441_000, 445_000])
+def test_edges_of_a_time_axis_that_ended_are_accounted_for(cut_us: int) -> None:
+    """Also those of an exposure whose frame had not come yet."""
+    sim = simulate(Setup(frames=40, vary_exposure=0.2, edge_loss=0.05))
+    y = Synchroniser(small_rig())
+    out: list[Outcome] = []
+    epoch = 0
+    for item in sim.items:
+        if isinstance(item, EventPacket):
+            epoch = int(item.complete_until_us > cut_us)
+            y.push_events(replace(item, epoch=epoch))
+        else:
+            y.push_frame(replace(item, epoch=epoch))
+        out += y.take()
+    out += y.finish()
+    c = y.counters
+    assert c.edges_in == sim.edges
+    assert c.edges_matched + c.edges_unmatched + y._finder.matcher.edges_held == c.edges_in
+    assert balanced(y)

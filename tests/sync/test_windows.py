@@ -123,6 +123,35 @@ def test_gaps_lie_between_what_was_complete_and_what_came_next() -> None:
     assert store.gap_in(601, 800) is None
 
 
+def test_both_ends_of_a_gap_belong_to_it() -> None:
+    store = EventStore(WIDTH, HEIGHT)
+    store.push(packet(np.arange(0, 100), *NONE, 100))
+    store.push(packet(np.arange(300, 400), *NONE, 400, gap=True))
+    store.push(packet(np.arange(400, 500), *NONE, 500, dropped=3))  # of no length, at 400
+    for a, b, there in (
+        (300, 310, True), (301, 310, False), (90, 100, False), (90, 101, True),
+        (400, 450, True), (399, 400, False), (399, 401, True), (401, 450, False),
+    ):  # fmt: skip
+        assert (store.gap_in(a, b) is not None) is there, (a, b)
+
+
+def test_what_was_evicted_is_not_missing() -> None:
+    """It had been here: a frame must not wait as long again for it."""
+    store = EventStore(WIDTH, HEIGHT, retain_us=450)
+    store.push(packet(np.arange(0, 100), *NONE, 100))
+    store.push(packet(np.arange(300, 400), *NONE, 400, gap=True))
+    assert store.missing_us(0, 400) == 200
+    assert store.missing_us(150, 250) == 100
+    store.push(packet(np.arange(400, 500), *NONE, 500))
+    store.push(packet(np.arange(500, 600), *NONE, 600))
+    assert [(g.start_us, g.end_us, g.cause) for g in store.gaps] == [
+        (0, 99, "evicted"),
+        (100, 300, "interrupted"),
+    ]
+    assert store.missing_us(0, 600) == 200
+    assert store.missing_us(0, 100) == 0
+
+
 def test_events_that_run_back_are_left_out_and_counted() -> None:
     store = EventStore(WIDTH, HEIGHT)
     store.push(packet(np.arange(0, 100), *NONE, 100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from app.cli.program import execute
-from tests.training.tiny_task import RECIPE, write
+from tests.training.tiny_task import RECIPE, TinyTask, write
 from training.files import load_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +75,7 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_group_leaves_a_run_that_goes_on(number: int, tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace("workers = 0", "workers = 1, options = { delay_s = 0.01 }"))
     folder = tmp_path / "run"
@@ -101,6 +103,35 @@ def test_a_signal_to_the_group_leaves_a_run_that_goes_on(number: int, tmp_path: 
     assert losses(folder)[-1][0] == step
     assert here(folder, "--resume", "--max-minutes", str((elapsed_s + 1) / 60), "--device", "cpu") == 0
     assert load_tree(folder / "state.pt")["global_step"] > step
+
+
+def test_a_terminal_that_is_closed_leaves_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loss, calls = TinyTask.loss, itertools.count(1)
+
+    def closed(*arguments: Any) -> Any:
+        if next(calls) == 5:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return loss(*arguments)
+
+    monkeypatch.setattr(TinyTask, "loss", closed)
+    folder = tmp_path / "run"
+    options = ["--device", "cpu", "--set", "run.steps=1000", "--set", "run.log_every=1"]
+
+    def unheard(number: int, _: object) -> None:
+        raise AssertionError(f"nobody takes signal {number}")
+
+    before = signal.signal(signal.SIGHUP, unheard)
+    try:
+        assert here(write(tmp_path), "-o", folder, *options) == 128 + signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) is unheard, "given back after the run"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1].endswith(f"go on with: halfmirror train {folder} --resume")
+    assert load_tree(folder / "state.pt")["global_step"] == losses(folder)[-1][0] == 5
 
 
 @pytest.mark.timeout(300)

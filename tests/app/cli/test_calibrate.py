@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -207,16 +208,17 @@ def test_older_rig_files_are_read_and_newer_ones_refused(
         'version = 1\n[events]\ncamera = "a"\nwidth = 288\nheight = 192\n[image]\ncamera = "b"\nwidth = 576\n'
         "height = 384\n[geometry]\nimage_from_event = [[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]]\n"
     )
-    assert execute(["calibrate", "check", str(rig_file), "scene"]) in (0, 1, 3)
+    assert execute(["calibrate", "check", str(rig_file), "scene"]) == 1, "it is of no such rig"
     assert Rig.load(rig_file).version == 2
 
 
-@pytest.mark.parametrize("name", ["board.pdf", "board.svg"])
-def test_the_target_as_a_file(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "begins"), [("board.pdf", rb"%PDF"), ("board.svg", rb"(<\?xml[^>]*>\s*)?<svg")]
+)
+def test_the_target_as_a_file(name: str, begins: bytes, tmp_path: Path) -> None:
     out = tmp_path / name
     assert execute(["calibrate", "show-target", "-o", str(out)]) == 0
-    head = out.read_bytes()[:400]
-    assert head.startswith(b"%PDF") or b"<svg" in head
+    assert re.match(begins, out.read_bytes()[:400])
     assert not part_of(out).exists()
 
 

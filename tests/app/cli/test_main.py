@@ -178,10 +178,13 @@ sys.meta_path.insert(0, Slow())
 """
 
 
-@pytest.mark.parametrize("where", [IN_A_VERB, WHILE_IMPORTING])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+    ("number", "code", "where"),
+    [
+        (signal.SIGINT, 130, IN_A_VERB), (signal.SIGINT, 130, WHILE_IMPORTING),
+        (signal.SIGTERM, 143, WHILE_IMPORTING), (signal.SIGHUP, 129, IN_A_VERB),
+    ],
+)  # fmt: skip
 def test_signals_end_it_quietly(number: int, code: int, where: str) -> None:
     rest = "import sys; sys.argv = ['halfmirror', 'doctor']; from app.cli.main import main; main()"
     child = subprocess.Popen(

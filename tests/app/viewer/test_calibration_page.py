@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -219,9 +218,8 @@ def test_stopping_does_not_hold_the_window_up(
     # A real command takes up to a second to end, and its cameras must not be opened before.
     end = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: (time.sleep(0.7), sys.exit(143)))\n"
     desk = begun(window, qtbot, tmp_path, end)
-    began = time.monotonic()
     desk.stop()
-    assert time.monotonic() - began < 0.3
+    assert desk.run.running, "it has not been waited for"
     desk.stop()
     window.open_source("simulated:davis")
     assert window.player is None, "the cameras are not free yet"

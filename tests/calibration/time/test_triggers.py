@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.check import check
 from calibration.field import exposed
 from calibration.take import sure_or_rough_clock
 from calibration.time.lines import robust_line
@@ -87,7 +88,7 @@ def test_no_triggers() -> None:
 
 @pytest.mark.parametrize("rate_hz", [60.0, 25.0, 100.0])
 def test_the_wrong_wire_is_named_with_both_rates(rate_hz: float) -> None:
-    sim = simulate(Setup(**{**RIG, "edge_loss": 1.0}, exposure_us=9_000.0))  # type: ignore[arg-type]
+    sim = simulate(Setup(**{**RIG, "frames": 50, "edge_loss": 1.0}, exposure_us=9_000.0))  # type: ignore[arg-type]
     period = 1e6 / rate_hz
     items: list[EventPacket | Frame] = []
     last = 0
@@ -184,6 +185,61 @@ def test_a_clock_that_bends_is_told() -> None:
     assert "clock bends" in names(r)
     # Edges are stamped to a microsecond, and the clock is not known that well.
     assert r.p95_us <= r.uncertainty_us < 3 * r.p95_us
+
+
+@pytest.mark.parametrize(("jitter_us", "verdict"), [(5.0, None), (40.0, Verdict.WARN), (110.0, Verdict.FAIL)])
+def test_edges_that_scatter_are_told_and_noise_is_no_clock(jitter_us: float, verdict: Verdict | None) -> None:
+    sim = simulate(
+        Setup(frames=80, period_us=66_667.0, exposure_us=9_000.0, vary_exposure=0.2, jitter_us=jitter_us)
+    )
+    r = by_triggers(Streams.of(sim.items), small_rig())
+    told = [t for t in r.troubles if t.name == "edges scatter"]
+    assert [t.verdict for t in told] == ([] if verdict is None else [verdict])
+    assert r.verdict is (verdict or Verdict.PASS)
+    for t in told:
+        said = float(re.search(r"scatter by (\d+) µs", t.text)[1])  # type: ignore[index]
+        assert said == pytest.approx(jitter_us, rel=0.35)
+    assert r.held_out_us == pytest.approx(2 * jitter_us, rel=0.5)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_how_well_the_rest_foretells_the_last_third(sign: int) -> None:
+    """The frame camera's clock changes its rate for the last third: too late or too early is the same."""
+    sim = simulate(Setup(frames=90, period_us=66_667.0, exposure_us=9_000.0, vary_exposure=0.2, jitter_us=1.0))
+    items: list[EventPacket | Frame] = []
+    for i in sim.items:
+        if isinstance(i, Frame):
+            add = sign * 20_000 * max(0, i.sequence - 60)
+            i = replace(i, device_start_ns=i.device_start_ns + add, device_end_ns=i.device_end_ns + add)  # type: ignore[operator]
+        items.append(i)
+    r = by_triggers(Streams.of(items), small_rig())
+    assert r.held_out_us == pytest.approx(0.95 * 29 * 20, rel=0.1)
+
+
+def test_pulses_that_are_longer_than_exposures_are_measured() -> None:
+    setup = {**RIG, "frames": 60, "edge_loss": 0.0, "frame_loss": 0.0}
+    sim = simulate(Setup(**setup, exposure_us=9_000.0, vary_exposure=0.2, jitter_us=1.0))  # type: ignore[arg-type]
+    for longer in (0, 50, -50):
+        items: list[EventPacket | Frame] = []
+        for i in sim.items:
+            if isinstance(i, EventPacket):
+                t, up = i.triggers.t, i.triggers.rising
+                i = replace(i, triggers=TriggerEdges(np.where(up, t - longer, t), up))
+            items.append(i)
+        r = by_triggers(Streams.of(items), small_rig())
+        assert r.exposure_bias_us == pytest.approx(longer, abs=2.0)
+
+
+@pytest.mark.parametrize(("residual_us", "told"), [(9.0, False), (30.0, True)])
+def test_edges_that_scatter_more_than_when_the_rig_was_calibrated(residual_us: float, told: bool) -> None:
+    time = TimeResult(
+        "trigger", AffineClock(0, 0.0, 0.0), 1.0, residual_us=residual_us, active_high=True, frames=1
+    )
+    r = check(lambda: [], small_rig(residual_us=2.0), time=time)
+    found = [t for t in r.troubles if t.name == "edges scatter"]
+    assert [t.verdict for t in found] == ([Verdict.WARN] if told else [])
+    if told:
+        assert "30.0 µs, 2.0 when calibrated" in found[0].text
 
 
 def test_what_a_recording_wrote_late_is_matched_all_the_same() -> None:

@@ -30,11 +30,13 @@ class CameraCase:
         make: a new, closed camera of the same kind every time.
         items: how many items to read; a finite source has at least as many.
         values: for every listed setting a value that it takes.
+        counts: the driver counts what it delivers and what is missing.
     """
 
     make: Callable[[], Camera[Any]]
     items: int = 12
     values: dict[str, Any] = field(default_factory=dict)
+    counts: bool = False
 
 
 def read_items(camera: Camera[Any], count: int) -> list[EventPacket | Frame]:
@@ -172,19 +174,21 @@ class CameraContract:
     def test_nothing_is_lost_in_silence(self, case: CameraCase, camera: Camera[Any]) -> None:
         """A reader that keeps up gets every frame and hears of no loss."""
         items = read_items(camera, case.items)
+        assert len(items) == case.items
         frames = [i.sequence for i in items if isinstance(i, Frame)]
-        assert frames == list(range(frames[0], frames[0] + len(frames))) if frames else True
+        assert frames == [frames[0] + n for n in range(len(frames))]
         assert not any(i.gap for i in items[1:])
         packets = [i for i in items if isinstance(i, EventPacket)]
-        assert all(p.dropped >= 0 for p in packets)
+        assert [p.dropped for p in packets] == [0] * len(packets)
         assert camera.superseded == 0
 
     def test_counters_add_up(self, case: CameraCase, camera: Camera[Any]) -> None:
         """What the driver counts agrees with what was read, between any two moments."""
         first = read_items(camera, 3)
         before = camera.counters()
+        assert bool(before) is case.counts, "a driver that counts says so in its case"
         if not before:
-            return
+            pytest.skip("this driver counts nothing")
         second = read_items(camera, 3)
         after = camera.counters()
         assert after["delivered"] - before["delivered"] == len(second)
@@ -228,7 +232,7 @@ class CameraContract:
     ) -> None:
         first = camera.read_latest(10.0, HANG_S)
         if not camera.info.capabilities.live:
-            return
+            pytest.skip("it gives as fast as it is read: nothing is passed over")
         time.sleep(0.25)
         before = camera.superseded
         newest = camera.read_latest(10.0, HANG_S)

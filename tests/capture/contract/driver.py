@@ -40,7 +40,7 @@ class DriverContract:
     def test_a_missing_sdk_is_one_sentence(self, subject: DriverCase, monkeypatch: pytest.MonkeyPatch) -> None:
         """It says what to install, and nothing else breaks: names, settings, discovery."""
         if subject.hide_sdk is None:
-            return
+            pytest.skip("this driver needs no SDK")
         subject.hide_sdk(monkeypatch)
         config = subject.driver.configure(subject.rest, subject.settings)
         assert subject.driver.discover() == []
@@ -67,8 +67,8 @@ class DriverContract:
     def test_facts_agree_with_the_cameras(self, subject: DriverCase) -> None:
         config = subject.driver.configure(subject.rest, subject.settings)
         facts = subject.driver.rig_facts(config)
-        if facts is None:  # a camera by itself
-            return
+        if facts is None:
+            pytest.skip("a camera by itself, of no rig")
         pair = subject.driver.pair(config)
         events, frames = pair or (subject.driver.event_camera(config), subject.driver.frame_camera(config))
         try:

@@ -128,7 +128,7 @@ class UnplugContract:
 
     def test_a_hung_call_does_not_hold_up_stop(self, plug: Plug) -> None:
         if plug.hang is None:
-            return
+            pytest.skip("no call of this driver can be made to hang")
         c = plug.make()
         c.open()
         c.start(time.monotonic_ns())

@@ -34,7 +34,7 @@ class TestGenicamCamera(CameraContract):
     @pytest.fixture(params=["packet socket", "udp socket", "no chunks"])
     def case(self, request: pytest.FixtureRequest, device: GigeDevice) -> CameraCase:
         settings = {"packet_socket": request.param == "packet socket", "chunks": request.param != "no chunks"}
-        return CameraCase(lambda: wire.camera(device, **settings), 20, VALUES)
+        return CameraCase(lambda: wire.camera(device, **settings), 20, VALUES, counts=True)
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch) -> None:

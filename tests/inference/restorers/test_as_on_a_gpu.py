@@ -18,7 +18,6 @@ from tests.pretended_gpu import PretendedGpu, There, pretended_gpu
 
 ALL = [
     *NETWORKS,
-    ("cdvd-tsp", {}),
     ("edi", {"contrast": 0.25, "dtype": "float64"}),
     ("edi", {"contrast": 0.25, "dtype": "float32"}),
     ("glint", {"contrast": 0.25, "self_ensemble": 8}),
@@ -59,6 +58,12 @@ def test_the_whole_way_stays_on_the_device(
     network: str, options: dict[str, Any], rig: Rig, gray: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compare(network, options, rig, gray, monkeypatch)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_one_that_takes_no_events_stays_there_too(gray: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How events lie on its pictures is nothing to it: one rig will do."""
+    compare("cdvd-tsp", {}, RIGS["turned"], gray, monkeypatch)
 
 
 def test_tiles_stay_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

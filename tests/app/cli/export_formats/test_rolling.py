@@ -41,10 +41,10 @@ def test_layouts_of_exposures_have_events_as_if_all_rows_were_exposed_together(
     for kind in ("evt3", "hdf5", "dsec"):
         folder = tmp_path / kind
         folder.mkdir()
-        assert run(Path(SOURCE), kind, target(folder, kind), "--until", "1") == 0
+        assert run(Path(SOURCE), kind, target(folder, kind), "--until", "0.5") == 0
     came, _, _ = everything(target(tmp_path / "hdf5", "hdf5"), geometry=(48, 32))
     raw, _, _ = everything(target(tmp_path / "evt3", "evt3"))
-    assert same(raw, came, shift_us=int(came.t[0]) - int(raw.t[0])) or same(raw, came)
+    assert same(raw, came)
     paired, _, _ = everything(target(tmp_path / "dsec", "dsec"))
     expected = _moved(came, Rig.from_facts("x", made.facts()))
     assert same(paired, expected)
