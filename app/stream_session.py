@@ -32,8 +32,9 @@ PUBLISHED = "as published"
 """What stands for a network before the first picture."""
 ANSWER_S = 5.0
 """Nobody answers, or nothing comes any more: so long it is no news."""
-BEAT_MS, SILENT_MS = 2000, 6000
-"""How often the sender's end of the connection is asked whether it is there, and how long for an answer."""
+BEAT_MS, SILENT_MS, CONNECT_MS = 2000, 30_000, 6000
+"""How often the sender's end of the connection is asked whether it is there, and how long for an answer, which
+comes behind the picture that is under way: on a slow line that takes its time. Connecting has a limit of its own."""
 _WINDOW_S = 2.0
 _TURN_MS = 50
 _NOTE_S = 6.0
@@ -92,8 +93,8 @@ class StreamSession:
             # A machine that loses power or its cable says nothing: without this one would listen for ever.
             into.setsockopt(zmq.HEARTBEAT_IVL, BEAT_MS)
             into.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
-            into.setsockopt(zmq.HANDSHAKE_IVL, SILENT_MS)
-            into.setsockopt(zmq.CONNECT_TIMEOUT, SILENT_MS)
+            into.setsockopt(zmq.HANDSHAKE_IVL, CONNECT_MS)
+            into.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
             into.subscribe(TOPIC)
             monitor = into.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
             try:

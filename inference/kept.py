@@ -47,7 +47,12 @@ class Kept:
         return self._jobs.get(ordinal)
 
     def hold(self, ordinal: int | None) -> bool:
-        """Hold one of the newest or the one shown, None: let go. False when it has gone already."""
+        """Hold one of the newest or the one shown, None: let go. False when it has gone already.
+
+        Who asks again for the one that is held keeps it, however far the stream has gone on meanwhile.
+        """
+        if self.held is not None and self.held.ordinal == ordinal:
+            return True
         job = None if ordinal is None else self._jobs.get(ordinal)
         if job is None and self.shown is not None and self.shown.outcome.ordinal == ordinal:
             job = self.shown

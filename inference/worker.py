@@ -152,7 +152,7 @@ class _RestoreWorker:
 
     def run(self) -> None:
         self.stage.start()
-        if self.link.wait_start() is None:
+        if self.link.wait_start("waiting for the cameras") is None:
             self._close()
             return
         try:

@@ -109,6 +109,8 @@ def _exposures(h: dict[str, Any]) -> tuple[str, bool]:
     c = h["clock"]
     if "problem" in c:
         return f"frames and events were not matched: {c['problem']}", True
+    if c.get("alone"):
+        return f"{c['alone']} alone: nothing to match", False
     source = c.get("exposure_source") or ""
     if not source:
         return "no exposure is known yet" + (f": {c['why_not']}" if c.get("why_not") else ""), True

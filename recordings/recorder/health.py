@@ -85,6 +85,7 @@ class HealthWatch:
         self.health = Health()
         self._sync: Synchroniser | None = Synchroniser(rig, max_wait_us=OFFLINE_WAIT_US)
         self._alone = not rig.has_events
+        self._one_camera = "events" if not rig.has_frames else "frames" if self._alone else ""
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}
         self._window: deque[tuple[int, int, int]] = deque()  # from, until, events
@@ -165,7 +166,7 @@ class HealthWatch:
             self._sync, self.problem = None, str(e)
 
     def clock(self, *, final: bool = False) -> dict[str, Any]:
-        """How frames and edges fit together so far."""
+        """How frames and edges fit together so far; `alone`: of a rig of one camera, whose stream it names."""
         if self._sync is None:
             return {"problem": self.problem}
         if final:
@@ -176,6 +177,7 @@ class HealthWatch:
             "how": s.how, "residual_us": s.residual_us, "drift_ppm": s.drift_ppm, "why_not": s.why,
             "resets": dict(s.resets), "frames_without_trigger": c.frames_unmatched,
             "triggers_without_frame": c.edges_unmatched, "frames_with_trigger": c.frames_matched,
+            "alone": self._one_camera,
         }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from app.live import make_session
 from app.recorder import RecordRequest
 from app.recording import RecordingFailed, record
 from app.sources import SourceRequest, resolve
+from app.viewer import recording_words
 from capture.camera import CameraRole, CameraState
 from capture.errors import CameraError, UsageError
 from capture.genicam import aravis
@@ -58,6 +59,8 @@ def made(folder: Path, rig: Path | str, limits: Limits) -> Path:
     health = json.loads((take / "health.json").read_text())
     assert health["state"] == "finished"
     assert not any(health["losses"].values())
+    lines, wrong = recording_words.report(str(take), health)
+    assert not wrong, lines
     return take
 
 

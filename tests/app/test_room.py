@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app import room
 from app.room import frame_ring_bytes, picture_bytes
 from app.sources import CameraPlan, Source, SourceRequest, resolve
 from capture.camera import CameraRole
@@ -46,3 +47,14 @@ def test_small_frames_are_not_saved_at() -> None:
     source = resolve(SourceRequest.of("simulated:davis", {"frame_sensor": {"layout": "gray"}}))
     assert frame_ring_bytes(source, 36) == 36 * (346 * 260 * 3 + 4096)
     assert frame_ring_bytes(source, 360) == 64 << 20
+
+
+def test_a_camera_that_fails_when_it_is_made_is_left_to_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's may raise anything, or describe itself without all fields."""
+
+    class Driver:
+        def frame_camera(self, config: object) -> object:
+            raise RuntimeError("no licence")
+
+    monkeypatch.setattr(room, "open_driver", lambda camera, settings: (Driver(), None))
+    assert frame_ring_bytes(of_camera(), 90) == 90 * (PIXELS * 3 + 4096)

@@ -400,6 +400,8 @@ def test_the_report_says_what_was_wrong() -> None:
     assert lines[2] == "exposure: estimated ±20.5 ms · 0 of 725 frames with trigger · no edges yet"
     lines, wrong = report("/x/cups", {**HEALTH, "clock": {"exposure_source": "", "why_not": "no wire"}})
     assert (lines[2], wrong) == ("no exposure is known yet: no wire", True)
+    lines, wrong = report("/x/cups", {**HEALTH, "clock": {"exposure_source": "", "alone": "events"}})
+    assert (lines[2], wrong) == ("events alone: nothing to match", False)
 
 
 def test_the_next_name_is_free(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from capture.link import WorkerLink
 from capture.ring import RingLayout, RingMemory, RingRef
 from inference import worker as worker_module
 from inference.restore_stage import RestoreStage
-from inference.worker import READER, RestoreWorkerSpec, _RestoreWorker
+from inference.worker import PREPARING, READER, RestoreWorkerSpec, _RestoreWorker
 from sync.rig import Rig
 from tests.capture.fake_link import FakeLink
 from tests.capture.simulated_small import small
@@ -43,10 +43,14 @@ def spec_of(rig: Rig, rings: list[RingMemory], **more: Any) -> RestoreWorkerSpec
 class Beats(FakeLink):
     """Counts the signs of life of one that starts."""
 
-    starting = 0
+    starting, waited_with = 0, ""
 
     def beat(self, state: CameraState, detail: str = "", **figures: Any) -> None:
         self.starting += (state, detail) == (CameraState.STARTING, "preparing none")
+
+    def wait_start(self, detail: str = "") -> int | None:
+        self.waited_with = detail
+        return super().wait_start(detail)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,9 @@ def test_it_says_that_it_lives_and_holds_the_rings(
     _RestoreWorker(cast(WorkerLink, link), spec_of(rig, rings, every_item=every_item)).run()
     assert link.starting >= 3
     assert there == [attached]
+    # Other words than those that give a network minutes to be made: now others are waited for.
+    assert link.waited_with
+    assert not link.waited_with.startswith(PREPARING)
 
 
 def test_one_that_takes_for_ever_falls_silent(

@@ -124,6 +124,23 @@ def test_a_request_that_is_in_work_is_not_begun_anew(
     assert len(slow.calls) == n + 2
 
 
+def test_who_asks_again_for_what_is_held_keeps_it_however_far_the_stream_has_gone(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    slow.gate.set()
+    stage = make("slow", every_item=True)
+    feed(stage, [0])
+    until(lambda: len(results) == 1, "a picture to hold")
+    assert stage.hold(0)
+    feed(stage, list(range(1, 20)))
+    until(lambda: len(results) == 20, "the stream goes on")
+    assert stage.hold(0)
+    stage.request(1, (0.2,))
+    until(lambda: [r.request for r in results if r.held] == [1], "the answer")
+    assert stage.hold(None)
+    assert not stage.hold(0), "once let go it has gone"
+
+
 @pytest.mark.parametrize("bad", [(), (1.5,), (float("nan"),)])
 def test_instants_outside_the_exposure_are_refused(make: Make, bad: tuple[float, ...]) -> None:
     stage = make("none")
