@@ -139,14 +139,38 @@ def restorer_options(
     return options
 
 
-def refuse_input(output: Path, source: str) -> None:
+def refuse_input(output: Path, source: str | Path) -> None:
     """Hold the input safe from `--overwrite`: what is written of it holds less than it does.
 
     Raises:
-        UsageError: OUT is the input itself, by whatever name.
+        UsageError: OUT is the input itself, by whatever name, or a file in the folder that the input is. A new
+            name in that folder may be given.
     """
-    if output.exists() and Path(source).exists() and output.samefile(source):
+    given = Path(source)
+    if not (output.exists() and given.exists()):
+        return
+    if output.samefile(given):
         raise UsageError(f"-o {output} is the input itself; give another name")
+    # By its own name and by what it leads to: a link in the recording would be replaced as well.
+    names = (output.resolve(), output.parent.resolve() / output.name)
+    if output.is_file() and given.is_dir() and any(n.is_relative_to(given.resolve()) for n in names):
+        raise UsageError(f"-o {output} lies inside the input; give another place")
+
+
+def refuse_no_rig(path: Path, option: str = "-o") -> None:
+    """Hold files of other kinds safe from `--overwrite` of a rig file.
+
+    Raises:
+        UsageError: a file is there that is no rig file.
+    """
+    from sync.rig import Rig
+
+    if not path.exists():
+        return
+    try:
+        Rig.load(path)
+    except UsageError:
+        raise UsageError(f"{option} {path} is no rig file, so it is not replaced; give another name") from None
 
 
 def recording_path(path: Path) -> Path:

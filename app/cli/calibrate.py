@@ -73,7 +73,7 @@ def rig(
     blinking board (halfmirror calibrate show-target) from all sides, holding still for two swaps each time,
     then move the rig by hand. OUT.report.html opens in any browser and loads nothing.
     """
-    from app.cli.arguments import positive_seconds, recording_path, sensor_size
+    from app.cli.arguments import positive_seconds, recording_path, refuse_input, refuse_no_rig, sensor_size
     from app.cli.run_session import no_window
     from app.output.atomic import require_place
     from capture.errors import UsageError
@@ -91,8 +91,11 @@ def rig(
     if not recordings and stated != OpenOptions():
         raise UsageError("--exposure-us and --geometry tell of recordings; give one with --from")
     _check_source(source)
+    for recording in recordings:
+        refuse_input(output, recording)
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
+    refuse_no_rig(output)
     require_place(output)
     if not headless and not recordings and not progress_json and not no_window():
         from app.viewer.calibration_run import CalibrationWish

@@ -53,8 +53,9 @@ def save_rig(rig: Rig, path: Path, *, overwrite: bool) -> None:
     """Write the rig file. One that says the same is left as it is.
 
     Raises:
-        UsageError: another file is there and `overwrite` is off; it cannot be written.
+        UsageError: another file is there and `overwrite` is off, or it is no rig file; it cannot be written.
     """
+    from app.cli.arguments import refuse_no_rig
     from capture.errors import UsageError
     from sync.rig import Rig
 
@@ -68,6 +69,7 @@ def save_rig(rig: Rig, path: Path, *, overwrite: bool) -> None:
                 f"--rig-file {path} exists already and says something else; give another name, or --overwrite"
             )
         return
+    refuse_no_rig(path, "--rig-file")
     rig.save(path)
 
 
