@@ -99,6 +99,8 @@ def show(
     if screenshot is not None:
         if screenshot.suffix.lower() != ".png":
             raise UsageError(f"--screenshot {screenshot}: is saved as PNG; give a name that ends in .png")
+        if screenshot.exists():
+            raise UsageError(f"--screenshot {screenshot}: exists already; give another name")
         require_place(screenshot)
     if not headless:
         reason = no_window()

@@ -396,5 +396,8 @@ def test_a_screenshot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) 
     with pytest.raises(UsageError, match=r"is saved as PNG; give a name that ends in \.png"):
         run_session.show({}, "simulated", None, screenshot=tmp_path / "a.jpg", **common)
     (tmp_path / "file.txt").touch()
+    (tmp_path / "mine.png").touch()
+    with pytest.raises(UsageError, match=r"mine\.png: exists already; give another name"):
+        run_session.show({}, "simulated", None, screenshot=tmp_path / "mine.png", **common)
     with pytest.raises(OutputError, match="cannot write"):
         run_session.show({}, "simulated", None, screenshot=tmp_path / "file.txt" / "a.png", **common)
