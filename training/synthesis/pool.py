@@ -31,7 +31,7 @@ from training.synthesis.told import fed, told
 
 PER_SHARD = 32
 VERSION = 5
-_ABOUT = "pool.json"
+ABOUT = "pool.json"
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -119,7 +119,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
     Raises:
         UsageError: the folder holds another pool, or cannot be written.
     """
-    path = folder / _ABOUT
+    path = folder / ABOUT
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -128,7 +128,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
                     f"{folder} holds a pool of other photos, seed or settings; choose another folder"
                 )
             return
-        part = path.with_name(f".{_ABOUT}.{os.getpid()}.part")
+        part = path.with_name(f".{ABOUT}.{os.getpid()}.part")
         part.write_text(json.dumps(what, indent=1), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
@@ -158,7 +158,7 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.about = _about(folder / _ABOUT)
+            self.about = _about(folder / ABOUT)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{folder} is no pool of samples; make one: halfmirror synthesise -o DIR"
@@ -172,7 +172,7 @@ class Pool:
             self._size, self._instants = (int(self.about["synthesis"][k]) for k in ("size", "instants"))
         except (ValueError, LookupError, TypeError) as error:
             raise UsageError(
-                f"{folder / _ABOUT} is damaged; make the pool anew: halfmirror synthesise"
+                f"{folder / ABOUT} is damaged; make the pool anew: halfmirror synthesise"
             ) from error
         self._open: dict[int, Any] = {}
 

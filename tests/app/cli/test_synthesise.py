@@ -70,6 +70,35 @@ def test_refused_in_one_line(
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize(
+    ("what", "more", "said"),
+    [
+        ("new", ["--format", "efnet"], "--format 'efnet': did you mean 'efnet-h5'? known are pool, efnet-h5"),
+        ("full", [], "holds other things (pool.json is missing)"),
+        ("full", ["--format", "frames"], "holds other things (synthesis.json is missing)"),
+        ("file", [], "is a file; give the name of a folder"),
+    ],
+)
+def test_format_and_place_are_checked_before_photos_are_fetched(
+    what: str, more: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fetched(*_a: object, **_k: object) -> None:
+        raise AssertionError("photos were fetched")
+
+    monkeypatch.setattr("training.photos.open_photos", fetched)
+    out = tmp_path / "out"
+    if what == "full":
+        out.mkdir()
+        (out / "streams.hmc").touch()
+    elif what == "file":
+        out.touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert main.run(["synthesise", "-o", str(out), *more]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "none").mkdir()
     assert main.run(["synthesise", "-o", str(tmp_path / "p"), "--photos", str(tmp_path / "none")]) in (1, 2)
