@@ -19,7 +19,7 @@ from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import Stamp
 from app.output.spread import Spread
-from app.sources import rig_for
+from app.sources import rig_for, rig_of, unplaced
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from inference import models
@@ -50,6 +50,7 @@ class OfflineInput:
         span_us: length on the event clock, for the progress bar.
         problems: what reading found wrong, one line each; complete once `items` is exhausted.
         prepare: what takes long before the first item (the simulated scene), with a callback for its share 0…1.
+        placed: it is known how event pixels lie on the pictures.
     """
 
     name: str
@@ -58,6 +59,7 @@ class OfflineInput:
     span_us: int
     problems: Callable[[], list[str]] = list
     prepare: Callable[[Callable[[float], None]], None] = lambda _progress: None
+    placed: bool = True
 
 
 class Sink(Protocol):
@@ -131,12 +133,15 @@ def open_input(
     exposure_us: int | None = None,
     geometry: tuple[int, int] | None = None,
     rig: Path | None = None,
+    *,
+    placed: bool = True,
 ) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
     `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
     that does not say it. `geometry`: the size of its event sensor, where it does not say that. `rig`: the rig
-    file that tells how its cameras' pixels lie, where it does not say that.
+    file that tells how its cameras' pixels lie, where it does not say that. `placed` False: nothing need tell
+    it, both streams are used as they came.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -170,7 +175,11 @@ def open_input(
     with open_recording(path, exposure_us=exposure_us, geometry=geometry, rig=rig) as recording:
         info = recording.info
         require_frames(recording)
-        its = rig_for(recording, text, rig)
+        size, image = info.event_size, info.image_size
+        if not placed and rig is None and size and image and rig_of(recording, text) is None:
+            its, told = unplaced(text, size, image), False
+        else:
+            its, told = rig_for(recording, text, rig), True
         span = max(1, info.end_us - info.start_us)
         items = recording.items()
         if seconds is not None:
@@ -180,7 +189,7 @@ def open_input(
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(text, its, items, span, problems)
+        yield OfflineInput(text, its, items, span, problems, placed=told)
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:

@@ -158,6 +158,11 @@ def no_residual(name: str) -> str:
     return f"{name} restores one instant only, so its pictures cannot be blurred again"
 
 
+def needs_events(name: str) -> bool:
+    """Whether a network takes events; also for an unknown one."""
+    return name not in _MODELS or _MODELS[name][0].events
+
+
 def require_events(name: str, events: bool) -> None:
     """Refuse a network that needs events on a source that has none.
 

@@ -219,10 +219,10 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
 
 def _events(kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import console, progress
+    from app.export_formats import FORMATS, open_export
     from app.export_formats import export as run
-    from app.export_formats import open_export
 
-    with open_export(input_, seconds, said) as source, progress.bar() as show:
+    with open_export(input_, seconds, said, placed=FORMATS[kind].aligned) as source, progress.bar() as show:
         show("preparing", 0)
         source.items = _shown(source.items, show)
         r, notes = run(kind, source, request)
@@ -254,8 +254,11 @@ def _pictures(
 
     network = restored or PASSED_THROUGH
     models.check(network)
+    placed = models.needs_events(network)
     with (
-        open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
+        open_input(
+            input_, seconds, said.exposure_us, said.geometry, said.rig, placed=placed
+        ) as source,  # fmt: skip
         progress.bar() as show,
     ):
         show("preparing", 0)
