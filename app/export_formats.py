@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures
+from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures, without_frames
 from app.offline import Item, OfflineInput, begin_us, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
@@ -134,9 +134,7 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
     if source.event_size is None:
         raise UsageError(f"{source.name}: has no events, and {kind} is made of them; use --to png or mp4")
     if form.pictures and source.rig is None:
-        raise UsageError(
-            f"{source.name}: has no frames, which {kind} needs; use --to evt3, hdf5, dsec or aedat4"
-        )
+        raise UsageError(without_frames(source.name, kind))
     grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
     result = ExportResult(grid=grid)
     apart = source.rig is not None and not form.aligned and not source.rig.identity and not form.events_only

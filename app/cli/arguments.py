@@ -11,7 +11,12 @@ from typing import Any
 from capture.errors import UsageError
 
 MAX_INSTANTS = 1000
-_OTHER_FILES = {".avi", ".mkv", ".mov", ".webm", ".m4v", ".gif", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+_OTHER_FILES = {
+    ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".m2v", ".wmv", ".flv", ".ogv", ".ts", ".mts",
+    ".m2ts", ".3gp", ".mp3", ".m4a", ".wav", ".gif", ".apng", ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff",
+    ".bmp", ".webp", ".heic", ".avif", ".jxl", ".jp2", ".pgm", ".ppm", ".exr", ".npy", ".npz", ".h5", ".hdf5",
+    ".aedat", ".aedat4", ".raw", ".dat", ".bag", ".json", ".csv", ".txt", ".toml", ".pdf", ".zip",
+}  # fmt: skip
 
 
 def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[float, ...]:

@@ -40,8 +40,11 @@ SquareMm = Annotated[float, typer.Option("--square-mm", help="Side of a square o
 @app.command("rig", epilog=EXAMPLE)
 def rig(
     source: Annotated[
-        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
-    ] = "simulated",
+        str | None,
+        typer.Argument(
+            metavar="[RIG]", help="simulated (the default), simulated:PRESET, or a rig file (.toml)."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rig file to write.")] = Path("rig.toml"),
     from_: Annotated[
         list[Path] | None,
@@ -90,6 +93,11 @@ def rig(
     stated = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
     if not recordings and stated != OpenOptions():
         raise UsageError("--exposure-us and --geometry tell of recordings; give one with --from")
+    if recordings and source is not None and not source.lower().endswith(".toml"):
+        raise UsageError(f"give either {source} or --from; with --from, RIG may be the rig file known so far")
+    if recordings and seconds is not None:
+        raise UsageError("--seconds is how long a rig is recorded; leave it out with --from")
+    source = "simulated" if source is None else source
     _check_source(source)
     for recording in recordings:
         refuse_input(output, recording)

@@ -72,8 +72,9 @@ def export(
     --restored NETWORK. What is written appears only when it is whole and reads back equal.
     """
     from app.cli.arguments import refuse_input, sensor_size
-    from app.export import ExportRequest
+    from app.export import ExportRequest, without_frames
     from capture.errors import UsageError
+    from recordings.open import NoFrames
     from recordings.recording import OpenOptions
 
     if to not in FORMATS:
@@ -112,11 +113,14 @@ def export(
     )  # fmt: skip
     seconds = _looked_at(input_, from_, until, frames)
     said = OpenOptions(exposure_us=exposure_us, geometry=size, rig=rig)
-    if to == "msrbd":
-        return _msrbd(input_, request, seconds, said)
     if to in EVENT_FORMATS:
         return _events(to, input_, request, seconds, said)
-    return _pictures(to, input_, request, seconds, said, restored)
+    try:
+        if to == "msrbd":
+            return _msrbd(input_, request, seconds, said)
+        return _pictures(to, input_, request, seconds, said, restored)
+    except NoFrames:
+        raise UsageError(without_frames(input_, to)) from None
 
 
 def _check_name(to: str, output: Path) -> None:

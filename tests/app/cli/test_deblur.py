@@ -99,7 +99,7 @@ def test_refused_exposures_are_in_the_report_only(tmp_path: Path) -> None:
     assert report["items"]["pictures_out"] == N - 1
 
 
-@pytest.mark.parametrize("target", ["out", "out.mp4"])
+@pytest.mark.parametrize("target", ["out", "out.mp4", "new/folder/out", "new/folder/out.mp4"])
 def test_all_refused_leaves_nothing(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_aedat4(tmp_path / "in.aedat4", sample_events(), sample_frames(exposure_us=None))
     assert run(path, "-o", tmp_path / target) == 1
@@ -158,6 +158,9 @@ def test_failed_overwrite_keeps_the_earlier_output(tmp_path: Path, recording: Pa
         (["IN", "-o", "x", "--contrast", "9"], "out of range"),
         (["IN", "-o", "x", "--contrast", "0.1,0.2,0.3"], "3 values"),
         (["IN", "-o", "x.avi"], "written as .mp4"),
+        (["IN", "-o", "x.mp3"], "written as .mp4"),
+        (["IN", "-o", "x.MPG"], "written as .mp4"),
+        (["IN", "-o", "x.h5"], "written as .mp4"),
         (["IN", "-o", "x", "--seconds", "-1"], "out of range"),
         (["IN", "-o", "x", "--seconds", "nan"], "out of range"),
         (["IN", "-o", "x", "--device", "toaster"], "toaster"),

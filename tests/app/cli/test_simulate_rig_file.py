@@ -76,6 +76,25 @@ def test_every_server_asks(
     assert Rig.load(path).events.camera != rig.events.camera
 
 
+@pytest.mark.parametrize("verb", ["rig", "events", "genicam"])
+@pytest.mark.parametrize("there", ["text", "folder", "place"])
+def test_what_cannot_become_a_rig_file_is_refused_before_the_scene_is_drawn(
+    verb: str, there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wire.toml"
+    if there == "folder":
+        path.mkdir()
+    else:
+        path.write_text("notes")
+    path = path / "more.toml" if there == "place" else path
+    more = ["--rig", "simulated:davis"] if verb == "events" else []
+    assert execute(["simulate", verb, "--rig-file", str(path), "--seconds", "0.05", *more]) in (1, 2)
+    told = capsys.readouterr().err
+    assert "preparing" not in told
+    assert "sent" not in told
+    assert ("is no rig file, so it is not replaced" if there != "place" else "cannot write") in told
+
+
 def test_none_is_left_for_an_address_that_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
