@@ -26,7 +26,7 @@ from inference import models
 from inference.engine import Engine
 from inference.outcomes import admitted
 from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer
-from sync.exposure import AlignedExposure, RefusedExposure
+from sync.exposure import AlignedExposure, Refusal, RefusedExposure
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
@@ -441,6 +441,8 @@ def _require_some(name: str, result: OfflineResult) -> None:
         reasons = "; ".join(
             f"{n} × {reason.replace('_', ' ')}: {first[reason]}" for reason, n in result.refusals().items()
         )
+        if (lacks := Refusal.NO_EXPOSURE.name.lower()) in first and "--exposure-us" not in first[lacks]:
+            reasons += "; where the file does not tell how long frames were exposed, state it: --exposure-us"
         raise NothingRestored(
             f"{name}: none of {result.frames_in} exposures could be restored ({reasons or 'no reason known'})"
         )

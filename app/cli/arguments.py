@@ -64,7 +64,7 @@ def parse_contrast(text: str | None) -> dict[str, Any]:
     words = text.split(",")
     if len(words) > 2:
         raise UsageError(f"--contrast {text!r} has {len(words)} values; give one, or two as ON,OFF")
-    values = [_number(w, "--contrast") for w in words]
+    values = [_number(w, "--contrast", "auto, rig, a threshold such as 0.2, or two as ON,OFF") for w in words]
     for v in values:
         if not 0.01 <= v <= 2.0:
             raise UsageError(
@@ -261,11 +261,12 @@ def positive_minutes(value: float, option: str = "--max-minutes") -> float:
     return value
 
 
-def _number(word: str, option: str) -> float:
+def _number(word: str, option: str, instead: str = "") -> float:
     try:
         value = float(word)
     except ValueError:
-        raise UsageError(f"{option}: {word.strip()!r} is not a number") from None
+        give = f"; give {instead}" if instead else ""
+        raise UsageError(f"{option}: {word.strip()!r} is not a number{give}") from None
     if not math.isfinite(value):
         raise UsageError(f"{option}: {word.strip()!r} is not a finite number")
     return value

@@ -74,11 +74,12 @@ def export(
     from app.cli.arguments import refuse_input, sensor_size
     from app.export import ExportRequest, without_frames
     from capture.errors import UsageError
+    from capture.validation import did_you_mean
     from recordings.open import NoFrames
     from recordings.recording import OpenOptions
 
     if to not in FORMATS:
-        raise UsageError(f"--to {to}: the formats are {', '.join(FORMATS)}")
+        raise UsageError(f"--to {to}: {did_you_mean(to, FORMATS)}the formats are {', '.join(FORMATS)}")
     if split not in (None, "train", "test"):
         raise UsageError(f"--split {split}: give train or test")
     if split is not None and to != "msrbd":

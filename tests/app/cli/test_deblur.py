@@ -107,6 +107,7 @@ def test_all_refused_leaves_nothing(target: str, tmp_path: Path, capsys: pytest.
     err = capsys.readouterr().err
     assert "none of 10 exposures could be restored" in err
     assert "no exposure" in err
+    assert "state it: --exposure-us" in " ".join(err.split())
 
 
 def test_accumulator_frames_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,13 +150,18 @@ def test_failed_overwrite_keeps_the_earlier_output(tmp_path: Path, recording: Pa
     ("line", "words"),
     [
         (["nowhere.aedat4", "-o", "x"], "does not exist"),
-        (["IN", "-o", "x", "--network", "glimt"], "unknown network 'glimt'; known: edi, "),
+        (
+            ["IN", "-o", "x", "--network", "glimt"],
+            "network 'glimt'; did you mean 'glint'? known: edi, ",
+        ),
         (["IN", "-o", "x", "--at", "1.5"], "outside the exposure"),
         (["IN", "-o", "x", "--at", "half"], "'half' is not a number"),
         (["IN", "-o", "x", "--at", "0.5,0.5"], "same instant"),
         (["IN", "-o", "x", "--at", "0.5", "--frames-per-exposure", "3"], "not both"),
         (["IN", "-o", "x", "--frames-per-exposure", "0"], "out of range"),
         (["IN", "-o", "x", "--contrast", "9"], "out of range"),
+        (["IN", "-o", "x", "--contrast", "riig"], "'riig' is not a number; give auto, rig, a threshold"),
+        (["", "-o", "x"], "is empty"),
         (["IN", "-o", "x", "--contrast", "0.1,0.2,0.3"], "3 values"),
         (["IN", "-o", "x.avi"], "written as .mp4"),
         (["IN", "-o", "x.mp3"], "written as .mp4"),

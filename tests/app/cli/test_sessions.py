@@ -391,6 +391,14 @@ def test_an_option_of_no_network_that_was_named_is_refused_at_once() -> None:
         run_session.show({"grid": "event", "compile": True, "contrast_on": 0.2}, "simulated", None, **common)
 
 
+def test_a_camera_that_names_itself_is_named_once() -> None:
+    told = [
+        WorkerStatus(n, CameraState.FAULTED, "davis346: none is there").told for n in ("davis346", "replay")
+    ]
+    assert told == ["davis346: none is there", "replay: davis346: none is there"]
+    assert WorkerStatus("replay", CameraState.FAULTED).told == "replay: no detail"
+
+
 def test_a_screenshot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     common = {"headless": False, "seconds": None, "output": None, "verb": "live"}
     with pytest.raises(UsageError, match=r"is saved as PNG; give a name that ends in \.png"):
