@@ -144,6 +144,19 @@ def restorer_options(
     return options
 
 
+def checked_device(name: str) -> str:
+    """`--device`, for a network that another process runs.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name not in ("auto", "cpu"):  # the others cost the import of torch
+        from inference.device import choose_device
+
+        choose_device(name)
+    return name
+
+
 def refuse_input(output: Path, source: str | Path) -> None:
     """Hold the input safe from `--overwrite`: what is written of it holds less than it does.
 

@@ -60,6 +60,9 @@ def export(
         str | None,
         typer.Option("--restored", help="png, mp4 only: as this network restores them (as they came)."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="With --restored: auto, cpu, cuda or cuda:N (auto).")
+    ] = None,
     exposure_us: ExposureUs = None,
     geometry: Geometry = None,
     rig: RigFile = None,
@@ -93,6 +96,8 @@ def export(
             f"--restored is for {' and '.join(PICTURE_FORMATS)}; {to} holds what the cameras gave: write the "
             "restored pictures beside it, with --to png"
         )
+    if device is not None and restored is None:
+        raise UsageError("--device is what a network runs on; give one with --restored")
     if to == "msrbd" and frames is not None and frames < 2:
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
     if frames is not None and not 1 <= frames <= 1_000_000:
@@ -119,7 +124,7 @@ def export(
     try:
         if to == "msrbd":
             return _msrbd(input_, request, seconds, said)
-        return _pictures(to, input_, request, seconds, said, restored)
+        return _pictures(to, input_, request, seconds, said, restored, device or "auto")
     except NoFrames:
         raise UsageError(without_frames(input_, to)) from None
 
@@ -250,7 +255,7 @@ def _events(kind: str, input_: str, request: ExportRequest, seconds: float | Non
 
 def _pictures(
     kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions,
-    restored: str | None,
+    restored: str | None, device: str,
 ) -> int:  # fmt: skip
     from app.cli import console, progress
     from app.export_pictures import PASSED_THROUGH, export_pictures
@@ -268,7 +273,7 @@ def _pictures(
     ):
         show("preparing", 0)
         source.items = _shown(source.items, show)
-        result, w = export_pictures(kind, source, request, network, {})
+        result, w = export_pictures(kind, source, request, network, {}, device)
         problems = source.problems()
     o = console.out()
     refused = "".join(f" + refused {n} ({why})" for why, n in result.refusals().items())

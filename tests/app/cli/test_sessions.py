@@ -232,7 +232,9 @@ def test_the_viewer_gets_what_was_asked_for(
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
     assert seen == {**asked, "residual": False, "rig_page": False}
     assert made.seen["replay_speed"] == 0.5
-    assert main.run(["live", "-n", "edi", "--residual"]) == 0
+    assert made.seen["device"] == "auto"
+    assert main.run(["live", "-n", "edi", "--residual", "--device", "cpu"]) == 0
+    assert made.seen["device"] == "cpu"
     assert (seen["source"], seen["network"], seen["screenshot"]) == ("simulated", "edi", None)
     assert seen["residual"] is True
     assert main.run(["live", "simulated:davis", "--rig-page"]) == 0
@@ -253,6 +255,8 @@ def test_the_viewer_gets_what_was_asked_for(
         (["live", "bad.toml"], "unknown key 'events.widht'"),
         (["live", "REC"], "halfmirror replay"),
         (["live", "--network", "glimt"], "known: edi"),
+        (["live", "--headless", "--device", "gpu"], "device 'gpu' is not one; give auto, cpu"),
+        (["replay", "REC", "--headless", "--device", "cuda:99"], "use cpu"),
         (["live", "--headless", "--seconds", "0"], "out of range"),
         (["live", "--headless", "--screenshot", "x.png"], "needs the window"),
         (["live", "--contrast", "x"], "not a number"),

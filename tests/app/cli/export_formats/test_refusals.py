@@ -94,6 +94,8 @@ def test_frames_alone_become_pictures_but_not_with_a_network_that_needs_events(
 ) -> None:
     assert run(no_events, "png", tmp_path / "p") == 0
     assert len(list((tmp_path / "p").glob("*.png"))) == FRAMES
+    assert run(no_events, "png", tmp_path / "q", "--device", "cpu") == 2
+    assert "give one with --restored" in capsys.readouterr().err
     assert run(no_events, "png", tmp_path / "q", "--restored", "edi") == 2
     assert "events" in capsys.readouterr().err
     for kind in ("mp4", "png", "msrbd"):
