@@ -13,7 +13,7 @@ import numpy as np
 
 from app.recorder import RecordRequest
 from app.recording import record
-from app.sources import SourceRequest, rig_of, serials_of
+from app.sources import SourceRequest, rig_of, serials_of, unplaced
 from calibration.geometry.targets import Board
 from calibration.nominal import nominal
 from calibration.take import Take
@@ -164,14 +164,7 @@ def _sizes(rig: Rig) -> tuple[str, str]:
 
 def _unknown(name: str, events: tuple[int, int], image: tuple[int, int] | None) -> Rig:
     assert image is not None
-    from sync.rig import EventEntry, ImageEntry
-
-    return nominal(
-        Rig(
-            name=name, events=EventEntry(camera=name, width=events[0], height=events[1]),
-            image=ImageEntry(camera=name, width=image[0], height=image[1]),
-        )
-    )  # fmt: skip
+    return nominal(unplaced(name, events, image).model_copy(update={"note": ""}))
 
 
 def _reader(path: Path, said: OpenOptions) -> Callable[[], Iterable[Item]]:

@@ -31,6 +31,11 @@ class NothingExported(HalfmirrorError):
     """The input held nothing that the format can take; the message says why."""
 
 
+def without_frames(name: str, kind: str) -> str:
+    """Why a recording of events alone does not become `kind`, and what it can become."""
+    return f"{name}: has no frames, which {kind} needs; use --to evt3, hdf5, dsec or aedat4"
+
+
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
     """What to export, already checked.

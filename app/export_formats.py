@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures
+from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures, without_frames
 from app.offline import Item, OfflineInput, begin_us, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
@@ -69,7 +69,7 @@ class ExportInput:
         event_size: of the event sensor; None without events.
         camera: its name, "" when not known.
         triggers: there may be trigger edges.
-        items, prepare, problems: see `OfflineInput`.
+        items, prepare, problems, placed: see `OfflineInput`.
     """
 
     name: str
@@ -80,10 +80,13 @@ class ExportInput:
     items: Iterator[Item]
     prepare: Callable[[Callable[[float], None]], None]
     problems: Callable[[], list[str]]
+    placed: bool = True
 
 
 @contextmanager
-def open_export(text: str, seconds: float | None, said: OpenOptions) -> Iterator[ExportInput]:
+def open_export(
+    text: str, seconds: float | None, said: OpenOptions, *, placed: bool = True
+) -> Iterator[ExportInput]:
     """As `open_input`, for recordings without frames or without events as well.
 
     Raises:
@@ -105,7 +108,7 @@ def open_export(text: str, seconds: float | None, said: OpenOptions) -> Iterator
                 lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
             )  # fmt: skip
             return
-    with open_input(text, seconds, said.exposure_us, said.geometry, said.rig) as source:
+    with open_input(text, seconds, said.exposure_us, said.geometry, said.rig, placed=placed) as source:
         yield _of(source, camera, triggers)
 
 
@@ -114,7 +117,7 @@ def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> Export
     size = (rig.events.width, rig.events.height) if rig.has_events else None
     return ExportInput(
         source.name, rig, size, camera or rig.events.camera, triggers, iter(source.items), source.prepare,
-        source.problems,
+        source.problems, source.placed,
     )  # fmt: skip
 
 
@@ -131,12 +134,11 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
     if source.event_size is None:
         raise UsageError(f"{source.name}: has no events, and {kind} is made of them; use --to png or mp4")
     if form.pictures and source.rig is None:
-        raise UsageError(
-            f"{source.name}: has no frames, which {kind} needs; use --to evt3, hdf5, dsec or aedat4"
-        )
+        raise UsageError(without_frames(source.name, kind))
     grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
     result = ExportResult(grid=grid)
     apart = source.rig is not None and not form.aligned and not source.rig.identity and not form.events_only
+    apart = apart and source.placed
     beside = rig_beside(request.output) if apart and not form.folder else None
     if beside is not None and beside.exists() and not request.overwrite:
         raise UsageError(f"{beside} exists; give another name with -o, or --overwrite")
@@ -161,6 +163,11 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         where = beside or request.output / RIG
         if rig is not None:
             notes.append(f"how events lie on the pictures is in no file of {kind}: add --rig {where}")
+        elif content.frames and not source.placed:
+            notes.append(
+                "how events lie on the pictures is not known; measure it: "
+                f"halfmirror calibrate rig --from {request.output} -o rig.toml"
+            )
         if form.folder:
             write_json(part / REPORT, _report(kind, source, result, notes))
         if rig is not None:

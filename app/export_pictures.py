@@ -93,20 +93,26 @@ class _Span:
 
 
 def export_pictures(
-    kind: str, source: OfflineInput, request: ExportRequest, network: str, options: dict[str, Any]
+    kind: str,
+    source: OfflineInput,
+    request: ExportRequest,
+    network: str,
+    options: dict[str, Any],
+    device: str = "auto",
 ) -> tuple[OfflineResult, Pictures]:
     """Write PNG files with `timestamps.csv`, or an MP4; whole or not at all.
 
     Args:
         kind: "png" or "mp4".
         network: restores every frame in the middle of its exposure; "none" leaves them as they are.
+        device: what it runs on.
 
     Raises:
         NothingExported: no picture lies within the times asked for, or none could be restored.
         RecordingError: it does not read back as it was written.
         UsageError, OutputError: about the place or the network.
     """
-    restorer = create(network, source.rig, options=options)
+    restorer = create(network, source.rig, options=options, device=device)
     with _staged(kind, request) as (part, writer):
         sink = _Span(writer, source, request)
         try:

@@ -140,7 +140,7 @@ class Following:
 
 def faults(status: SessionStatus) -> list[str]:
     """One line for each worker that is down, with what it said."""
-    return [f"{w.name}: {w.detail or 'no detail'}" for w in status.workers if w.state is CameraState.FAULTED]
+    return [w.told for w in status.workers if w.state is CameraState.FAULTED]
 
 
 def _given_up(status: SessionStatus) -> list[str]:

@@ -19,14 +19,14 @@ from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import Stamp
 from app.output.spread import Spread
-from app.sources import rig_for
+from app.sources import rig_for, rig_of, unplaced
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from inference import models
 from inference.engine import Engine
 from inference.outcomes import admitted
 from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Restorer
-from sync.exposure import AlignedExposure, RefusedExposure
+from sync.exposure import AlignedExposure, Refusal, RefusedExposure
 from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
@@ -51,6 +51,7 @@ class OfflineInput:
         span_us: length on the event clock, for the progress bar.
         problems: what reading found wrong, one line each; complete once `items` is exhausted.
         prepare: what takes long before the first item (the simulated scene), with a callback for its share 0…1.
+        placed: it is known how event pixels lie on the pictures.
     """
 
     name: str
@@ -59,6 +60,7 @@ class OfflineInput:
     span_us: int
     problems: Callable[[], list[str]] = list
     prepare: Callable[[Callable[[float], None]], None] = lambda _progress: None
+    placed: bool = True
 
 
 class Sink(Protocol):
@@ -134,12 +136,15 @@ def open_input(
     exposure_us: int | None = None,
     geometry: tuple[int, int] | None = None,
     rig: Path | None = None,
+    *,
+    placed: bool = True,
 ) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
     `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
     that does not say it. `geometry`: the size of its event sensor, where it does not say that. `rig`: the rig
-    file that tells how its cameras' pixels lie, where it does not say that.
+    file that tells how its cameras' pixels lie, where it does not say that. `placed` False: nothing need tell
+    it, both streams are used as they came.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -173,7 +178,11 @@ def open_input(
     with open_recording(path, exposure_us=exposure_us, geometry=geometry, rig=rig) as recording:
         info = recording.info
         require_frames(recording)
-        its = rig_for(recording, text, rig)
+        size, image = info.event_size, info.image_size
+        if not placed and rig is None and size and image and rig_of(recording, text) is None:
+            its, told = unplaced(text, size, image), False
+        else:
+            its, told = rig_for(recording, text, rig), True
         span = max(1, info.end_us - info.start_us)
         items = recording.items()
         if seconds is not None:
@@ -183,7 +192,7 @@ def open_input(
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(text, its, items, span, problems)
+        yield OfflineInput(text, its, items, span, problems, placed=told)
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:
@@ -436,6 +445,8 @@ def _require_some(name: str, result: OfflineResult) -> None:
         reasons = "; ".join(
             f"{n} × {reason.replace('_', ' ')}: {first[reason]}" for reason, n in result.refusals().items()
         )
+        if (lacks := Refusal.NO_EXPOSURE.name.lower()) in first and "--exposure-us" not in first[lacks]:
+            reasons += "; where the file does not tell how long frames were exposed, state it: --exposure-us"
         raise NothingRestored(
             f"{name}: none of {result.frames_in} exposures could be restored ({reasons or 'no reason known'})"
         )

@@ -273,7 +273,7 @@ class _Run:
                 return
         self._faulted = self._faulted or now
         if now - self._faulted > FAULT_PATIENCE_S or long_down or given_up:
-            down = [f"{w.name}: {w.detail}" for w in cameras if w.state is CameraState.FAULTED]
+            down = [w.told for w in cameras if w.state is CameraState.FAULTED]
             why = f"a camera failed ({'; '.join(down)})"
             if self._gave:
                 raise RecordingFailed(f"{why}; what came until then is kept")

@@ -96,6 +96,12 @@ class WorkerStatus:
     down_s: float = 0.0  # since it failed first, where its process lives and has given nothing since
     silent_s: int = 0  # whole seconds for which it has said nothing, though it speaks five times a second
 
+    @property
+    def told(self) -> str:
+        """Its name and what it said, which a camera begins with its own name: that stands there once."""
+        detail = self.detail or "no detail"
+        return detail if detail.startswith(f"{self.name}: ") else f"{self.name}: {detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class DriftStatus:

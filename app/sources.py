@@ -19,7 +19,7 @@ from capture.registry import CameraName, Driver, open_driver
 from recordings.formats.own import OwnRecording
 from recordings.open import open_with, recognise, require_frames
 from recordings.recording import OpenOptions, Recording, RecordingError
-from sync.rig import LARGEST_PX, NO_CAMERA, SMALLEST_PX, Clock, Rig
+from sync.rig import LARGEST_PX, NO_CAMERA, SMALLEST_PX, Clock, EventEntry, ImageEntry, Rig
 
 EVENTS, FRAMES, REPLAY = CameraRole.EVENTS.value, CameraRole.FRAMES.value, "replay"
 
@@ -163,6 +163,15 @@ def serials_of(recording: Recording) -> dict[str, str]:
     return {k: v for k, v in ((EVENTS, about.events.serial), ("image", about.frames.serial)) if v}
 
 
+def unplaced(name: str, events: tuple[int, int], image: tuple[int, int]) -> Rig:
+    """Two cameras of which nothing tells how their pixels lie: for what uses both streams as they came."""
+    return Rig(
+        name=name, events=EventEntry(camera=name, width=events[0], height=events[1]),
+        image=ImageEntry(camera=name, width=image[0], height=image[1]),
+        note="how event pixels lie on the pictures is not known",
+    )  # fmt: skip
+
+
 def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     """The rig that a recording with frames was made with: by itself, else by the rig file that was given.
 
@@ -185,7 +194,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     if file is None:
         if told is None:
             raise UsageError(
-                f"{info.path} does not tell how event pixels lie on its pictures; give --rig RIG.toml"
+                f"{info.path} does not tell how event pixels lie on its pictures; give --rig RIG.toml, or "
+                f"measure one: halfmirror calibrate rig --from {info.path} -o rig.toml"
             )
         return told
     rig = Rig.load(file)

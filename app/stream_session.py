@@ -34,7 +34,7 @@ ANSWER_S = 5.0
 """Nobody answers, or nothing comes any more: so long it is no news."""
 BEAT_MS, SILENT_MS, CONNECT_MS = 2000, 30_000, 6000
 """How often the sender's end of the connection is asked whether it is there, and how long for an answer, which
-comes behind the picture that is under way: on a slow line that takes its time. Connecting has a limit of its own."""
+comes behind the picture that is under way: on a slow line that takes its time. Connecting has its own limit."""
 _WINDOW_S = 2.0
 _TURN_MS = 50
 _NOTE_S = 6.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -67,6 +67,12 @@ def camera_config(model: type[S], name: str, settings: Mapping[str, Any], named:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise UsageError(f"{name}: unknown setting {key!r}; {hint}") from e
         raise UsageError(f"{name}: {key}: {told}" if key else f"{name}: {told}") from e
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that one looks like, as a clause to stand before the list of all: `did you mean 'a'? `."""
+    near = difflib.get_close_matches(word.lower(), list(known), 1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def first_error(error: ValidationError, model: type[BaseModel], whole: str = "the file") -> str:

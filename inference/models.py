@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 from inference.restorers.base import RANDOM_FLAG, Restorer
 from sync.rig import Rig
 
@@ -109,7 +110,7 @@ def register(name: str, factory: Factory) -> None:
         UsageError: the name is not in the list.
     """
     if name not in _MODELS:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(_MODELS)}")
+        raise UsageError(f"unknown network {name!r}; {did_you_mean(name, _MODELS)}known: {', '.join(_MODELS)}")
     _MODELS[name] = (_MODELS[name][0], factory)
 
 
@@ -144,7 +145,7 @@ def check(name: str, options: Mapping[str, Any] | None = None, *, events: bool =
     """
     known = {c.name: c for c in choices()}
     if name not in known:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(known)}")
+        raise UsageError(f"unknown network {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     if not (known[name].usable or (options or {}).get("random_weights")):
         raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
     require_events(name, events)
@@ -156,6 +157,11 @@ def no_residual(name: str) -> str:
     if choice is None or choice.any_latent:
         return ""
     return f"{name} restores one instant only, so its pictures cannot be blurred again"
+
+
+def needs_events(name: str) -> bool:
+    """Whether a network takes events; also for an unknown one."""
+    return name not in _MODELS or _MODELS[name][0].events
 
 
 def require_events(name: str, events: bool) -> None:
@@ -203,7 +209,7 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
             unknown option, or no such device.
     """
     if name not in _MODELS:
-        raise UsageError(f"unknown network {name!r}; known: {', '.join(_MODELS)}")
+        raise UsageError(f"unknown network {name!r}; {did_you_mean(name, _MODELS)}known: {', '.join(_MODELS)}")
     choice, factory = _MODELS[name]
     if factory is None:
         raise UsageError(f"network {name!r} cannot be used here: {_with_reason(choice).reason}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 from inference import networks
 from inference.representations.spikes import FIRST
 from inference.weights_limits import WeightsError
@@ -116,7 +117,8 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         UsageError: unknown network.
     """
     if network not in networks.names():
-        raise UsageError(f"no network is called {network!r}; known: {', '.join(networks.names())}")
+        near = did_you_mean(network, networks.names())
+        raise UsageError(f"no network is called {network!r}; {near}known: {', '.join(networks.names())}")
     out: dict[str, Any] = {}
     if network == "efnet":
         out["ev_chn"] = _size(shapes, "conv_ev1.weight", 1, 6)

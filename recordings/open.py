@@ -162,14 +162,18 @@ def open_with(path: Path, options: OpenOptions) -> Recording:
     return recognise(path).open(path, options)
 
 
+class NoFrames(RecordingError):
+    """A recording of events alone, where frames are needed."""
+
+
 def require_frames(recording: Recording) -> Recording:
     """The recording itself, if it has frames.
 
     Raises:
-        RecordingError: it has none, so there is nothing to deblur.
+        NoFrames: it has none, so there is nothing to deblur.
     """
     if recording.info.image_size is None:
-        raise RecordingError(
+        raise NoFrames(
             f"{recording.info.path}: has no frames, only events of {recording.info.camera or 'its camera'}; "
             "deblurring needs a recording with both"
         )

@@ -362,7 +362,9 @@ class Rig(Strict):
                 version. The message names file, key and what to do.
         """
         try:
-            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep one waiting
+            if path.is_dir():
+                raise UsageError(f"rig file {path} is a folder; give the path of a file")
+            if path.exists() and not path.is_file():  # a pipe would keep one waiting
                 raise UsageError(f"rig file {path} is not a regular file; give the path of one")
             data = parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError as e:

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from capture.documents import parse_toml
 from capture.errors import UsageError
-from capture.validation import Strict, first_error
+from capture.validation import Strict, did_you_mean, first_error
 
 FOLDER = Path(__file__).parent / "recipes"
 # They change how fast samples come, never which.
@@ -264,7 +264,10 @@ def _path_of(source: str | Path) -> Path:
         return path
     own = FOLDER / f"{source}.toml"
     if str(source) not in built_in():
-        raise UsageError(f"no recipe is called {source!r}; built in are: {', '.join(built_in()) or 'none'}")
+        near = did_you_mean(str(source), built_in())
+        raise UsageError(
+            f"no recipe is called {source!r}; {near}built in are: {', '.join(built_in()) or 'none'}"
+        )
     return own
 
 

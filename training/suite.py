@@ -22,7 +22,7 @@ from pydantic import ValidationError, validate_call
 
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import Events, Frame, FrameClock, PixelLayout
-from capture.validation import first_error
+from capture.validation import did_you_mean, first_error
 from sync.exposure import AlignedExposure, Exposure, ExposureSource
 from sync.rig import Rig
 from training.files import replace_with
@@ -124,9 +124,12 @@ def open_suite(source: str, options: Mapping[str, Any] | None = None) -> Suite:
             suite: Suite = validate_call(make)(**(options or {}))
         except ValidationError as error:
             fault = error.errors()[0]
-            known = ", ".join(inspect.signature(make).parameters)
+            names = list(inspect.signature(make).parameters)
+            key, said, near = str(fault["loc"][0]), fault["msg"], ""
+            if fault["type"] == "unexpected_keyword_argument":
+                said, near = "there is no such setting", did_you_mean(key, names)
             raise UsageError(
-                f"suite synthetic: {fault['loc'][0]}: {fault['msg']}; its settings: {known}"
+                f"suite synthetic: {key}: {said}; {near}its settings: {', '.join(names)}"
             ) from error
         return suite
     if options:

@@ -11,7 +11,12 @@ from typing import Any
 from capture.errors import UsageError
 
 MAX_INSTANTS = 1000
-_OTHER_FILES = {".avi", ".mkv", ".mov", ".webm", ".m4v", ".gif", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+_OTHER_FILES = {
+    ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".m2v", ".wmv", ".flv", ".ogv", ".ts", ".mts",
+    ".m2ts", ".3gp", ".mp3", ".m4a", ".wav", ".gif", ".apng", ".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff",
+    ".bmp", ".webp", ".heic", ".avif", ".jxl", ".jp2", ".pgm", ".ppm", ".exr", ".npy", ".npz", ".h5", ".hdf5",
+    ".aedat", ".aedat4", ".raw", ".dat", ".bag", ".json", ".csv", ".txt", ".toml", ".pdf", ".zip",
+}  # fmt: skip
 
 
 def parse_latents(at: str | None, frames_per_exposure: int | None) -> tuple[float, ...]:
@@ -59,7 +64,7 @@ def parse_contrast(text: str | None) -> dict[str, Any]:
     words = text.split(",")
     if len(words) > 2:
         raise UsageError(f"--contrast {text!r} has {len(words)} values; give one, or two as ON,OFF")
-    values = [_number(w, "--contrast") for w in words]
+    values = [_number(w, "--contrast", "auto, rig, a threshold such as 0.2, or two as ON,OFF") for w in words]
     for v in values:
         if not 0.01 <= v <= 2.0:
             raise UsageError(
@@ -139,14 +144,51 @@ def restorer_options(
     return options
 
 
-def refuse_input(output: Path, source: str) -> None:
+def checked_device(name: str) -> str:
+    """`--device`, for a network that another process runs.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name not in ("auto", "cpu"):  # the others cost the import of torch
+        from inference.device import choose_device
+
+        choose_device(name)
+    return name
+
+
+def refuse_input(output: Path, source: str | Path) -> None:
     """Hold the input safe from `--overwrite`: what is written of it holds less than it does.
 
     Raises:
-        UsageError: OUT is the input itself, by whatever name.
+        UsageError: OUT is the input itself, by whatever name, or a file in the folder that the input is. A new
+            name in that folder may be given.
     """
-    if output.exists() and Path(source).exists() and output.samefile(source):
+    given = Path(source)
+    if not (output.exists() and given.exists()):
+        return
+    if output.samefile(given):
         raise UsageError(f"-o {output} is the input itself; give another name")
+    # By its own name and by what it leads to: a link in the recording would be replaced as well.
+    names = (output.resolve(), output.parent.resolve() / output.name)
+    if output.is_file() and given.is_dir() and any(n.is_relative_to(given.resolve()) for n in names):
+        raise UsageError(f"-o {output} lies inside the input; give another place")
+
+
+def refuse_no_rig(path: Path, option: str = "-o") -> None:
+    """Hold files of other kinds safe from `--overwrite` of a rig file.
+
+    Raises:
+        UsageError: a file is there that is no rig file.
+    """
+    from sync.rig import Rig
+
+    if not path.exists():
+        return
+    try:
+        Rig.load(path)
+    except UsageError:
+        raise UsageError(f"{option} {path} is no rig file, so it is not replaced; give another name") from None
 
 
 def recording_path(path: Path) -> Path:
@@ -232,11 +274,12 @@ def positive_minutes(value: float, option: str = "--max-minutes") -> float:
     return value
 
 
-def _number(word: str, option: str) -> float:
+def _number(word: str, option: str, instead: str = "") -> float:
     try:
         value = float(word)
     except ValueError:
-        raise UsageError(f"{option}: {word.strip()!r} is not a number") from None
+        give = f"; give {instead}" if instead else ""
+        raise UsageError(f"{option}: {word.strip()!r} is not a number{give}") from None
     if not math.isfinite(value):
         raise UsageError(f"{option}: {word.strip()!r} is not a finite number")
     return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
-from app.cli.options import Compile, Dtype, RandomWeights, Settings
+from app.cli.options import Compile, Device, Dtype, RandomWeights, Settings
 
 if TYPE_CHECKING:
     from app.measure import Speed
@@ -42,6 +42,7 @@ def bench(
     compiled: Compile = False,
     settings: Settings = None,
     random_weights: RandomWeights = False,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> int:
     """Measure on this machine, live: each network by itself, and from the end of an exposure to its picture.
@@ -50,13 +51,14 @@ def bench(
     late for the network are counted as lost; a recording begins again at its end. Medians, 95th and 99th
     percentiles.
     """  # fmt: skip
-    from app.cli.arguments import positive_seconds, restorer_options, rig_source
+    from app.cli.arguments import checked_device, positive_seconds, restorer_options, rig_source
     from app.cli.progress import bar
     from app.live import make_session
     from app.measure import measure
     from inference import models
 
     positive_seconds(seconds)
+    checked_device(device)
     options = restorer_options(
         None, dtype=dtype, compiled=compiled, random_weights=random_weights, settings=settings
     )
@@ -69,7 +71,7 @@ def bench(
     with bar() as tell:
         for name in names:
             # A recording may be shorter than the warm-up: it begins again until the time is over.
-            session = make_session(what, name, options=_of(name, options), loop=recorded)
+            session = make_session(what, name, options=_of(name, options), loop=recorded, device=device)
             found[name] = measure(session, seconds, partial(_told, tell, name))
     if as_json:
         import json

@@ -40,8 +40,11 @@ SquareMm = Annotated[float, typer.Option("--square-mm", help="Side of a square o
 @app.command("rig", epilog=EXAMPLE)
 def rig(
     source: Annotated[
-        str, typer.Argument(metavar="[RIG]", help="simulated, simulated:PRESET, or a rig file (.toml).")
-    ] = "simulated",
+        str | None,
+        typer.Argument(
+            metavar="[RIG]", help="simulated (the default), simulated:PRESET, or a rig file (.toml)."
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rig file to write.")] = Path("rig.toml"),
     from_: Annotated[
         list[Path] | None,
@@ -73,7 +76,7 @@ def rig(
     blinking board (halfmirror calibrate show-target) from all sides, holding still for two swaps each time,
     then move the rig by hand. OUT.report.html opens in any browser and loads nothing.
     """
-    from app.cli.arguments import positive_seconds, recording_path, sensor_size
+    from app.cli.arguments import positive_seconds, recording_path, refuse_input, refuse_no_rig, sensor_size
     from app.cli.run_session import no_window
     from app.output.atomic import require_place
     from capture.errors import UsageError
@@ -90,9 +93,17 @@ def rig(
     stated = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
     if not recordings and stated != OpenOptions():
         raise UsageError("--exposure-us and --geometry tell of recordings; give one with --from")
+    if recordings and source is not None and not source.lower().endswith(".toml"):
+        raise UsageError(f"give either {source} or --from; with --from, RIG may be the rig file known so far")
+    if recordings and seconds is not None:
+        raise UsageError("--seconds is how long a rig is recorded; leave it out with --from")
+    source = "simulated" if source is None else source
     _check_source(source)
+    for recording in recordings:
+        refuse_input(output, recording)
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another name with -o, or --overwrite")
+    refuse_no_rig(output)
     require_place(output)
     if not headless and not recordings and not progress_json and not no_window():
         from app.viewer.calibration_run import CalibrationWish

@@ -82,6 +82,7 @@ def evaluate(
     """
     from capture.errors import UsageError
 
+    networks = list(dict.fromkeys(networks))  # one that is named twice is measured once
     if data or protocol is not None:
         if set_ or best_contrast or reblur is not None or suite != SYNTHETIC:
             raise UsageError(

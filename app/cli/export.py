@@ -60,6 +60,9 @@ def export(
         str | None,
         typer.Option("--restored", help="png, mp4 only: as this network restores them (as they came)."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="With --restored: auto, cpu, cuda or cuda:N (auto).")
+    ] = None,
     exposure_us: ExposureUs = None,
     geometry: Geometry = None,
     rig: RigFile = None,
@@ -72,12 +75,14 @@ def export(
     --restored NETWORK. What is written appears only when it is whole and reads back equal.
     """
     from app.cli.arguments import refuse_input, sensor_size
-    from app.export import ExportRequest
+    from app.export import ExportRequest, without_frames
     from capture.errors import UsageError
+    from capture.validation import did_you_mean
+    from recordings.open import NoFrames
     from recordings.recording import OpenOptions
 
     if to not in FORMATS:
-        raise UsageError(f"--to {to}: the formats are {', '.join(FORMATS)}")
+        raise UsageError(f"--to {to}: {did_you_mean(to, FORMATS)}the formats are {', '.join(FORMATS)}")
     if split not in (None, "train", "test"):
         raise UsageError(f"--split {split}: give train or test")
     if split is not None and to != "msrbd":
@@ -91,6 +96,8 @@ def export(
             f"--restored is for {' and '.join(PICTURE_FORMATS)}; {to} holds what the cameras gave: write the "
             "restored pictures beside it, with --to png"
         )
+    if device is not None and restored is None:
+        raise UsageError("--device is what a network runs on; give one with --restored")
     if to == "msrbd" and frames is not None and frames < 2:
         raise UsageError(f"--frames {frames}: a pair needs 2 or more")
     if frames is not None and not 1 <= frames <= 1_000_000:
@@ -112,11 +119,14 @@ def export(
     )  # fmt: skip
     seconds = _looked_at(input_, from_, until, frames)
     said = OpenOptions(exposure_us=exposure_us, geometry=size, rig=rig)
-    if to == "msrbd":
-        return _msrbd(input_, request, seconds, said)
     if to in EVENT_FORMATS:
         return _events(to, input_, request, seconds, said)
-    return _pictures(to, input_, request, seconds, said, restored)
+    try:
+        if to == "msrbd":
+            return _msrbd(input_, request, seconds, said)
+        return _pictures(to, input_, request, seconds, said, restored, device or "auto")
+    except NoFrames:
+        raise UsageError(without_frames(input_, to)) from None
 
 
 def _check_name(to: str, output: Path) -> None:
@@ -219,10 +229,10 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
 
 def _events(kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import console, progress
+    from app.export_formats import FORMATS, open_export
     from app.export_formats import export as run
-    from app.export_formats import open_export
 
-    with open_export(input_, seconds, said) as source, progress.bar() as show:
+    with open_export(input_, seconds, said, placed=FORMATS[kind].aligned) as source, progress.bar() as show:
         show("preparing", 0)
         source.items = _shown(source.items, show)
         r, notes = run(kind, source, request)
@@ -245,7 +255,7 @@ def _events(kind: str, input_: str, request: ExportRequest, seconds: float | Non
 
 def _pictures(
     kind: str, input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions,
-    restored: str | None,
+    restored: str | None, device: str,
 ) -> int:  # fmt: skip
     from app.cli import console, progress
     from app.export_pictures import PASSED_THROUGH, export_pictures
@@ -254,13 +264,16 @@ def _pictures(
 
     network = restored or PASSED_THROUGH
     models.check(network)
+    placed = models.needs_events(network)
     with (
-        open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
+        open_input(
+            input_, seconds, said.exposure_us, said.geometry, said.rig, placed=placed
+        ) as source,  # fmt: skip
         progress.bar() as show,
     ):
         show("preparing", 0)
         source.items = _shown(source.items, show)
-        result, w = export_pictures(kind, source, request, network, {})
+        result, w = export_pictures(kind, source, request, network, {}, device)
         problems = source.problems()
     o = console.out()
     refused = "".join(f" + refused {n} ({why})" for why, n in result.refusals().items())

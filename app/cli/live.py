@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import Compile, Contrast, Dtype, Publish, RandomWeights, Residual, Settings
+from app.cli.options import Compile, Contrast, Device, Dtype, Publish, RandomWeights, Residual, Settings
 
 EXAMPLE = "Example: halfmirror live simulated:night --headless --seconds 20 -o night"
 
@@ -42,6 +42,7 @@ def live(
     settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
+    device: Device = "auto",
     publish: Publish = None,
     rig_page: Annotated[
         bool, typer.Option("--rig-page", help="Begin with the rig page: choose and set up the cameras.")
@@ -52,7 +53,14 @@ def live(
     Without a display the same pipeline runs headless for 10 s and leaves a folder with a side-by-side video,
     a contact sheet and summary.json. tcp://HOST:PORT and ipc://PATH show what another Halfmirror publishes.
     """
-    from app.cli.arguments import is_stream, positive_seconds, publishing_at, restorer_options, rig_source
+    from app.cli.arguments import (
+        checked_device,
+        is_stream,
+        positive_seconds,
+        publishing_at,
+        restorer_options,
+        rig_source,
+    )
     from app.cli.last_source import source_of
     from app.cli.run_session import show
     from inference import models
@@ -61,7 +69,7 @@ def live(
         chosen = {
             "--network": network, "--contrast": contrast, "--dtype": dtype, "--compile": compiled,
             "--set": settings, "--random-weights": random_weights, "--residual": residual,
-            "--publish": publish, "--rig-page": rig_page,
+            "--publish": publish, "--rig-page": rig_page, "--device": device != "auto",
         }  # fmt: skip
         return _watch(str(rig), [o for o, v in chosen.items() if v], headless, seconds, output, screenshot)
     options = restorer_options(
@@ -78,7 +86,7 @@ def live(
     return show(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, residual=residual,
-        verb="live", rig_page=rig_page, publish=address,
+        verb="live", rig_page=rig_page, publish=address, device=checked_device(device),
     )  # fmt: skip
 
 

@@ -55,14 +55,19 @@ class Request:
 
 def run_offline(request: Request) -> int:
     """Do it; returns the exit code. The output appears under its final name only when all of it is there."""
-    from inference.models import create
+    from inference.models import create, needs_events
     from inference.residual import why_not
 
     with (
         _output(request) as target,
         open_input(
-            request.source, request.seconds, request.exposure_us, request.geometry, request.rig
-        ) as source,
+            request.source,
+            request.seconds,
+            request.exposure_us,
+            request.geometry,
+            request.rig,
+            placed=needs_events(request.network),
+        ) as source,  # fmt: skip
     ):
         restorer = create(request.network, source.rig, options=request.options, device=request.device)
         weights = weights_of(restorer)

@@ -37,6 +37,7 @@ Dtype = Annotated[
         "pictures on every machine, but for the last bit), float16, bfloat16.",
     ),
 ]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first (takes a minute or more).")]
 Residual = Annotated[
     bool,

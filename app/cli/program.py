@@ -96,6 +96,8 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
     # Accepted anywhere on the line, not only before the verb, where nobody looks for it.
     arguments = [a for a in arguments if a != "--debug"]
     try:
+        if "" in arguments:  # as a path it would be the present folder
+            raise UsageError("an argument is empty; a shell variable that is not set, perhaps")
         _require_folder()
         return int(app(args=arguments, prog_name="halfmirror", standalone_mode=False) or 0)
     except HalfmirrorError as e:

@@ -11,6 +11,7 @@ import typer
 from app.cli.options import (
     Compile,
     Contrast,
+    Device,
     Dtype,
     ExposureUs,
     Geometry,
@@ -60,10 +61,18 @@ def replay(
     settings: Settings = None,
     random_weights: RandomWeights = False,
     residual: Residual = False,
+    device: Device = "auto",
     publish: Publish = None,
 ) -> int:
     """Play a recording through the same pipeline as live, in the same viewer."""
-    from app.cli.arguments import positive_seconds, publishing_at, recording_path, restorer_options, sensor_size
+    from app.cli.arguments import (
+        checked_device,
+        positive_seconds,
+        publishing_at,
+        recording_path,
+        restorer_options,
+        sensor_size,
+    )
     from app.cli.run_session import DEFAULT_NETWORK, no_window, show
     from capture.errors import UsageError
     from inference import models
@@ -91,7 +100,7 @@ def replay(
         options, source, network,
         headless=headless, seconds=seconds, output=output, screenshot=screenshot, verb="replay",
         residual=residual, speed=math.inf if as_fast_as_possible else speed, loop=loop, said=said,
-        publish=address,
+        publish=address, device=checked_device(device),
     )  # fmt: skip
 
 

@@ -32,12 +32,13 @@ def session_maker(
     said: OpenOptions | None = None,
     said_of: str | Path = "",
     publish: str | None = None,
+    device: str = "auto",
 ) -> SessionFactory:
     """A factory as the viewer wants it, with the command line's options in it.
 
     `options` are those of `network`; the window may choose another one, which does not get them.
     `said`: what was stated about the recording `said_of`; of another one that the window opens it would be
-    wrong. `publish`: where its pictures go, too.
+    wrong. `publish`: where its pictures go, too. `device`: what networks run on.
     `residual`: of every exposure; a window has it measured only now and then.
     """
 
@@ -54,7 +55,7 @@ def session_maker(
         its = its if rig is None else replace(its or OpenOptions(), rig=rig)
         return make_session(
             source, network, options=given.of(network), replay_speed=replay_speed, loop=loop,
-            residual=residual, said=its, publish=publish,
+            residual=residual, said=its, publish=publish, device=device,
         )  # fmt: skip
 
     return make
@@ -76,6 +77,7 @@ def show(
     said: OpenOptions | None = None,
     rig_page: bool = False,
     publish: str | None = None,
+    device: str = "auto",
 ) -> int:
     """Open the viewer, or run headless when asked to or when there is no display; returns the exit code.
 
@@ -84,7 +86,8 @@ def show(
     (infinite: as fast as possible), `loop` and `said` are of a recording. `residual`: the window begins with
     the map of the re-blur residual; headless every exposure has its number. `rig_page`: the window begins with
     it; there is none without a window. `publish`: the address at which other programs get the pictures; without
-    a window that goes on until Ctrl+C, with a folder only where `output` names one.
+    a window that goes on until Ctrl+C, with a folder only where `output` names one. `device`: what networks run
+    on.
     """
     if network is None and not FOR_ALL.issuperset(options):
         network = _network_of(options)
@@ -99,6 +102,8 @@ def show(
     if screenshot is not None:
         if screenshot.suffix.lower() != ".png":
             raise UsageError(f"--screenshot {screenshot}: is saved as PNG; give a name that ends in .png")
+        if screenshot.exists():
+            raise UsageError(f"--screenshot {screenshot}: exists already; give another name")
         require_place(screenshot)
     if not headless:
         reason = no_window()
@@ -109,7 +114,7 @@ def show(
                 raise UsageError("-o and --seconds are for runs without a window; add --headless")
             make = session_maker(
                 options, network=network or "", replay_speed=pace, loop=loop, said=said, said_of=source or "",
-                publish=publish,
+                publish=publish, device=device,
             )  # fmt: skip
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
@@ -128,7 +133,7 @@ def show(
         seconds = FALLBACK_S
     make = session_maker(
         options, network=network or DEFAULT_NETWORK, replay_speed=pace, loop=loop, residual=residual, said=said,
-        said_of=source or "", publish=publish,
+        said_of=source or "", publish=publish, device=device,
     )  # fmt: skip
     return run_without_window(
         make, source, network or DEFAULT_NETWORK,

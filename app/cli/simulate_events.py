@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import console
-from app.cli.simulate_shared import Overwrite, Seconds, Settings, configured, needs_rig_file, save_rig, wait
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, check_rig_file, configured, save_rig, wait
 
 if TYPE_CHECKING:
     from capture.simulated.davis_server import DavisServer
@@ -47,7 +47,7 @@ def events(
     from capture.simulated.davis_server import example
     from capture.simulated.loops import shared_epoch_ns
 
-    needs_rig_file(rig_file, overwrite=overwrite)
+    check_rig_file(rig_file, overwrite=overwrite)
     if folder is not None and port is not None:
         raise UsageError("--sockets and --port are two ways to serve the streams; give one")
     if seconds is not None:
@@ -57,6 +57,7 @@ def events(
         raise UsageError(
             f"--rig-file: {rig} has two cameras; halfmirror simulate rig serves both and writes its file"
         )
+    serving = False
     server = served(config, PORT if port is None else port, folder, serial, epoch_ns or shared_epoch_ns(config))
     try:
         opened = example(server.addresses)
@@ -70,10 +71,12 @@ def events(
             + "; Ctrl+C ends it"
         )
         server.start()
+        serving = True
         wait(seconds)
     finally:
         server.close()
-        console.say(f"{server.events} events sent in {server.items} packets")
+        if serving:
+            console.say(f"{server.events} events sent in {server.items} packets")
     return 0
 
 

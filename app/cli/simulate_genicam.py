@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import console
-from app.cli.simulate_shared import Overwrite, Seconds, Settings, needs_rig_file, save_rig, wait, with_bayer
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, check_rig_file, save_rig, wait, with_bayer
 
 if TYPE_CHECKING:
     from capture.simulated.gige.device import GigeDevice
@@ -56,7 +56,7 @@ def genicam(
     from capture.simulated.gige.sender import WireFaults
     from capture.simulated.loops import shared_epoch_ns
 
-    needs_rig_file(rig_file, overwrite=overwrite)
+    check_rig_file(rig_file, overwrite=overwrite)
     check_address(address)
     for name, share in (("--loss", loss), ("--duplicate", duplicate), ("--reorder", reorder)):
         if not 0 <= share <= 1:

@@ -9,7 +9,7 @@ import typer
 
 from app.cli import console
 from app.cli.simulate_events import PORT
-from app.cli.simulate_shared import Overwrite, Seconds, Settings, configured, wait, with_bayer
+from app.cli.simulate_shared import Overwrite, Seconds, Settings, check_rig_file, configured, wait, with_bayer
 
 EXAMPLE = "Example: halfmirror simulate rig --rig-file wire.toml   (then: halfmirror live wire.toml)"
 
@@ -44,6 +44,7 @@ def rig(
     from capture.simulated.gige.pictures import RigPictures
     from capture.simulated.gige.sender import WireFaults
 
+    check_rig_file(rig_file, overwrite=overwrite)
     check_address(address)
     if not 0 <= loss <= 1:
         raise UsageError(f"--loss {loss:g} is out of range; give a share from 0 to 1")
@@ -53,6 +54,7 @@ def rig(
     config = configured(name, given)
     bayer = config if config.one_sensor else with_bayer(name, given)
     device = None
+    serving = False
     server = served(config, port, None, "SIM00001", 0)
     try:
         opened = example(server.addresses)
@@ -65,6 +67,7 @@ def rig(
         # Last: a rig file of addresses that could not be had would open somebody else's camera.
         write_rig(rig_file, bayer, opened, frames, overwrite=overwrite)
         server.start()
+        serving = True
         console.say(
             f"events at {opened['camera']}, frames at {frames['camera']}: halfmirror live {rig_file}; "
             "Ctrl+C ends it"
@@ -74,5 +77,7 @@ def rig(
         server.close()
         if device is not None:
             device.__exit__(None, None, None)
-        console.say(f"{server.events} events sent" + (f", {device.sender.blocks} frames" if device else ""))
+        if serving:
+            frames_sent = f", {device.sender.blocks} frames" if device else ""
+            console.say(f"{server.events} events sent{frames_sent}")
     return 0

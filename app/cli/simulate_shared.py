@@ -41,20 +41,33 @@ def with_bayer(rig: str, settings: dict[str, Any]) -> SimulatedConfig:
     return config
 
 
-def needs_rig_file(rig_file: Path | None, *, overwrite: bool) -> None:
-    """Raises `UsageError`: `--overwrite`, and nothing is written."""
+def check_rig_file(rig_file: Path | None, *, overwrite: bool) -> None:
+    """Refuse what can be told before a scene is drawn: whether a rig file says the same is seen only then.
+
+    Raises:
+        UsageError: `--overwrite`, and nothing is written; or what is there is no rig file.
+        OutputError: the place cannot be written to.
+    """
+    from app.cli.arguments import refuse_no_rig
+    from app.output.atomic import require_place
     from capture.errors import UsageError
 
-    if overwrite and rig_file is None:
-        raise UsageError("--overwrite is about --rig-file; give both")
+    if rig_file is None:
+        if overwrite:
+            raise UsageError("--overwrite is about --rig-file; give both")
+        return
+    refuse_no_rig(rig_file, "--rig-file")
+    if overwrite or not rig_file.exists():
+        require_place(rig_file)
 
 
 def save_rig(rig: Rig, path: Path, *, overwrite: bool) -> None:
     """Write the rig file. One that says the same is left as it is.
 
     Raises:
-        UsageError: another file is there and `overwrite` is off; it cannot be written.
+        UsageError: another file is there and `overwrite` is off, or it is no rig file; it cannot be written.
     """
+    from app.cli.arguments import refuse_no_rig
     from capture.errors import UsageError
     from sync.rig import Rig
 
@@ -68,6 +81,7 @@ def save_rig(rig: Rig, path: Path, *, overwrite: bool) -> None:
                 f"--rig-file {path} exists already and says something else; give another name, or --overwrite"
             )
         return
+    refuse_no_rig(path, "--rig-file")
     rig.save(path)
 
 

@@ -75,6 +75,8 @@ def synthesise(
     from app.signals import start_tracker
     from capture.errors import UsageError
     from training.photos import open_photos
+    from training.synthesis import pool as of_pool
+    from training.synthesis import videos as of_videos
     from training.synthesis.making import Order, make_pool
     from training.synthesis.preview import write_preview
     from training.synthesis.settings import synthesis_config
@@ -90,6 +92,9 @@ def synthesise(
         raise UsageError(f"--preview {preview}: give a name that ends in .png")
     if preview is not None:
         require_place(preview)  # before hours of drawing
+    if videos:
+        of_videos.check_format(format_)
+    _require_place(output, of_videos.ABOUT if videos else of_pool.ABOUT)
     start_tracker()
     config = synthesis_config(settings or [], size)
     found = open_photos(photos, say=console.say)
@@ -122,6 +127,21 @@ def synthesise(
             write_preview(output, part)
         console.say(f"{preview}: blurred | double integral | truth")
     return 0
+
+
+def _require_place(output: Path, about: str) -> None:
+    """The folder is new, empty, or one that an earlier call began: before photos are fetched."""
+    from capture.errors import UsageError
+
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"-o {output} is a file; give the name of a folder")
+    try:
+        if output.is_dir() and not (output / about).exists() and any(output.iterdir()):
+            raise UsageError(
+                f"-o {output} exists already and holds other things ({about} is missing); give another folder"
+            )
+    except OSError as e:
+        raise UsageError(f"-o {output}: {e.strerror}; give another folder") from e
 
 
 def _videos(

@@ -66,7 +66,8 @@ def require_place(final: Path) -> None:
 
 @contextmanager
 def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path]:
-    """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise.
+    """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise,
+    and with it the folders that were made for it.
 
     A `.part` left by a killed run is replaced. Two runs at once on the same target: the second is refused.
     `overwrite` None: off, and the command has no such option that could be named.
@@ -81,6 +82,7 @@ def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path
         raise UsageError(f"{final} is no ordinary file; give another name with -o")
     _refuse_existing(final, overwrite)
     part = part_of(final)
+    made = _missing_parents(final)
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         if part.is_dir():
@@ -98,6 +100,7 @@ def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path
                 os.replace(part, final)
         except BaseException:
             part.unlink(missing_ok=True)
+            _remove_empty(made)
             raise
     finally:
         os.close(lock)
@@ -107,7 +110,8 @@ def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path
 def staged_folder(
     final: Path, *, overwrite: bool | None = False, ours: Callable[[Path], bool] = lambda _: False
 ) -> Iterator[Path]:
-    """Give a new folder to fill; rename it to `final` when the block ends well, remove it otherwise.
+    """Give a new folder to fill; rename it to `final` when the block ends well, remove it otherwise,
+    and with it the folders that were made for it.
 
     An existing empty folder may be used. With `overwrite` an existing folder is replaced only if `ours` says
     that it is an earlier output of the same kind: a folder with anything else in it is never removed. None:
@@ -136,6 +140,7 @@ def staged_folder(
         raise UsageError(
             f"{final} holds files that this program did not write, so it is not replaced; give another folder"
         )
+    made = _missing_parents(final)
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(exist_ok=True)
@@ -151,9 +156,21 @@ def staged_folder(
                 _swap(part, final)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
+            _remove_empty(made)
             raise
     finally:
         os.close(lock)
+
+
+def _missing_parents(final: Path) -> list[Path]:
+    """The folders above `final` that are not there, the innermost first."""
+    return [p for p in final.parents if not p.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # another run has put something there
+        for folder in folders:
+            folder.rmdir()
 
 
 def _refuse_existing(final: Path, overwrite: bool | None) -> None:

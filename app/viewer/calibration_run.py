@@ -165,5 +165,8 @@ class CalibrationRun(QObject):
 def arguments(source: str, output: Path, recording: bool, options: tuple[str, ...] = ()) -> list[str]:
     """What stands behind `halfmirror`."""
     of = ["--from", source] if recording else [source]
+    if recording and "--seconds" in options:  # how long a rig would be recorded
+        k = options.index("--seconds")
+        options = options[:k] + options[k + 2 :]
     seen = ["--overwrite", "--headless", "--progress-json"]
     return ["calibrate", "rig", *of, "-o", str(output), *options, *seen]

@@ -49,8 +49,8 @@ def run_viewer(
         session_factory: makes sessions, for this source and for those chosen later.
         source: what it begins with.
         network: None for the one used last, or EDI.
-        screenshot: grab the window into this PNG and quit, once enough pictures were shown. What is
-            remembered is then neither used nor changed.
+        screenshot: grab the window into this PNG and quit, once enough pictures were shown, or all of a
+            recording. What is remembered is then neither used nor changed.
         screenshot_after_s: seconds from the first picture to the screenshot.
         speed, loop: what `session_factory` starts recordings with (infinite: as fast as possible), for
             the transport bar to show.
@@ -135,16 +135,17 @@ class _Photographer:
         shown = w.player.showing.received if w.player else 0
         if shown and self._first is None:
             self._first = now
-        ready = self._first is not None and now - self._first >= self._after_s and shown >= SCREENSHOT_PICTURES
-        # One exposure that was refused is not what the source looks like.
+        ended = w.player is not None and w.player.ended  # no further picture comes
+        ready = self._first is not None and now - self._first >= self._after_s
+        ready = ready and (shown >= SCREENSHOT_PICTURES or ended)
+        # One exposure that was refused is not what the source looks like, unless it is the last.
         picture = w.player.picture if w.player else None
-        ready = ready and picture is not None and picture.sharp is not None
+        ready = ready and picture is not None and (picture.sharp is not None or ended)
         s = w.player.showing if w.player else None
         ready = ready and not (s is not None and s.measuring and s.any_latent and s.residual is None)
         if w.problem or (not ready and now - self._began > SCREENSHOT_LIMIT_S + self._after_s):
-            reason = w.problem or f"no pictures within {SCREENSHOT_LIMIT_S:.0f} s."
-            print(f"No screenshot taken: {reason}", file=sys.stderr)
-            self._finish()
+            seen = f"no {'further ' * (shown > 0)}picture that shows the source"
+            self._give_up(w.problem or f"{seen} within {SCREENSHOT_LIMIT_S:.0f} s ({shown} were shown)")
         elif ready:
             self._take()
 
@@ -157,23 +158,25 @@ class _Photographer:
             self._take()
         elif now - self._began > SCREENSHOT_LIMIT_S + self._after_s:
             why = w.rig.page.frames.problem or w.rig.page.events.problem or "nothing is seen"
-            print(f"No screenshot taken: {why}", file=sys.stderr)
-            self._finish()
+            self._give_up(why)
 
     def _take(self) -> None:
         w = self._window
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            print(f"No screenshot taken: {self._path.parent}: {e.strerror}.", file=sys.stderr)
-            self._finish()
+            self._give_up(f"{self._path.parent}: {e.strerror}")
             return
         for button in w.findChildren(QToolButton):  # without a pointer Qt takes the corner for one
             button.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
         if w.grab().save(str(self._path), "PNG"):
             self.code = 0
+            self._finish()
         else:
-            print(f"No screenshot taken: {self._path} cannot be written.", file=sys.stderr)
+            self._give_up(f"{self._path} cannot be written")
+
+    def _give_up(self, reason: str) -> None:
+        print(f"halfmirror: no screenshot was taken: {reason}", file=sys.stderr)
         self._finish()
 
     def _finish(self) -> None:

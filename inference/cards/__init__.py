@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from capture.errors import UsageError
-from capture.validation import Strict
+from capture.validation import Strict, did_you_mean
 
 ChannelOrder = Literal["rgb", "bgr", "gray"]
 Recognised = Literal["checksum", "name", ""]
@@ -194,6 +194,7 @@ def card(network: str) -> Card:
     if network in WITHOUT_WEIGHTS:
         raise UsageError(f"{network} works without weights; those with weights: {', '.join(NAMES)}")
     if network not in NAMES:
-        raise UsageError(f"no network with weights is called {network!r}; known: {', '.join(NAMES)}")
+        near = did_you_mean(network, NAMES)
+        raise UsageError(f"no network with weights is called {network!r}; {near}known: {', '.join(NAMES)}")
     text = resources.files(__name__).joinpath(f"{network}.toml").read_text(encoding="utf-8")
     return Card.model_validate(tomllib.loads(text))

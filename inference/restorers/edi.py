@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from capture.errors import UsageError
 from capture.packets import Events
+from capture.validation import did_you_mean
 from inference.device import DTYPES, choose_device, choose_dtype, surely_cpu
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
@@ -98,7 +99,8 @@ class EdiRestorer:
         """
         for key in options:
             if key not in KNOWN_OPTIONS:
-                raise UsageError(f"edi: unknown option {key!r}; known: {', '.join(KNOWN_OPTIONS)}")
+                near = did_you_mean(key, KNOWN_OPTIONS)
+                raise UsageError(f"edi: unknown option {key!r}; {near}known: {', '.join(KNOWN_OPTIONS)}")
         merged = merged_options(self._options, options)
         fixed = fixed_contrast(merged, self.rig, self.name)
         integral = self._make_integral(merged)

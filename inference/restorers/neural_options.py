@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 
 SHARED = ("dtype", "compile", "padding", "tone", "batch", "random_weights")
 
@@ -66,7 +67,8 @@ def check_options(network: str, options: Mapping[str, Any], known: Sequence[str]
     """
     for key, value in options.items():
         if key not in known:
-            raise UsageError(f"{network}: unknown option {key!r}; known: {', '.join(known)}")
+            near = did_you_mean(key, known)
+            raise UsageError(f"{network}: unknown option {key!r}; {near}known: {', '.join(known)}")
         if key in _CHOICES:
             one_of(network, key, value, _CHOICES[key])
         elif key == "grid":

@@ -148,7 +148,10 @@ class PictureFolder:
         elif isinstance(self._events, NpzEvents):
             found = self._by_intervals(self._events, problems)
         else:
-            raise Refused("has no text file with the times of its pictures (timestamps.txt)")
+            raise Refused(
+                "has no text file with the times of its pictures; write timestamps.txt, a line START END for "
+                "each picture, in µs on the events' clock (docs/formats.md)"
+            )
         size = self._grid(image, stated, problems)
         stamps = [*(span or ()), *(int(v) for f in found for v in f)]
         source = self._events if isinstance(self._events, Recorded) else None

@@ -314,7 +314,10 @@ def test_tables_and_pictures(suite: Path, tmp_path: Path, capsys: pytest.Capture
         (["what", "--suite", "{suite}"], "unknown network 'what'"),
         (["none", "--suite", "/no/where"], "neither 'synthetic' nor a folder"),
         (["none", "--suite", "{suite}", "--set", "count=3"], "takes no options (count)"),
-        (["none", "--set", "counts=3"], "counts: Unexpected keyword argument; its settings: count, size"),
+        (
+            ["none", "--set", "counts=3"],
+            "no such setting; did you mean 'count'? its settings: count, size",
+        ),
         (["none", "--set", "count=many"], "count: Input should be a valid integer"),
         (["none", "--set", "size=33"], "size 33: give a multiple of 8"),
         (["none", "--suite", "{suite}", "--option", "contrast=1"], "give NETWORK.KEY=VALUE with one of none"),

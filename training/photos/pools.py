@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from capture.errors import UsageError
-from capture.validation import Strict
+from capture.validation import Strict, did_you_mean
 
 Registry = Literal["pypi", "debian", "npm"]
 # What leaves every use free, training included. Nothing -NC, nothing -ND, no GPL.
@@ -116,7 +116,8 @@ def pool(name: str) -> Pool:
         UsageError: no such pool; the message names those there are.
     """
     if name not in names():
-        raise UsageError(f"no pool of photos is called {name!r}; there are: {', '.join(names())}")
+        near = did_you_mean(name, names())
+        raise UsageError(f"no pool of photos is called {name!r}; {near}there are: {', '.join(names())}")
     file = resources.files(__package__) / "catalogue" / f"{name}.toml"
     return Pool.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
 

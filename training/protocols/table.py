@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 from inference import cards
 from inference.representations.coding import Mode
 from training import metrics
@@ -82,7 +83,8 @@ def protocol(name: str) -> Protocol:
         UsageError: unknown; lists the known ones.
     """
     if name not in PROTOCOLS:
-        raise UsageError(f"--protocol {name!r}: known are {', '.join(PROTOCOLS)}")
+        near = did_you_mean(name, PROTOCOLS)
+        raise UsageError(f"--protocol {name!r}: {near}known are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 

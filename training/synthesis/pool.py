@@ -34,7 +34,7 @@ VERSION = 6
 """Raised whenever the same settings and seed give other bytes."""
 _READ = (5, VERSION)
 """Versions whose samples can be read: 5 has less noise in sRGB frames."""
-_ABOUT = "pool.json"
+ABOUT = "pool.json"
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -122,7 +122,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
     Raises:
         UsageError: the folder holds another pool, or cannot be written.
     """
-    path = folder / _ABOUT
+    path = folder / ABOUT
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -137,7 +137,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
                     f"{folder} holds a pool of other photos, seed or settings; choose another folder"
                 )
             return
-        part = path.with_name(f".{_ABOUT}.{os.getpid()}.part")
+        part = path.with_name(f".{ABOUT}.{os.getpid()}.part")
         part.write_text(json.dumps(what, indent=1), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
@@ -167,7 +167,7 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.about = _about(folder / _ABOUT)
+            self.about = _about(folder / ABOUT)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{folder} is no pool of samples; make one: halfmirror synthesise -o DIR"
@@ -181,7 +181,7 @@ class Pool:
             self._size, self._instants = (int(self.about["synthesis"][k]) for k in ("size", "instants"))
         except (ValueError, LookupError, TypeError) as error:
             raise UsageError(
-                f"{folder / _ABOUT} is damaged; make the pool anew: halfmirror synthesise"
+                f"{folder / ABOUT} is damaged; make the pool anew: halfmirror synthesise"
             ) from error
         self._open: dict[int, Any] = {}
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from capture.documents import parse_toml
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 from training.synthesis.config import SynthesisConfig
 
 
@@ -44,8 +45,10 @@ def config_of(values: Mapping[str, Any]) -> SynthesisConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        known = (
-            f"; known: {', '.join(SynthesisConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        )
+        if first["type"] == "extra_forbidden":
+            known = list(SynthesisConfig.model_fields)
+            raise UsageError(
+                f"synthesis setting {key}: there is none; {did_you_mean(key, known)}known: {', '.join(known)}"
+            ) from error
         text = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"synthesis setting {key}: {text}{known}") from error
+        raise UsageError(f"synthesis setting {key}: {text}") from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from capture.documents import parse_json
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 from training.files import replace_bytes
 from training.processes import processes
 from training.synthesis import spikes
@@ -21,7 +22,8 @@ from training.synthesis.writers import FORMATS, last_written
 
 DRAWING = 2
 """Raised whenever the same settings and seed give other videos; the first sets do not say theirs."""
-_ABOUT = "synthesis.json"
+ABOUT = "synthesis.json"
+"""In the folder of a set of videos: what they are made of."""
 _HELD_OUT = 8
 """Of so many photos one is for the test split, and for nothing else."""
 
@@ -50,6 +52,13 @@ class VideoOrder:
     workers: int = 1
 
 
+def check_format(name: str) -> None:
+    """Raises `UsageError`: `name` is no format of videos; names those that are, and a pool."""
+    known = ["pool", *FORMATS, spikes.FORMAT]
+    if name not in known[1:]:
+        raise UsageError(f"--format {name!r}: {did_you_mean(name, known)}known are {', '.join(known)}")
+
+
 def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
     """Make what is missing of a set; gives the number of videos drawn now.
 
@@ -59,8 +68,7 @@ def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda
         UsageError: an unknown format, another set in the folder, or fewer photos than two splits need.
         TrainingError: a file cannot be written. KeyboardInterrupt: stopped; finished videos stay.
     """
-    if order.format not in (*FORMATS, spikes.FORMAT):
-        raise UsageError(f"--format {order.format!r}: known are pool, {', '.join(FORMATS)}, {spikes.FORMAT}")
+    check_format(order.format)
     if order.test and len(order.photos) < 2:
         raise UsageError("two splits take two photos at the least, one of them for the test split alone")
     _claim(order)
@@ -85,7 +93,7 @@ def _claim(order: VideoOrder) -> None:
         "plan": [order.plan.frames, order.plan.duty, order.plan.scale, order.plan.instants],
         "synthesis": order.config.model_dump(mode="json"), "held_out": order.test > 0, "drawing": DRAWING,
     }  # fmt: skip
-    path = order.folder / _ABOUT
+    path = order.folder / ABOUT
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():

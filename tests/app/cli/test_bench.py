@@ -22,8 +22,12 @@ class Made:
         self.calls: list[tuple[Any, str, dict[str, Any]]] = []
         self.state = CameraState.RUNNING
         self.looped: list[bool] = []
+        self.devices: list[str] = []
 
-    def __call__(self, source: str | Path, network: str, *, options: dict[str, Any], loop: bool) -> Fake:
+    def __call__(
+        self, source: str | Path, network: str, *, options: dict[str, Any], loop: bool, device: str
+    ) -> Fake:
+        self.devices.append(device)
         self.calls.append((source, network, options))
         self.looped.append(loop)
         return Fake(state=self.state)
@@ -109,3 +113,12 @@ def test_a_worker_that_is_down_is_one_line(made: Made, capsys: pytest.CaptureFix
     made.state = CameraState.FAULTED
     assert main.run(["bench", "-n", "edi", "--seconds", "0.1"]) == 1
     assert "out of paper" in capsys.readouterr().err
+
+
+def test_the_device_is_the_one_asked_for(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["bench", "-n", "edi", "--seconds", "0.05"]
+    main.run([*line, "--device", "cpu"])
+    assert made.devices == ["cpu"]
+    assert main.run([*line, "--device", "gpu"]) == 2
+    assert "device 'gpu' is not one" in capsys.readouterr().err
+    assert made.devices == ["cpu"]

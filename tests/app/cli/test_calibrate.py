@@ -92,11 +92,13 @@ def test_a_calibration_that_fails_leaves_the_report_of_the_rig_file_that_stays(
     m = material()
     nothing = calibrating.Material(m.rig, [Take("nothing", empty(m.rig))])
     monkeypatch.setattr(calibrating, "simulated", lambda name, wanted, share: nothing)
-    for name in ("rig.toml", "rig.report.html", "rig.report.json"):
-        (tmp_path / name).write_text("of before")
     out = tmp_path / "rig.toml"
+    m.rig.save(out)
+    for name in ("rig.report.html", "rig.report.json"):
+        (tmp_path / name).write_text("of before")
+    before = {p.name: p.read_text() for p in tmp_path.iterdir()}
     assert execute(["calibrate", "rig", NAME, "--headless", "-o", str(out), "--overwrite"]) == 1
-    found = sorted(p.name for p in tmp_path.iterdir() if p.read_text() != "of before")
+    found = sorted(p.name for p in tmp_path.iterdir() if p.read_text() != before.get(p.name))
     assert found == ["rig-failed.report.html", "rig-failed.report.json"]
 
 
@@ -142,6 +144,39 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
     assert "cannot write" in told
     assert "recorded" not in told
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["simulated"], "give either simulated or --from"),
+        (["--seconds", "3"], "leave it out with --from"),
+    ],
+)
+def test_a_rig_and_a_recording_are_not_both_calibrated(
+    more: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cups.aedat4").touch()
+    line = ["calibrate", "rig", "--headless", "-o", str(tmp_path / "rig.toml")]
+    assert execute([*line, "--from", str(tmp_path / "cups.aedat4"), *more]) == 2
+    assert word in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_window_leaves_out_how_long_a_rig_would_be_recorded_where_it_has_a_recording() -> None:
+    options = ("--board", "7x5", "--seconds", "8", "--only-time")
+    assert "--seconds" in arguments("simulated", Path("rig.toml"), False, options)
+    line = arguments("cups", Path("rig.toml"), True, options)
+    assert "--seconds" not in line
+    assert "8" not in line
+    assert line[2:8] == ["--from", "cups", "-o", "rig.toml", "--board", "7x5"]
+
+
+def test_what_is_no_rig_file_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "recording.toml"
+    out.write_text("mine = 1\n")
+    assert execute(["calibrate", "rig", "--headless", "-o", str(out), "--overwrite"]) == 2
+    assert f"-o {out} is no rig file" in " ".join(capsys.readouterr().err.split())
+    assert out.read_text() == "mine = 1\n"
 
 
 def test_a_recording_of_one_sensor_has_nothing_to_calibrate(tmp_path: Path) -> None:

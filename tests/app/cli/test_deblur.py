@@ -101,7 +101,7 @@ def test_refused_exposures_are_in_the_report_only(tmp_path: Path) -> None:
     assert report["items"]["pictures_out"] == N - 1
 
 
-@pytest.mark.parametrize("target", ["out", "out.mp4"])
+@pytest.mark.parametrize("target", ["out", "out.mp4", "new/folder/out", "new/folder/out.mp4"])
 def test_all_refused_leaves_nothing(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_aedat4(tmp_path / "in.aedat4", sample_events(), sample_frames(exposure_us=None))
     assert run(path, "-o", tmp_path / target) == 1
@@ -109,6 +109,7 @@ def test_all_refused_leaves_nothing(target: str, tmp_path: Path, capsys: pytest.
     err = capsys.readouterr().err
     assert "none of 10 exposures could be restored" in err
     assert "no exposure" in err
+    assert "state it: --exposure-us" in " ".join(err.split())
 
 
 def test_accumulator_frames_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,15 +152,23 @@ def test_failed_overwrite_keeps_the_earlier_output(tmp_path: Path, recording: Pa
     ("line", "words"),
     [
         (["nowhere.aedat4", "-o", "x"], "does not exist"),
-        (["IN", "-o", "x", "--network", "glimt"], "unknown network 'glimt'; known: edi, "),
+        (
+            ["IN", "-o", "x", "--network", "glimt"],
+            "network 'glimt'; did you mean 'glint'? known: edi, ",
+        ),
         (["IN", "-o", "x", "--at", "1.5"], "outside the exposure"),
         (["IN", "-o", "x", "--at", "half"], "'half' is not a number"),
         (["IN", "-o", "x", "--at", "0.5,0.5"], "same instant"),
         (["IN", "-o", "x", "--at", "0.5", "--frames-per-exposure", "3"], "not both"),
         (["IN", "-o", "x", "--frames-per-exposure", "0"], "out of range"),
         (["IN", "-o", "x", "--contrast", "9"], "out of range"),
+        (["IN", "-o", "x", "--contrast", "riig"], "'riig' is not a number; give auto, rig, a threshold"),
+        (["", "-o", "x"], "is empty"),
         (["IN", "-o", "x", "--contrast", "0.1,0.2,0.3"], "3 values"),
         (["IN", "-o", "x.avi"], "written as .mp4"),
+        (["IN", "-o", "x.mp3"], "written as .mp4"),
+        (["IN", "-o", "x.MPG"], "written as .mp4"),
+        (["IN", "-o", "x.h5"], "written as .mp4"),
         (["IN", "-o", "x", "--seconds", "-1"], "out of range"),
         (["IN", "-o", "x", "--seconds", "nan"], "out of range"),
         (["IN", "-o", "x", "--device", "toaster"], "toaster"),

@@ -12,13 +12,16 @@ import pytest
 
 from app.cli.program import execute
 from capture.packets import Events
+from capture.simulated.presets import configure
 from recordings.export import msrbd
 from recordings.export.array_pickle import npy_of_dict
 from recordings.export.grid import shared_grid
 from recordings.open import open_recording
 from sync.rig import CameraEntry, EventEntry, Geometry, ImageEntry, Rig
+from tests.capture.simulated_small import SMALL
 from tests.recordings.make_aedat4 import write_aedat4
 from tests.recordings.make_datasets import SCALE, write_msrbd
+from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.reading import events_and_frames, same_events
 from tests.recordings.sample import FRAMES, sample_events, sample_frames
 
@@ -132,6 +135,31 @@ def test_wrong_words_and_taken_places_are_refused(
         assert execute(line) == 2, line
         assert says in " ".join(capsys.readouterr().err.split()), line
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("inside", ["streams.hmc", "link.aedat4", "elsewhere"])
+def test_files_of_the_input_are_never_overwritten(
+    inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    rig = rig_of_config(configure("handheld", SMALL))
+    write_own(own, rig, items_of(configure("handheld", SMALL), 0.2))
+    out = own / inside
+    if inside.startswith("link"):
+        out.symlink_to(tmp_path / "far")
+        (tmp_path / "far").touch()
+    if inside == "elsewhere":
+        out = tmp_path / "in"
+        out.symlink_to(own / "streams.hmc")
+    before = {p.name: p.read_bytes() for p in own.iterdir()}
+    assert execute(["export", str(own), "--to", "aedat4", "-o", str(out), "--overwrite"]) == 2
+    assert "lies inside the input" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in own.iterdir()} == before
+    assert (
+        execute(["calibrate", "rig", "--from", str(own), "-o", str(own / "recording.toml"), "--overwrite"]) == 2
+    )
+    assert "lies inside the input" in capsys.readouterr().err
 
 
 def test_the_simulated_rig_becomes_a_sequence(tmp_path: Path) -> None:

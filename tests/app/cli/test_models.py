@@ -161,7 +161,7 @@ def test_errors_are_one_line_with_a_code(checkpoint: Path, tmp_path: Path, capsy
         (["convert", str(checkpoint), "--to", "onnx"], 2, "safetensors"),
         (["convert", str(checkpoint), "-o", str(tmp_path)], 2, "is a folder"),
         (["convert", str(checkpoint), "-o", str(tmp_path / "x.pth")], 2, "ends in .safetensors"),
-        (["convert", ""], 2, "is a folder"),
+        (["convert", ""], 2, "an argument is empty"),
         (["nonsense"], 2, "nonsense"),
     ):
         assert main.run(["models", *arguments]) == code

@@ -232,7 +232,9 @@ def test_the_viewer_gets_what_was_asked_for(
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
     assert seen == {**asked, "residual": False, "rig_page": False}
     assert made.seen["replay_speed"] == 0.5
-    assert main.run(["live", "-n", "edi", "--residual"]) == 0
+    assert made.seen["device"] == "auto"
+    assert main.run(["live", "-n", "edi", "--residual", "--device", "cpu"]) == 0
+    assert made.seen["device"] == "cpu"
     assert (seen["source"], seen["network"], seen["screenshot"]) == ("simulated", "edi", None)
     assert seen["residual"] is True
     assert main.run(["live", "simulated:davis", "--rig-page"]) == 0
@@ -253,6 +255,8 @@ def test_the_viewer_gets_what_was_asked_for(
         (["live", "bad.toml"], "unknown key 'events.widht'"),
         (["live", "REC"], "halfmirror replay"),
         (["live", "--network", "glimt"], "known: edi"),
+        (["live", "--headless", "--device", "gpu"], "device 'gpu' is not one; give auto, cpu"),
+        (["replay", "REC", "--headless", "--device", "cuda:99"], "use cpu"),
         (["live", "--headless", "--seconds", "0"], "out of range"),
         (["live", "--headless", "--screenshot", "x.png"], "needs the window"),
         (["live", "--contrast", "x"], "not a number"),
@@ -391,10 +395,21 @@ def test_an_option_of_no_network_that_was_named_is_refused_at_once() -> None:
         run_session.show({"grid": "event", "compile": True, "contrast_on": 0.2}, "simulated", None, **common)
 
 
+def test_a_camera_that_names_itself_is_named_once() -> None:
+    told = [
+        WorkerStatus(n, CameraState.FAULTED, "davis346: none is there").told for n in ("davis346", "replay")
+    ]
+    assert told == ["davis346: none is there", "replay: davis346: none is there"]
+    assert WorkerStatus("replay", CameraState.FAULTED).told == "replay: no detail"
+
+
 def test_a_screenshot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     common = {"headless": False, "seconds": None, "output": None, "verb": "live"}
     with pytest.raises(UsageError, match=r"is saved as PNG; give a name that ends in \.png"):
         run_session.show({}, "simulated", None, screenshot=tmp_path / "a.jpg", **common)
     (tmp_path / "file.txt").touch()
+    (tmp_path / "mine.png").touch()
+    with pytest.raises(UsageError, match=r"mine\.png: exists already; give another name"):
+        run_session.show({}, "simulated", None, screenshot=tmp_path / "mine.png", **common)
     with pytest.raises(OutputError, match="cannot write"):
         run_session.show({}, "simulated", None, screenshot=tmp_path / "file.txt" / "a.png", **common)

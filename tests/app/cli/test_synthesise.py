@@ -70,6 +70,35 @@ def test_refused_in_one_line(
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize(
+    ("what", "more", "said"),
+    [
+        ("new", ["--format", "efnet"], "--format 'efnet': did you mean 'efnet-h5'? known are pool, efnet-h5"),
+        ("full", [], "holds other things (pool.json is missing)"),
+        ("full", ["--format", "frames"], "holds other things (synthesis.json is missing)"),
+        ("file", [], "is a file; give the name of a folder"),
+    ],
+)
+def test_format_and_place_are_checked_before_photos_are_fetched(
+    what: str, more: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fetched(*_a: object, **_k: object) -> None:
+        raise AssertionError("photos were fetched")
+
+    monkeypatch.setattr("training.photos.open_photos", fetched)
+    out = tmp_path / "out"
+    if what == "full":
+        out.mkdir()
+        (out / "streams.hmc").touch()
+    elif what == "file":
+        out.touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert main.run(["synthesise", "-o", str(out), *more]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "none").mkdir()
     assert main.run(["synthesise", "-o", str(tmp_path / "p"), "--photos", str(tmp_path / "none")]) in (1, 2)
@@ -84,9 +113,10 @@ def test_videos_in_a_published_layout_that_a_protocol_measures(
     small = ["--size", "32", "--set", "subframes=[8,10]", "--workers", "1", "--count", "1"]
     assert main.run([*call, *small]) == 0
     assert "1 videos to train on and 1 to test with, 5 frames each (frames); 2 drawn" in capsys.readouterr().err
-    assert main.run(["evaluate", "none", "--data", str(out), "--protocol", "cdvd-tsp", "-o", str(result)]) == 0
+    call = ["evaluate", "none", "none", "--data", str(out), "--protocol", "cdvd-tsp", "-o", str(result)]
+    assert main.run(call) == 0
     said = capsys.readouterr().out
-    assert "| none |" in said
+    assert sum(line.startswith("| none |") for line in said.splitlines()) == 1
     assert "| CDVD_TSP_GOPRO.pt | GoPro test | 31.672 | 0.9279 |" in (result / "report.md").read_text()
     assert [p.name for p in (result / "pictures").iterdir()] == ["test0000-00002-0.5000.png"]
     again = ["evaluate", "none", "--data", str(out), "--protocol", "sc-net", "-o", str(result)]

@@ -41,6 +41,24 @@ def test_a_screenshot_is_taken_when_there_is_something_to_see(
     assert remembered.source == ""
 
 
+def test_a_recording_of_few_pictures_is_taken_at_its_end(
+    scene: Scene, tmp_path: Path, remembered: Remembered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "SCREENSHOT_LIMIT_S", 20.0)
+
+    def factory(source: str | Path, network: str) -> FakeSession:
+        session = FakeSession(scene, fps=60, network=network, recording=True)
+        session.total = main.SCREENSHOT_PICTURES - 7
+        return session
+
+    file = tmp_path / "w.png"
+    code = main.run_viewer(
+        factory, "short.aedat4", "edi", screenshot=file, screenshot_after_s=0.1, remembered=remembered
+    )
+    assert code == 0
+    assert file.exists()
+
+
 def test_no_screenshot_of_a_source_that_does_not_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], remembered: Remembered
 ) -> None:
@@ -108,4 +126,4 @@ def test_a_screenshot_into_no_folder_ends_the_program(
         screenshot=tmp_path / "file" / "w.png", screenshot_after_s=0.1, remembered=remembered,
     )  # fmt: skip
     assert code == 1
-    assert "No screenshot taken:" in capsys.readouterr().err
+    assert "halfmirror: no screenshot was taken:" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import pytest
 
 from app.cli import progress
 from app.cli.export import EVENT_FORMATS
+from app.cli.program import execute
 from app.sources import rig_for
 from capture.errors import UsageError
 from recordings.export import writers
@@ -93,6 +94,31 @@ def test_how_two_cameras_lie_stands_beside_what_cannot_tell_it(
     assert np.array_equal(again.image_from_event, told.image_from_event)
     assert run(own, kind, out) == 2
     assert run(own, kind, out, "--overwrite") == 0
+
+
+def test_streams_as_they_came_need_no_map(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first.aedat4"
+    assert run(own, "aedat4", first) == 0
+    (tmp_path / "first.rig.toml").unlink()
+    events, _, frames = everything(first)
+    capsys.readouterr()
+    for kind in ("aedat4", "dsec", "evt3", "png"):
+        out = target(tmp_path / kind, kind)
+        assert run(first, kind, out) == 0
+        told = " ".join(capsys.readouterr().err.split())
+        assert ("on the pictures is not known; measure it" in told) == (kind in ("aedat4", "dsec"))
+        assert not list(out.parent.rglob("*rig.toml"))
+    again = everything(target(tmp_path / "aedat4", "aedat4"))
+    assert same(again[0], events)
+    assert spans(again[2]) == spans(frames)
+    for kind, more in (("msrbd", ()), ("efnet-h5", ()), ("png", ("--restored", "edi"))):
+        assert run(first, kind, target(tmp_path / "not", kind), *more) == 2
+        assert "measure one: halfmirror calibrate rig --from" in " ".join(capsys.readouterr().err.split())
+    assert execute(["deblur", str(first), "-n", "none", "-o", str(tmp_path / "d")]) == 0
+    assert len(list((tmp_path / "d").glob("*.png"))) == len(frames)
+    assert execute(["deblur", str(first), "-o", str(tmp_path / "e")]) == 2
 
 
 def test_a_delay_of_one_clock_counts_once(own: Path, tmp_path: Path) -> None:

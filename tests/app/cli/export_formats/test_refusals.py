@@ -94,10 +94,13 @@ def test_frames_alone_become_pictures_but_not_with_a_network_that_needs_events(
 ) -> None:
     assert run(no_events, "png", tmp_path / "p") == 0
     assert len(list((tmp_path / "p").glob("*.png"))) == FRAMES
+    assert run(no_events, "png", tmp_path / "q", "--device", "cpu") == 2
+    assert "give one with --restored" in capsys.readouterr().err
     assert run(no_events, "png", tmp_path / "q", "--restored", "edi") == 2
     assert "events" in capsys.readouterr().err
-    assert run(no_frames, "mp4", tmp_path / "q.mp4") == 1
-    assert "has no frames" in capsys.readouterr().err
+    for kind in ("mp4", "png", "msrbd"):
+        assert run(no_frames, kind, target(tmp_path, kind)) == 2
+        assert f"has no frames, which {kind} needs; use --to evt3" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p"]
 
 
