@@ -110,7 +110,7 @@ def test_one_fault_of_a_sensor_is_taken_away_and_all_else_stays() -> None:
 
 
 def test_changes_that_make_no_sense_are_one_line() -> None:
-    with pytest.raises(UsageError, match="setting nois: Extra inputs"):
+    with pytest.raises(UsageError, match="setting nois: there is none; known: size"):
         make_suite(1, 64, changes={"nois": 1})
     with pytest.raises(UsageError, match="setting blur_px: a range"):
         make_suite(1, 64, changes={"blur_px": [9, 2]})
