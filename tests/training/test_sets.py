@@ -82,6 +82,17 @@ def test_times_in_seconds_are_times(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.window(k).events.t, made.events.between(*made.exposures[k]).t)
 
 
+def test_a_damaged_event_file_costs_its_own_frame_alone(tmp_path: Path) -> None:
+    """HighREV's unit is told by a file of another frame, if need be."""
+    write_set(tmp_path / "set", "highrev")
+    events = sorted((tmp_path / "set").rglob("event/train0_*.npz"))
+    events[0].write_bytes(b"no archive")
+    reader, made = one(tmp_path / "set").reader(), clip(0)
+    with pytest.raises(Damaged, match=f"frame 0 .*{events[0].name}"):
+        reader.window(0)
+    np.testing.assert_array_equal(reader.window(1).events.t, made.events.between(*made.exposures[1]).t)
+
+
 def test_all_truths_of_pairs_come_as_often_as_the_files_have_them(tmp_path: Path) -> None:
     write_set(tmp_path / "set", "msrbd", instants=3)
     reader = one(tmp_path / "set").reader()
