@@ -175,7 +175,9 @@ def _common_prefix(own: Shapes, part: Shapes) -> str:
 
 
 def _difference(network: str, shapes: Shapes, options: Mapping[str, Any]) -> str:
-    own = _shapes_of(network, tuple(sorted(options.items())))
+    # A card's lists, which the memory of `_shapes_of` cannot take.
+    settled = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    own = _shapes_of(network, tuple(sorted(settled.items())))
     # The kernels of spiking layers follow from the neuron; a file need not hold them.
     missing = [n for n in own if n not in shapes and not n.endswith(("srmKernel", "refKernel"))]
     unexpected = [n for n in shapes if n not in own]

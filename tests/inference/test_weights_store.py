@@ -143,6 +143,10 @@ def test_heads_of_the_attention_travel_with_the_weights(tmp_path: Path) -> None:
     found, _ = store.add("efnet", tmp_path / "a.safetensors")
     assert found.options == options
     store.load("efnet", representation="scer", channel_order="bgr")
+    entries.pop("last.bias")
+    save_file(entries, tmp_path / "a.safetensors", {"halfmirror.card": about.model_dump_json()})
+    with pytest.raises(WeightsError, match="no weights of efnet: 1 entry missing"):
+        store.add("efnet", tmp_path / "a.safetensors", overwrite=True)
 
 
 @pytest.mark.parametrize(
