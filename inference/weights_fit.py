@@ -68,6 +68,25 @@ def fit(
     return {name: t.detach().contiguous() for name, t in net.state_dict().items()}, options
 
 
+def require_channels(network: str, options: Mapping[str, Any], representation: str) -> None:
+    """Refuse weights whose representation has not the channels that they take.
+
+    Args:
+        network, options: as `fit` takes and gives them.
+        representation: of the card.
+
+    Raises:
+        WeightsError: an empty channel between the halves, which SCER alone has.
+    """
+    usual = _CHANNELS["efnet"]["ev_chn"][0]
+    found = options.get("ev_chn", usual)
+    if network == "efnet" and representation == "voxel" and found != usual:
+        raise WeightsError(
+            f"these weights of efnet take {found} channels of events; voxel has {usual}: if they were trained "
+            "with scer, state --representation scer"
+        )
+
+
 def _require_input(network: str, options: Mapping[str, Any]) -> None:
     """Refuse a form of a network whose input no representation here has."""
     if network == "s-sdm-ldn":

@@ -167,6 +167,14 @@ def test_weights_that_nothing_can_feed_are_refused(
     assert not store.path_of(network).exists()
 
 
+def test_seven_event_channels_are_scer(tmp_path: Path) -> None:
+    save_file(dict(networks.build("efnet", ev_chn=7).state_dict()), tmp_path / "a.safetensors")
+    text = r"a\.safetensors is refused: these weights of efnet take 7 channels of events; voxel has 6"
+    with pytest.raises(WeightsError, match=text):
+        store.add("efnet", tmp_path / "a.safetensors", representation="voxel")
+    assert not store.path_of("efnet").exists()
+
+
 def test_an_installed_file_brings_its_card_elsewhere(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
