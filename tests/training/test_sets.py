@@ -18,7 +18,7 @@ from inference.representations.coding import Mode
 from inference.representations.normalise import by_maximum
 from inference.representations.scer import published_bounds
 from inference.restorers.sc_net import ScNetRestorer
-from tests.training.made_sets import FRAMES, SIZE, clip, write_set
+from tests.training.made_sets import FRAMES, SIZE, clip, in_seconds, write_set
 from training import recipe as recipes
 from training import tasks
 from training.data.cdvd_tsp import CdvdMaker, CdvdOptions
@@ -73,10 +73,7 @@ def test_every_layout_gives_back_what_was_written(format_: str, tmp_path: Path) 
 def test_times_in_seconds_are_times(tmp_path: Path) -> None:
     """HighREV does not state the unit."""
     write_set(tmp_path / "set", "highrev")
-    for path in (tmp_path / "set").rglob("event/*.npz"):
-        with np.load(path) as file:
-            arrays = dict(file)
-        np.savez(path, **{**arrays, "timestamp": arrays["timestamp"] * 1e-6})
+    in_seconds(tmp_path / "set")
     reader, made = one(tmp_path / "set").reader(), clip(0)
     for k in (0, FRAMES - 1):
         np.testing.assert_array_equal(reader.window(k).events.t, made.events.between(*made.exposures[k]).t)

@@ -74,9 +74,10 @@ class ScNetMaker:
             lacking.append(f"{self.options.clip} frames in a row with all events from one to the next")
         return lacking
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
-        return self.options.model_dump_json(exclude={"detach"})
+        sampled = any(s.grid != s.size for s in sequences)
+        return self.options.model_dump_json(exclude={"detach"}) + (" sampled" if sampled else "")
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
