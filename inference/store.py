@@ -175,7 +175,7 @@ def add(
         WeightsError: the file is refused (see `weights.read_weights`, `weights_fit.fit`), or cannot be written.
     """
     from inference.weights import content_digest, file_digest, read_weights
-    from inference.weights_fit import fit, known_as
+    from inference.weights_fit import fit, known_as, require_channels
 
     base = card(network)
     _check("representation", representation, get_args(Representation))
@@ -205,6 +205,8 @@ def add(
     )  # fmt: skip
     update = {k: v for k, v in stated.items() if v is not None} | {"origin": origin, "options": options}
     final = Card.model_validate(described.model_dump() | update)
+    with _about(file):
+        require_channels(network, options, final.representation)
     progress("writing", 0.0)
     write(target, entries, final)
     return final, found.notes

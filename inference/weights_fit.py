@@ -69,6 +69,25 @@ def fit(
     return {name: t.detach().contiguous() for name, t in net.state_dict().items()}, options
 
 
+def require_channels(network: str, options: Mapping[str, Any], representation: str) -> None:
+    """Refuse weights whose representation has not the channels that they take.
+
+    Args:
+        network, options: as `fit` takes and gives them.
+        representation: of the card.
+
+    Raises:
+        WeightsError: an empty channel between the halves, which SCER alone has.
+    """
+    usual = _CHANNELS["efnet"]["ev_chn"][0]
+    found = options.get("ev_chn", usual)
+    if network == "efnet" and representation == "voxel" and found != usual:
+        raise WeightsError(
+            f"these weights of efnet take {found} channels of events; voxel has {usual}: if they were trained "
+            "with scer, state --representation scer"
+        )
+
+
 def _require_input(network: str, options: Mapping[str, Any]) -> None:
     """Refuse a form of a network whose input no representation here has."""
     if network == "s-sdm-ldn":
@@ -177,7 +196,9 @@ def _common_prefix(own: Shapes, part: Shapes) -> str:
 
 
 def _difference(network: str, shapes: Shapes, options: Mapping[str, Any]) -> str:
-    own = _shapes_of(network, tuple(sorted(options.items())))
+    # A card's lists, which the memory of `_shapes_of` cannot take.
+    settled = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    own = _shapes_of(network, tuple(sorted(settled.items())))
     # The kernels of spiking layers follow from the neuron; a file need not hold them.
     missing = [n for n in own if n not in shapes and not n.endswith(("srmKernel", "refKernel"))]
     unexpected = [n for n in shapes if n not in own]

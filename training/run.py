@@ -123,7 +123,7 @@ class RunFolder:
         if before != fingerprint:
             raise UsageError(
                 f"{self.path} was begun with other data (fingerprint {before}, now {fingerprint}): "
-                "photos, recordings or the version of the synthesis changed; begin a run in another folder"
+                "photos, recordings or how samples are made of them changed; begin a run in another folder"
             )
         self._hold()
 

@@ -143,6 +143,10 @@ def test_heads_of_the_attention_travel_with_the_weights(tmp_path: Path) -> None:
     found, _ = store.add("efnet", tmp_path / "a.safetensors")
     assert found.options == options
     store.load("efnet", representation="scer", channel_order="bgr")
+    entries.pop("last.bias")
+    save_file(entries, tmp_path / "a.safetensors", {"halfmirror.card": about.model_dump_json()})
+    with pytest.raises(WeightsError, match="no weights of efnet: 1 entry missing"):
+        store.add("efnet", tmp_path / "a.safetensors", overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +165,14 @@ def test_weights_that_nothing_can_feed_are_refused(
         store.add(network, tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
     assert not store.path_of(network).exists()
+
+
+def test_seven_event_channels_are_scer(tmp_path: Path) -> None:
+    save_file(dict(networks.build("efnet", ev_chn=7).state_dict()), tmp_path / "a.safetensors")
+    text = r"a\.safetensors is refused: these weights of efnet take 7 channels of events; voxel has 6"
+    with pytest.raises(WeightsError, match=text):
+        store.add("efnet", tmp_path / "a.safetensors", representation="voxel")
+    assert not store.path_of("efnet").exists()
 
 
 def test_an_installed_file_brings_its_card_elsewhere(

@@ -41,6 +41,14 @@ def write_set(folder: Path, format_: str, train: int = 2, test: int = 1, **plan:
     return folder
 
 
+def in_seconds(folder: Path) -> None:
+    """Divide the times of a HighREV set, which does not say their unit."""
+    for path in folder.rglob("event/*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **{**arrays, "timestamp": arrays["timestamp"] * 1e-6})
+
+
 @cache
 def shots(index: int = 0, count: int = 2) -> tuple[SpikeShot, ...]:
     """A video of a spike camera, 32×32; the same each time."""

@@ -18,7 +18,7 @@ from inference.representations.coding import Mode
 from inference.representations.normalise import by_maximum
 from inference.representations.scer import published_bounds
 from inference.restorers.sc_net import ScNetRestorer
-from tests.training.made_sets import FRAMES, SIZE, clip, write_set
+from tests.training.made_sets import FRAMES, SIZE, clip, in_seconds, write_set
 from training import recipe as recipes
 from training import tasks
 from training.data.cdvd_tsp import CdvdMaker, CdvdOptions
@@ -73,13 +73,21 @@ def test_every_layout_gives_back_what_was_written(format_: str, tmp_path: Path) 
 def test_times_in_seconds_are_times(tmp_path: Path) -> None:
     """HighREV does not state the unit."""
     write_set(tmp_path / "set", "highrev")
-    for path in (tmp_path / "set").rglob("event/*.npz"):
-        with np.load(path) as file:
-            arrays = dict(file)
-        np.savez(path, **{**arrays, "timestamp": arrays["timestamp"] * 1e-6})
+    in_seconds(tmp_path / "set")
     reader, made = one(tmp_path / "set").reader(), clip(0)
     for k in (0, FRAMES - 1):
         np.testing.assert_array_equal(reader.window(k).events.t, made.events.between(*made.exposures[k]).t)
+
+
+def test_a_damaged_event_file_costs_its_own_frame_alone(tmp_path: Path) -> None:
+    """HighREV's unit is told by a file of another frame, if need be."""
+    write_set(tmp_path / "set", "highrev")
+    events = sorted((tmp_path / "set").rglob("event/train0_*.npz"))
+    events[0].write_bytes(b"no archive")
+    reader, made = one(tmp_path / "set").reader(), clip(0)
+    with pytest.raises(Damaged, match=f"frame 0 .*{events[0].name}"):
+        reader.window(0)
+    np.testing.assert_array_equal(reader.window(1).events.t, made.events.between(*made.exposures[1]).t)
 
 
 def test_all_truths_of_pairs_come_as_often_as_the_files_have_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ probability one half. Of a video the first 100 frames are used, as published (`f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ class CdvdMaker:
             lacking.append(f"{FRAMES} frames ({facts.frames} are there)")
         return lacking
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
         return self.options.model_dump_json(exclude={"flow_weights"})
 

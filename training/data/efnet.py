@@ -9,6 +9,7 @@ pixels of the authors' conversion script, which the published GoPro files hold).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +35,7 @@ from training.data.sets.facts import (
     SequenceReader,
     Window,
 )  # fmt: skip
-from training.data.sets.highrev import VOXEL
+from training.data.sets.highrev import VOXEL, unit_of
 from training.task import Batch
 
 BINS = 6
@@ -96,13 +97,23 @@ class EfnetMaker:
 
     def needs(self, facts: SequenceFacts) -> list[str]:
         """What a sequence lacks, of the words of `facts`; none: it can be used."""
-        stored = SCER if self.options.representation == "scer" else VOXEL
         lacking = [] if TRUTH in facts.carries else [TRUTH]
-        return lacking if {EVENTS, stored} & facts.carries else [*lacking, f"{EVENTS} (or {stored})"]
+        fed = {EVENTS, self._stored} & facts.carries
+        return lacking if fed else [*lacking, f"{EVENTS} (or {self._stored})"]
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
-        return self.options.model_dump_json() + (" empty middle" if self.zero_middle else "")
+        told = [self.options.model_dump_json()]
+        told += ["empty middle"] if self.zero_middle else []
+        told += sorted({f"{size[1]} rows" for s in sequences if (size := seen_size(s)) != s.size})
+        fresh = [s for s in sequences if s.format == "highrev" and self._stored not in s.carries]
+        told += sorted({f"times of {unit:g} µs" for s in fresh if (unit := unit_of(s)) != 1})
+        return " ".join(told)
+
+    @property
+    def _stored(self) -> str:
+        """The word for a file that holds the representation itself."""
+        return SCER if self.options.representation == "scer" else VOXEL
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
@@ -168,7 +179,7 @@ class EfnetMaker:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
         """The grid, not normalised, on the image's pixels; and a mask that the file holds."""
         o = self.options
-        if (SCER if o.representation == "scer" else VOXEL) in facts.carries:
+        if self._stored in facts.carries:
             grid, mask = reader.stored(frame)
             if (grid.shape[2], grid.shape[1]) != facts.size or len(grid) != BINS:
                 raise Damaged(f"{facts.name} frame {frame}: its stored grid is {grid.shape}")

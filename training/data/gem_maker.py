@@ -59,7 +59,7 @@ class GemMaker:
         lacking = [what for what in (EXPOSURE, STREAM) if what not in facts.carries]
         return lacking if lacking or scale_of(facts) else [WHOLE_SCALE]
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
         return self.options.model_dump_json(include={"crop", "pairs"})
 

@@ -53,8 +53,11 @@ class Maker(Protocol):
             Damaged: a part of it cannot be read.
         """
 
-    def about(self) -> str:
-        """What decides the samples' bytes beside the data, for the fingerprint."""
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
+        """What decides the samples' bytes beside the data, for the fingerprint.
+
+        Where another version made other samples of the same sequences, it says another thing of them.
+        """
 
 
 class Readers:
@@ -120,7 +123,7 @@ class Items:
     def fingerprint(self) -> str:
         """See `TrainingData`."""
         text = [f"{s.name} {s.format} {s.size} {s.frames} {s.digest}" for s in self._readers.sequences]
-        data = "\n".join([*text, self._maker.about(), str(self._seed)])
+        data = "\n".join([*text, self._maker.about(self._readers.sequences), str(self._seed)])
         return hashlib.sha256(data.encode()).hexdigest()[:16]
 
 

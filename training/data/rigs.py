@@ -7,15 +7,17 @@ from sync.rig import EventEntry, Geometry, ImageEntry, Rig
 from training.data.sets.facts import SequenceFacts
 
 
-def rig_of(facts: SequenceFacts, width: int, height: int) -> Rig:
+def rig_of(facts: SequenceFacts, width: int, height: int, *, left: int = 0, top: int = 0) -> Rig:
     """Both grids edge to edge, as the sets have them; the frames as they are stored.
 
     Args:
         facts: of the sequence.
-        width, height: of the part of the frames, from their upper left corner on, that the rig sees.
+        width, height: of the part of the frames that the rig sees.
+        left, top: its place in them.
     """
     grid = facts.grid or (width, height)
     m = scaled_homography(facts.size[0] / grid[0])
+    m[:2, 2] -= (left, top)
     rows = tuple((float(r[0]), float(r[1]), float(r[2])) for r in m)
     return Rig(
         name=facts.format,

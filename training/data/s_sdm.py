@@ -6,6 +6,7 @@ are squares with corners on the spike grid. Published samples are neither mirror
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ class SdmMaker:
         """What a sequence lacks."""
         return [] if SPIKES in facts.carries else [SPIKES]
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
         return f"{self.options.model_dump_json(exclude={'bsn', 'edsr'})} {self._teacher}"
 

@@ -74,9 +74,10 @@ class ScNetMaker:
             lacking.append(f"{self.options.clip} frames in a row with all events from one to the next")
         return lacking
 
-    def about(self) -> str:
+    def about(self, sequences: Sequence[SequenceFacts]) -> str:
         """See `Maker`."""
-        return self.options.model_dump_json(exclude={"detach"})
+        sampled = any(s.grid != s.size for s in sequences)
+        return self.options.model_dump_json(exclude={"detach"}) + (" sampled" if sampled else "")
 
     def items(self, facts: SequenceFacts) -> list[int]:
         """See `Maker`."""
@@ -122,10 +123,10 @@ class ScNetMaker:
         if same:
             maps = [counts_numba.event_counts(part, a, b, steps=steps) for a, b in spans]
         else:
-            maps = _on_image(events, facts, spans, steps)
+            maps = _on_image(events, facts, spans, steps, cut)
         grid = np.concatenate(maps, axis=-3)  # (6, h, w) or (T, 6, h, w)
-        grid = turned(grid, cut.turn) if same else cut.of(grid)
-        kept = np.minimum(grid, _MOST).astype(np.uint8 if same and not self.sampled else np.float16)
+        kind = np.uint8 if same and not self.sampled else np.float16
+        kept = np.minimum(turned(grid, cut.turn), _MOST).astype(kind)
         return kept if kept.ndim == 3 else np.ascontiguousarray(np.moveaxis(kept, 0, -1))
 
 
@@ -145,11 +146,11 @@ def _inside(e: Columns, cut: Cut) -> Columns:
 
 
 def _on_image(
-    events: Columns, facts: SequenceFacts, spans: Sequence[Span], steps: int
+    events: Columns, facts: SequenceFacts, spans: Sequence[Span], steps: int, cut: Cut
 ) -> list[NDArray[np.float32]]:
-    """The windows' counts on the image's pixels, as the restorer brings them there."""
+    """The windows' counts on the pixels of a crop, not turned, as the restorer brings them there."""
     own = Events(np.asarray(events.t, np.int64), events.x, events.y, events.p, events.width, events.height)
-    rig = rig_of(facts, *facts.size)
+    rig = rig_of(facts, cut.width, cut.height, left=cut.left, top=cut.top)
 
     def counted(a: int, b: int) -> NDArray[np.float32]:
         def make(e: Events) -> Tensor:

@@ -51,12 +51,17 @@ def make_pool(order: Order, progress: Callable[[int, int], None] = lambda done, 
     Photos that are held out for validation are left out.
 
     Raises:
-        UsageError: another pool is in the folder, a photo cannot be read any more, or a shard cannot be
-        written. KeyboardInterrupt: stopped; finished shards stay.
+        UsageError: another pool is in the folder, or one of an older version that lacks samples; a photo cannot
+        be read any more, or a shard cannot be written. KeyboardInterrupt: stopped; finished shards stay.
     """
     photos = order.photos
-    pool.write_about(order.folder, pool.about(order.config, order.seed, photos.fingerprint))
+    older = pool.write_about(order.folder, pool.about(order.config, order.seed, photos.fingerprint))
     missing = [s for s in range(order.shards) if not pool.shard_path(order.folder, s).exists()]
+    if missing and older:
+        raise UsageError(
+            f"{order.folder} holds a pool that was drawn by an older version: it can be read, not added to; "
+            "choose another folder"
+        )
     have = order.shards - len(missing)
     progress(have * pool.PER_SHARD, order.shards * pool.PER_SHARD)
     workers = min(order.workers or os.cpu_count() or 1, max(1, len(missing)))

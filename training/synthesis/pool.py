@@ -116,8 +116,8 @@ def write_shard(
     return path
 
 
-def write_about(folder: Path, what: dict[str, Any]) -> None:
-    """State what the pool in `folder` is made of.
+def write_about(folder: Path, what: dict[str, Any]) -> bool:
+    """State what the pool in `folder` is made of; True: it is there as an older version drew it.
 
     Raises:
         UsageError: the folder holds another pool, or cannot be written.
@@ -129,17 +129,15 @@ def write_about(folder: Path, what: dict[str, Any]) -> None:
             found = _about(path)
             if found != what:
                 if found.get("version") in _READ and {**found, "version": VERSION} == what:
-                    raise UsageError(
-                        f"{folder} holds a pool that was drawn by an older version: it can be read, not added "
-                        "to; choose another folder"
-                    )
+                    return True
                 raise UsageError(
                     f"{folder} holds a pool of other photos, seed or settings; choose another folder"
                 )
-            return
+            return False
         part = path.with_name(f".{ABOUT}.{os.getpid()}.part")
         part.write_text(json.dumps(what, indent=1), encoding="utf-8")
         os.replace(part, path)
+        return False
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
     except ValueError as error:

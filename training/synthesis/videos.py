@@ -65,15 +65,21 @@ def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda
     No photo serves both splits.
 
     Raises:
-        UsageError: an unknown format, another set in the folder, or fewer photos than two splits need.
+        UsageError: an unknown format, fewer photos than two splits need, another set in the folder, or one of
+            an older version that lacks videos.
         TrainingError: a file cannot be written. KeyboardInterrupt: stopped; finished videos stay.
     """
     check_format(order.format)
     if order.test and len(order.photos) < 2:
         raise UsageError("two splits take two photos at the least, one of them for the test split alone")
-    _claim(order)
+    older = _claim(order)
     wanted = [(split, k) for split in ("train", "test") for k in range(getattr(order, split))]
     missing = [w for w in wanted if not _place(order, *w).exists()]
+    if missing and older:
+        raise UsageError(
+            f"{order.folder} holds videos that were drawn by an older version: they can be used, not added to; "
+            "give another folder"
+        )
     done = len(wanted) - len(missing)
     progress(done, len(wanted))
     if not missing:
@@ -87,7 +93,8 @@ def make_videos(order: VideoOrder, progress: Callable[[int, int], None] = lambda
     return len(missing)
 
 
-def _claim(order: VideoOrder) -> None:
+def _claim(order: VideoOrder) -> bool:
+    """Take the folder; True: it holds this set as an older version drew it, with other bytes."""
     what = {
         "format": order.format, "seed": order.seed, "photos": order.photos.fingerprint,
         "plan": [order.plan.frames, order.plan.duty, order.plan.scale, order.plan.instants],
@@ -106,14 +113,12 @@ def _claim(order: VideoOrder) -> None:
                         "another folder, or --test as it was"
                     )
                 if isinstance(found, dict) and {**found, "drawing": DRAWING} == what:
-                    raise UsageError(
-                        f"{order.folder} holds videos that were drawn by an older version: they can be used, "
-                        "not added to; give another folder"
-                    )
+                    # The second drawing has other noise; videos of a spike camera have none of it.
+                    return order.format != spikes.FORMAT
                 raise UsageError(
                     f"{order.folder} holds videos of other photos, seed or settings; give another folder"
                 )
-            return
+            return False
         if any(order.folder.iterdir()):
             raise UsageError(f"{order.folder} holds something else; give a new folder")
     except OSError as error:
@@ -121,6 +126,7 @@ def _claim(order: VideoOrder) -> None:
     except ValueError as error:
         raise UsageError(f"cannot use {order.folder}: {path.name} is damaged ({error})") from error
     replace_bytes(path, json.dumps(what, indent=1).encode())
+    return False
 
 
 def _name(order: VideoOrder, split: str, number: int) -> str:

@@ -84,6 +84,7 @@ def test_a_pool_of_an_older_drawing_is_read_but_does_not_grow(tmp_path: Path) ->
     older = {**pool.about(SETTINGS, 0, "made"), "version": 5}
     (tmp_path / "pool.json").write_text(json.dumps(older))
     assert len(pool.Pool(tmp_path)) == 32
+    assert make_pool(order(tmp_path)) == 0
     with pytest.raises(UsageError, match="drawn by an older version: it can be read, not added to"):
         make_pool(order(tmp_path, 64))
     (tmp_path / "pool.json").write_text(json.dumps({**older, "seed": 1}))

@@ -111,14 +111,28 @@ def test_a_set_goes_on_where_it_stopped_and_no_photo_serves_both_splits(
     said = json.loads(about.read_text())
     older = {k: v for k, v in said.items() if k != "drawing"}
     about.write_text(json.dumps(older))
+    assert videos.make_videos(order) == 0
     with pytest.raises(UsageError, match="drawn by an older version: they can be used, not added to"):
-        videos.make_videos(order)
+        videos.make_videos(replace(order, train=3))
+    assert not (order.folder / "train/blur/train0002").exists()
     about.write_text(json.dumps(said))
     without = replace(order, test=0)
     with pytest.raises(UsageError, match="made with test videos, whose photos no other may show"):
         videos.make_videos(without)
     assert videos.make_videos(replace(order, test=2)) == 1
     assert not list((tmp_path / "set").rglob("*.part"))
+
+
+def test_videos_of_a_spike_camera_are_drawn_as_before(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second drawing has other noise, which they have none of."""
+    found = open_photos(str(photos))
+    order = videos.VideoOrder(tmp_path / "set", "spikes", 1, 0, ClipPlan(3), CONFIG, 5, found, 1)
+    monkeypatch.setattr(videos, "DRAWING", 1)
+    videos._claim(order)
+    monkeypatch.undo()
+    assert not videos._claim(order)
 
 
 def test_formats_and_folders_that_cannot_be_meant(photos: Path, tmp_path: Path) -> None:

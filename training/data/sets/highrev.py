@@ -20,7 +20,18 @@ from recordings.formats.dataset_source import times
 from recordings.formats.event_files import unit_us
 from recordings.formats.npy_members import Archive
 from recordings.sandbox_child import Refused
-from training.data.sets.facts import EVENTS, TRUTH, U8, SequenceFacts, Span, Unread, Window, reads, sized
+from training.data.sets.facts import (
+    EVENTS,
+    FAULTS,
+    TRUTH,
+    U8,
+    SequenceFacts,
+    Span,
+    Unread,
+    Window,
+    reads,
+    sized,
+)
 from training.data.sets.hdf5 import digest
 from training.data.sets.pictures import numbered, png_size, read_rgb
 
@@ -62,13 +73,7 @@ class HighRevReader(Unread):
 
     @functools.cached_property
     def _unit_us(self) -> float:
-        """Of the whole sequence, told by its first file with events."""
-        for stem in self._stems:
-            for file in _event_files(self._folder, stem):
-                with Archive(file, file.name) as archive:
-                    if len(t := archive.whole("timestamp").reshape(-1)):
-                        return unit_us(t)
-        return 1.0
+        return unit_of(self.facts)
 
     @reads
     def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
@@ -81,6 +86,21 @@ class HighRevReader(Unread):
         if (grid.shape[2], grid.shape[1]) != self.facts.size:
             raise Refused(f"its voxel grid is {grid.shape[2]}×{grid.shape[1]}")
         return grid, None
+
+
+def unit_of(facts: SequenceFacts) -> float:
+    """µs of one unit of a sequence's times, told by its first file with events that can be read."""
+    folder = Path(facts.files[0])
+    for stem in facts.files[1:]:
+        for file in _event_files(folder, stem)[:-1]:
+            try:
+                with Archive(file, file.name) as archive:
+                    t = archive.whole("timestamp").reshape(-1)
+            except FAULTS:
+                continue  # told where its own frame is asked for; the others are none the worse
+            if len(t):
+                return unit_us(t)
+    return 1.0
 
 
 def is_highrev(folder: Path) -> bool:
