@@ -35,7 +35,7 @@ from recordings.sandbox_child import Refused
 RECORD = 8
 BLOCK = 1 << 17  # records: a mebibyte
 # In larger files not every stamp is looked at when they are opened.
-EXACT_BYTES = 1 << 30
+EXACT_BYTES = 1 << 28
 # But where two blocks begin further apart: something is damaged, or so little happened that much may be hidden.
 _SAMPLED_US = 10_000_000
 _IMU = 3  # bits 11:10 of a sample
