@@ -5,21 +5,22 @@ An address: bit 31 set = a sample of the image converter or the inertial sensor;
 upwards and columns to the left, as jAER displays them; here (0, 0) is the top left.
 
 Times wrap round at 32 bits; the distance between neighbours tells a wrap from a step back, and a clock that was
-set back (see `aedat_stretches`). Frames lie in such a
+set back from damage (see `aedat2_times`). Frames lie in such a
 file as single samples before and after reset, without their exposures: they are counted, not put together. The
 external input's marks do not tell the edge, so they are counted too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.formats.aedat2_times import Counted, count_on, count_over, first_sound
 from recordings.formats.aedat_header import Bytes, read_header, sensor_size
-from recordings.formats.aedat_stretches import STEP_BACK_US, Counted, began_anew, count_on
+from recordings.formats.aedat_stretches import RESTARTED_US, STEP_BACK_US, began_anew
 from recordings.formats.dataset_source import (
     Found,
     FrameRefused,
@@ -33,9 +34,10 @@ from recordings.sandbox_child import Refused
 
 RECORD = 8
 BLOCK = 1 << 17  # records: a mebibyte
-# In larger files not every stamp is looked at when they are opened; a clock set back is then seen where a block
-# begins earlier than the one before.
-EXACT_BYTES = 1 << 30
+# In larger files not every stamp is looked at when they are opened.
+EXACT_BYTES = 1 << 28
+# But where two blocks begin further apart: something is damaged, or so little happened that much may be hidden.
+_SAMPLED_US = 10_000_000
 _IMU = 3  # bits 11:10 of a sample
 
 
@@ -72,7 +74,7 @@ class Aedat2Source:
         if ended.set_back:
             problems.append(began_anew(ended.set_back))
         first, last = self._index[0].time_us, len(self._index) - 1
-        latest = int(count_on(self._index[last], self._stamps(last * BLOCK, BLOCK), None)[0].max())
+        latest = int(self._times(last, self._stamps(last * BLOCK, BLOCK)).max())
         self.facts = SourceFacts(
             format="aedat2", event_size=self._size, image_size=None, start_us=first, end_us=max(first, latest),
             camera=chip, problems=problems,
@@ -96,8 +98,12 @@ class Aedat2Source:
             raise Refused("became shorter while it was read")
         return np.frombuffer(data, ">u4")[1::2].astype(np.uint32)
 
-    def _following(self, block: int) -> int | None:
-        return next(iter(self._stamps((block + 1) * BLOCK, 1).tolist()), None)
+    def _times(self, block: int, stamps: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return count_on(self._index[block], stamps, self._ahead(block))[0]
+
+    def _ahead(self, block: int) -> Callable[[], NDArray[np.uint32]]:
+        """The stamps behind a block, as many as one has."""
+        return lambda: self._stamps((block + 1) * BLOCK, BLOCK)
 
     def _counted(self) -> tuple[list[Counted], Counted]:
         """Where counting stands before each block, and at the end."""
@@ -106,20 +112,23 @@ class Aedat2Source:
         blocks = -(-self._count // BLOCK)
         for k in range(blocks):
             index.append(now)
-            following = self._following(k)
+            following = next(iter(self._stamps((k + 1) * BLOCK, 1).tolist()), None)
             if self._count * RECORD > EXACT_BYTES and following is not None:
                 step = int(np.array([following - now.stamp]).astype(np.int32)[0])
-                if step >= -STEP_BACK_US:
+                # A clock that was set back within a block may be ahead of its beginning at its end.
+                if -STEP_BACK_US <= step <= _SAMPLED_US and following >= RESTARTED_US:
                     now = now._replace(stamp=following, time_us=now.time_us + step)
                     continue
-            now = count_on(now, self._stamps(k * BLOCK, BLOCK), following)[1]
+            now = count_over(now, self._stamps(k * BLOCK, BLOCK), self._ahead(k))
         return index, now
 
     def _first(self) -> Counted:
-        """The first stamp, or the second one where both others contradict the first."""
-        s = self._stamps(0, 3)
-        d = np.abs(np.diff(s).view(np.int32).astype(np.int64))
-        first = int(s[1] if len(d) == 2 and d[0] > STEP_BACK_US >= d[1] else s[0])
+        """The first stamp that is borne out by those behind it; where none is, the first."""
+        for at in range(0, self._count, BLOCK):
+            first = first_sound(self._stamps(at, BLOCK))
+            if first is not None:
+                return Counted(first, first)
+        first = int(self._stamps(0, 1)[0])
         return Counted(first, first)
 
     def events(self, start_us: int | None) -> Iterator[Found]:
@@ -139,8 +148,7 @@ class Aedat2Source:
             counts["samples_of_frames"] += int(np.count_nonzero(~event & ~imu))
             counts["marks_of_the_external_input"] += int(np.count_nonzero(mark))
             keep = event & ~mark
-            t, _ = count_on(self._index[block], records[:, 1], self._following(block))
-            yield self._piece(a[keep], t[keep])
+            yield self._piece(a[keep], self._times(block, records[:, 1])[keep])
         yield Ignored({name: n for name, n in counts.items() if n})
 
     def _piece(self, a: NDArray[np.uint32], t: NDArray[np.int64]) -> Piece:

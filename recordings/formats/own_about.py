@@ -25,18 +25,22 @@ class AboutError(HalfmirrorError):
     """`recording.toml` cannot be used; the message says why."""
 
 
-def write_synced(folder: Path, name: str, data: bytes) -> None:
+def write_synced(folder: Path, name: str, data: bytes, *, wait: bool = True) -> None:
     """Write a file whole or not at all, and wait until the disk has it.
 
     Without that a file under a new name may be empty for half a minute after a power cut, or after a USB disk
-    was pulled. Raises `OSError`.
+    was pulled. But on a busy disk it takes seconds: with `wait` False somebody else writes it again soon, and
+    waits. Raises `OSError`.
     """
     part = folder / f"{name}.part"
     with part.open("wb") as f:
         f.write(data)
         f.flush()
-        os.fsync(f.fileno())
+        if wait:
+            os.fsync(f.fileno())
     part.replace(folder / name)
+    if not wait:
+        return
     with contextlib.suppress(OSError):  # some file systems do not sync folders
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -81,10 +85,10 @@ class About(Strict):
     rig: Rig
     note: str = ""
 
-    def save(self, folder: Path) -> None:
-        """Write it into a folder. Raises `OSError`."""
+    def save(self, folder: Path, *, wait: bool = True) -> None:
+        """Write it into a folder; see `write_synced`. Raises `OSError`."""
         text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-        write_synced(folder, ABOUT, text.encode())
+        write_synced(folder, ABOUT, text.encode(), wait=wait)
 
     @classmethod
     def load(cls, folder: Path) -> About:

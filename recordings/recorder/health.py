@@ -215,6 +215,6 @@ def text_of(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def save_text(folder: Path, text: str) -> None:
-    """As `save`, of `text_of`. On a busy disk it may wait for seconds. Raises `OSError`."""
-    write_synced(folder, HEALTH, text.encode())
+def save_text(folder: Path, text: str, *, wait: bool = True) -> None:
+    """As `save`, of `text_of`; `wait`: see `write_synced`. Raises `OSError`."""
+    write_synced(folder, HEALTH, text.encode(), wait=wait)

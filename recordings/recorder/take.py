@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from capture.codec import StreamEnd
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
-from recordings.formats.own_about import About
+from recordings.formats.own_about import ABOUT, HEALTH, About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arrival_us
 from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
@@ -70,11 +70,14 @@ class Take:
         make_folder(folder)
         self.folder, self._limits = folder, limits
         try:
-            about.save(folder)
+            about.save(folder, wait=False)
             self._reserve = reserve_of(folder) if limits.reserve is None else limits.reserve
             self.file = StreamFile(folder, reserve=self._reserve)
         except OSError as e:
             raise DiskError(f"{folder}: cannot be written to ({e.strerror or e})") from e
+        # By file name. Whoever reads the rings must not wait for the disk: the flushing thread does.
+        self._unsaved: dict[str, Callable[[], None]] = {}
+        self._save_aside(ABOUT, lambda: about.save(folder))
         self.watch = HealthWatch(about.rig)
         self._alone = not about.rig.has_events
         self._latency_us = round(1e3 * about.rig.clock.host_latency_ms)
@@ -101,8 +104,7 @@ class Take:
 
     def describe(self, about: About) -> None:
         """Say more exactly who the cameras are."""
-        with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
-            about.save(self.folder)
+        self._save_aside(ABOUT, lambda: about.save(self.folder))
 
     @property
     def watermark_us(self) -> int | None:
@@ -200,10 +202,23 @@ class Take:
         if now - self._saved >= HEALTH_S:
             first, self._saved = not self._saved, now
             text = text_of(self._report("recording", ""))
-            if first:
-                _save_text(self.folder, text)
-            else:  # whoever reads the rings must not wait for the disk
-                self.file.aside(lambda: _save_text(self.folder, text))
+            if first:  # there from the beginning, and safe a second later
+                with contextlib.suppress(OSError):
+                    save_text(self.folder, text, wait=False)
+            else:
+                self._save_aside(HEALTH, lambda: save_text(self.folder, text))
+
+    def _save_aside(self, name: str, job: Callable[[], None]) -> None:
+        """Have a file written by the flushing thread, at the latest when this is finished."""
+        self._unsaved[name] = job
+        self.file.aside(self._save_unsaved)
+
+    def _save_unsaved(self) -> None:
+        for name in (ABOUT, HEALTH):
+            job = self._unsaved.pop(name, None)
+            if job is not None:
+                with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
+                    job()
 
     def figures(self) -> dict[str, Any]:
         """What a person watches while it goes on; plain values."""
@@ -248,6 +263,8 @@ class Take:
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
         self.file.close()
+        self._unsaved.pop(HEALTH, None)
+        self._save_unsaved()
         stopped, h = self.file.stopped, self.watch.health
         if self._gave_up:
             why = f"{self.folder}: {TOO_SLOW}"
@@ -259,8 +276,3 @@ class Take:
         with contextlib.suppress(OSError, HalfmirrorError):
             save(self.folder, last)
         return last
-
-
-def _save_text(folder: Path, text: str) -> None:
-    with contextlib.suppress(OSError):  # the disk says so itself, at the next chunk
-        save_text(folder, text)

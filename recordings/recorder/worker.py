@@ -139,7 +139,8 @@ class _Recorder:
 
     def _drain(self, take: Take) -> None:
         """What the cameras gave before this was told to stop belongs to it, as far as there is time."""
-        self._gather()
+        if not self._ending:  # what belongs to one that was to end is taken already
+            self._gather()
         while self._backlog and not (take.file.stopped or take.changed or self._late):
             take.behind(self._written_s)
             if take.complete:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from capture.packets import EventPacket, Events, TriggerEdges
 from recordings.formats import aedat2
-from recordings.formats.aedat_stretches import NO_TIME_US, Counted, Span, count_on, shifts
+from recordings.formats.aedat2_times import NO_TIME_US, Counted, count_on
+from recordings.formats.aedat_stretches import Span, shifts
 from recordings.open import open_recording
 from recordings.recording import Remark
 from tests.recordings.make_aedat import frame, packet, polarity, special, write_aedat2, write_aedat3
@@ -27,6 +29,11 @@ def events(t: np.ndarray) -> Events:
     return Events(
         t.astype(np.int64), (n % 346).astype(np.uint16), (n % 260).astype(np.uint16), n % 3 == 0, *SIZE
     )
+
+
+def nothing() -> np.ndarray:
+    """What lies behind the file's end."""
+    return np.empty(0, np.uint32)
 
 
 def mark(kind: int) -> bytes:
@@ -133,8 +140,7 @@ def test_counting_goes_on_across_blocks() -> None:
     now, parts = Counted(int(stamps[0]), int(stamps[0])), []
     cuts = [0, *np.sort(rng.integers(1, 199_999, 30)).tolist(), len(t)]
     for a, b in itertools.pairwise(cuts):
-        following = int(stamps[b]) if b < len(t) else None
-        got, now = count_on(now, stamps[a:b], following)
+        got, now = count_on(now, stamps[a:b], partial(np.copy, stamps[b:]))
         parts.append(got)
     assert np.array_equal(np.concatenate(parts), t)
     assert now.set_back == 0
@@ -162,7 +168,7 @@ def packets_of(t: np.ndarray) -> bytes:
 
 def test_garbage_is_no_clock_that_was_set_back() -> None:
     stamps = np.random.default_rng(5).integers(0, 2**32, 50_000).astype(np.uint32)
-    t, now = count_on(Counted(int(stamps[0]), int(stamps[0])), stamps, None)
+    t, now = count_on(Counted(int(stamps[0]), int(stamps[0])), stamps, nothing)
     assert now.set_back < 5  # of 25 000 that run back
     assert int(t.max()) < 1 << 43
 
@@ -177,3 +183,32 @@ def test_one_packet_that_lies_back_begins_no_stretch() -> None:
     assert shifts(spans, last) == [0, 0, 0]
     spans = [Span(7_000_000, 7_000_009), Span(0, 9), Span(10, 19, True), Span(0, 9, True), Span(10, 19)]
     assert shifts(spans, last) == [0, 7_000_010, 7_000_010, 7_000_030, 7_000_030]
+
+
+@pytest.mark.parametrize("wild", [5, 400_000_000])
+@pytest.mark.parametrize("many", [1, 2, 5])
+def test_packets_that_are_damaged_begin_no_stretch(wild: int, many: int) -> None:
+    begins = [20_000_000 + 10_000 * k for k in range(3_000)]
+    begins[2_000 : 2_000 + many] = [wild + k for k in range(many)]
+    assert not any(shifts([Span(t, t) for t in begins], lambda k: begins[k] + 9_000))
+
+
+def test_time_that_walks_to_where_it_was_does_not_undo_a_reset() -> None:
+    begins = [k * 100_000 for k in range(16)] * 2
+    assert shifts([Span(t, t) for t in begins], lambda k: begins[k]) == [0] * 16 + [1_500_001] * 16
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_aedat2_a_reset_that_a_quiet_block_makes_good_is_seen(
+    tmp_path: Path, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exact:
+        monkeypatch.setattr(aedat2, "EXACT_BYTES", 0)
+    before = 5_000_000 + np.arange(2_000) * 1_000
+    behind = np.arange(398_000) * 100
+    path = write_aedat2(tmp_path / "a.aedat", events(np.concatenate([before, behind])))
+    source = aedat2.Aedat2Source(path, None)
+    assert source.facts.problems == [SET_BACK]
+    t = np.concatenate([p.t for p in source.events(None) if isinstance(p, aedat2.Piece)])
+    assert np.array_equal(t, np.concatenate([before, before[-1] + 1 + behind]))
+    assert source.facts.end_us == t[-1]

@@ -18,7 +18,7 @@ import pytest
 
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, Rejected, TriggerEdges
-from recordings.formats.own_about import HEALTH, STREAMS
+from recordings.formats.own_about import ABOUT, HEALTH, STREAMS, About
 from recordings.formats.own_chunks import draft
 from recordings.open import open_recording
 from recordings.recorder import disk, stream_file
@@ -191,6 +191,34 @@ def test_whoever_reads_the_rings_does_not_wait_for_health_json(
     go.set()
     take.finish()
     assert health_of(tmp_path / "r")["state"] == "finished"
+
+
+def test_whoever_reads_the_rings_waits_for_no_file_to_be_safe(
+    tmp_path: Path, rig: Rig, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, elsewhere, real = 0, 0, os.fsync
+
+    def fsync(fd: int) -> None:
+        nonlocal mine, elsewhere
+        here = threading.current_thread() is threading.main_thread()
+        mine, elsewhere = mine + here, elsewhere + (not here)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    take = Take(tmp_path / "r", about_of(rig), Limits(reserve=0))
+    assert (tmp_path / "r" / ABOUT).exists()
+    take.tick()
+    assert health_of(tmp_path / "r")["state"] == "recording"
+    take.describe(about_of(rig).model_copy(update={"note": "told later"}))
+    assert mine == 0
+    until = time.monotonic() + 20
+    while not elsewhere:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    take.describe(about_of(rig).model_copy(update={"note": "told last"}))
+    assert mine == 0
+    take.finish()
+    assert About.load(tmp_path / "r").note == "told last"
 
 
 def test_waiting_for_the_cameras_is_no_recording_time(

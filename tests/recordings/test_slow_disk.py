@@ -19,7 +19,7 @@ from recordings.open import open_recording
 from recordings.recorder.incoming import READER
 from recordings.recorder.stream_file import TOO_SLOW, StreamFile
 from recordings.recorder.take import Limits
-from recordings.recorder.worker import BEGIN, DONE, TOPIC, RecorderSpec, _Recorder
+from recordings.recorder.worker import BEGIN, DONE, END, TOPIC, RecorderSpec, _Recorder
 from tests.capture.fake_link import FakeLink
 from tests.capture.simulated_small import small
 from tests.recordings.own_sample import Item, about_of, items_of, rig_of_config
@@ -218,3 +218,44 @@ def test_what_waits_of_all_sequences_together_is_bounded(
     assert done == ["finished"] * 5
     largest = 1 << 17
     assert QUEUE < most < QUEUE + largest
+
+
+def test_what_came_after_the_end_does_not_belong_to_it_when_the_program_ends_too(
+    disk: Disk, items: list[Item], tmp_path: Path
+) -> None:
+    memory = [RingMemory.create(RingLayout(n, 64 << 20, 4096, readers=(READER,))) for n in ("events", "frames")]
+    refs = [RingRef(m.name, m.label) for m in memory]
+    writers = [RingWriter(r) for r in refs]
+    half, polls = len(items) // 2, iter(range(10_000))
+
+    def put(some: list[Item]) -> None:
+        for i in some:
+            writers[isinstance(i, Frame)].write_packet(i)
+
+    def each(link: FakeLink) -> None:
+        now = next(polls)
+        if now == 1:
+            link.commands.append(
+                Command(number=1, verb=BEGIN, arguments={"folders": [str(tmp_path / "r")], "reserve": 0})
+            )
+        elif now == 3:
+            put(items[:half])
+        elif now == 20:
+            link.commands.append(Command(number=2, verb=END, arguments={}))
+        elif now == 40:
+            put(items[half:])
+        elif now == 60:
+            link.stopping, link.stop_asked = True, time.monotonic()
+            threading.Timer(0.2, disk.goes.set).start()
+
+    try:
+        link = FakeLink(each, polls=10_000)
+        _Recorder(link, RecorderSpec(*refs, (), about_of(rig_of_config(CONFIG)), armed=True)).run()
+        with open_recording(tmp_path / "r") as r:
+            got = [i for i in r.items() if isinstance(i, (EventPacket, Frame))]
+        assert len(got) == half
+    finally:
+        for w in writers:
+            w.close()
+        for m in memory:
+            m.close()
