@@ -83,12 +83,18 @@ def test_a_held_exposure_is_restored_at_other_instants_while_the_stream_goes_on(
     assert not stage.hold(99), "an exposure that has gone cannot be held"
 
 
-def test_a_newer_request_replaces_one_that_waits(make: Make, slow: type[Slow], results: list[Result]) -> None:
+def holding_first(make: Make, slow: type[Slow], results: list[Result]) -> RestoreStage:
+    """One that has shown its first exposure, and holds it."""
     slow.gate.set()
     stage = make("slow", every_item=True)
     feed(stage, [0])
     until(lambda: len(results) == 1, "a picture to hold")
     assert stage.hold(0)
+    return stage
+
+
+def test_a_newer_request_replaces_one_that_waits(make: Make, slow: type[Slow], results: list[Result]) -> None:
+    stage = holding_first(make, slow, results)
     slow.gate.clear()
     feed(stage, [1])
     until(lambda: slow.calls[-1] == 1, "busy")
@@ -104,11 +110,7 @@ def test_a_request_that_is_in_work_is_not_begun_anew(
     make: Make, slow: type[Slow], results: list[Result]
 ) -> None:
     """Who waits asks again under the same number; another number is another wish."""
-    slow.gate.set()
-    stage = make("slow", every_item=True)
-    feed(stage, [0])
-    until(lambda: len(results) == 1, "a picture to hold")
-    assert stage.hold(0)
+    stage = holding_first(make, slow, results)
     slow.gate.clear()
     n = len(slow.calls)
     stage.request(1, (0.2,))
@@ -127,11 +129,7 @@ def test_a_request_that_is_in_work_is_not_begun_anew(
 def test_who_asks_again_for_what_is_held_keeps_it_however_far_the_stream_has_gone(
     make: Make, slow: type[Slow], results: list[Result]
 ) -> None:
-    slow.gate.set()
-    stage = make("slow", every_item=True)
-    feed(stage, [0])
-    until(lambda: len(results) == 1, "a picture to hold")
-    assert stage.hold(0)
+    stage = holding_first(make, slow, results)
     feed(stage, list(range(1, 20)))
     until(lambda: len(results) == 20, "the stream goes on")
     assert stage.hold(0)
