@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from app.offline import open_input
+from app.offline_input import open_input
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events
 from inference.restorers.contrast_pairs import MARGIN_US

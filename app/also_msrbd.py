@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.export import ExportRequest, ExportResult, export_msrbd
-from app.offline import Item, OfflineInput
+from app.offline_input import Item, OfflineInput
 from app.supervisor import WorkerPlan
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.missing_events import MissingEvents
-from app.offline import Item, OfflineInput, begin_us
+from app.offline_input import Item, OfflineInput, begin_us
 from app.output.atomic import staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures, without_frames
-from app.offline import Item, OfflineInput, begin_us, open_input
+from app.offline_input import Item, OfflineInput, begin_us, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.export import REPORT, ExportRequest, NothingExported
-from app.offline import NothingRestored, OfflineInput, OfflineResult, begin_us, deblur
+from app.offline import NothingRestored, OfflineResult, deblur
+from app.offline_input import OfflineInput, begin_us
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.mp4 import LONGEST_PAUSE_US, Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.following import START_LIMIT_S, Following, PipelineError
-from app.offline import open_input, steps
+from app.offline import steps
+from app.offline_input import open_input
 from app.output.png import Stamp
 from app.session import Picture as LivePicture
 from app.session import Session

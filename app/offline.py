@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.offline_input import Item, OfflineInput, item_begin_us
 from app.output.flags import flag_kind
 from app.output.labels import stamped
 from app.output.png import Stamp
 from app.output.spread import Spread
-from app.sources import rig_for, rig_of, unplaced
 from capture.errors import HalfmirrorError, UsageError
-from capture.packets import EventPacket, Frame
+from capture.packets import EventPacket
 from inference import models
 from inference.engine import Engine
 from inference.outcomes import admitted
@@ -31,36 +29,12 @@ from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
-Item = EventPacket | Frame
 MAX_BYTES = 4 << 30
 STAGES = ("prepare", "read", "sync", "restore", "write")
 
 
 class NothingRestored(HalfmirrorError):
     """The input held no exposure that could be restored; the message says why."""
-
-
-@dataclass(slots=True)
-class OfflineInput:
-    """A source that ends.
-
-    Attributes:
-        name: as the person gave it.
-        rig: geometry and sizes.
-        items: packets and frames in order of time, a frame at the end of its exposure.
-        span_us: length on the event clock, for the progress bar.
-        problems: what reading found wrong, one line each; complete once `items` is exhausted.
-        prepare: what takes long before the first item (the simulated scene), with a callback for its share 0…1.
-        placed: it is known how event pixels lie on the pictures.
-    """
-
-    name: str
-    rig: Rig
-    items: Iterator[Item]
-    span_us: int
-    problems: Callable[[], list[str]] = list
-    prepare: Callable[[Callable[[float], None]], None] = lambda _progress: None
-    placed: bool = True
 
 
 class Sink(Protocol):
@@ -127,111 +101,6 @@ class OfflineResult:
         for r in self.refused:
             counts[r.reason] = counts.get(r.reason, 0) + 1
         return counts
-
-
-@contextmanager
-def open_input(
-    text: str,
-    seconds: float | None = None,
-    exposure_us: int | None = None,
-    geometry: tuple[int, int] | None = None,
-    rig: Path | None = None,
-    *,
-    placed: bool = True,
-) -> Iterator[OfflineInput]:
-    """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
-
-    `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
-    that does not say it. `geometry`: the size of its event sensor, where it does not say that. `rig`: the rig
-    file that tells how its cameras' pixels lie, where it does not say that. `placed` False: nothing need tell
-    it, both streams are used as they came.
-
-    A recording without events opens all the same: networks that need none restore its frames.
-
-    Raises:
-        UsageError: an unknown preset, a path that is not there, a rig file (its cameras never end), something
-            stated about the simulated rig, no length of time.
-        RecordingError: not usable, or without frames.
-    """
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"the first {seconds:g} seconds of {text} are none; give more than 0")
-    if text == "simulated" or text.startswith("simulated:"):
-        for option, what, value in (
-            ("--rig", "rig", rig), ("--exposure-us", "exposure", exposure_us),
-            ("--geometry", "geometry", geometry),
-        ):  # fmt: skip
-            if value is not None:
-                raise UsageError(f"{option} is for recordings; {text} knows its own {what}")
-        yield _simulated(text, 5.0 if seconds is None else seconds)
-        return
-    path = Path(text)
-    if path.suffix.lower() == ".toml":
-        raise UsageError(f"{text} is a rig file, whose cameras never end; give a recording or `simulated`")
-    try:
-        there = path.exists()
-    except OSError as e:
-        raise UsageError(f"{text}: {e.strerror}; give the path of a recording, or `simulated`") from e
-    if not there:
-        raise UsageError(f"{text} does not exist; give the path of a recording, or `simulated`")
-    from recordings.open import open_recording, require_frames
-
-    with open_recording(path, exposure_us=exposure_us, geometry=geometry, rig=rig) as recording:
-        info = recording.info
-        require_frames(recording)
-        size, image = info.event_size, info.image_size
-        if not placed and rig is None and size and image and rig_of(recording, text) is None:
-            its, told = unplaced(text, size, image), False
-        else:
-            its, told = rig_for(recording, text, rig), True
-        span = max(1, info.end_us - info.start_us)
-        items = recording.items()
-        if seconds is not None:
-            span = min(span, round(seconds * 1e6))
-            items = until(items, span, events=its.has_events)
-
-        def problems() -> list[str]:
-            return list(dict.fromkeys([*info.problems, *recording.report.problems]))
-
-        yield OfflineInput(text, its, items, span, problems, placed=told)
-
-
-def _simulated(text: str, seconds: float) -> OfflineInput:
-    from capture.registry import open_driver
-    from capture.simulated.presets import SimulatedConfig
-    from capture.simulated.rig import SimulatedRig
-
-    _, config = open_driver(text)
-    assert isinstance(config, SimulatedConfig)
-    simulated = SimulatedRig(config)
-    rig = Rig.from_facts(text, simulated.facts())
-    return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6), prepare=simulated.prepare)
-
-
-def until(items: Iterator[Item], span_us: int, *, events: bool = True) -> Iterator[Item]:
-    """The items of the first `span_us` by the events' own time, or the frames' where there are no `events`."""
-    start: int | None = None
-    for item in items:
-        begin = _begin_us(item, events)
-        if begin is not None:
-            start = begin if start is None else start
-            if begin >= start + span_us:
-                return
-        yield item
-
-
-def begin_us(packet: EventPacket) -> int:
-    """When a packet begins, by its events; one without any has its end alone."""
-    return int(packet.events.t[0]) if len(packet.events) else packet.complete_until_us
-
-
-def _begin_us(item: Item, events: bool) -> int | None:
-    """When an item begins; None for those whose time is not the source's."""
-    if isinstance(item, EventPacket):
-        return begin_us(item)
-    if events:
-        return None
-    # Frames alone have any clock; who has none is told by arrival.
-    return (item.arrival_ns if item.device_start_ns is None else item.device_start_ns) // 1000
 
 
 def check_latents(restorer: Restorer, latents: Sequence[float]) -> None:
@@ -318,7 +187,7 @@ def steps(
             break
         run.push(item)
         events = source.rig.has_events
-        now = item.complete_until_us if isinstance(item, EventPacket) else _begin_us(item, events)
+        now = item.complete_until_us if isinstance(item, EventPacket) else item_begin_us(item, events)
         if now is not None:
             first_us = now if first_us is None else first_us
             progress(min(1.0, max(0.0, (now - first_us) / source.span_us)), run.result)

@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from app.offline import open_input
+from app.offline_input import open_input
 from capture.packets import Frame
 from inference import store
 from inference.outcomes import Result

@@ -12,7 +12,7 @@ from app.cli.options import ExposureUs, Geometry, RigFile
 
 if TYPE_CHECKING:
     from app.export import ExportRequest, ExportResult
-    from app.offline import Item
+    from app.offline_input import Item
     from recordings.recording import OpenOptions
 
 EXAMPLE = (
@@ -206,7 +206,7 @@ def _shown(items: Iterable[Item], show: Callable[[str, float], None]) -> Iterato
 def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import progress
     from app.export import export_msrbd
-    from app.offline import open_input
+    from app.offline_input import open_input
 
     with (
         open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
@@ -259,7 +259,7 @@ def _pictures(
 ) -> int:  # fmt: skip
     from app.cli import console, progress
     from app.export_pictures import PASSED_THROUGH, export_pictures
-    from app.offline import open_input
+    from app.offline_input import open_input
     from inference import models
 
     network = restored or PASSED_THROUGH

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from app.cli import console
 from app.cli.summary import figure
-from app.offline import OfflineInput, OfflineResult, deblur, open_input
+from app.offline import OfflineResult, deblur
+from app.offline_input import OfflineInput, open_input
 from app.output.atomic import staged_file, staged_folder
 from app.output.mp4 import Mp4Writer
 from app.output.png import TIMESTAMPS, PngSequence, Stamp

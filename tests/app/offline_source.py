@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from app.offline import Item, OfflineInput
+from app.offline_input import Item, OfflineInput
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
 from capture.registry import RigFacts
 from inference.restorers.base import LatentTimes, Needs, Restored

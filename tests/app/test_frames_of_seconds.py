@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from app.offline import until
+from app.offline_input import until
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.figures import Figures
-from app.offline import OfflineInput, deblur
+from app.offline import deblur
+from app.offline_input import OfflineInput
 from capture.packets import EventPacket
 from inference.outcomes import Result
 from inference.restore_stage import RestoreStage

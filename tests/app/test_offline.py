@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.offline import Item, NothingRestored, deblur, open_input, until
+from app.offline import NothingRestored, deblur
+from app.offline_input import Item, open_input, until
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events, Frame, Rejected, TriggerEdges
 from inference.models import create

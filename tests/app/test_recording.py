@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from app.live import LiveSession, make_session
-from app.offline import deblur, open_input
+from app.offline import deblur
+from app.offline_input import open_input
 from app.output.png import Stamp
 from app.recorder import RecordRequest
 from app.recording import RecordingFailed, record

@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from app.cli.program import execute
-from app.offline import open_input
+from app.offline_input import open_input
 from app.sources import SourceRequest, resolve
 from calibration.nominal import nominal
 from capture.errors import UsageError

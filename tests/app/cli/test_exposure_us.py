@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.cli.program import execute
-from app.offline import open_input
+from app.offline_input import open_input
 from app.sources import SourceRequest, resolve
 from capture.packets import EventPacket, Frame, FrameClock, TriggerEdges
 from capture.registry import open_driver

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.program import execute
-from app.offline import open_input
+from app.offline_input import open_input
 from calibration.check import check
 from calibration.time.result import TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
