@@ -125,7 +125,7 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     p.write_bytes(bytes(range(128, 256)))
     with pytest.raises(UsageError, match=r"bytes\.toml cannot be read"):
         Rig.load(p)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is a folder; give the path of a file"):
         Rig.load(tmp_path)
 
 

@@ -58,14 +58,14 @@ def opened(name: str = "evk4", **settings: Any) -> Any:
 class TestEvk4(CameraContract):
     @pytest.fixture
     def case(self, bus: FakeNd) -> CameraCase:
-        return CameraCase(opened, values=BIASES)
+        return CameraCase(opened, values=BIASES, counts=True)
 
 
 class TestMetavision(CameraContract):
     @pytest.fixture
     def case(self, vendor: FakeMetavision) -> CameraCase:
         values = {"events_per_s": 1_000_000, "bias_fo": 5, "bias_diff_on": 9}
-        return CameraCase(lambda: opened("metavision"), values=values)
+        return CameraCase(lambda: opened("metavision"), values=values, counts=True)
 
 
 class TestEvk4Plug(UnplugContract):
