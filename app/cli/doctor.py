@@ -73,9 +73,10 @@ def _print(checks: list[Check], ok: bool) -> None:
     style = {State.OK: "green", State.NOTE: "yellow", State.MISSING: "bold red"}
     o = console.out()
     # Plain lines rather than a table: advice is often a command, and a wrapped command cannot be copied.
+    wide = max((len(c.name) for c in checks), default=0) + 2
     for c in checks:
-        o.print(Text.assemble((f"{c.state:<9}", style[c.state]), f"{c.name:<15}", c.facts), soft_wrap=True)
+        o.print(Text.assemble((f"{c.state:<9}", style[c.state]), f"{c.name:<{wide}}", c.facts), soft_wrap=True)
         if c.advice:
-            o.print(Text(f"{'':<24}→ {c.advice}", "yellow"), soft_wrap=True)
+            o.print(Text(f"{'':<{9 + wide}}→ {c.advice}", "yellow"), soft_wrap=True)
     runs = "The simulated rig can run: halfmirror live simulated"
     o.print(runs if ok else "The simulated rig cannot run: see what is missing above.", style="bold")

@@ -308,3 +308,11 @@ def test_code_that_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     check = checks.numba()
     assert check.state is (State.OK if kept else State.NOTE)
     assert ("NUMBA_CACHE_DIR" in check.advice) is not kept
+
+
+def test_a_long_name_does_not_run_into_its_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    long, short = Check("neuromorphic-drivers", State.OK, "0.18.2"), Check("Qt", State.OK, "6", "upgrade")
+    doctor._print([long, short], True)
+    first, second, advice, *_ = capsys.readouterr().out.splitlines()
+    assert first.index("0.18.2") == second.index("6") == advice.index("→")
+    assert "drivers  0.18.2" in first
