@@ -137,8 +137,8 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         raise UsageError(without_frames(source.name, kind))
     grid = shared_grid(source.rig, 1) if form.aligned and source.rig is not None else None
     result = ExportResult(grid=grid)
-    apart = source.rig is not None and not form.aligned and not source.rig.identity and not form.events_only
-    apart = apart and source.placed
+    told = source.rig is not None and source.placed and not source.rig.identity
+    apart = told and not form.aligned and not form.events_only
     beside = rig_beside(request.output) if apart and not form.folder else None
     if beside is not None and beside.exists() and not request.overwrite:
         raise UsageError(f"{beside} exists; give another name with -o, or --overwrite")

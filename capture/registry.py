@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from capture.camera import CameraInfo, EventCamera, FrameCamera
 from capture.errors import CameraError, HalfmirrorError, UsageError, first_line
+from capture.validation import did_you_mean
 
 GROUP = "halfmirror.cameras"
 
@@ -136,9 +136,7 @@ def driver(name: str) -> Driver:
     if target is None:
         target = next((e for e in entry_points(group=GROUP) if e.name == name), None)
     if target is None:
-        near = get_close_matches(name.lower(), names(), 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"unknown camera {name!r}; {hint}known: {', '.join(names())}")
+        raise UsageError(f"unknown camera {name!r}; {did_you_mean(name, names())}known: {', '.join(names())}")
     try:
         found: Driver = target.load()
     except HalfmirrorError:

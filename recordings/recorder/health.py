@@ -84,8 +84,8 @@ class HealthWatch:
     def __init__(self, rig: Rig) -> None:
         self.health = Health()
         self._sync: Synchroniser | None = Synchroniser(rig, max_wait_us=OFFLINE_WAIT_US)
-        self._alone = not rig.has_events
-        self._one_camera = "events" if not rig.has_frames else "frames" if self._alone else ""
+        # The stream of a rig of one camera.
+        self._alone = "events" if not rig.has_frames else "frames" if not rig.has_events else ""
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}
         self._window: deque[tuple[int, int, int]] = deque()  # from, until, events
@@ -130,7 +130,7 @@ class HealthWatch:
             elif missing < 0 and not f.gap:
                 h.jump("frame numbers ran back", h.until_us or 0)
         self._sequence = f.sequence
-        if self._alone:
+        if self._alone == "frames":
             start, end = place_of(f, arrival_us(f))
             h.first_us = start if h.first_us is None else h.first_us
             h.until_us = max(h.until_us or start, start if end is None else end)
@@ -177,7 +177,7 @@ class HealthWatch:
             "how": s.how, "residual_us": s.residual_us, "drift_ppm": s.drift_ppm, "why_not": s.why,
             "resets": dict(s.resets), "frames_without_trigger": c.frames_unmatched,
             "triggers_without_frame": c.edges_unmatched, "frames_with_trigger": c.frames_matched,
-            "alone": self._one_camera,
+            "alone": self._alone,
         }  # fmt: skip
 
 
