@@ -241,8 +241,9 @@ def load(network: str, *, representation: str, channel_order: str) -> tuple[dict
     from inference.weights_fit import fit
 
     with _about(path_of(network)):
-        entries, _ = fit(network, read_weights(path_of(network)).entries, found.options)
-    return entries, found
+        entries, options = fit(network, read_weights(path_of(network)).entries, found.options)
+    # Of a file that was added when the network had another size by default.
+    return entries, found.model_copy(update={"options": options})
 
 
 def verify(network: str) -> Card:

@@ -28,6 +28,13 @@ _CHANNELS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 """Of events that can be fed; the first is the published number."""
 LARGE = "glint-large"
 """A size of glint that has a name and weights of its own."""
+_GLINT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "glint": {"widths": (40, 80, 128), "blocks": (0, 1, 3, 1, 1)},
+    LARGE: {"widths": (64, 128, 192), "blocks": (1, 3, 6, 3, 2)},
+}
+"""Sizes as they are built when nothing else is said."""
+_FORMER: Mapping[str, tuple[int, ...]] = {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}
+"""The size that glint-large had before; files of it are glint-large still."""
 _SEVERAL = {"widths": 3, "blocks": 5, "num_heads": 3}  # options that are so many numbers
 
 
@@ -126,7 +133,7 @@ def identify(shapes: Shapes) -> tuple[str, float]:
         found = same / max(len(own.keys() | shapes.keys()), 1)
         if found > share:
             best, share = name, found
-    return best, share
+    return known_as(best, shapes), share
 
 
 def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
@@ -150,14 +157,21 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         if network == "sc-net" and _size(shapes, "snn.conv1.weight", 0, 8) == 6:
             out["spiking"] = "window"
     elif network == "glint":
-        levels = [("stem", 32), ("half1", 64), ("half2", 96)]
-        out["widths"] = tuple(_size(shapes, f"{name}.weight", 0, usual) for name, usual in levels)
-        out["blocks"] = tuple(_blocks(shapes, name) for name in ("down1", "down2", "bottom", "up2", "up1"))
+        out = _size_of_glint(shapes)
+    elif network == LARGE and _size_of_glint(shapes) == _FORMER:
+        out = dict(_FORMER)
     standard = {
-        "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, "widths": (32, 64, 96),
-        "blocks": (0, 1, 1, 1, 1),
+        "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, **_GLINT.get(network, {}),
     }  # fmt: skip
     return {k: v for k, v in out.items() if standard.get(k) != v}
+
+
+def _size_of_glint(shapes: Shapes) -> dict[str, Any]:
+    levels = zip(("stem", "half1", "half2"), _GLINT["glint"]["widths"], strict=True)
+    return {
+        "widths": tuple(_size(shapes, f"{name}.weight", 0, usual) for name, usual in levels),
+        "blocks": tuple(_blocks(shapes, name) for name in ("down1", "down2", "bottom", "up2", "up1")),
+    }
 
 
 def _blocks(shapes: Shapes, name: str) -> int:
@@ -166,8 +180,9 @@ def _blocks(shapes: Shapes, name: str) -> int:
 
 
 def known_as(network: str, shapes: Shapes) -> str:
-    """The name of a network in the size of a file: glint of one certain size is glint-large."""
-    return LARGE if network == "glint" and dict(shapes) == _shapes_of(LARGE, ()) else network
+    """The name of a network in the size of a file: glint of certain sizes is glint-large."""
+    large = (_shapes_of(LARGE, ()), _shapes_of(LARGE, tuple(_FORMER.items())))
+    return LARGE if network == "glint" and dict(shapes) in large else network
 
 
 def looks_like(shapes: Shapes) -> str:

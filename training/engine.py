@@ -105,10 +105,11 @@ def train(request: Request) -> Outcome:
     network = task.build_network(recipe.network.options)
     if recipe.network.start == "input":
         _start_at_input(task, network, recipe)
+    grew = False
     if request.init is not None:
         if request.resume:
             raise UsageError("--init gives a new run its first weights; a resumed one has its own")
-        initialise(network, request.init, recipe.network)
+        grew = initialise(network, request.init, recipe.network, bool(getattr(task, "grows", False)))
     hold_still(recipe.optimiser, network)
     training, validation = task.datasets(recipe)
     fingerprint = training.fingerprint()
@@ -119,7 +120,7 @@ def train(request: Request) -> Outcome:
     module.stop = lambda: signals.received != 0
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
-        _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)())
+        _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)
     if request.resume and (done := already_complete(run, recipe)):
         run.release()
         return done
@@ -205,7 +206,7 @@ def _with_precision(recipe: Recipe, request: Request, run: RunFolder) -> Recipe:
 
 
 def _open_folder(
-    request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, data: Mapping[str, Any]
+    request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, data: Mapping[str, Any], grew: bool
 ) -> None:
     if not request.resume:
         init = request.init
@@ -215,7 +216,9 @@ def _open_folder(
                 "data_fingerprint": fingerprint, "data": dict(data),
                 "devices": request.devices, "nodes": request.nodes,
                 "init": None if init is None
-                else {"file": str(init), "sha256": hashlib.sha256(init.read_bytes()).hexdigest()},
+                else {
+                    "file": str(init), "sha256": hashlib.sha256(init.read_bytes()).hexdigest(), "grown": grew,
+                },
             },
         )  # fmt: skip
         return
@@ -268,6 +271,8 @@ def _trainer(
         callbacks=callbacks, plugins=[StateFile()], use_distributed_sampler=False,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         default_root_dir=run.path, log_every_n_steps=recipe.run.log_every,
+        # All batches have one size, so what cuDNN finds to be fastest in the first step stays so.
+        benchmark=cuda or None,
     )  # fmt: skip
 
 

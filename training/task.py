@@ -89,6 +89,8 @@ class Task(Protocol):
         """
 
     # Optional, and looked for by name:
+    # grows: bool
+    #     Whether `--init` may be weights of a smaller network of the same kind, see `training.growth`.
     # def card_fields(self) -> Mapping[str, Any]
     #     What the weights take, where it differs from their network's card: representation, channel_order, and
     #     `feed`, the restorer's options they were trained with.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inference.weights import read_weights
 from inference.weights_limits import WeightsError
+from training.growth import fits, grown
 from training.recipe import NetworkEntry
 from training.run import WEIGHTS_VERSION
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def initialise(network: nn.Module, file: Path, entry: NetworkEntry) -> None:
+def initialise(network: nn.Module, file: Path, entry: NetworkEntry, grows: bool = False) -> bool:
     """Load a file of weights into a network.
 
     Args:
         network: takes the values.
         file: .safetensors of a run, or any file that `inference.weights` reads (a published checkpoint).
         entry: the recipe's name and options of the network, for the file's own statement to be held against.
+        grows: weights of a smaller network of this kind are taken as well, see `training.growth`.
+
+    Returns:
+        Whether they are a smaller network's.
 
     Raises:
         UsageError: no such file.
@@ -30,12 +35,17 @@ def initialise(network: nn.Module, file: Path, entry: NetworkEntry) -> None:
             are missing, unknown or of another shape, values that are not finite.
     """
     found = read_weights(file)
-    if fault := _stated(found.metadata or {}, entry) or _fault(network, found.entries):
+    entries, smaller = found.entries, grows and fits(network, found.entries)
+    fault = _stated(found.metadata or {}, entry, sized=not smaller)
+    if smaller:
+        entries = grown(network, entries)
+    if fault := fault or _fault(network, entries):
         raise WeightsError(f"{file} is refused: {fault}")
-    network.load_state_dict(found.entries, strict=True)
+    network.load_state_dict(entries, strict=True)
+    return smaller
 
 
-def _stated(metadata: Mapping[str, str], entry: NetworkEntry) -> str:
+def _stated(metadata: Mapping[str, str], entry: NetworkEntry, sized: bool) -> str:
     version = metadata.get("halfmirror.weights", WEIGHTS_VERSION)
     if version != WEIGHTS_VERSION:
         return f"its weights are of version {version[:20]!r}; this program reads version {WEIGHTS_VERSION}"
@@ -43,7 +53,7 @@ def _stated(metadata: Mapping[str, str], entry: NetworkEntry) -> str:
     if name != entry.name:
         return f"these are weights of {name[:40]!r}, and {entry.name!r} is to be trained"
     options = metadata.get("halfmirror.options")
-    if options is not None and options != (wanted := json.dumps(entry.options, sort_keys=True)):
+    if sized and options is not None and options != (wanted := json.dumps(entry.options, sort_keys=True)):
         return f"it was trained with the network options {options[:200]}, and the recipe has {wanted}"
     return ""
 
@@ -53,7 +63,7 @@ def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:
     missing = [n for n in own if n not in entries]
     unknown = [n for n in entries if n not in own]
     other = [n for n in own if n in entries and own[n].shape != entries[n].shape]
-    broken = [n for n, t in entries.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    broken = _not_finite(entries)
     parts = [
         f"{len(names)} {what} (such as {names[0][:80]})"
         for names, what in (
@@ -63,3 +73,7 @@ def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:
         if names
     ]  # fmt: skip
     return f"of its entries are {', '.join(parts)}" if parts else ""
+
+
+def _not_finite(entries: Mapping[str, Tensor]) -> list[str]:
+    return [n for n, t in entries.items() if t.is_floating_point() and not bool(t.isfinite().all())]

@@ -21,9 +21,12 @@ _NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "s-sdm-ldn": ("s_sdm_ldn", "LDN", {}),
     "s-sdm-bsn": ("s_sdm_bsn", "BSN", {}),
     "s-sdm-edsr": ("s_sdm_edsr", "EDSR", {}),
-    # Before glint: a file of just this size is taken for this one, which has no other.
-    "glint-large": ("glint", "Glint", {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}),
     "glint": ("glint", "Glint", {}),
+    "glint-large": ("glint", "Glint", {}),
+}
+# name -> options that it has unless others are asked for
+_SIZES: dict[str, dict[str, Any]] = {
+    "glint-large": {"widths": (64, 128, 192), "blocks": (1, 3, 6, 3, 2)},
 }
 
 
@@ -53,7 +56,7 @@ def build(name: str, **options: Any) -> nn.Module:
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"{name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
     try:
-        net: nn.Module = make(**options, **fixed)
+        net: nn.Module = make(**_SIZES.get(name, {}) | options, **fixed)
     except (TypeError, ValueError, LookupError, RuntimeError, MemoryError) as error:
         # PyTorch says RuntimeError of negative sizes and of those that no memory holds, in several lines.
         raise UsageError(f"{name} cannot be built: {first_line(error)}") from error

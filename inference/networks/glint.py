@@ -74,8 +74,8 @@ class Glint(nn.Module):
 
     def __init__(
         self,
-        widths: tuple[int, int, int] = (32, 64, 96),
-        blocks: tuple[int, int, int, int, int] = (0, 1, 1, 1, 1),
+        widths: tuple[int, int, int] = (40, 80, 128),
+        blocks: tuple[int, int, int, int, int] = (0, 1, 3, 1, 1),
         body: Body = "half",
         output: Output = "ratio",
         stem: int = 1,

@@ -20,6 +20,8 @@ from inference.weights_limits import WeightsError
 from tests.inference import checkpoints as made
 
 LDN = "s-sdm-ldn"
+LARGE_BLOCKS = ((1, 3, 6, 3, 2), (1, 2, 3, 2, 2))
+"""Of glint-large, now and before."""
 
 
 @pytest.fixture(autouse=True)
@@ -338,17 +340,40 @@ def test_the_sizes_of_glint_are_not_taken_for_one_another(
     assert store.add(other, file)[0].network == other
 
 
-def test_a_glint_that_was_trained_in_the_large_size_is_glint_large(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sizes", [{"widths": (64, 128, 192), "blocks": b} for b in LARGE_BLOCKS])
+def test_a_glint_that_was_trained_in_the_large_size_is_glint_large(
+    sizes: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
     """With `train glint --set network.options…`; its card says glint, and what to do is said once."""
-    sizes = {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}
     about = card("glint").model_copy(update={"options": sizes, "trained_on": "my photos"})
     file = tmp_path / "a.safetensors"
     save_file(networks.build("glint", **sizes).state_dict(), file, store.metadata_of(about))
     with pytest.raises(WeightsError, match="looks like glint-large: halfmirror models add glint-large FILE"):
         store.add("glint", file)
     found, _ = store.add("glint-large", file)
-    assert (found.network, found.trained_on, found.options) == ("glint-large", "my photos", {})
+    assert (found.network, found.trained_on) == ("glint-large", "my photos")
+    assert found.options == ({} if sizes["blocks"] == LARGE_BLOCKS[0] else {"blocks": LARGE_BLOCKS[1]})
     assert found.title == card("glint-large").title
-    networks.build("glint-large").load_state_dict(
-        store.load("glint-large", representation="edi-stack-halfway", channel_order="rgb")[0], strict=True
-    )
+    loaded, found = store.load("glint-large", representation="edi-stack-halfway", channel_order="rgb")
+    networks.build("glint-large", **found.options).load_state_dict(loaded, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("glint", {"widths": (32, 64, 96), "blocks": (0, 1, 1, 1, 1)}),
+        ("glint-large", {"widths": (64, 128, 192), "blocks": LARGE_BLOCKS[1]}),
+    ],
+)
+def test_weights_of_a_former_size_stay_usable(
+    name: str, sizes: dict[str, tuple[int, ...]], tmp_path: Path, models: Path
+) -> None:
+    """Their cards say nothing of the size: it was the usual one when they were added."""
+    entries = networks.build(name, **sizes).state_dict()
+    file = tmp_path / "a.safetensors"
+    save_file(entries, file, store.metadata_of(card(name)))
+    store.add(name, file)
+    store.write(store.own_path(name), entries, store.installed(name).model_copy(update={"options": {}}))
+    store.verify(name)
+    loaded, found = store.load(name, representation="edi-stack-halfway", channel_order="rgb")
+    networks.build(name, **found.options).load_state_dict(loaded, strict=True)

@@ -56,6 +56,8 @@ class GlintTask:
         half a grey level on it wherever that helps those that are far off.
     """
 
+    grows = True
+
     def __init__(self, recipe: Recipe) -> None:
         if recipe.network.name not in NETWORKS:
             raise UsageError(
