@@ -23,7 +23,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.geometry.blinking import signed_counts
 from calibration.geometry.collect import TimedFrame
 from capture.packets import Events
 from inference.representations.double_integral import Contrast
@@ -147,16 +146,10 @@ def seen_change(a: TimedFrame, b: TimedFrame, events: Events, contrast: Contrast
         events.between(b.start_us, b.end_us), b.start_us, b.end_us, [b.start_us], contrast
     )[0]
     between = events.between(a.end_us, b.start_us)
-    up = signed_counts(_of(between, between.p))
-    down = signed_counts(_of(between, ~between.p))
-    gap = contrast.on * up + contrast.off * down
+    step = np.where(between.p, contrast.on, -contrast.off)
+    pixel = between.y.astype(np.int64) * events.width + between.x
+    gap = np.bincount(pixel, step, events.width * events.height).reshape(events.height, events.width)
     return np.asarray(np.log(first) + gap - np.log(second), np.float32)
-
-
-def _of(events: Events, which: Bool) -> Events:
-    return Events(
-        events.t[which], events.x[which], events.y[which], events.p[which], events.width, events.height
-    )  # fmt: skip
 
 
 def told_change(

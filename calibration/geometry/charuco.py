@@ -25,6 +25,8 @@ U8 = NDArray[np.uint8]
 MIN_CORNERS = 6
 _SMALL = 640
 """Pictures with fewer rows are enlarged to about as many."""
+_PLAIN = 400
+"""Rows of the picture in which a plain chessboard is looked for, at most."""
 _OUTLIER = 0.12  # of a square: a corner further from where the others foretell it is another one
 _OWN_SMEAR_PX = 1.7
 """Width of a sharp edge: a lens's spot and the pixel itself."""
@@ -127,9 +129,9 @@ def _why_nothing(gray: U8, found: int, board: Board) -> str:
             f"the board is half hidden: {found} of {len(board.corners_mm)} corners are readable; "
             "take away what covers it, or move it into the field"
         )
-    small = (
-        gray if min(gray.shape) <= 800 else cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    )
+    # A small picture shows as well whether there is one; it is looked for in every view without a board.
+    factor = _PLAIN / min(gray.shape)
+    small = gray if factor >= 1 else cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     for pattern in ((board.columns - 1, board.rows - 1), (9, 6), (8, 6), (7, 5), (6, 4)):
         ok: Any = cv2.findChessboardCorners(small, pattern, flags=cv2.CALIB_CB_FAST_CHECK)[0]
         if ok:

@@ -190,6 +190,7 @@ def _step(
     yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
     x, y = (xx - (w - 1) / 2) * np.float32(unit), (yy - (h - 1) / 2) * np.float32(unit)
     normal, gradient = np.zeros((9, 9)), np.zeros(9)
+    columns: F32 = np.empty((9, w * h), np.float32)
     sums = np.zeros(3)
     for c in pairs:
         told, weight = told_change(c, m, size)
@@ -205,11 +206,14 @@ def _step(
         robust = weight * np.minimum(1.0, 2.0 * max(spread, 1e-4) / np.maximum(np.abs(miss), 1e-6))
         gx, gy = (g / np.float32(unit) for g in gradients(told))
         along = -(x * gx + y * gy)
-        columns = np.stack([gx, gy, gx * x, gx * y, gy * x, gy * y, along * x, along * y, seen]).reshape(9, -1)
-        chosen = robust.reshape(-1) > 0
-        a, r = columns[:, chosen], robust.reshape(-1)[chosen]
-        normal += (a * r) @ a.T
-        gradient += (a * r) @ miss.reshape(-1)[chosen]
+        for row, values in zip(
+            columns, (gx, gy, gx * x, gx * y, gy * x, gy * y, along * x, along * y, seen), strict=True
+        ):
+            row[:] = values.reshape(-1)
+        # What does not count has weight 0: choosing the others would copy all.
+        weighted = columns * robust.reshape(-1)
+        normal += weighted @ columns.T
+        gradient += weighted @ miss.reshape(-1)
     keep = [*range(parameters), 8]
     n = normal[np.ix_(keep, keep)]
     n = n + 1e-6 * np.trace(n) / len(n) * np.eye(len(n))

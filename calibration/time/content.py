@@ -36,7 +36,7 @@ MIN_EVENTS = 3  # of a pixel in the window of a pair
 MIN_PIXELS = 60
 
 AROUND_US = 30_000  # events before and after, that end the lines which begin or end inside
-MOST_PIXELS = 3_000
+MOST_PIXELS = 3_000  # below 65,536: see the sort in `pair_of`
 
 
 @njit(nogil=True)
@@ -135,7 +135,8 @@ def pair_of(
     row[chosen] = np.arange(len(chosen), dtype=np.int32)
     keep = row[flat] >= 0
     t, k, p = inside.t[keep], row[flat[keep]], inside.p[keep]
-    order = np.argsort(k, kind="stable")
+    # Of small numbers numpy's stable sort is a radix sort.
+    order = np.argsort(k.astype(np.uint16), kind="stable")
     first = np.searchsorted(k[order], np.arange(len(chosen) + 1))
     ends = np.array([*exposure_a, *exposure_b])
     asked = (ends[:, None] + shifts_us[None, :]).reshape(-1)
@@ -157,14 +158,14 @@ def pair_of(
     edges = np.quantile(mean_light, np.linspace(0, 1, groups + 1)[1:-1])
     group = np.searchsorted(edges, mean_light)
     sums = np.zeros((groups, len(shifts_us), 5))
-    members = [np.flatnonzero(group == g) for g in range(groups)]
-    for d in range(len(shifts_us)):
-        x = change[d]
-        for g, m in enumerate(members):
-            if len(m) < 8:
-                continue
-            xg, yg = x[m] - x[m].mean(), y[m] - y[m].mean()
-            sums[g, d] = xg @ xg, xg @ yg, yg @ yg, len(m), (1.0 / mean_light[m]).mean()
+    for g in range(groups):
+        m = np.flatnonzero(group == g)
+        if len(m) < 8:
+            continue
+        x, yg = change[:, m], y[m] - y[m].mean()
+        x -= x.mean(axis=1, keepdims=True)
+        sums[g, :, 0], sums[g, :, 1] = np.einsum("dm,dm->d", x, x), x @ yg
+        sums[g, :, 2:] = yg @ yg, len(m), (1.0 / mean_light[m]).mean()
     return Pair((exposure_a[0] + exposure_b[1]) / 2, sums)
 
 

@@ -146,8 +146,9 @@ def _bounded(events: Events) -> Events:
     if share >= 1:
         return events
     # Whole pixels: an integral over some events of a pixel is none.
-    key = (events.y.astype(np.uint32) * 2654435761 + events.x.astype(np.uint32) * 40503) % 1000
-    keep = key < share * 1000
+    y, x = np.arange(events.height, dtype=np.uint32), np.arange(events.width, dtype=np.uint32)
+    chosen = (y[:, None] * 2654435761 + x * 40503) % 1000 < share * 1000
+    keep = chosen[events.y, events.x]
     return Events(events.t[keep], events.x[keep], events.y[keep], events.p[keep], events.width, events.height)
 
 
