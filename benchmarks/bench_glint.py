@@ -34,6 +34,7 @@ from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.glint import GlintRestorer
 from inference.restorers.picture import picture_of
 from inference.weights import read_weights
+from inference.weights_fit import fit
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 
@@ -46,9 +47,9 @@ class Makes:
 
     def __init__(self, weights: Path | None) -> None:
         found = read_weights(weights) if weights else None
-        self._entries = found.entries if found else None
         card = store.card_in(found.metadata) if found else None
-        self._name, self._options = (card.network, card.options) if card else ("glint", {})
+        self._name, stated = (card.network, card.options) if card else ("glint", {})
+        self._entries, self._options = fit(self._name, found.entries, stated) if found else (None, {})
 
     def __call__(self, rig: Rig, **options: Any) -> GlintRestorer:
         if self._entries is None:

@@ -1,7 +1,6 @@
 """A larger network that begins as a smaller one: the same function, with room to learn more.
 
 After Net2Net (Chen, Goodfellow and Shlens, ICLR 2016), for networks of convolutions whose residual blocks begin
-After Net2Net (Chen, Goodfellow and Shlens, ICLR 2016), for networks of convolutions whose residual blocks begin
 as the identity. Channels that are new are fed by all, with weights as the network was built with, and feed
 only one another: what stood in the smaller network's channels stays as it was, but for the order of sums. They
 have a gradient from the first step on, since they are not silent themselves. Blocks that are new stay as built,
