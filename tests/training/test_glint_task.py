@@ -18,6 +18,7 @@ from inference.restorers.refine import refine
 from tests.inference.restorers.rigs import splitter
 from tests.training.synthesis.scenes import photos
 from tests.training.synthesis.test_pool import order
+from training.data import glint_pool
 from training.data.glint_pool import Pooled
 from training.engine import Request, train
 from training.recipe import Recipe, parse
@@ -124,7 +125,11 @@ def test_a_sample_is_turned_as_a_whole(pool: Path) -> None:
     assert True in kinds
 
 
-def test_a_pool_kept_on_a_device_gives_the_same_samples(pool: Path) -> None:
+@pytest.mark.parametrize("together", [512, 12])
+def test_a_pool_kept_on_a_device_gives_the_same_samples(
+    pool: Path, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glint_pool, "_TOGETHER", together)
     data = Pooled(pool, 3)
     kept = data.resident(torch.device("cpu"))
     assert kept is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ SAMPLING = "cubic"
 """How coarse maps come onto the image's pixels; part of the data's fingerprint."""
 _MOST = 0.6  # of a device's free memory may be taken for samples
 _READERS = 4
+_TOGETHER = 512  # samples that are brought to a device at a time
 
 
 class Pooled:
@@ -82,14 +83,41 @@ class Resident:
         self._frame = empty(len(pool), COLOURS, torch.uint8)
         self._pictures = {name: empty(total, COLOURS, torch.uint8) for name in ("edi", "truth")}
         self._stack = empty(total, CHANNELS, torch.float16)
+        begins = range(0, len(pool), _TOGETHER)
         with ThreadPoolExecutor(_READERS) as readers:
-            for k, one in enumerate(readers.map(pool.read_all, range(len(pool)))):
-                here = slice(k * per, (k + 1) * per)
-                self._frame[k] = torch.from_numpy(one["frame"]).to(device)
-                for name, whole in self._pictures.items():
-                    whole[here] = torch.from_numpy(one[name]).to(device)
-                maps = torch.from_numpy(one["stack"]).to(device)
-                self._stack[here] = onto_picture(maps.float(), (side, side)).half()
+
+            def asked(first: int) -> list[Future[dict[str, NDArray[Any]]]]:
+                return [
+                    readers.submit(pool.read_all, k) for k in range(first, min(first + _TOGETHER, len(pool)))
+                ]
+
+            # The next ones are read meanwhile, and no more: a pool need not fit into the host's memory.
+            coming = asked(0)
+            for first in begins:
+                now, coming = coming, asked(first + _TOGETHER)
+                self._take(first, [f.result() for f in now])
+
+    def _take(self, first: int, samples: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        """Put samples of the pool from number `first` on where they belong, in few and large steps."""
+        per, side = self._source.pool.instants, self._source.pool.side
+        last = first + len(samples)
+        frames = np.empty((len(samples), COLOURS, side, side), np.uint8)
+        for k, one in enumerate(samples):
+            frames[k] = one["frame"]
+        self._frame[first:last] = torch.from_numpy(frames).to(self._device)
+        for name, whole in self._pictures.items():
+            pictures = np.empty((len(samples), per, COLOURS, side, side), np.uint8)
+            for k, one in enumerate(samples):
+                pictures[k] = one[name]
+            whole[first * per : last * per] = torch.from_numpy(pictures).to(self._device).flatten(0, 1)
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for k, one in enumerate(samples):
+            sizes.setdefault(one["stack"].shape[-2:], []).append(k)
+        for of_one_size in sizes.values():
+            maps = torch.from_numpy(np.concatenate([samples[k]["stack"] for k in of_one_size])).to(self._device)
+            places = torch.tensor([(first + k) * per + i for k in of_one_size for i in range(per)])
+            found = onto_picture(maps.float(), (side, side)).half()
+            self._stack[places.to(self._device)] = found
 
     @staticmethod
     def nbytes(pool: Pool) -> int:

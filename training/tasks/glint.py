@@ -118,7 +118,8 @@ class GlintTask:
             raise UsageError("data.kind: glint is trained on synthetic data; use synthetic")
         validation: ValidationData = _Nothing()
         source: Any = None
-        if recipe.data.photos:
+        # Looking at all photos takes a while: only where some are drawn from.
+        if recipe.data.photos and (recipe.data.validation or not self._options.pool):
             photos = open_photos(recipe.data.photos)
             held, kept = held_of(len(photos)), kept_of(len(photos))
             if recipe.data.validation and not held:
