@@ -181,8 +181,10 @@ def _blocks(shapes: Shapes, name: str) -> int:
 
 def known_as(network: str, shapes: Shapes) -> str:
     """The name of a network in the size of a file: glint of certain sizes is glint-large."""
+    if network != "glint":
+        return network
     large = (_shapes_of(LARGE, ()), _shapes_of(LARGE, tuple(_FORMER.items())))
-    return LARGE if network == "glint" and dict(shapes) in large else network
+    return LARGE if dict(shapes) in large else network
 
 
 def looks_like(shapes: Shapes) -> str:
