@@ -74,7 +74,8 @@ class Aedat4Server:
         self._stated_us = exposure_us
         self._careful = False
         self._events_from: int | None = None
-        self._scans, self._kept = False, None
+        self._scans = False
+        self._kept: Any = None
 
     def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
         """One reply with everything that `RecordingInfo` needs; stages in `avoid` are left out."""
