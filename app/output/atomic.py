@@ -57,11 +57,16 @@ def require_place(final: Path) -> None:
         OutputError: the place cannot be written to.
     """
     with writing(final):
-        final = final.resolve() if final.is_symlink() else final.absolute()
-        folder = final if _mounted(final) else final.parent
-        while not folder.exists():
-            folder = folder.parent
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=folder_of(final)).close()
+
+
+def folder_of(final: Path) -> Path:
+    """The innermost folder that is there already, of those in which `final` will lie."""
+    final = final.resolve() if final.is_symlink() else final.absolute()
+    folder = final if _mounted(final) else final.parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 @contextmanager
