@@ -64,7 +64,7 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The averaged weights of the newest saved state."""
+        """The averaged weights of the newest saved state, or of the steps after it where a run was killed."""
         return self.path / "weights.safetensors"
 
     def bad_batch(self, step: int) -> Path:

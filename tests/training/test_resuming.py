@@ -20,6 +20,9 @@ from tests.training.runs import figures, learned, run, same
 from tests.training.tiny_task import TinyTask, tiny
 from training.errors import TrainingError
 from training.files import load_tree
+from training.run import RunFolder
+
+_SAVED = r"state\.pt|weights\.safetensors"
 
 
 @pytest.fixture
@@ -117,13 +120,37 @@ def test_a_full_disk_keeps_the_last_good_state(small_disk: Path, monkeypatch: py
         return loss(self, *args)
 
     monkeypatch.setattr(TinyTask, "loss", fills)
-    with pytest.raises(TrainingError, match=r"cannot write .*state\.pt \(.*\).*written before stays") as e:
+    with pytest.raises(TrainingError, match=rf"cannot write .*({_SAVED}) \(.*\).*written before stays") as e:
         run(recipe, small_disk / "run")
     assert "\n" not in str(e.value)
     assert load_tree(small_disk / "run/state.pt")["global_step"] == 4
     assert not list((small_disk / "run").rglob("*.part"))
     filler.unlink()
     assert run(recipe, small_disk / "run", resume=True).step == 30
+
+
+def test_weights_that_could_not_be_written_are_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, saved = RunFolder.write_weights, 0
+
+    def full_at_last(*asked: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 30:
+            raise TrainingError("disk full")
+        write(*asked)
+
+    recipe = tiny(run__save_minutes=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.run.RunFolder.write_weights", full_at_last)
+        with pytest.raises(TrainingError):
+            run(recipe, tmp_path / "run")
+    out = run(recipe, tmp_path / "run", resume=True)
+    assert (out.step, out.complete) == (30, True)
+    run(recipe, tmp_path / "whole")
+    weights = [load_file(tmp_path / n / "weights.safetensors") for n in ("run", "whole")]
+    assert same(*weights)
 
 
 def test_a_signal_breaks_a_validation_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
