@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,8 +104,14 @@ class RunFolder:
         replace_bytes(self.recipe, text)
         self._write({**_surroundings(), "seed": recipe.seed, **facts, "sessions": []})
 
-    def reopen(self, recipe: Recipe, fingerprint: str, command: Sequence[str] = ()) -> None:
+    def reopen(
+        self, recipe: Recipe, fingerprint: str, as_begun: Callable[[Recipe], Recipe] = lambda kept: kept
+    ) -> None:
         """Go on with a run that was stopped; metrics of steps that will be done again are dropped later.
+
+        Args:
+            recipe, fingerprint: to go on with.
+            as_begun: states in the recipe that is kept what an older one leaves out.
 
         Raises:
             UsageError: no such run, nothing saved yet, another recipe or other data (with the difference).
@@ -114,7 +120,7 @@ class RunFolder:
             raise UsageError(f"{self.path} holds no run to resume; leave --resume out to begin one")
         if not self.state.is_file():
             raise UsageError(f"{self.path} has no saved state to resume from; begin anew in another folder")
-        if changed := recipes.differences(recipes.load(self.path), recipe):
+        if changed := recipes.differences(as_begun(recipes.load(self.path)), recipe):
             raise UsageError(
                 f"{self.path} was begun with another recipe: {', '.join(changed)}; resume with the recipe as "
                 f"it was (halfmirror train {self.path} --resume), or begin a run in another folder"
