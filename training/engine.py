@@ -22,8 +22,8 @@ from torch import nn
 from capture.errors import UsageError, first_line
 from inference.device import multiplies_bfloat16
 from inference.memory import out_of_memory
+from training import paths, tasks
 from training import recipe as recipes
-from training import tasks
 from training.callbacks.averaging import MovingAverage
 from training.callbacks.conduct import Conduct
 from training.callbacks.metrics import JsonLines, Metrics
@@ -103,6 +103,8 @@ def train(request: Request) -> Outcome:
     run = RunFolder(request.folder)
     recipe = _with_precision(_with_minutes(request), request, run)
     task = tasks.create(recipe)
+    places = tuple(getattr(task, "paths", ()))
+    recipe = paths.absolute(recipe, places)
     # As the network was when the run began, where it goes on: the usual size may have changed since.
     begun = of_state(run.state) if request.resume and hasattr(task, "sizes") else {}
     recipe = sized(recipe, task, begun)
@@ -127,7 +129,11 @@ def train(request: Request) -> Outcome:
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
         if request.resume:
-            _reopen(request, recipe, run, fingerprint, lambda before: sized(before, task, begun))
+            _reopen(
+                request, recipe, run, fingerprint,
+                lambda kept: paths.moved(sized(kept, task, begun), recipe, places)
+                if run.facts().get("data_fingerprint") == fingerprint else sized(kept, task, begun),
+            )  # fmt: skip
         else:
             _create(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)
     if request.resume and (done := already_complete(run, recipe)):

@@ -22,6 +22,7 @@ from inference import cards, store
 from training import recipe as recipes
 from training.errors import TrainingError, why
 from training.files import replace_bytes, replace_json, save_weights
+from training.paths import without_folders
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # Of the weights file's metadata; another version is refused.
 WEIGHTS_VERSION = "1"
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -91,7 +93,7 @@ class RunFolder:
             raise UsageError(
                 f"a recipe holds UTF-8 only, not what begins with {line!a}; rename that"
             ) from error
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(p.name != _LOCK for p in self.path.iterdir()):
             go_on = f"; go on with: halfmirror train {self.path} --resume" if self.state.exists() else ""
             raise UsageError(f"{self.path} exists already and is not empty: give another folder with -o{go_on}")
         try:
@@ -196,6 +198,7 @@ class RunFolder:
         Raises:
             TrainingError: they cannot be written; the ones before stay.
         """
+        recipe = without_folders(recipe)
         save_weights(
             self.weights,
             entries,
@@ -212,12 +215,14 @@ class RunFolder:
 
     def _hold(self) -> None:
         """One trainer a folder; the lock goes with the process."""
-        lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(lock)
             raise UsageError(f"{self.path} is in use by another run of the program; wait for it") from None
+        except OSError:
+            pass  # a file system without locks
         self._lock = lock
 
     def release(self) -> None:
@@ -232,7 +237,7 @@ def _card(recipe: Recipe, step: int, fields: Mapping[str, Any] | None) -> dict[s
     name = recipe.network.name
     if name not in cards.NAMES:
         return {}
-    data = recipe.data.photos or ", ".join(Path(r).name for r in recipe.data.recordings) or "data of the task"
+    data = recipe.data.photos or ", ".join(recipe.data.recordings) or "data of the task"
     trained = f"{recipe.data.kind} ({data}), recipe {recipe.name or recipe.task_name}, {step} steps"
     update = {"options": recipe.network.options, "trained_on": trained, "published": (), "evaluation": ()}
     about = cards.Card.model_validate(cards.card(name).model_dump() | update | dict(fields or {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,53 @@ def former(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a program that builds glint smaller, and that did not yet state its size in a run's recipe."""
     monkeypatch.setitem(networks._SIZES, "glint", {"widths": (8, 8, 8), "blocks": (0, 1, 1, 1, 0)})
     monkeypatch.delattr(GlintTask, "sizes")
+
+
+def test_a_run_goes_on_from_any_folder_with_data_that_were_moved(
+    pool: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in (("pool", pool), ("photos", folder)):
+        shutil.copytree(path, tmp_path / name)
+    wish = {"data.photos": "photos", "data.options.pool": "pool", "run.steps": 3, "run.save_minutes": 1e-9}
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("training.callbacks.states.States._save", once_then_fail())
+        with pytest.raises(TrainingError):
+            train(Request(plain(pool, **wish), Path("run"), device="cpu"))
+    kept = (tmp_path / "run/recipe.toml").read_text()
+    assert f'photos = "{tmp_path}/photos"' in kept
+    assert f'pool = "{tmp_path}/pool"' in kept
+    with safe_open(tmp_path / "run/weights.safetensors", "pt") as file:
+        assert str(tmp_path) not in file.metadata()["halfmirror.recipe"]
+        assert 'pool = "pool"' in file.metadata()["halfmirror.recipe"]
+    (tmp_path / "new").mkdir()
+    (tmp_path / "pool").rename(tmp_path / "new/samples")
+    (tmp_path / "photos").rename(tmp_path / "new/photos")
+    there = {"data.options.pool": str(tmp_path / "new/samples"), "data.photos": str(tmp_path / "new/photos")}
+    other = load_recipe(tmp_path / "run", {**there, "data.photos": str(folder)})
+    with pytest.raises(UsageError, match=r"another recipe: data\.photos .*/photos' → .*"):
+        train(Request(other, tmp_path / "run", resume=True, device="cpu"))
+    out = train(Request(load_recipe(tmp_path / "run", there), tmp_path / "run", resume=True, device="cpu"))
+    assert (out.step, out.complete) == (3, True)
+    assert f'pool = "{tmp_path}/new/samples"' in (tmp_path / "run/recipe.toml").read_text()
+
+
+def test_a_run_that_was_begun_with_relative_paths_goes_on(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pool, tmp_path / "pool")
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("training.paths.absolute", lambda recipe, _: recipe)  # as it was once
+        patch.setattr("training.callbacks.states.States._save", once_then_fail())
+        with pytest.raises(TrainingError):
+            train(Request(plain(Path("pool"), **{"run.save_minutes": 1e-9}), Path("run"), device="cpu"))
+    assert 'pool = "pool"' in (tmp_path / "run/recipe.toml").read_text()
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    found = load_recipe(tmp_path / "run", {"data.options.pool": str(tmp_path / "pool")})
+    assert train(Request(found, tmp_path / "run", resume=True, device="cpu")).complete
+    monkeypatch.chdir(tmp_path)
+    assert train(Request(load_recipe("again"), Path("again"), resume=True, device="cpu")).complete
 
 
 def test_a_run_states_the_size_of_its_network(pool: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import math
@@ -227,6 +228,18 @@ def test_resume_is_refused_on_other_data(tmp_path: Path, stop_at: Any, monkeypat
     monkeypatch.setattr("tests.training.tiny_task.Samples.fingerprint", lambda self: "other photos")
     with pytest.raises(UsageError, match=r"other data \(fingerprint tiny 7, now other photos\)"):
         run(tiny(), tmp_path / "run", resume=True)
+
+
+def test_a_run_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    recipe = tiny(run__steps=2)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.lock").touch()  # as a run leaves it that could not begin
+    assert run(recipe, tmp_path / "run").complete
+    assert run(recipe, tmp_path / "run", resume=True).complete
 
 
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path, stop_at: Any) -> None:

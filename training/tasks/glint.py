@@ -58,6 +58,7 @@ class GlintTask:
     """
 
     grows = True
+    paths = ("pool",)
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.network.name not in NETWORKS:
