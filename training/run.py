@@ -128,10 +128,16 @@ class RunFolder:
                 f"it was (halfmirror train {self.path} --resume), or begin a run in another folder"
             )
         before = self.facts().get("data_fingerprint")
+        if before is None:
+            raise UsageError(
+                f"{self.record} is damaged or gone, and nothing else tells what the run's data were: put it "
+                "back, or begin a run in another folder"
+            )
         if before != fingerprint:
             raise UsageError(
                 f"{self.path} was begun with other data (fingerprint {before}, now {fingerprint}): "
-                "photos, recordings or how samples are made of them changed; begin a run in another folder"
+                "photos, recordings, the number of a pool's samples or how they are made changed; begin a run "
+                "in another folder"
             )
         self._hold()
 

@@ -230,6 +230,15 @@ def test_resume_is_refused_on_other_data(tmp_path: Path, stop_at: Any, monkeypat
         run(tiny(), tmp_path / "run", resume=True)
 
 
+def test_a_damaged_record_is_called_so(tmp_path: Path, stop_at: Any) -> None:
+    stop_at(4)
+    run(tiny(), tmp_path / "run")
+    (tmp_path / "run/run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run/run\.json is damaged or gone"):
+        run(tiny(), tmp_path / "run", resume=True)
+    assert (tmp_path / "run/run.json").read_text() == "{"
+
+
 def test_a_run_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
