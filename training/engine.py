@@ -24,7 +24,7 @@ from inference.device import multiplies_bfloat16
 from inference.memory import out_of_memory
 from training import paths, tasks
 from training import recipe as recipes
-from training.callbacks.averaging import MovingAverage
+from training.callbacks.averaging import MovingAverage, averaged_in
 from training.callbacks.conduct import Conduct
 from training.callbacks.metrics import JsonLines, Metrics
 from training.callbacks.previews import Previews
@@ -137,6 +137,9 @@ def train(request: Request) -> Outcome:
         else:
             _create(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)
     if request.resume and (done := already_complete(run, recipe)):
+        if first and run.weights_step() != done.step:  # removed since, or the disk was full when they were due
+            fields: Mapping[str, Any] = getattr(task, "card_fields", dict)()
+            run.write_weights(averaged_in(run.state), recipe, done.step, fingerprint, fields)
         run.release()
         return done
     with _quiet(), signals, _ended(run, first, conduct):

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from capture.documents import parse_json
 from capture.errors import UsageError
 from inference import cards, store
+from inference.weights_limits import WeightsError
+from inference.weights_safetensors import read_header
 from training import recipe as recipes
 from training.errors import TrainingError, why
 from training.files import replace_bytes, replace_json, save_weights
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 # Of the weights file's metadata; another version is refused.
 WEIGHTS_VERSION = "1"
 _LOCK = ".lock"
+_STEP = "halfmirror.step"
 
 
 class RunFolder:
@@ -211,10 +214,17 @@ class RunFolder:
             {
                 "halfmirror.weights": WEIGHTS_VERSION, "halfmirror.network": recipe.network.name,
                 "halfmirror.options": json.dumps(recipe.network.options, sort_keys=True),
-                "halfmirror.recipe": recipe.dumps(), "halfmirror.step": str(step),
+                "halfmirror.recipe": recipe.dumps(), _STEP: str(step),
                 "halfmirror.data": fingerprint, **_card(recipe, step, card_fields),
             },
         )  # fmt: skip
+
+    def weights_step(self) -> int | None:
+        """After which step the weights are; None: there are none, or they do not tell."""
+        try:
+            return int((read_header(self.weights).metadata or {})[_STEP])
+        except (OSError, WeightsError, LookupError, ValueError):
+            return None
 
     def _write(self, facts: Mapping[str, Any]) -> None:
         replace_json(self.record, facts)

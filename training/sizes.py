@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from training.files import load_tree
+from training.callbacks.averaging import averaged_in
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from training.task import Task
 
 Shapes = Mapping[str, tuple[int, ...]]
-# Of a state's entries that are the network's, see `training.module`.
-_PREFIX = "network."
 
 
 def sized(recipe: Recipe, task: Task, shapes: Shapes) -> Recipe:
@@ -50,7 +48,4 @@ def of_state(state: Path) -> Shapes:
     Raises:
         TrainingError: the state cannot be read.
     """
-    if not state.is_file():
-        return {}
-    entries = load_tree(state)["state_dict"]
-    return {n.removeprefix(_PREFIX): tuple(t.shape) for n, t in entries.items() if n.startswith(_PREFIX)}
+    return {n: tuple(t.shape) for n, t in averaged_in(state).items()} if state.is_file() else {}

@@ -202,6 +202,20 @@ def test_a_complete_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert (tmp_path / "run/state.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_complete_run_without_its_last_weights_gets_them_from_its_state(older: bool, tmp_path: Path) -> None:
+    run(tiny(run__steps=5), tmp_path / "run")
+    weights = tmp_path / "run/weights.safetensors"
+    before, step = load_file(weights), RunFolder(tmp_path / "run").weights_step()
+    weights.unlink()
+    if older:
+        run(tiny(run__steps=4), tmp_path / "other")
+        shutil.copy(tmp_path / "other/weights.safetensors", weights)
+    assert run(tiny(run__steps=5), tmp_path / "run", resume=True).complete
+    assert (step, RunFolder(tmp_path / "run").weights_step()) == (5, 5)
+    assert same(load_file(weights), before)
+
+
 def test_resume_is_refused_with_the_difference(tmp_path: Path, stop_at: Any) -> None:
     stop_at(4)
     run(tiny(), tmp_path / "run")
