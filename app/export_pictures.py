@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,7 @@ class _Span:
         self._begin = source.zero_us if request.zero_us is None else request.zero_us
         self._first: int | None = None  # ordinal that the pictures of a part count from
         self._last_us: int | None = None  # start of the exposure that was asked about last
+        self._periods: deque[int] = deque(maxlen=4)  # the least of them is no pause
         source.items = self._watched(source.items)
 
     def _watched(self, items: Iterator[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
@@ -85,9 +87,11 @@ class _Span:
         if not self._request.from_us or x is None or not x.known:
             return True
         self._begin = x.start_us if self._begin is None else self._begin
-        period = 0 if self._last_us is None else max(0, x.start_us - self._last_us)
+        if self._last_us is not None:
+            self._periods.append(max(0, x.start_us - self._last_us))
         self._last_us = x.start_us
-        return x.start_us >= self._begin + self._request.from_us - RUN_IN * period
+        run_in = RUN_IN * min(self._periods, default=0)
+        return x.start_us >= self._begin + self._request.from_us - run_in
 
     def add(self, image: NDArray[np.uint8], stamp: Stamp) -> None:
         """See `app.offline.Sink.add`."""

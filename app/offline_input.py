@@ -140,9 +140,9 @@ def _late_start_us(info: RecordingInfo, zero_us: int, from_us: int) -> int | Non
 
     Of one sensor only: two cameras' clocks are found from their beginning, with what only that tells.
     """
-    lead = LEAD_US
-    if info.frames:
-        lead = max(lead, LEAD_FRAMES * (info.end_us - info.start_us) // info.frames)
+    if not info.frames:
+        return None  # not counted: nobody knows how long so many take
+    lead = max(LEAD_US, LEAD_FRAMES * (info.end_us - info.start_us) // info.frames)
     begin = min(zero_us + from_us, info.end_us) - lead
     return begin if begin > info.start_us else None
 

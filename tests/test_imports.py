@@ -14,6 +14,14 @@ from tests.test_rules import PACKAGES, ROOT
 OWN = (*PACKAGES, "tests", "benchmarks")
 
 
+def top_level(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those within functions and classes."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from top_level(child)
+
+
 @cache
 def names_of(module: str) -> frozenset[str] | None:
     """What a module defines at its top level; None: there is no such module."""
@@ -22,7 +30,7 @@ def names_of(module: str) -> frozenset[str] | None:
     if not file.exists():
         return frozenset(p.stem for p in place.glob("*.py")) if place.is_dir() else None
     found = {p.stem for p in place.iterdir()} if place.is_dir() else set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in top_level(ast.parse(file.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -59,6 +67,8 @@ def test_the_walk_sees_a_name_that_is_gone() -> None:
     assert list(missing(ast.parse(code), "a.py")) == [
         "a.py:2: inference.networks.kernels.layer_norm has no serves"
     ]
+    code = "from sync.matching import begin"
+    assert list(missing(ast.parse(code), "a.py")) == ["a.py:1: sync.matching has no begin"]
     assert list(missing(ast.parse("from capture.nothing import x"), "a.py")) == [
         "a.py:1: capture.nothing has no x"
     ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from capture import evt_time
 from capture.axis import Axis
-from capture.evt3 import runs
+from capture.evt3 import SMALL_EVT3, runs
 from capture.packets import EventPacket, Events, Rejected, TriggerEdges
 
 QUIET_US = 20_000
@@ -119,6 +119,7 @@ class Evt3Stream:
         heads = np.frombuffer(data, "<u2", whole // 2)
         self.words += len(heads)
         packets: list[EventPacket] = []
+        before = int(self._state[evt_time.HIGH])
         for r in runs(heads, self._state):
             ours = r.channel == self._channel
             if len(r.t) or len(r.et) or gap or dropped:
@@ -128,9 +129,11 @@ class Evt3Stream:
                     )
                 )
                 dropped, gap = 0, False
-        if not packets and self._state[evt_time.HIGH] >= 0:
-            # Whatever comes behind a high word is not before it.
-            silent = self.maker.quiet(int(self._state[evt_time.HIGH]) << 12, host_ns)
+        high = int(self._state[evt_time.HIGH])
+        if not packets and high >= 0 and not evt_time.doubtful(heads, len(heads), before, 12, SMALL_EVT3):
+            # Whatever comes behind a high word is not before it. A damaged one would move all times: what
+            # leaps is told of when the next word bears it out.
+            silent = self.maker.quiet(high << 12, host_ns)
             packets = [] if silent is None else [silent]
         return packets
 

@@ -127,7 +127,7 @@ def remark_if_low(image: NDArray[np.uint8], largest: Callable[[], int | None], p
         remark(
             problems,
             f"its first picture has 16 bits and no value above {most}; the upper 8 bits are shown, which is "
-            f"nearly black: if the camera has {max(9, most.bit_length())} bits, write pictures of 8",
+            "nearly black: if the camera has 10 or 12 bits, write pictures of 8",
         )
 
 

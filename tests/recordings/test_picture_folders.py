@@ -296,8 +296,8 @@ def test_how_it_is_read_is_no_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "top", "said"), [
-    ("png", 1023, "has 16 bits and no value above 1023"), ("tif", 4095, "if the camera has 12 bits"),
-    ("png", 4096, ""), ("png", 65_535, ""), ("png", 15, "if the camera has 9 bits"), ("png", 0, ""),
+    ("png", 1023, "has 16 bits and no value above 1023"), ("tif", 4095, "if the camera has 10 or 12 bits"),
+    ("png", 4096, ""), ("png", 65_535, ""), ("png", 15, "no value above 15"), ("png", 0, ""),
 ])  # fmt: skip
 def test_pictures_of_16_bits_that_use_the_lower_ones_are_said(
     tmp_path: Path, suffix: str, top: int, said: str

@@ -377,6 +377,26 @@ def test_a_scene_without_events_is_told_from_a_camera_that_is_silent(from_the_st
     assert p.rejected.total == 0
 
 
+def test_a_damaged_time_word_in_silence_moves_no_times() -> None:
+    """What leaps is told of once the next word bears it out."""
+
+    def told(damaged: bool) -> tuple[list[int], int]:
+        stream, host_ns, out = Evt3Stream(f"leaps {damaged}", 64, 48), 10**12, []
+        high = 100
+        for k in range(40):
+            high, host_ns = high + 3, host_ns + 3 * 4096 * 1000
+            words = [0x8000 | high - 1, 0x8000 | (high ^ (1 << 8) if damaged and k == 20 else high)]
+            if k in (0, 25, 35):
+                words += [0x6009, 0x0005, 0x2007]
+            out += stream.feed(np.array(words, "<u2").tobytes(), host_ns)
+        assert stream.maker.axis is not None
+        return [int(p.events.t[0] - out[0].events.t[0]) for p in out if len(p.events)], stream.maker.axis.resets
+
+    sound = told(damaged=False)
+    assert sound[1] == 0
+    assert told(damaged=True) == sound
+
+
 def test_a_rate_above_the_limiter_is_said() -> None:
     """The camera throws away in silence; that its limit was reached is counted."""
     busy, calm = sdk(events_per_s=100_000), sdk(events_per_s=10_000_000)
