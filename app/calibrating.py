@@ -153,7 +153,7 @@ def of_recordings(
                 raise UsageError(
                     f"{path} is of the {word} camera {serial}, {where} of {before}: give recordings of one rig"
                 )
-        takes.append(Take(path.name, _reader(path, said), serials))
+        takes.append(Take(path.name, _reader(path, said), serials, info.by_driver))
     assert rig is not None
     return Material(rig, takes)
 

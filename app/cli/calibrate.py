@@ -337,7 +337,7 @@ def check(
         recording, rig, OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
     )  # fmt: skip
     with bar() as progress:
-        result = run(take.items, rig, serials=take.serials, progress=progress)
+        result = run(take.items, rig, serials=take.serials, progress=progress, by_driver=take.by_driver)
     if as_json:
         import json
 

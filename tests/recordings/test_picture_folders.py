@@ -56,6 +56,7 @@ def test_hs_and_bs_ergb(tmp_path: Path, fixed: int) -> None:
     with open_recording(tmp_path) as r:
         events, frames = events_and_frames(r)
         assert (r.info.event_size, r.info.image_size, r.info.format) == (SIZE, SIZE, "pictures")
+        assert r.info.by_driver  # nothing tells what stamped them
         assert [s for s, _ in r.frame_times_us()] == stamps
         assert {e for _, e in r.frame_times_us()} == {None}
         assert any("32nds of a pixel" in p for p in r.info.problems) == (fixed == 32)
