@@ -173,7 +173,10 @@ class TimeResult:
     def summary(self) -> str:
         """One line for a person."""
         if self.relation == "same" and self.shift_us is None:
-            return "frames are stamped on the event clock" + (f"; {self.shutter()}" if self.rolling_us else "")
+            # What passes is told nowhere else.
+            unmeasured = "".join(f"; {t.text}" for t in self.troubles if t.verdict is Verdict.PASS)
+            shutter = f"; {self.shutter()}" if self.rolling_us else ""
+            return f"frames are stamped on the event clock{unmeasured}{shutter}"
         if self.relation == "same":
             found = self.assumed_us + (self.shift_us or 0.0)
             return (

@@ -91,8 +91,8 @@ def _one_clock(
     """Frames are stamped on the event clock; the pictures tell by how much exposures lie elsewhere.
 
     Where somebody else put both streams on one clock it is by what the drivers did, on one pixel grid too. Of
-    a sensor that stamps itself stamps are exact, but its pixels may be late; where nothing tells of that,
-    nothing is amiss.
+    a sensor that stamps itself stamps are exact, but its pixels may be late; where nothing tells of that, it
+    is said and nothing is amiss.
     """
     one_sensor = rig.identity and not by_driver
     result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
@@ -100,13 +100,11 @@ def _one_clock(
     result.assumed_us, result.by_driver = rig.clock.stamp_delay_us, by_driver
     exposures = _exposures(streams, AffineClock(0, result.assumed_us, 0.0))
     progress("comparing with the pictures", 0.0)
-    if not exposures and rig.identity:
-        return result
     if not exposures:
         result.uncertainty_us = math.inf
         result.troubles.append(
             Trouble("no exposures", "frames carry no exposure, so nothing can be restored and the clocks are "
-                    "not compared; state it with --exposure-us")
+                    "not compared; " + _what_to_do(streams))
         )  # fmt: skip
         return result
     reach = ONE_SENSOR_REACH_US if one_sensor else ONE_CLOCK_REACH_US
@@ -116,6 +114,9 @@ def _one_clock(
         found = refine(collect(items(), exposures, rig, reach), rig, reach)
     except NoContent as e:
         if one_sensor and e.name != "out of reach":
+            result.troubles.append(
+                Trouble(e.name, f"whether pixels are late was not measured: {e}", Verdict.PASS)
+            )  # fmt: skip
             return result
         result.uncertainty_us = math.inf
         result.troubles.append(
@@ -136,6 +137,12 @@ def _one_clock(
         )  # fmt: skip
     progress("comparing with the pictures", 1.0)
     return result
+
+
+def _what_to_do(streams: Streams) -> str:
+    if all(f.kind is not FrameKind.SENSOR for f in streams.frames()):
+        return "they were drawn from events: record the sensor's own frames"
+    return "state it with --exposure-us"
 
 
 def _shifted(result: TimeResult) -> bool:

@@ -14,7 +14,7 @@ from app.offline_input import open_input
 from calibration.check import check
 from calibration.time.result import TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
-from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, FrameClock, FrameKind, TriggerEdges
 from capture.simulated.presets import configure
 from capture.simulated.rig import SimulatedRig
 from inference import models
@@ -226,6 +226,23 @@ def test_stamps_of_a_driver_that_nothing_tells_of_are_said_to_be() -> None:
     (t,) = calibrate_time(lambda: still, rig, by_driver=True).troubles
     assert t.verdict is Verdict.WARN
     assert "nothing tells whether stamps of frames and events agree" in t.text
+
+
+def test_what_was_not_measured_of_one_sensor_is_said() -> None:
+    rig, items = late_pixels(0)
+    (first,) = [i for i in items if isinstance(i, Frame)][:1]
+    still = [replace(i, image=first.image) if isinstance(i, Frame) else i for i in items]
+    r = calibrate_time(lambda: still, rig)
+    assert r.verdict is Verdict.PASS
+    assert "whether pixels are late was not measured" in r.summary()
+    unknown = [replace(i, device_end_ns=None) if isinstance(i, Frame) else i for i in items]
+    for by_driver in (False, True):
+        (t,) = calibrate_time(lambda: unknown, rig, by_driver=by_driver).troubles
+        assert (t.name, t.verdict) == ("no exposures", Verdict.WARN)
+        assert "--exposure-us" in t.text
+    drawn = [replace(i, kind=FrameKind.ACCUMULATOR) if isinstance(i, Frame) else i for i in unknown]
+    (t,) = calibrate_time(lambda: drawn, rig).troubles
+    assert "drawn from events" in t.text
 
 
 def test_a_sensor_that_seems_to_stamp_late_is_not_believed_in_silence() -> None:
