@@ -42,7 +42,9 @@ def rig(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RIG]", help="simulated (the default), simulated:PRESET, or a rig file (.toml)."
+            metavar="[RIG]",
+            help="simulated (the default), simulated:PRESET, a rig file (.toml), or a sensor that gives both "
+            "streams by its name (davis346).",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rig file to write.")] = Path("rig.toml"),
@@ -53,7 +55,9 @@ def rig(
     headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", help="How long the rig is recorded (40), or a simulated rig's scene (8)."),
+        typer.Option(
+            "--seconds", help="How long the rig is recorded (40, one sensor 8), or a simulated rig's scene (8)."
+        ),
     ] = None,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,

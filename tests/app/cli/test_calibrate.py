@@ -387,6 +387,24 @@ def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
     assert asked["seconds"] == 8.0, "there is no board to be shown"
     # How late its events are is told by motion.
     assert [do for _, _, do in told[-4:]] == [calibrating.MOVE_RIG] * 4
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt), calibrating.material_of("davis346", [], calibrating.Wanted(), share):
+        pass
+    assert asked["seconds"] == 8.0, "a camera's name tells it too"
+    assert [do for _, _, do in told[-4:]] == [calibrating.MOVE_RIG] * 4
+
+
+@pytest.mark.parametrize("name", ["evk4", "webcam:0"])
+def test_one_camera_alone_is_refused_before_it_is_recorded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrating, "record", lambda *a, **k: pytest.fail("was recorded"))
+    assert execute(["calibrate", "rig", name, "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert f"{name} is one camera alone" in capsys.readouterr().err
+    alone = tmp_path / "alone.toml"
+    Rig.frames_only("webcam:0", (64, 48)).save(alone)
+    assert execute(["calibrate", "rig", str(alone), "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert "is one camera alone" in capsys.readouterr().err
 
 
 def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file: Path) -> None:
