@@ -19,11 +19,16 @@ from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
 from calibration.take import Take
 from calibration.time.result import Verdict
+from capture.registry import RigFacts
+from recordings.recording import OpenOptions
 from sync.rig import Clock, Rig
 from tests.app.test_stated_rig import rig as stated
 from tests.calibration.small import NAME, calibration, material
 from tests.calibration.test_run import empty, moved
+from tests.recordings.make_aedat import write_aedat2
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.make_datasets import made_events
+from tests.recordings.make_folders import SIZE, write_exposures, write_pictures
 from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
 
 # The first test of either file draws and calibrates a whole rig: half a minute of one core.
@@ -419,6 +424,17 @@ def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file
     ]
     two = write_aedat4(tmp_path / "two.aedat4", sample_events(), frames)
     assert _opens(stated(tmp_path / "two.toml"), [two]) == "recording"
+
+
+def test_what_was_stated_counts_for_what_can_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "cups"
+    write_pictures(folder / "frames", "{:d}.png")
+    write_exposures(folder / "exposures.csv")
+    write_aedat2(folder / "events.aedat", made_events(size=SIZE), chip="DAVIS", size=SIZE)
+    facts = RigFacts(SIZE, SIZE, one_sensor=True)
+    Rig.from_facts("replay:cups", facts).save(tmp_path / "rig.toml")
+    assert _opens(tmp_path / "rig.toml", [folder]) == ""
+    assert _opens(tmp_path / "rig.toml", [folder], OpenOptions(geometry=SIZE)) == "recording"
 
 
 def test_steps_are_told_with_their_worst_verdict() -> None:
