@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tomli_w
 
+import halfmirror
 from app.adapting import pairs, rig_of_all
 from app.cli.program import execute
 from app.offline_input import open_input
@@ -239,6 +240,14 @@ def test_another_rig_does_not_take_it(
     truth.model_copy(update=part).save(tmp_path / "rig.toml")
     with pytest.raises(UsageError, match=says), open_input(str(ours), rig=tmp_path / "rig.toml"):
         pass
+
+
+def test_programs_of_ones_own_need_none_without_events_and_may_name_it(two: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --rig"):
+        next(halfmirror.deblur(two, "edi"))
+    assert len(list(halfmirror.deblur(two, "none"))) == 4  # as `halfmirror deblur -n none`
+    named = {"rig": str(rig(tmp_path / "rig.toml"))}  # as `halfmirror.live` hands it on
+    assert resolve(SourceRequest.of(two, named)).rig.scale == 2.0
 
 
 def test_a_network_is_adapted_with_it(
