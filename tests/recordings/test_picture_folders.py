@@ -200,6 +200,8 @@ def test_highrev_with_a_table_of_exposures(tmp_path: Path, damaged: bool) -> Non
     with open_recording(tmp_path) as r:
         times = r.frame_times_us()
         named = [p for p in r.info.problems if "exposures.csv" in p]
+        # µs stand in the table's heading, and its exposures lie among the events.
+        assert any("event files do not say their unit" in p for p in r.info.problems) == damaged
     if damaged:
         assert times[-1][1] is None
         assert named == [f"exposures.csv has no time for SEQ_00002.png ({FRAMES - 2} of {FRAMES} pictures); "
