@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from recordings.recording import OpenOptions
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.rolling import MovedStream
-from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Outcome, Synchroniser
 
 Take = Callable[[AlignedExposure, AlignedExposure, Events, int], None]
+
+KEPT_US = 5_000_000  # a little more than the synchroniser keeps: an exposure that began earlier is not complete
 
 
 @dataclass
@@ -74,39 +77,83 @@ def pairs(source_name: str, seconds: float, take: Take, said: OpenOptions | None
     with _opened(source_name, seconds, said) as source:
         source.prepare(lambda _share: None)
         before: AlignedExposure | None = None
-        kept: list[Events] = []
+        kept = Kept()
         for item in _exposures(iter(source.items), source.rig, read):
             if isinstance(item, Events):
-                kept.append(item)
+                kept.add(item)
+                continue
+            if isinstance(item, RefusedExposure):
+                before = None  # the next one has no neighbour before it
+                kept.open()
                 continue
             if before is not None and _neighbours(before, item):
-                joined = Events.concatenate(kept)
-                take(
-                    before, item, joined.between(before.exposure.start_us, item.exposure.end_us), read.pairs
-                )  # fmt: skip
-                kept = [joined.between(item.exposure.start_us, 1 << 62)]
+                events = kept.between(before.exposure.start_us, item.exposure.end_us)
+                take(before, item, events, read.pairs)
                 read.pairs += 1
             before = item
+            kept.since(item.exposure.start_us)
     if not read.usable:
         why = "; ".join(f"{n} × {reason}" for reason, n in read.refused.items()) or "no frames"
         raise UsageError(f"{source_name}: none of its {read.frames} exposures can be used ({why})")
     return read
 
 
-def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events | AlignedExposure]:
+class Kept:
+    """The events of a pair to come: since the last exposure, or, while there is none, those of `KEPT_US`."""
+
+    def __init__(self) -> None:
+        self._parts: deque[Events] = deque()
+        self._none: Events | None = None
+        self._open = True
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def add(self, events: Events) -> None:
+        """Take the next ones."""
+        self._none = events[:0]
+        if len(events):
+            if self._parts and events.t[0] < self._parts[-1].t[-1]:
+                self._parts.clear()  # of another time axis
+            self._parts.append(events)
+            if self._open:
+                self._drop(int(events.t[-1]) - KEPT_US)
+
+    def since(self, start_us: int) -> None:
+        """From here on everything is kept: the next exposure may belong to the one that began then."""
+        self._drop(start_us)
+        self._open = False
+
+    def open(self) -> None:
+        """No exposure is there that the next one could belong to."""
+        self._open = True
+
+    def _drop(self, before_us: int) -> None:
+        while self._parts and int(self._parts[0].t[-1]) < before_us:
+            self._parts.popleft()
+
+    def between(self, start_us: int, end_us: int) -> Events:
+        """All with `start <= t < end`. Packets must have come, be it empty ones."""
+        if not self._parts:
+            assert self._none is not None
+            return self._none
+        return Events.concatenate(self._parts).between(start_us, end_us)
+
+
+def _exposures(items: Iterator[object], rig: Rig, read: Read) -> Iterator[Events | Outcome]:
     """Events as they come, and exposures behind the events that complete them."""
     # As live: a contrast is learnt across the gaps between exposures.
     sync = Synchroniser(rig, margin_before_us=MARGIN_US, max_wait_us=OFFLINE_WAIT_US)
     stream = MovedStream(rig)
 
-    def settled(out: Sequence[AlignedExposure | RefusedExposure]) -> Iterator[AlignedExposure]:
+    def settled(out: Sequence[Outcome]) -> Iterator[Outcome]:
         for e in out:
             if isinstance(e, RefusedExposure):
                 reason = e.reason.value.partition(":")[0]
                 read.refused[reason] = read.refused.get(reason, 0) + 1
             else:
                 read.usable += 1
-                yield e
+            yield e
 
     for item in items:
         if isinstance(item, EventPacket):

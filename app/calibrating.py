@@ -87,6 +87,7 @@ def is_simulated(source: str) -> bool:
 def material_of(
     source: str | Path, recordings: Sequence[Path], wanted: Wanted, share: Share = untold,
     said: OpenOptions | None = None, warn: Callable[[str], None] = lambda line: None,
+    place: Path | None = None,
 ) -> Iterator[Material]:  # fmt: skip
     """The data for a calibration.
 
@@ -97,6 +98,8 @@ def material_of(
         share: progress.
         said: what the recordings' files do not say.
         warn: takes a line that a person should read while live cameras are recorded.
+        place: folder into which they are recorded, gigabytes of fast cameras; nothing stays in it. None: the
+            system's folder for temporary files, which in many places is memory.
 
     Raises:
         UsageError: recordings of different rigs or cameras, or of one camera only; a misspelt name.
@@ -107,7 +110,7 @@ def material_of(
     elif isinstance(source, str) and is_simulated(source):
         yield simulated(source, wanted, share)
     else:
-        with tempfile.TemporaryDirectory(prefix="halfmirror-calibration-") as folder:
+        with tempfile.TemporaryDirectory(prefix="halfmirror-calibration-", dir=place) as folder:
             yield _recorded(source, Path(folder) / "take", wanted, share, warn)
 
 

@@ -69,7 +69,7 @@ class ExportInput:
         event_size: of the event sensor; None without events.
         camera: its name, "" when not known.
         triggers: there may be trigger edges.
-        items, prepare, problems, placed: see `OfflineInput`.
+        items, span_us, prepare, problems, placed: see `OfflineInput`.
     """
 
     name: str
@@ -78,6 +78,7 @@ class ExportInput:
     camera: str
     triggers: bool
     items: Iterator[Item]
+    span_us: int
     prepare: Callable[[Callable[[float], None]], None]
     problems: Callable[[], list[str]]
     placed: bool = True
@@ -104,7 +105,8 @@ def open_export(
             if said.rig is not None:
                 raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
             yield ExportInput(
-                text, None, size, camera, triggers, r.items(), lambda _progress: None,
+                text, None, size, camera, triggers, r.items(), r.info.end_us - r.info.start_us,
+                lambda _progress: None,
                 lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
             )  # fmt: skip
             return
@@ -116,8 +118,8 @@ def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> Export
     rig = source.rig
     size = (rig.events.width, rig.events.height) if rig.has_events else None
     return ExportInput(
-        source.name, rig, size, camera or rig.events.camera, triggers, iter(source.items), source.prepare,
-        source.problems, source.placed,
+        source.name, rig, size, camera or rig.events.camera, triggers, iter(source.items),
+        source.span_us, source.prepare, source.problems, source.placed,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -28,9 +28,13 @@ from inference.models import create
 from recordings.export.writers import read_png
 from recordings.recording import RecordingError
 from sync.exposure_sources import ExposureSources
+from sync.synchroniser import Outcome
 
 PASSED_THROUGH = "none"
 LATENT = 0.5
+RUN_IN = 16
+"""Exposures before the times asked for that are restored with them: networks that look at neighbours, carry
+something on or learn the contrast are in their stride then."""
 _US = 1_000_000
 
 
@@ -43,6 +47,7 @@ class Pictures:
         checksum: over all pixels, "" for a video, which keeps them only nearly.
         moved: pictures of a video whose time had to move by a tick.
         cut_us: what is missing of its longest pauses.
+        skipped: exposures that were read and lie outside the times asked for.
         sources: where the exposures of the pictures came from.
     """
 
@@ -61,7 +66,9 @@ class _Span:
         self._writer, self._request = writer, request
         self.written = Pictures()
         self._hash = hashlib.sha256()
-        self._begin = request.zero_us
+        self._begin = source.zero_us if request.zero_us is None else request.zero_us
+        self._first: int | None = None  # ordinal that the pictures of a part count from
+        self._last_us: int | None = None  # start of the exposure that was asked about last
         source.items = self._watched(source.items)
 
     def _watched(self, items: Iterator[EventPacket | Frame]) -> Iterator[EventPacket | Frame]:
@@ -71,6 +78,16 @@ class _Span:
             if self._request.frames is not None and len(self.written.times_us) >= self._request.frames:
                 return  # a simulated rig never ends
             yield item
+
+    def wanted(self, outcome: Outcome) -> bool:
+        """See `app.offline.Wanted`: no exposure long before the times asked for is restored."""
+        x = outcome.exposure
+        if not self._request.from_us or x is None or not x.known:
+            return True
+        self._begin = x.start_us if self._begin is None else self._begin
+        period = 0 if self._last_us is None else max(0, x.start_us - self._last_us)
+        self._last_us = x.start_us
+        return x.start_us >= self._begin + self._request.from_us - RUN_IN * period
 
     def add(self, image: NDArray[np.uint8], stamp: Stamp) -> None:
         """See `app.offline.Sink.add`."""
@@ -86,7 +103,9 @@ class _Span:
         if isinstance(self._writer, Mp4Writer):
             self._writer.add(image, stamp.time_us)
         else:
-            self._writer.add(image, stamp)
+            # Of a part they count from its own beginning: how much was read before it is nobody's business.
+            self._first = stamp.ordinal if self._first is None and r.from_us else self._first
+            self._writer.add(image, replace(stamp, ordinal=stamp.ordinal - (self._first or 0)))
         w.times_us.append(stamp.time_us)
         w.sources.add(stamp.source, stamp.uncertainty_us)
         _hash(self._hash, image)
@@ -117,15 +136,17 @@ def export_pictures(
     with _staged(kind, request) as (part, writer):
         sink = _Span(writer, source, request)
         try:
-            result = deblur(source, restorer, (LATENT,), sink)
+            result = deblur(source, restorer, (LATENT,), sink, wanted=sink.wanted)
         except NothingRestored as e:
             raise NothingExported(str(e)) from e
         writer.close()
         written = sink.written
+        written.skipped += result.outside
         if not written.times_us:
+            read = result.pictures + result.outside
             raise NothingExported(
-                f"{source.name}: none of {result.pictures} pictures lies between the times asked for"
-            )
+                f"{source.name}: none of {read} pictures lies between the times asked for"
+            )  # fmt: skip
         if isinstance(writer, Mp4Writer):
             written.moved, written.cut_us, written.checksum = writer.moved, writer.cut_us, ""
             _compare_video(request.output, part, written)

@@ -21,7 +21,7 @@ from app.session_recorder import SessionRecorder
 from app.signals import start_tracker
 from app.sources import REPLAY, CameraPlan, Source, SourceRequest, resolve, stated
 from app.supervisor import Supervisor, WorkerPlan
-from app.timelines import timeline_of
+from app.timelines import TimelineWhenAsked
 from capture.camera import CameraRole, CameraState
 from capture.errors import UsageError
 from capture.link import one_line
@@ -120,7 +120,7 @@ class LiveSession:
         self._has_events = True  # as far as the source is known yet
         self._stopped = False
         self._guard = threading.Lock()
-        self._timeline: Timeline | None = None
+        self._timeline: TimelineWhenAsked | None = None
         self._asking = Asking(self._say)
         self._requests = 0
         self._note = ("", 0.0)
@@ -149,7 +149,7 @@ class LiveSession:
             self._say("; ".join(source.problems))
         if source.recording is not None:
             said = stated(self._request.settings)
-            self._timeline = timeline_of(source.recording, said, lambda: self._stopped)
+            self._timeline = TimelineWhenAsked(source.recording, said, lambda: self._stopped)
 
     def _assemble(self, source: Source) -> None:
         rig = source.rig
@@ -308,7 +308,7 @@ class LiveSession:
 
     def timeline(self) -> Timeline | None:
         """See `Session.timeline`."""
-        return self._timeline
+        return None if self._timeline is None else self._timeline.get()
 
     def networks(self) -> list[NetworkChoice]:
         """See `Session.networks`."""

@@ -27,10 +27,13 @@ from inference.restorers.base import RESIDUAL_FIGURE, LatentTimes, Restored, Res
 from sync.exposure import AlignedExposure, Refusal, RefusedExposure
 from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
-from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
+from sync.synchroniser import OFFLINE_WAIT_US, Outcome, Synchroniser
 
 MAX_BYTES = 4 << 30
 STAGES = ("prepare", "read", "sync", "restore", "write")
+
+
+Wanted = Callable[[Outcome], bool]
 
 
 class NothingRestored(HalfmirrorError):
@@ -56,12 +59,13 @@ class RefusedItem:
 
 @dataclass(slots=True)
 class OfflineResult:
-    """Every item accounted for: `frames_in = restored + len(refused) + dropped`.
+    """Every item accounted for: `frames_in = restored + len(refused) + outside + dropped`.
 
     Attributes:
         frames_in: frames read from the input.
         restored, pictures: exposures restored, and pictures written for them.
         refused: exposures that were not restored, and why.
+        outside: exposures that were not wanted, whatever would have become of them.
         dropped: exposures that no stage answered for; 0 unless a restorer lacks neighbours.
         incomplete: restored although event loss is known inside their window.
         alone: restored from frames alone although the synchroniser refused them (no exposure known, no events);
@@ -79,6 +83,7 @@ class OfflineResult:
     restored: int = 0
     pictures: int = 0
     refused: list[RefusedItem] = field(default_factory=list)
+    outside: int = 0
     dropped: int = 0
     incomplete: int = 0
     alone: int = 0
@@ -145,18 +150,21 @@ def deblur(
     progress: Callable[[float, OfflineResult], None] = lambda _share, _result: None,
     *,
     residual: bool = False,
+    wanted: Wanted = lambda _outcome: True,
 ) -> OfflineResult:
     """Restore every exposure of `source` at the instants `latents` and hand the pictures to `sink`.
 
     A refused exposure gives no picture: it is listed in the result with its reason instead. `residual`: measure
-    the re-blur residual of every exposure (`inference.residual`); the pictures stay the same.
+    the re-blur residual of every exposure (`inference.residual`); the pictures stay the same. `wanted`: whether
+    an exposure is to be restored, asked of each, in order.
 
     Raises:
         NothingRestored: no frames at all, or every exposure refused.
         UsageError: instants that the network cannot show, or it needs events and the source has none.
         Whatever the source and the sink raise.
     """
-    return deque(steps(source, restorer, latents, sink, progress, residual=residual), maxlen=1).pop()
+    run = steps(source, restorer, latents, sink, progress, residual=residual, wanted=wanted)
+    return deque(run, maxlen=1).pop()
 
 
 def steps(
@@ -167,12 +175,13 @@ def steps(
     progress: Callable[[float, OfflineResult], None] = lambda _share, _result: None,
     *,
     residual: bool = False,
+    wanted: Wanted = lambda _outcome: True,
 ) -> Iterator[OfflineResult]:
     """As `deblur`, an item of the source at a time: the result so far, always the same object."""
     check_latents(restorer, latents)
     check_events(restorer, source)
     _check_memory(source.rig, len(latents))
-    run = _Run(source, Engine(restorer, residual=residual), tuple(latents), sink)
+    run = _Run(source, Engine(restorer, residual=residual), tuple(latents), sink, wanted)
     started = time.perf_counter()
     with run.clock("prepare"):
         source.prepare(lambda share: progress(share, run.result))
@@ -202,7 +211,9 @@ def steps(
 class _Run:
     """The stages in a row."""
 
-    def __init__(self, source: OfflineInput, engine: Engine, latents: tuple[float, ...], sink: Sink) -> None:
+    def __init__(
+        self, source: OfflineInput, engine: Engine, latents: tuple[float, ...], sink: Sink, wanted: Wanted
+    ) -> None:
         self.result = OfflineResult(seconds=dict.fromkeys(STAGES, 0.0))
         needs = engine.restorer.needs
         self._sync = Synchroniser(
@@ -212,6 +223,7 @@ class _Run:
         self._engine = engine
         self._latents = latents
         self._sink = sink
+        self._wanted = wanted
         self._waiting: dict[int, AlignedExposure] = {}  # pushed, not restored yet (networks with neighbours)
         self._figures: dict[str, list[float]] = {}
         # The synchroniser counts anew after a jump of the source's time axis; the output must not.
@@ -247,7 +259,7 @@ class _Run:
         r, c = self.result, self._sync.counters
         r.events_in, r.events_rejected, r.edges_in = c.events_in, c.events_rejected, c.edges_in
         r.events_dropped, r.frames_missing = c.events_dropped_upstream, c.frames_missing
-        r.dropped = r.frames_in - r.restored - len(r.refused)
+        r.dropped = r.frames_in - r.restored - len(r.refused) - r.outside
         r.figures = {k: statistics.median(v) for k, v in self._figures.items() if v}
         r.residual = Spread.of(self._figures.get(RESIDUAL_FIGURE, []))
 
@@ -255,6 +267,9 @@ class _Run:
         for e in exposures:
             self._follow(e.frame.epoch)
             self._next = max(self._next, self._base + e.ordinal + 1)
+            if not self._wanted(e):
+                self.result.outside += 1
+                continue
             taken = admitted(e, self._engine.restorer.needs, self._sync.rig)
             if taken is not None:
                 self._waiting[e.ordinal] = taken
@@ -309,13 +324,14 @@ def _stamp(e: AlignedExposure, ordinal: int, latent: float, time_us: int) -> Sta
 def _require_some(name: str, result: OfflineResult) -> None:
     if result.frames_in == 0:
         raise NothingRestored(f"{name}: no frames came out of it, so there is nothing to restore")
-    if result.restored == 0:
+    if result.restored == 0 and (result.refused or not result.outside):
         first = {r.reason: r.detail for r in reversed(result.refused)}
         reasons = "; ".join(
             f"{n} × {reason.replace('_', ' ')}: {first[reason]}" for reason, n in result.refusals().items()
         )
         if (lacks := Refusal.NO_EXPOSURE.name.lower()) in first and "--exposure-us" not in first[lacks]:
             reasons += "; where the file does not tell how long frames were exposed, state it: --exposure-us"
+        of = result.frames_in - result.outside
         raise NothingRestored(
-            f"{name}: none of {result.frames_in} exposures could be restored ({reasons or 'no reason known'})"
-        )
+            f"{name}: none of {of} exposures could be restored ({reasons or 'no reason known'})"
+        )  # fmt: skip

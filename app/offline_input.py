@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.sources import rig_for, rig_of, unplaced
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from sync.rig import Rig
 
+if TYPE_CHECKING:
+    from recordings.recording import Recording, RecordingInfo
+
 Item = EventPacket | Frame
+
+LEAD_US, LEAD_FRAMES = 3_000_000, 20
+"""Where only a later part is asked for, reading begins so long, and about so many frames, before it."""
 
 
 @dataclass(slots=True)
@@ -24,10 +31,11 @@ class OfflineInput:
         name: as the person gave it.
         rig: geometry and sizes.
         items: packets and frames in order of time, a frame at the end of its exposure.
-        span_us: length on the event clock, for the progress bar.
+        span_us: length of what `items` give, on the event clock, for the progress bar.
         problems: what reading found wrong, one line each; complete once `items` is exhausted.
         prepare: what takes long before the first item (the simulated scene), with a callback for its share 0…1.
         placed: it is known how event pixels lie on the pictures.
+        zero_us: where times that a person gives count from, when `items` begin later than that; else None.
     """
 
     name: str
@@ -37,6 +45,7 @@ class OfflineInput:
     problems: Callable[[], list[str]] = list
     prepare: Callable[[Callable[[float], None]], None] = lambda _progress: None
     placed: bool = True
+    zero_us: int | None = None
 
 
 @contextmanager
@@ -48,13 +57,17 @@ def open_input(
     rig: Path | None = None,
     *,
     placed: bool = True,
+    from_us: int = 0,
+    zero_us: int | None = None,
 ) -> Iterator[OfflineInput]:
     """The simulated rig (`simulated`, `simulated:PRESET`; 5 s unless `seconds` is given) or a recording.
 
     `seconds` of a recording: only its first so many. `exposure_us`: how long frames of a recording were exposed
     that does not say it. `geometry`: the size of its event sensor, where it does not say that. `rig`: the rig
     file that tells how its cameras' pixels lie, where it does not say that. `placed` False: nothing need tell
-    it, both streams are used as they came.
+    it, both streams are used as they came. `from_us`: what lies before that is not wanted, counted from
+    `zero_us` (None: the first event); what need not be read of it is left out, which `zero_us` of the result
+    tells.
 
     A recording without events opens all the same: networks that need none restore its frames.
 
@@ -94,15 +107,44 @@ def open_input(
         else:
             its, told = rig_for(recording, text, rig), True
         span = max(1, info.end_us - info.start_us)
-        items = recording.items()
+        zero = begin = None
+        if from_us and its.has_events and its.clock.relation == "same":
+            zero = _first_us(recording) if zero_us is None else zero_us
+            begin = _late_start_us(info, zero, from_us)
+        items = recording.items(begin)
         if seconds is not None:
             span = min(span, round(seconds * 1e6))
-            items = until(items, span, events=its.has_events)
+            items = until(items, span, events=its.has_events, start_us=None if begin is None else zero)
+        if begin is not None and zero is not None:
+            span = max(1, span - (begin - zero))
 
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(text, its, items, span, problems, placed=told)
+        yield OfflineInput(
+            text, its, items, span, problems, placed=told, zero_us=None if begin is None else zero
+        )
+
+
+def _first_us(recording: Recording) -> int:
+    """When the first packet begins."""
+    items = recording.items()
+    found = next((begin_us(item) for item in items if isinstance(item, EventPacket)), recording.info.start_us)
+    if isinstance(items, Generator):
+        items.close()
+    return found
+
+
+def _late_start_us(info: RecordingInfo, zero_us: int, from_us: int) -> int | None:
+    """Where reading begins, None: at the beginning.
+
+    Of one sensor only: two cameras' clocks are found from their beginning, with what only that tells.
+    """
+    lead = LEAD_US
+    if info.frames:
+        lead = max(lead, LEAD_FRAMES * (info.end_us - info.start_us) // info.frames)
+    begin = min(zero_us + from_us, info.end_us) - lead
+    return begin if begin > info.start_us else None
 
 
 def _simulated(text: str, seconds: float) -> OfflineInput:
@@ -117,9 +159,14 @@ def _simulated(text: str, seconds: float) -> OfflineInput:
     return OfflineInput(text, rig, simulated.items(seconds), round(seconds * 1e6), prepare=simulated.prepare)
 
 
-def until(items: Iterator[Item], span_us: int, *, events: bool = True) -> Iterator[Item]:
-    """The items of the first `span_us` by the events' own time, or the frames' where there are no `events`."""
-    start: int | None = None
+def until(
+    items: Iterator[Item], span_us: int, *, events: bool = True, start_us: int | None = None
+) -> Iterator[Item]:
+    """The items of the first `span_us` by the events' own time, or the frames' where there are no `events`.
+
+    `start_us`: where these begin; None: with the first item.
+    """
+    start = start_us
     for item in items:
         begin = item_begin_us(item, events)
         if begin is not None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.focus import EVENTS_A_PIXEL, PeakHold, event_sharpness, frame_sharpness
+from calibration.focus import PeakHold, event_sharpness, events_wanted, frame_sharpness
 from capture.camera import CameraState
 from capture.errors import CameraError
 from capture.histogram import Histogram, histogram
@@ -33,6 +33,8 @@ QUIET_HZ = 5.0
 """How often a view comes when no camera gives anything: its rates fall to 0 then."""
 MEASURES_HZ = 8.0
 READ_S = 0.03
+JOINED = 4096
+"""Events that smaller packets are joined to."""
 BEHIND = 64
 """Packets that wait: from then on only every fourth one's events are looked at, until it has caught up."""
 COPY_NS = 100_000_000
@@ -123,6 +125,34 @@ class _Surface:
         return np.where(self._p, self._on[age], self._off[age]).reshape(self.height, self.width)
 
 
+class NewestEvents:
+    """The newest `wanted` events or a few more, for the focus."""
+
+    def __init__(self) -> None:
+        self._parts: deque[Events] = deque()
+        self.wanted = self.count = 0
+
+    def start(self, wanted: int) -> None:
+        """Begin anew with these."""
+        self._parts.clear()
+        self.wanted, self.count = wanted, 0
+
+    def add(self, e: Events) -> None:
+        """Take the next ones; they are copied, since views of a ring would be overwritten."""
+        self._parts.append(Events(e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy(), e.width, e.height))
+        self.count += len(e)
+        # Of a quiet scene packets hold a few events each, and would be tens of thousands.
+        while len(self._parts) > 1 and len(self._parts[-2]) <= min(len(self._parts[-1]) * 2, JOINED):
+            last = self._parts.pop()
+            self._parts.append(Events.concatenate((self._parts.pop(), last)))
+        while self.count - len(self._parts[0]) > self.wanted:
+            self.count -= len(self._parts.popleft())
+
+    def all(self) -> Events | None:
+        """All of them, None while there are fewer than wanted."""
+        return Events.concatenate(self._parts) if 0 < self.wanted <= self.count else None
+
+
 class _PreviewWorker:
     def __init__(self, link: WorkerLink, spec: PreviewSpec) -> None:
         self.link, self.spec = link, spec
@@ -135,7 +165,7 @@ class _PreviewWorker:
         self._event_rate, self._frame_rate = _Rate(), _Rate()
         self._event_focus, self._frame_focus = PeakHold(), PeakHold()
         self._surface: _Surface | None = None
-        self._recent: deque[Events] = deque()
+        self._recent = NewestEvents()
         self._until_us, self._epoch = 0, 0
         self._frame: Frame | None = None
         self._histogram: Histogram | None = None
@@ -217,20 +247,16 @@ class _PreviewWorker:
         e = p.events
         if self._surface is None or (self._surface.width, self._surface.height) != (e.width, e.height):
             self._surface = _Surface(e.width, e.height, self.spec.decay_us)
-            self._recent.clear()
+            self._recent.start(events_wanted(e.width, e.height))
         if p.epoch != self._epoch or p.complete_until_us < self._until_us:
             self._epoch = p.epoch
             self._surface.forget()
-            self._recent.clear()
+            self._recent.start(self._recent.wanted)
         if not seen:
-            self._recent.clear()  # with a hole in them they would seem sharper than they are
+            self._recent.start(self._recent.wanted)  # with a hole in them they would seem sharper than they are
         elif len(e):
             self._surface.add(e)
-            # Views of the ring would be overwritten.
-            self._recent.append(Events(e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy(), e.width, e.height))
-            wanted = max(200, round(EVENTS_A_PIXEL * e.width * e.height)) + 1
-            while sum(map(len, self._recent)) - len(self._recent[0]) > wanted:
-                self._recent.popleft()
+            self._recent.add(e)
         self._until_us = p.complete_until_us
         self._event_rate.add(p.complete_until_us, len(e))
         self._monitor.add_packet(p, time.monotonic_ns())
@@ -252,8 +278,9 @@ class _PreviewWorker:
         if self._frame is not None and now_ns - self._frame_rate.newest_ns < 1_000_000_000:
             self._histogram = histogram(self._frame.image, self._frame.layout)
             self._frame_focus.add(frame_sharpness(self._frame.image, self._frame.layout))
-        if self._recent and now_ns - self._event_rate.newest_ns < 1_000_000_000:
-            self._event_focus.add(event_sharpness(Events.concatenate(self._recent)))
+        recent = self._recent.all() if now_ns - self._event_rate.newest_ns < 1_000_000_000 else None
+        if recent is not None:
+            self._event_focus.add(event_sharpness(recent))
 
     def _show(self) -> None:
         self._fresh = False

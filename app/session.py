@@ -209,7 +209,7 @@ class Session(Protocol):
         """The newest figures."""
 
     def timeline(self) -> Timeline | None:
-        """For recordings, once it has been computed; else None."""
+        """For recordings, once it has been computed, which the first call begins; else None."""
 
     def networks(self) -> list[NetworkChoice]:
         """Rows of the chooser."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,3 +38,26 @@ def timeline_of(recording: Path, options: OpenOptions, stopped: Callable[[], boo
         exposures = np.array(spans, np.int64).reshape(-1, 2)
         return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
     return None
+
+
+class TimelineWhenAsked:
+    """The same on a thread of its own from when it is first asked for; nobody else needs it read.
+
+    Args:
+        recording, options, stopped: as of `timeline_of`.
+    """
+
+    def __init__(self, recording: Path, options: OpenOptions, stopped: Callable[[], bool]) -> None:
+        self._what = (recording, options, stopped)
+        self._made: Timeline | None = None
+        self._thread: threading.Thread | None = None
+
+    def get(self) -> Timeline | None:
+        """It, once it is there. For one thread; returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._make, name="timeline", daemon=True)
+            self._thread.start()
+        return self._made
+
+    def _make(self) -> None:
+        self._made = timeline_of(*self._what)

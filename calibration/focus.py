@@ -48,6 +48,11 @@ def frame_sharpness(image: NDArray[np.uint8], layout: PixelLayout) -> float:
     return 1000.0 * energy / max(light, 1.0)
 
 
+def events_wanted(width: int, height: int) -> int:
+    """How many of a sensor's newest events `event_sharpness` looks at."""
+    return max(200, round(EVENTS_A_PIXEL * width * height))
+
+
 def event_sharpness(events: Events) -> float | None:
     """How many more events of its kind an event finds at its own pixel, within the newest few.
 
@@ -55,11 +60,11 @@ def event_sharpness(events: Events) -> float | None:
     many pixels and over time. Noise, which finds none, lowers it. Hot pixels are left out. Something must move.
 
     Returns:
-        100 Σ n (n - 1) / Σ n over pixels and polarities with n events each, of the newest
-        `EVENTS_A_PIXEL` · pixels events; None while there are fewer.
+        100 Σ n (n - 1) / Σ n over pixels and polarities with n events each, of the newest `events_wanted`;
+        None while there are fewer.
     """
     pixels = events.width * events.height
-    wanted = max(200, round(EVENTS_A_PIXEL * pixels))
+    wanted = events_wanted(events.width, events.height)
     if len(events) < wanted:
         return None
     newest = events[len(events) - wanted :]

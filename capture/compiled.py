@@ -5,6 +5,9 @@ someone else and runs without a home that can be written to (a container with a 
 neither, and numba then refuses the function itself, so nothing could be imported. Such a program gets a folder
 of its own for as long as it runs. Processes that it starts share it; nobody else can write to it, since numba
 reads what it finds there with pickle.
+
+numba compiles into a function what it calls and the constants that it uses, and looks at the function's own
+file alone when it asks whether code that it kept is of today. Here all own files that it imports are looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from capture.sources import digest
+
 _PLACE = "NUMBA_CACHE_DIR"  # numba's own; processes that are started inherit it
 _PREFIX = "halfmirror-compiled-"
 _Result = TypeVar("_Result")
@@ -26,6 +31,8 @@ _Result = TypeVar("_Result")
 
 def njit(**options: Any) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """`numba.njit(cache=True, **options)` that also works where numba finds no place for its cache.
+
+    What is kept is compiled anew when the function's file changes, or an own one that it imports (`sources`).
 
     Arguments are not checked by their types: compiled code takes numpy's numbers where the source says `int`.
     """
@@ -36,9 +43,19 @@ def njit(**options: Any) -> Callable[[Callable[..., _Result]], Callable[..., _Re
             made = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # "cannot cache function …: no locator available"
             made = numba.njit(cache=_make_place(), **options)(function)
+        _stamp(made, function)
         return made
 
     return compiled
+
+
+def _stamp(made: Any, function: Callable[..., Any]) -> None:
+    """Have what is kept of a function be of today only when all files are from which it is compiled."""
+    # Not there where numba is switched off, or keeps nothing.
+    kept = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    if kept is not None:
+        of_all = digest(function.__module__, function.__code__.co_filename)
+        kept._source_stamp = (kept._source_stamp, of_all)
 
 
 def is_kept() -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +26,20 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError("its brackets are nested too deep") from error
     except ValueError as error:
         raise tomllib.TOMLDecodeError("a number in it is too long") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file, with or without the mark that some editors put before UTF-8.
+
+    Raises:
+        OSError: it cannot be read, or is not UTF-8.
+        tomllib.TOMLDecodeError: it is none (see `parse_toml`).
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError("it is not UTF-8; save it as UTF-8") from error
+    return parse_toml(text)
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -66,12 +66,37 @@ def own_path(network: str) -> Path:
 def path_of(network: str) -> Path:
     """The file of a network's weights: the user's own; else the shipped one; else where the own would lie.
 
+    Own ones count as there where the folder cannot be looked into: reading them says why.
+
     Raises:
         UsageError: unknown network.
     """
     own = own_path(network)
     shipped = SHIPPED / own.name
-    return shipped if not own.exists() and shipped.exists() else own
+    return shipped if not _there(own) and shipped.exists() else own
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
+def has_file(network: str) -> bool:
+    """Whether there is a file of the network's weights, sound or not, or none can be told.
+
+    Raises:
+        UsageError: unknown network.
+    """
+    return _there(path_of(network))
 
 
 def is_shipped(network: str) -> bool:
@@ -99,10 +124,17 @@ def installed(network: str) -> Card | None:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except WeightsError as error:
-        raise WeightsError(f"{path} is damaged: {error}; add it again with --overwrite") from error
+        raise WeightsError(f"{path} is damaged: {error}; {_remedy(path)}") from error
     if found is None or found.network != network or found.origin is None:
-        raise WeightsError(f"{path} has no card of {network}; add the weights again with --overwrite")
+        raise WeightsError(f"{path} has no card of {network}; {_remedy(path)}")
     return found
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a file of weights that is of no use."""
+    shipped = SHIPPED / path.name
+    back = ", or remove it: the shipped weights come back" if path != shipped and shipped.exists() else ""
+    return f"add the weights again with --overwrite{back}"
 
 
 @functools.lru_cache(maxsize=32)
@@ -181,7 +213,7 @@ def add(
     _check("representation", representation, get_args(Representation))
     _check("channel order", channel_order, get_args(ChannelOrder))
     target = own_path(network)
-    if target.exists() and not overwrite:
+    if not overwrite and _exists(target):
         raise UsageError(f"{network} has weights already ({target}); replace them with --overwrite")
     digest = file_digest(file, lambda share: progress("checksum", share))
     progress("reading", 0.0)
@@ -261,7 +293,8 @@ def verify(network: str) -> Card:
     entries, _ = load(network, representation=found.representation, channel_order=found.channel_order)
     assert found.origin is not None
     if content_digest(entries) != found.origin.content_sha256:
-        raise WeightsError(f"{path_of(network)} has changed since it was added; add it again with --overwrite")
+        path = path_of(network)
+        raise WeightsError(f"{path} has changed since it was added; {_remedy(path)}")
     return found
 
 

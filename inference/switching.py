@@ -1,9 +1,11 @@
 """Which network restores: the next one is made ready beside the one that runs; one that fails gives way.
 
-The networks that ran last stay in memory, so that going back to one of them takes no time.
+The networks that ran last stay in memory, so that going back to one of them takes no time. Where memory is
+short they are dropped first.
 
-A network fails for good when it runs out of memory, or when it fails `FAILURES_BEFORE_FALLBACK` times in a row.
-Then frames pass through unchanged and the reason is said until another network is chosen.
+A network fails for good when it runs out of memory with none at rest, or when it fails
+`FAILURES_BEFORE_FALLBACK` times in a row. Then frames pass through unchanged and the reason is said until
+another network is chosen.
 """
 
 from __future__ import annotations
@@ -75,6 +77,24 @@ class NetworkSwitch:
         engine.prepare(self._rig.image.width, self._rig.image.height)
         return engine
 
+    def _make_room_for(self, network: str) -> Engine:
+        """As `_make`; where memory is short, once more without the networks at rest."""
+        try:
+            return self._make(network)
+        except Exception as e:
+            if not (out_of_memory(e) and self._drop_resting()):
+                raise
+        # Only here has the error, whose frames held on to what was made so far, gone.
+        give_memory_back()
+        return self._make(network)
+
+    def _drop_resting(self) -> bool:
+        """Keep no network but the one that runs (and one that is ready); whether there were any."""
+        with self._lock:
+            dropped = bool(self._at_rest)
+            self._at_rest.clear()
+        return dropped
+
     @property
     def wanted(self) -> str:
         """The network that will run once those are ready that were chosen; the one that runs, if none waits."""
@@ -109,7 +129,7 @@ class NetworkSwitch:
                     self._stay(network)
                     return
                 rested = self._at_rest.pop(network, None)
-            engine = rested or self._make(network)
+            engine = rested or self._make_room_for(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
             if self._wanted == network:
                 self._wanted = self.network
@@ -162,6 +182,9 @@ class NetworkSwitch:
 
     def failed(self, error: Exception) -> bool:
         """The running network has failed on an exposure; True when it has to give way."""
+        if out_of_memory(error) and self._drop_resting():
+            _release(error)
+            return False  # it has their memory now, and is tried again
         self._failures += 1
         enough = out_of_memory(error) or self._failures >= FAILURES_BEFORE_FALLBACK
         return enough and self.network != PASS_THROUGH
@@ -176,6 +199,10 @@ class NetworkSwitch:
         self._at_rest.clear()
         through = models.create(PASS_THROUGH, self._rig, None, "cpu")
         self.engine = Engine(through, residual=self._residual)
-        # What the error's frames hold on to would keep the memory.
-        error.__traceback__ = error.__context__ = error.__cause__ = None
-        give_memory_back()
+        _release(error)
+
+
+def _release(error: Exception) -> None:
+    """Give memory back, also what the error's frames hold on to."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    give_memory_back()

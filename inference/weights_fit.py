@@ -35,6 +35,14 @@ _GLINT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 """Sizes as they are built when nothing else is said."""
 _FORMER: Mapping[str, tuple[int, ...]] = {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}
 """The size that glint-large had before; files of it are glint-large still."""
+_SETTLED: Mapping[str, frozenset[str]] = {
+    "efnet": frozenset({"ev_chn"}),
+    "s-sdm-ldn": frozenset({"spike_dim"}),
+    "sc-net": frozenset({"base_channel", "num_res"}),
+    "stra": frozenset({"base_channel", "num_res"}),
+    "glint": frozenset({"widths", "blocks"}),
+    LARGE: frozenset({"widths", "blocks"}),
+}
 _SEVERAL = {"widths": 3, "blocks": 5, "num_heads": 3}  # options that are so many numbers
 
 
@@ -157,8 +165,8 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         if network == "sc-net" and _size(shapes, "snn.conv1.weight", 0, 8) == 6:
             out["spiking"] = "window"
     elif network == "glint":
-        out = _size_of_glint(shapes)
-    elif network == LARGE and _size_of_glint(shapes) == _FORMER:
+        out = size_of_glint(shapes)
+    elif network == LARGE and size_of_glint(shapes) == _FORMER:
         out = dict(_FORMER)
     standard = {
         "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, **_GLINT.get(network, {}),
@@ -166,7 +174,13 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
     return {k: v for k, v in out.items() if standard.get(k) != v}
 
 
-def _size_of_glint(shapes: Shapes) -> dict[str, Any]:
+def settled(network: str) -> frozenset[str]:
+    """Names of the options that the shapes of a network's entries say in full; empty for an unknown one."""
+    return _SETTLED.get(network, frozenset())
+
+
+def size_of_glint(shapes: Shapes) -> dict[str, Any]:
+    """Widths and blocks of glint or glint-large with these entries, also where they are the usual ones."""
     levels = zip(("stem", "half1", "half2"), _GLINT["glint"]["widths"], strict=True)
     return {
         "widths": tuple(_size(shapes, f"{name}.weight", 0, usual) for name, usual in levels),

@@ -6,6 +6,7 @@ user's folder the name is made of the recording's whole path.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -88,7 +89,8 @@ def save(recording: Path, marks: Marks) -> Path:
         try:
             if marks == Marks():
                 beside.unlink(missing_ok=True)
-                own.unlink(missing_ok=True)
+                with contextlib.suppress(NotADirectoryError):
+                    own.unlink(missing_ok=True)
                 return place
             if place == own:
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,8 @@ def save(recording: Path, marks: Marks) -> Path:
             why = e.strerror or str(e)
             continue
         if place == beside:
-            own.unlink(missing_ok=True)  # an older one from when this could not be written
+            with contextlib.suppress(OSError):  # also where there is no folder of one's own
+                own.unlink()  # an older one from when this could not be written
         return place
     raise MarksError(f"the marks cannot be kept, neither as {beside} nor as {own} ({why})")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,7 +13,7 @@ from capture.camera import CameraRole, Progress
 from capture.errors import CameraError, HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
 from recordings.open import open_with, require_events, require_frames
-from recordings.recording import OpenOptions, Recording
+from recordings.recording import OpenOptions, ReadCancelled, Recording
 
 # Read ahead at most this many items of each kind: enough for the pace, constant memory.
 READ_AHEAD = {CameraRole.EVENTS: 32, CameraRole.FRAMES: 8}
@@ -26,6 +27,8 @@ LATE_US = 500_000
 LARGE_BYTES = 200 << 20
 # Items at the beginning that are looked at for the first frames.
 LOOKED_AT = 200
+# While a recording is opened its progress is told so often.
+TOLD_S = 0.1
 
 Times = list[tuple[int, int | None]]
 
@@ -84,10 +87,79 @@ def open_for_replay(
 
     None in their place: to find them takes long, and playing need not wait for it.
 
+    Opening may take long as well (a file without an index is read whole): meanwhile `progress` is called ten
+    times a second. What it raises ends the waiting.
+
     Raises:
         UnusableRecording: it cannot be read, or it lacks a stream that is wanted.
         UsageError: no recording at all.
     """
+    if progress is None:
+        return _open(path, roles, options, None)
+    opening = _Opening(path, roles, options)
+    try:
+        while not opening.done.wait(TOLD_S):
+            progress(opening.share)
+    except BaseException:
+        opening.give_up()
+        raise
+    return opening.result()
+
+
+class _Opening:
+    """The same on a thread of its own.
+
+    Attributes:
+        done: it has ended.
+        share: 0…1 of looking for the frames' times.
+    """
+
+    def __init__(self, path: Path, roles: frozenset[CameraRole], options: OpenOptions) -> None:
+        self.done, self.share = threading.Event(), 0.0
+        self._what = (path, roles, options)
+        self._made: tuple[Recording, Times | None] | None = None
+        self._error: BaseException | None = None
+        self._given_up = False
+        self._guard = threading.Lock()
+        threading.Thread(target=self._work, name="opening", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            made = _open(*self._what, self._tell)
+            with self._guard:
+                self._made = made
+                unwanted = self._given_up
+            if unwanted:
+                made[0].close()
+        except BaseException as e:  # for the thread that waits
+            self._error = e
+        finally:
+            self.done.set()
+
+    def _tell(self, share: float) -> None:
+        if self._given_up:
+            raise ReadCancelled
+        self.share = share
+
+    def give_up(self) -> None:
+        """Nobody waits any more: whatever comes of it is closed."""
+        with self._guard:
+            self._given_up = True
+            made = self._made
+        if made is not None:
+            made[0].close()
+
+    def result(self) -> tuple[Recording, Times | None]:
+        """What `open_for_replay` returns or raises, once it is done."""
+        if self._error is not None:
+            raise self._error
+        assert self._made is not None
+        return self._made
+
+
+def _open(
+    path: Path, roles: frozenset[CameraRole], options: OpenOptions, progress: Progress | None
+) -> tuple[Recording, Times | None]:
     try:
         r = open_with(path, options)
         try:

@@ -11,9 +11,6 @@ from recordings.open import open_with
 from recordings.recording import OpenOptions, ReadCancelled, Recording
 from recordings.replay_job import SlowTimes, Times, first_times
 
-# A step or a seek waits for the list so long.
-LIST_S = 30.0
-
 
 class FrameList:
     """Known at once, or made while the recording plays already, by a reader of its own on a thread.
@@ -22,7 +19,7 @@ class FrameList:
         path, options: of the recording.
         recording: the one that plays; it takes the times when they are known.
         times: None: they are still to be found, which takes long.
-        cond: guards the replay; waiting frees it.
+        cond: guards the replay.
 
     Attributes:
         times: (start_us, end_us) of all frames, or of the first few as long as `complete` is False.
@@ -50,13 +47,13 @@ class FrameList:
         """Place of the last frame that began at or before a time; -1 = none."""
         return bisect_right(self.times, time_us, key=lambda t: t[0]) - 1
 
-    def wait(self) -> None:
-        """Until all frames are known.
+    def require(self) -> None:
+        """All frames must be known. Nobody waits for that: who asks is to give signs of life.
 
         Raises:
-            CameraError: it takes too long.
+            CameraError: they are not yet.
         """
-        if not self._cond.wait_for(lambda: self.complete or self._stopped, LIST_S):
+        if not self.complete:
             raise CameraError(f"replay:{self._path}: the list of its frames is still being made; try again")
 
     def _make(self) -> None:
@@ -71,13 +68,12 @@ class FrameList:
         except (HalfmirrorError, ReadCancelled):
             pass  # what is wrong with the file is said by the reader that plays it
         finally:
-            # Whatever it ended with, a step that waits for it must not wait for ever.
+            # Whatever it ended with, a step must not be refused for ever.
             with self._cond:
                 self.times = self.times if times is None else times
                 if isinstance(self._recording, SlowTimes):
                     self._recording.adopt_frame_times(self.times)
                 self.complete = True
-                self._cond.notify_all()
 
     def stop(self) -> None:
         """Give it up; takes about a second at most. Not to be called with the lock."""
@@ -85,6 +81,5 @@ class FrameList:
             self._stopped = True
             if self._reader is not None:
                 self._reader.cancel()
-            self._cond.notify_all()
         if self._thread is not None:
             self._thread.join(1.0)

@@ -102,8 +102,8 @@ class ReplayReader(ReadAhead):
     def start(self, role: CameraRole, epoch_ns: int) -> None:
         """One camera begins to deliver; the first one starts the clock.
 
-        The first time from the recording's beginning, or later where the common axis is late already; after
-        a stop from where it stopped.
+        The first time from the recording's beginning, or later where the common axis is late already and all
+        frames are known; after a stop from where it stopped.
         """
         with self._cond:
             if self._recording is None or role not in self._opened:
@@ -120,8 +120,9 @@ class ReplayReader(ReadAhead):
             self._clock = ReplayClock(info.start_us, self._speed, epoch_ns or now)
             self._frame, self._failure = -1, None
             late = 0 if not epoch_ns else int((now - epoch_ns) / 1000 * self._speed)
-            if late > LATE_US and self._frames is not None:
-                self._frames.wait()
+            if late > LATE_US and not self._listed:
+                self._begin_anew(now)
+            elif late > LATE_US:
                 span = max(1, info.end_us - info.start_us)
                 late = late % span if self._loop else min(late, span)
                 self._begin_at(info.start_us + late, now)
@@ -196,11 +197,15 @@ class ReplayReader(ReadAhead):
         self._clock.handed_out(w.axis_us)
         assert w.item is not None
         if isinstance(w.item, Frame):
-            known = self._frames is not None and self._frames.complete
-            self._frame = self._place(w.start_us) if known else w.item.sequence
+            self._frame = self._place(w.start_us) if self._listed else w.item.sequence
         # An item that waits for its reader arrived when it was due, not when it is fetched.
         came_ns = w.item.host_ns
         return replace(w.item, host_ns=max(due, w.ready_ns), epoch=w.epoch, recorded_ns=came_ns)
+
+    @property
+    def _listed(self) -> bool:
+        """All frames are known."""
+        return self._frames is not None and self._frames.complete
 
     def _place(self, time_us: int) -> int:
         """Place in the list of the last frame that began at or before a time; -1 = none."""
@@ -213,14 +218,14 @@ class ReplayReader(ReadAhead):
 
         Returns the state after it: `time_us`, `start_us`, `end_us`, `paused`, `speed`, `loop`, `epoch`,
         `frame` (place of the one shown or sought last, -1 none), `frames` (how many are known), `at_end`.
-        Step and seek wait until all frames are known.
 
         Raises:
-            CameraError: unknown request, an argument missing or out of range, or not running.
+            CameraError: unknown request, an argument missing or out of range, or not running; step and seek
+                before all frames are known.
         """
         with self._cond:
-            if self._frames is not None and (verb in ("step", "seek") or (verb == "play" and self._at_end)):
-                self._frames.wait()
+            if self._frames is not None and verb in ("step", "seek"):
+                self._frames.require()
             if self._recording is None or not self._running:
                 raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
             now = time.monotonic_ns()
@@ -229,7 +234,7 @@ class ReplayReader(ReadAhead):
             elif verb == "play":
                 self._clock.play(now)
                 if self._at_end:
-                    self._begin_at(self._recording.info.start_us, now)
+                    self._begin_anew(now)
             elif verb == "step":
                 self._step(_integer(arguments, "n", 1), now)
             elif verb == "seek":
@@ -292,6 +297,17 @@ class ReplayReader(ReadAhead):
             return
         self._clock.pause()
         self._begin_at(self.times()[target][0], now)
+
+    def _begin_anew(self, now: int) -> None:
+        """A new epoch from the recording's beginning, which needs no list of its frames."""
+        assert self._recording is not None
+        start_us = self._recording.info.start_us
+        if self._listed:
+            self._begin_at(start_us, now)
+            return
+        self._frame = -1
+        self._clock.jump(start_us, now)
+        self._begin(Job(self._highest + 1, 0, None, None))
 
     def _begin_at(self, time_us: int, now: int) -> None:
         """Seek: a new epoch, from the frame whose exposure began last before a time."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from capture.camera import Progress
 from capture.packets import EventPacket, FrameClock
+from recordings.formats.own import OwnRecording
 from recordings.open import open_with
 from recordings.recording import OpenOptions, Recording
 
@@ -21,7 +22,8 @@ class Timeline:
 
     Attributes:
         start_us, end_us: its time span on its own axis.
-        event_rate_hz: (bins,) float64, mean events per second in equal parts of the span.
+        event_rate_hz: (bins,) float64, mean events per second in equal parts of the span. Of one of our own
+            recordings the events of a packet count as spread over its time.
         exposures: (start_us, end_us) of every frame, end None when the file does not tell.
         problems: what was found wrong, one line each.
     """
@@ -40,7 +42,7 @@ def build(
     options: OpenOptions | None = None,
     progress: Progress | None = None,
 ) -> Timeline:
-    """Read a recording once, in constant memory.
+    """Read a recording once, in constant memory; of one of our own the index alone.
 
     Args:
         path: the recording.
@@ -57,6 +59,8 @@ def build(
 
 def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | None = None) -> Timeline:
     """As `build`, for a recording that is open; its current read, if any, ends."""
+    if isinstance(recording, OwnRecording):
+        return _of_own(recording, bins)
     info = recording.info
     span = info.end_us - info.start_us + 1
     counts = np.zeros(bins, np.int64)
@@ -88,3 +92,26 @@ def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | 
         exposures = recording.frame_times_us()
     rate: NDArray[np.float64] = counts.astype(np.float64) * np.float64(bins * 1e6 / span)
     return Timeline(info.start_us, info.end_us, rate, exposures, tuple(recording.report.problems))
+
+
+def _of_own(recording: OwnRecording, bins: int) -> Timeline:
+    info = recording.info
+    span = info.end_us - info.start_us + 1
+    first, until, amount = recording.packets()
+    # In parts of the span, counted from its start; integers first, since times may be those since 1970.
+    begin = np.clip((first - info.start_us) * (bins / span), 0.0, np.nextafter(bins, 0.0))
+    end = np.clip((until + 1 - info.start_us) * (bins / span), begin, np.nextafter(bins, 0.0))
+    a, b = begin.astype(np.int64), end.astype(np.int64)
+    density = amount / np.maximum(end - begin, 1e-12)
+
+    def summed(part: NDArray[np.int64], what: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(part, what, bins + 1).astype(np.float64)  # of nothing they would be integers
+
+    whole = a == b
+    counts = summed(a[whole], amount[whole])
+    a, b, begin, end, density = a[~whole], b[~whole], begin[~whole], end[~whole], density[~whole]
+    counts += summed(a, density * (a + 1 - begin)) + summed(b, density * (end - b))
+    # What lies between its first and its last part: up behind the one, down at the other.
+    counts += np.maximum(np.cumsum(summed(a + 1, density) - summed(b, density)), 0.0)
+    rate: NDArray[np.float64] = counts[:bins] * (bins * 1e6 / span)
+    return Timeline(info.start_us, info.end_us, rate, recording.frame_times_us(), info.problems)

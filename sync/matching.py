@@ -25,6 +25,7 @@ from sync.earlier_clock import WELL_KNOWN, EarlierClock, tolerance_us
 from sync.edges import EdgeLine
 
 RETAIN_US = 4_000_000  # edges without a frame, while the clock is not known
+RETAIN_FRAMES, RETAIN_LONGEST_US = 8, 60_000_000  # at a low rate those of so many frames, which tell it
 STABLE_FRAMES = 2
 MATURE = 5
 LOST_AFTER = 3  # frames that miss while edges stand nearby
@@ -94,6 +95,7 @@ class TriggerMatcher:
         self._matched = 0  # since the clock was found
         self._candidate: tuple[list[tuple[int, int]], int] = ([], 0)
         self._holes: tuple[tuple[int, int], ...] = ()
+        self._retain_us = RETAIN_US
         self._latencies: deque[float] = deque(maxlen=64)  # of frames that were matched
 
     @property
@@ -122,14 +124,18 @@ class TriggerMatcher:
     def covered(self, from_us: int, until_us: int, holes_us: Iterable[tuple[int, int]] = ()) -> None:
         """All edges of this stretch of time have been given, but for holes in it (all known ones, in order)."""
         newest = self._holes[-1] if self._holes else None
-        self._holes = tuple(holes_us)[-KEPT_HOLES:]
+        oldest = until_us - self._retain_us
+        told = tuple(holes_us)
+        # The caller may forget a hole while edges of before it are still held here.
+        earlier = (h for h in self._holes if h[1] >= oldest and not (told and h[0] >= told[0][0]))
+        self._holes = (*earlier, *told)[-KEPT_HOLES:]
         if self._holes and self._holes[-1] != newest:
             begin, end = self._holes[-1]
             if end - begin >= RESTART_US and not self.locked:
                 self._interrupted(begin, end)
         self._watermark = until_us + min(self._delay, 0)
-        oldest = until_us - RETAIN_US
-        self._covered_from = max(from_us, oldest)
+        # What was given up does not come back when more is kept from now on.
+        self._covered_from = max(from_us, oldest, from_us if self._covered_from is None else self._covered_from)
         if not self.locked:
             self._starts.discard_before(oldest)
             self._ends.discard_before(oldest)
@@ -170,6 +176,7 @@ class TriggerMatcher:
         self._frames.append(stamp)
         self._queue.append(stamp)
         self._new_frame = True
+        self._retain_us = max(RETAIN_US, min(round(RETAIN_FRAMES * self.period_us()), RETAIN_LONGEST_US))
 
     def give_up(self, key: int) -> None:
         """The caller answers this frame in another way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from capture.documents import parse_toml
+from capture.documents import read_toml
 from capture.errors import UsageError
 from capture.registry import RigFacts
 from capture.shutter import LONGEST_ROLLING_US
 from capture.validation import Strict, first_error
 
 VERSION = 2
-"""Of the file. 1: before lenses, validity and the report's id; read and taken over (`_migrated`)."""
+"""Of the file. 1: before lenses, validity and the report's id; read and taken over (`Rig`)."""
 MAX_SCALE = 64
 """Most image pixels along an event pixel, and most event pixels along an image pixel."""
 MOST_LATENCY_MS = 2_000.0
@@ -209,6 +210,17 @@ class Rig(Strict):
     note: str = ""
     report: str = Field(default="", description="id of the calibration report that these values come from")
 
+    @field_validator("version", mode="before")
+    @classmethod
+    def _of_today(cls, version: Any) -> int:
+        """Taken over from an older one, also where a rig stands in another file."""
+        if type(version) is not int or not 1 <= version <= VERSION:
+            raise ValueError(
+                f"version {version!r} is none of 1 to {VERSION}: update the program, or correct the file"
+            )
+        # Version 2 added keys with defaults. What version 1 has keeps its meaning.
+        return VERSION
+
     @model_validator(mode="after")
     def _sound(self) -> Rig:
         with np.errstate(all="ignore"):
@@ -366,21 +378,15 @@ class Rig(Strict):
                 raise UsageError(f"rig file {path} is a folder; give the path of a file")
             if path.exists() and not path.is_file():  # a pipe would keep one waiting
                 raise UsageError(f"rig file {path} is not a regular file; give the path of one")
-            data = parse_toml(path.read_text(encoding="utf-8"))
+            data = read_toml(path)
         except FileNotFoundError as e:
             raise UsageError(f"rig file {path} does not exist; give a path or `simulated`") from e
-        except (OSError, UnicodeDecodeError) as e:
+        except OSError as e:
             raise UsageError(f"rig file {path} cannot be read ({e})") from e
         except tomllib.TOMLDecodeError as e:
             raise UsageError(f"rig file {path} is not valid TOML: {e}") from e
-        version = data.get("version", VERSION)
-        if type(version) is not int or not 1 <= version <= VERSION:
-            raise UsageError(
-                f"rig file {path} has version {version!r}; this program reads 1 to {VERSION}: "
-                "update the program, or correct the file"
-            )
         try:
-            return cls.model_validate(_migrated(data, version))
+            return cls.model_validate(data)
         except ValidationError as e:
             raise UsageError(f"rig file {path}: {first_error(e, cls)}") from e
 
@@ -390,7 +396,8 @@ class Rig(Strict):
         Raises:
             UsageError: the place cannot be written, or `load` would refuse what stands there then.
         """
-        tmp = path.with_name(path.name + ".part")
+        path = path.resolve() if path.is_symlink() else path  # the link stays one
+        tmp = path.with_name(f".{path.name}.{os.getpid()}.part")
         values = self.model_dump(mode="json", exclude_none=True)
         try:
             # Rigs are made by copying with other values, which pydantic takes unseen.
@@ -403,11 +410,3 @@ class Rig(Strict):
             raise UsageError(f"rig file {path} cannot be written ({e.strerror or e})") from e
         finally:
             tmp.unlink(missing_ok=True)
-
-
-def _migrated(data: dict[str, Any], version: int) -> dict[str, Any]:
-    """A rig file's values as the newest version has them."""
-    if version == 1:
-        # Version 2 added keys with defaults. What version 1 has keeps its meaning.
-        data = {**data, "version": 2}
-    return data

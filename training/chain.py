@@ -21,6 +21,7 @@ from training import tasks
 from training.engine import Outcome, Request, already_complete, train
 from training.errors import TrainingError, why
 from training.files import replace_bytes
+from training.paths import absolute_values
 from training.recipe import Recipe
 from training.run import RunFolder
 
@@ -139,7 +140,7 @@ def _asked(request: ChainRequest) -> _Record:
         if request.chain not in CHAINS:
             raise UsageError(f"{request.chain} holds a chain that was begun; go on with it: --resume")
         init = None if request.init is None else str(request.init.resolve())
-        return _Record(request.chain, dict(request.overrides), init, request.max_minutes)
+        return _Record(request.chain, absolute_values(request.overrides), init, request.max_minutes)
     if request.init is not None:
         raise UsageError("--init gives a new run its first weights; a resumed one has its own")
     path = request.folder / RECORD

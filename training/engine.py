@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from torch import nn
 from capture.errors import UsageError, first_line
 from inference.device import multiplies_bfloat16
 from inference.memory import out_of_memory
+from training import paths, tasks
 from training import recipe as recipes
-from training import tasks
-from training.callbacks.averaging import MovingAverage
+from training.callbacks.averaging import MovingAverage, averaged_in
 from training.callbacks.conduct import Conduct
 from training.callbacks.metrics import JsonLines, Metrics
 from training.callbacks.previews import Previews
@@ -35,6 +36,7 @@ from training.module import TrainingModule, hold_still
 from training.recipe import Recipe
 from training.run import RunFolder
 from training.schedule import Length
+from training.sizes import of_network, of_state, sized
 from training.stopping import Interrupted, StopSignals
 from training.task import Task
 from training.weights import initialise
@@ -101,8 +103,14 @@ def train(request: Request) -> Outcome:
     run = RunFolder(request.folder)
     recipe = _with_precision(_with_minutes(request), request, run)
     task = tasks.create(recipe)
+    places = tuple(getattr(task, "paths", ()))
+    recipe = paths.absolute(recipe, places)
+    # As the network was when the run began, where it goes on: the usual size may have changed since.
+    begun = of_state(run.state) if request.resume and hasattr(task, "sizes") else {}
+    recipe = sized(recipe, task, begun)
     torch.manual_seed(recipe.seed)
     network = task.build_network(recipe.network.options)
+    recipe = sized(recipe, task, of_network(network))
     if recipe.network.start == "input":
         _start_at_input(task, network, recipe)
     grew = False
@@ -120,8 +128,18 @@ def train(request: Request) -> Outcome:
     module.stop = lambda: signals.received != 0
     first = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
     if first:
-        _open_folder(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)
+        if request.resume:
+            _reopen(
+                request, recipe, run, fingerprint,
+                lambda kept: paths.moved(sized(kept, task, begun), recipe, places)
+                if run.facts().get("data_fingerprint") == fingerprint else sized(kept, task, begun),
+            )  # fmt: skip
+        else:
+            _create(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)
     if request.resume and (done := already_complete(run, recipe)):
+        if first and run.weights_step() != done.step:  # removed since, or the disk was full when they were due
+            fields: Mapping[str, Any] = getattr(task, "card_fields", dict)()
+            run.write_weights(averaged_in(run.state), recipe, done.step, fingerprint, fields)
         run.release()
         return done
     with _quiet(), signals, _ended(run, first, conduct):
@@ -148,12 +166,12 @@ def train(request: Request) -> Outcome:
                     "a step does not fit into the device's memory: set run.batch lower than "
                     f'{recipe.run.batch} (and run.accumulate higher), or run.precision = "bf16"'
                 ) from error
-            if not recipe.network.options or conduct.step or not _may_be_of_options(error):
+            asked = request.recipe.network.options
+            if not asked or conduct.step or not _may_be_of_options(error):
                 raise
             # It was built with them, which is all that can be said before a sample has gone through.
             raise UsageError(
-                f"{recipe.network.name} does not run with network.options {dict(recipe.network.options)}: "
-                f"{first_line(error)}"
+                f"{recipe.network.name} does not run with network.options {asked}: {first_line(error)}"
             ) from error
         except OSError as error:
             raise TrainingError(
@@ -205,29 +223,32 @@ def _with_precision(recipe: Recipe, request: Request, run: RunFolder) -> Recipe:
     return _with_run(recipe, precision=chosen)
 
 
-def _open_folder(
+def _create(
     request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, data: Mapping[str, Any], grew: bool
 ) -> None:
-    if not request.resume:
-        init = request.init
-        run.create(
-            recipe,
-            {
-                "data_fingerprint": fingerprint, "data": dict(data),
-                "devices": request.devices, "nodes": request.nodes,
-                "init": None if init is None
-                else {
-                    "file": str(init), "sha256": hashlib.sha256(init.read_bytes()).hexdigest(), "grown": grew,
-                },
-            },
-        )  # fmt: skip
-        return
+    init = request.init
+    run.create(
+        recipe,
+        {
+            "data_fingerprint": fingerprint, "data": dict(data),
+            "devices": request.devices, "nodes": request.nodes,
+            "init": None if init is None
+            else {"file": str(init), "sha256": hashlib.sha256(init.read_bytes()).hexdigest(), "grown": grew},
+        },
+    )  # fmt: skip
+    if grew:
+        print(f"{init}: a smaller network's, which the larger one begins as", file=sys.stderr, flush=True)
+
+
+def _reopen(
+    request: Request, recipe: Recipe, run: RunFolder, fingerprint: str, as_begun: Callable[[Recipe], Recipe]
+) -> None:
     compared = recipe
     if request.max_minutes is not None and run.recipe.is_file():
         # The one thing that may be changed: how long the whole run is to last.
         before = recipes.load(run.path).run.max_minutes
         compared = _with_run(recipe, max_minutes=before)
-    run.reopen(compared, fingerprint)
+    run.reopen(compared, fingerprint, as_begun)
     replace_bytes(run.recipe, recipe.dumps().encode())
     run.keep_metrics_until(int(load_tree(run.state)["global_step"]))
 

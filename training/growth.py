@@ -26,7 +26,12 @@ _BLOCK = re.compile(r".*?\.\d+\.")
 def fits(network: nn.Module, entries: Mapping[str, Tensor]) -> bool:
     """Whether these are the entries of a smaller network that the larger one can begin as.
 
-    None is unknown or larger, and what lacks are whole blocks.
+    None is unknown or larger, and what lacks are whole blocks. Kernels, what goes in and what comes out are the
+    same: a network that differs in them is no smaller one, but another.
+
+    Args:
+        network: its entries are in the order in which they are computed with.
+        entries: by name.
     """
     own = network.state_dict()
     if not entries or not all(name in own for name in entries):
@@ -35,9 +40,15 @@ def fits(network: nn.Module, entries: Mapping[str, Tensor]) -> bool:
     for name in own.keys() - entries.keys():
         if (found := _BLOCK.match(name)) is None or found[0] in there:
             return False
+    kernels = [n for n in own if own[n].ndim > 1]
     within = all(
-        old.ndim == own[n].ndim and all(a <= b for a, b in zip(old.shape, own[n].shape, strict=True))
+        old.ndim == own[n].ndim
+        and all(a <= b for a, b in zip(old.shape, own[n].shape, strict=True))
+        and old.shape[2:] == own[n].shape[2:]
         for n, old in entries.items()
+    ) and all(
+        name in entries and entries[name].shape[side] == own[name].shape[side]
+        for name, side in ((kernels[0], 1), (kernels[-1], 0))
     )
     return within and (len(entries) < len(own) or any(e.shape != own[n].shape for n, e in entries.items()))
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from capture.documents import parse_toml
+from capture.documents import parse_toml, read_toml
 from capture.errors import UsageError
 from capture.validation import Strict, did_you_mean, first_error
 
@@ -204,8 +204,8 @@ def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Reci
     """
     path = _path_of(source)
     try:
-        data = parse_toml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_toml(path)
+    except OSError as error:
         raise UsageError(f"recipe {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe {path} is not valid TOML: {error}") from error

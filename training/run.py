@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 from capture.documents import parse_json
 from capture.errors import UsageError
 from inference import cards, store
+from inference.weights_limits import WeightsError
+from inference.weights_safetensors import read_header
 from training import recipe as recipes
 from training.errors import TrainingError, why
 from training.files import replace_bytes, replace_json, save_weights
+from training.paths import without_folders
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 # Of the weights file's metadata; another version is refused.
 WEIGHTS_VERSION = "1"
+_LOCK = ".lock"
+_STEP = "halfmirror.step"
 
 
 class RunFolder:
@@ -64,7 +69,7 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The averaged weights of the newest saved state."""
+        """The averaged weights of the newest saved state, or of the steps after it where a run was killed."""
         return self.path / "weights.safetensors"
 
     def bad_batch(self, step: int) -> Path:
@@ -91,7 +96,7 @@ class RunFolder:
             raise UsageError(
                 f"a recipe holds UTF-8 only, not what begins with {line!a}; rename that"
             ) from error
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(p.name != _LOCK for p in self.path.iterdir()):
             go_on = f"; go on with: halfmirror train {self.path} --resume" if self.state.exists() else ""
             raise UsageError(f"{self.path} exists already and is not empty: give another folder with -o{go_on}")
         try:
@@ -104,8 +109,14 @@ class RunFolder:
         replace_bytes(self.recipe, text)
         self._write({**_surroundings(), "seed": recipe.seed, **facts, "sessions": []})
 
-    def reopen(self, recipe: Recipe, fingerprint: str, command: Sequence[str] = ()) -> None:
+    def reopen(
+        self, recipe: Recipe, fingerprint: str, as_begun: Callable[[Recipe], Recipe] = lambda kept: kept
+    ) -> None:
         """Go on with a run that was stopped; metrics of steps that will be done again are dropped later.
+
+        Args:
+            recipe, fingerprint: to go on with.
+            as_begun: states in the recipe that is kept what an older one leaves out.
 
         Raises:
             UsageError: no such run, nothing saved yet, another recipe or other data (with the difference).
@@ -114,16 +125,22 @@ class RunFolder:
             raise UsageError(f"{self.path} holds no run to resume; leave --resume out to begin one")
         if not self.state.is_file():
             raise UsageError(f"{self.path} has no saved state to resume from; begin anew in another folder")
-        if changed := recipes.differences(recipes.load(self.path), recipe):
+        if changed := recipes.differences(as_begun(recipes.load(self.path)), recipe):
             raise UsageError(
                 f"{self.path} was begun with another recipe: {', '.join(changed)}; resume with the recipe as "
                 f"it was (halfmirror train {self.path} --resume), or begin a run in another folder"
             )
         before = self.facts().get("data_fingerprint")
+        if before is None:
+            raise UsageError(
+                f"{self.record} is damaged or gone, and nothing else tells what the run's data were: put it "
+                "back, or begin a run in another folder"
+            )
         if before != fingerprint:
             raise UsageError(
                 f"{self.path} was begun with other data (fingerprint {before}, now {fingerprint}): "
-                "photos, recordings or how samples are made of them changed; begin a run in another folder"
+                "photos, recordings, the number of a pool's samples or how they are made changed; begin a run "
+                "in another folder"
             )
         self._hold()
 
@@ -190,28 +207,38 @@ class RunFolder:
         Raises:
             TrainingError: they cannot be written; the ones before stay.
         """
+        recipe = without_folders(recipe)
         save_weights(
             self.weights,
             entries,
             {
                 "halfmirror.weights": WEIGHTS_VERSION, "halfmirror.network": recipe.network.name,
                 "halfmirror.options": json.dumps(recipe.network.options, sort_keys=True),
-                "halfmirror.recipe": recipe.dumps(), "halfmirror.step": str(step),
+                "halfmirror.recipe": recipe.dumps(), _STEP: str(step),
                 "halfmirror.data": fingerprint, **_card(recipe, step, card_fields),
             },
         )  # fmt: skip
+
+    def weights_step(self) -> int | None:
+        """After which step the weights are; None: there are none, or they do not tell."""
+        try:
+            return int((read_header(self.weights).metadata or {})[_STEP])
+        except (OSError, WeightsError, LookupError, ValueError):
+            return None
 
     def _write(self, facts: Mapping[str, Any]) -> None:
         replace_json(self.record, facts)
 
     def _hold(self) -> None:
         """One trainer a folder; the lock goes with the process."""
-        lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(lock)
             raise UsageError(f"{self.path} is in use by another run of the program; wait for it") from None
+        except OSError:
+            pass  # a file system without locks
         self._lock = lock
 
     def release(self) -> None:
@@ -226,7 +253,7 @@ def _card(recipe: Recipe, step: int, fields: Mapping[str, Any] | None) -> dict[s
     name = recipe.network.name
     if name not in cards.NAMES:
         return {}
-    data = recipe.data.photos or ", ".join(Path(r).name for r in recipe.data.recordings) or "data of the task"
+    data = recipe.data.photos or ", ".join(recipe.data.recordings) or "data of the task"
     trained = f"{recipe.data.kind} ({data}), recipe {recipe.name or recipe.task_name}, {step} steps"
     update = {"options": recipe.network.options, "trained_on": trained, "published": (), "evaluation": ()}
     about = cards.Card.model_validate(cards.card(name).model_dump() | update | dict(fields or {}))

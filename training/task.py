@@ -91,6 +91,12 @@ class Task(Protocol):
     # Optional, and looked for by name:
     # grows: bool
     #     Whether `--init` may be weights of a smaller network of the same kind, see `training.growth`.
+    # def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Any]
+    #     Options of the network with such entries that a recipe may leave out and that the program may one day
+    #     choose otherwise: a run states them in its recipe.
+    # paths: Sequence[str]
+    #     Names of those of `data.options` that are paths. The data's fingerprint is of what they lead to, or
+    #     that is first weights, which a run that goes on has no more use for.
     # def card_fields(self) -> Mapping[str, Any]
     #     What the weights take, where it differs from their network's card: representation, channel_order, and
     #     `feed`, the restorer's options they were trained with.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from capture.documents import parse_json
+from inference import store
 from inference.weights import read_weights
+from inference.weights_fit import settled
 from inference.weights_limits import WeightsError
 from training.growth import fits, grown
 from training.recipe import NetworkEntry
@@ -36,7 +39,10 @@ def initialise(network: nn.Module, file: Path, entry: NetworkEntry, grows: bool 
     """
     found = read_weights(file)
     entries, smaller = found.entries, grows and fits(network, found.entries)
-    fault = _stated(found.metadata or {}, entry, sized=not smaller)
+    try:
+        fault = _stated(found.metadata or {}, entry)
+    except WeightsError as error:
+        fault = str(error)
     if smaller:
         entries = grown(network, entries)
     if fault := fault or _fault(network, entries):
@@ -45,17 +51,46 @@ def initialise(network: nn.Module, file: Path, entry: NetworkEntry, grows: bool 
     return smaller
 
 
-def _stated(metadata: Mapping[str, str], entry: NetworkEntry, sized: bool) -> str:
+def _stated(metadata: Mapping[str, str], entry: NetworkEntry) -> str:
+    """What a file says of itself that does not suit the recipe; "" where all does."""
     version = metadata.get("halfmirror.weights", WEIGHTS_VERSION)
     if version != WEIGHTS_VERSION:
         return f"its weights are of version {version[:20]!r}; this program reads version {WEIGHTS_VERSION}"
     name = metadata.get("halfmirror.network", entry.name)
     if name != entry.name:
         return f"these are weights of {name[:40]!r}, and {entry.name!r} is to be trained"
-    options = metadata.get("halfmirror.options")
-    if sized and options is not None and options != (wanted := json.dumps(entry.options, sort_keys=True)):
-        return f"it was trained with the network options {options[:200]}, and the recipe has {wanted}"
+    stated, wanted = _options_in(metadata), _plain(entry.options)
+    # What shapes say is held against the shapes, which may be a smaller network's.
+    by_shape = settled(entry.name)
+    if stated is not None and _without(stated, by_shape) != _without(wanted, by_shape):
+        found, asked = (json.dumps(options, sort_keys=True) for options in (stated, wanted))
+        return f"it was trained with the network options {found[:200]}, and the recipe has {asked}"
     return ""
+
+
+def _options_in(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """The options that a file's network was built with: of a run, or of the card of a file of the store."""
+    text = metadata.get("halfmirror.options")
+    if text is None:
+        card = store.card_in(metadata)
+        return None if card is None else _plain(card.options)
+    try:
+        found = parse_json(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise WeightsError("what it says of its network's options is damaged")
+    return found
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(options)))
+    return plain
+
+
+def _without(options: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in names}
 
 
 def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:

@@ -76,13 +76,14 @@ def rig(
 ) -> int:
     """Measure a rig and write its file, with a report beside it.
 
-    Simulated rigs look at a blinking board and then at their scene. Live rigs are recorded first: show the
-    blinking board (halfmirror calibrate show-target) from all sides, holding still for two swaps each time,
-    then move the rig by hand. OUT.report.html opens in any browser and loads nothing.
+    Simulated rigs look at a blinking board and then at their scene. Live rigs are recorded first, into a
+    folder beside OUT that goes again: show the blinking board (halfmirror calibrate show-target) from all
+    sides, holding still for two swaps each time, then move the rig by hand. OUT.report.html opens in any
+    browser and loads nothing.
     """
     from app.cli.arguments import positive_seconds, recording_path, refuse_input, refuse_no_rig, sensor_size
     from app.cli.run_session import no_window
-    from app.output.atomic import require_place
+    from app.output.atomic import folder_of, require_place
     from capture.errors import UsageError
     from recordings.recording import OpenOptions
 
@@ -119,7 +120,7 @@ def rig(
         wish = CalibrationWish(output, tuple(further), target)
         return run_viewer(_sessions(), _opened(source), None, calibrate=wish)
     tell = Said() if progress_json else None
-    c = _run(source, recordings, stated, target, seconds, lens, only_time, tell)
+    c = _run(source, recordings, stated, target, seconds, lens, only_time, tell, folder_of(output))
     return _finish(c, output, overwrite=overwrite, tell=tell, recordings=recordings, stated=stated)
 
 
@@ -174,7 +175,7 @@ class Said:
 
 def _run(
     source: str, recordings: list[Path], stated: OpenOptions, board: Board, seconds: float | None, lens: str,
-    only_time: bool, said: Said | None,
+    only_time: bool, said: Said | None, place: Path,
 ) -> Calibration:  # fmt: skip
     import shlex
     import sys
@@ -197,7 +198,7 @@ def _run(
                 said("cameras", what, share, do=do)
 
         wanted = Wanted(board, seconds)
-        with material_of(source, recordings, wanted, taken, stated, console.say) as m:
+        with material_of(source, recordings, wanted, taken, stated, console.say, place) as m:
             tell("cameras", "both cameras are there", 1.0, cameras=_cameras(m.rig, m.takes[-1].serials))
             options = Options(board, lens, only_time)
             return calibrate(

@@ -190,8 +190,10 @@ def _stem(input_: str, name: str | None) -> str:
     return stem[:100] or "recording"
 
 
-def _shown(items: Iterable[Item], show: Callable[[str, float], None]) -> Iterator[Item]:
-    """The items, and by how far they reach a bar that moves: how much there is, not every source knows."""
+def _shown(
+    items: Iterable[Item], span_us: int, frames: int | None, show: Callable[[str, float], None]
+) -> Iterator[Item]:
+    """The items, and by how far they reach of `span_us` a bar; a number of frames may end it at any time."""
     from capture.packets import EventPacket
 
     start: int | None = None
@@ -199,7 +201,9 @@ def _shown(items: Iterable[Item], show: Callable[[str, float], None]) -> Iterato
         yield item
         if isinstance(item, EventPacket):
             start = item.complete_until_us if start is None else start
-            show(f"writing, second {(item.complete_until_us - start) / 1e6:.1f}", 0)
+            done = item.complete_until_us - start
+            share = 0.0 if frames is not None or span_us <= 0 else min(1.0, max(0.0, done / span_us))
+            show(f"writing, second {done / 1e6:.1f}", share)
     show("reading back", 0)
 
 
@@ -213,7 +217,7 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
         progress.bar() as show,
     ):
         show("preparing", 0)
-        source.items = _shown(source.items, show)
+        source.items = _shown(source.items, source.span_us, request.frames, show)
         r = export_msrbd(source, request)
         problems = [*source.problems(), *r.missing.notes()]
     assert r.grid is not None
@@ -234,7 +238,7 @@ def _events(kind: str, input_: str, request: ExportRequest, seconds: float | Non
 
     with open_export(input_, seconds, said, placed=FORMATS[kind].aligned) as source, progress.bar() as show:
         show("preparing", 0)
-        source.items = _shown(source.items, show)
+        source.items = _shown(source.items, source.span_us, request.frames, show)
         r, notes = run(kind, source, request)
         problems = source.problems()
     if r.frames_in:
@@ -267,12 +271,19 @@ def _pictures(
     placed = models.needs_events(network)
     with (
         open_input(
-            input_, seconds, said.exposure_us, said.geometry, said.rig, placed=placed
+            input_,
+            seconds,
+            said.exposure_us,
+            said.geometry,
+            said.rig,
+            placed=placed,
+            from_us=request.from_us,
+            zero_us=request.zero_us,
         ) as source,  # fmt: skip
         progress.bar() as show,
     ):
         show("preparing", 0)
-        source.items = _shown(source.items, show)
+        source.items = _shown(source.items, source.span_us, request.frames, show)
         result, w = export_pictures(kind, source, request, network, {}, device)
         problems = source.problems()
     o = console.out()

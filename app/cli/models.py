@@ -138,7 +138,7 @@ def verify(
     from inference.weights_limits import WeightsError
 
     failed = False
-    names = [name] if name else [n for n in NAMES if store.path_of(n).exists()]
+    names = [name] if name else [n for n in NAMES if store.has_file(n)]
     with bar() as progress:
         for i, network in enumerate(names):
             progress(network, i / len(names))

@@ -92,7 +92,7 @@ def execute(arguments: list[str], interrupted: Callable[[], bool] = lambda: Fals
         KeyboardInterrupt, SystemExit, BrokenPipeError: for the caller.
         Any error when `--debug` is given.
     """
-    debug = "--debug" in arguments or bool(os.environ.get("HALFMIRROR_DEBUG"))
+    debug = "--debug" in arguments or os.environ.get("HALFMIRROR_DEBUG", "") not in ("", "0")
     # Accepted anywhere on the line, not only before the verb, where nobody looks for it.
     arguments = [a for a in arguments if a != "--debug"]
     try:

@@ -42,8 +42,8 @@ def repair(
     from inference.weights_limits import plain
 
     with bar() as progress:
-        progress("reading", 0.0)
-        found = _repaired(recording_path(path), output, about, lambda share: progress("reading", share))
+        progress("repairing", 0.0)
+        found = _repaired(recording_path(path), output, about, lambda share: progress("repairing", share))
     if as_json:
         import json
 

@@ -57,17 +57,22 @@ def require_place(final: Path) -> None:
         OutputError: the place cannot be written to.
     """
     with writing(final):
-        final = final.resolve() if final.is_symlink() else final.absolute()
-        folder = final if _mounted(final) else final.parent
-        while not folder.exists():
-            folder = folder.parent
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=folder_of(final)).close()
+
+
+def folder_of(final: Path) -> Path:
+    """The innermost folder that is there already, of those in which `final` will lie."""
+    final = final.resolve() if final.is_symlink() else final.absolute()
+    folder = final if _mounted(final) else final.parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 @contextmanager
 def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path]:
     """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise,
-    and with it the folders that were made for it.
+    and with it the folders that were made for it. A link stays one: the file that it leads to is replaced.
 
     A `.part` left by a killed run is replaced. Two runs at once on the same target: the second is refused.
     `overwrite` None: off, and the command has no such option that could be named.
@@ -81,6 +86,7 @@ def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path
     if final.exists() and not final.is_file():  # a device or a pipe: its name would be taken from it
         raise UsageError(f"{final} is no ordinary file; give another name with -o")
     _refuse_existing(final, overwrite)
+    final = final.resolve() if final.is_symlink() else final
     part = part_of(final)
     made = _missing_parents(final)
     with writing(final):

@@ -12,6 +12,9 @@ from capture.axis import Axis
 from capture.evt3 import runs
 from capture.packets import EventPacket, Events, Rejected, TriggerEdges
 
+QUIET_US = 20_000
+"""A scene without events is told of in such steps."""
+
 
 def compiled() -> None:
     """Have the decoder compiled now (seconds where that was never done), not when events wait."""
@@ -69,6 +72,22 @@ class PacketMaker:
             events, triggers, self._until or 0, host_ns, dropped=dropped, gap=gap or jumped, rejected=bad
         )
 
+    def quiet(self, now_us: int, host_ns: int) -> EventPacket | None:
+        """A packet without events where the device's time has moved on by `QUIET_US` without one, else None.
+
+        Without it nobody could tell silence from a camera that does not answer. Nothing of before `now_us`
+        may come after it.
+        """
+        axis, until = self.axis, self._until
+        if axis is not None and until is not None and now_us + axis.shift_us < until + QUIET_US:
+            return None
+        if self.axis is None:
+            self.axis = Axis(self._name, host_ns // 1000 - now_us)
+        shift, jumped = self.axis.place("events", now_us, now_us, host_ns)
+        self._until = now_us + shift if until is None else max(now_us + shift, until)
+        events = Events.empty(self.width, self.height)
+        return EventPacket(events, TriggerEdges.empty(), self._until, host_ns, gap=jumped)
+
 
 class Evt3Stream:
     """Bytes in, packets out; words and packets may be cut anywhere.
@@ -89,7 +108,10 @@ class Evt3Stream:
         self._rest = b""
 
     def feed(self, data: bytes, host_ns: int, *, dropped: int = 0, gap: bool = False) -> list[EventPacket]:
-        """Decode what came; `dropped` and `gap` are those of the first packet."""
+        """Decode what came; `dropped` and `gap` are those of the first packet.
+
+        Where time goes on without events, packets without any say so (`QUIET_US`).
+        """
         if self._rest:
             data = self._rest + data
         whole = len(data) & ~1
@@ -106,6 +128,10 @@ class Evt3Stream:
                     )
                 )
                 dropped, gap = 0, False
+        if not packets and self._state[evt_time.HIGH] >= 0:
+            # Whatever comes behind a high word is not before it.
+            silent = self.maker.quiet(int(self._state[evt_time.HIGH]) << 12, host_ns)
+            packets = [] if silent is None else [silent]
         return packets
 
     def faults(self) -> dict[str, int]:

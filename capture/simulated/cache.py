@@ -40,7 +40,7 @@ Arrays = dict[str, NDArray[Any]]
 def folder() -> Path:
     """Where entries lie: HALFMIRROR_CACHE or the user's cache folder, in `simulated/`."""
     root = os.environ.get("HALFMIRROR_CACHE") or platformdirs.user_cache_dir("halfmirror")
-    return Path(root) / "simulated"
+    return Path(root).expanduser() / "simulated"
 
 
 @cache
@@ -60,16 +60,23 @@ def key(kind: str, values: dict[str, Any]) -> str:
 
 
 def load(name: str) -> Arrays | None:
-    """The entry of this name, None when there is none. A damaged one is deleted."""
+    """The entry of this name, None when there is none or it cannot be read. A damaged one is deleted."""
     path = folder() / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as data:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    except OSError as e:  # another user's, or too many files are open: nothing is wrong with it
+        log.warning("cached loop %s cannot be read (%s); it is made anew", path, e.strerror or e)
+        return None
+    try:
+        with file, np.load(file, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}
         with contextlib.suppress(OSError):
             os.utime(path)  # the least recently used go first
         return arrays
-    except FileNotFoundError:
-        return None
+    except MemoryError:
+        raise
     except Exception as e:  # a damaged archive raises errors of many kinds
         log.warning("cached loop %s is damaged (%s); it is made anew", path, e)
         with contextlib.suppress(OSError):

@@ -74,14 +74,18 @@ def check_interval(start_us: int, end_us: int, times_us: Sequence[int]) -> NDArr
 
 
 def reached(times: NDArray[np.int64], start_us: int, end_us: int) -> NDArray[np.uint16]:
-    """(T + 1,) for each µs of an exposure how many instants are before it: the first that an event tells of.
+    """For each µs of an exposure how many instants are before it: the first that an event tells of.
 
     A table, since events do not come in order of the times at which they count: to compare each with the
-    instants would cost as much as all else.
+    instants would cost as much as all else. (T + 1,), or a few more of a long exposure: whoever keeps times as
+    float32 finds an entry there, too, where it rounds them up past the end.
 
     Args:
         times: ascending instants in the exposure, fewer than 65,536.
         start_us, end_us: the exposure, of T µs.
     """
-    counts = np.diff(times - start_us, prepend=-1, append=end_us - start_us)
-    return np.repeat(np.arange(len(times) + 1, dtype=np.uint16), counts)
+    length = end_us - start_us
+    counts = np.diff(times - start_us, prepend=-1, append=length)
+    table = np.repeat(np.arange(len(times) + 1, dtype=np.uint16), counts)
+    beyond = int(np.float32(length)) - length
+    return np.pad(table, (0, beyond), "edge") if beyond > 0 else table

@@ -34,7 +34,7 @@ _ASINH = (np.arcsinh(np.arange(2 * MOST + 1, dtype=np.float64)) / 2).astype(np.f
 # Columns of a pixel's state, 32 bytes, so that an event touches one line of memory: the three integrals, the
 # time until which they reach, OFF and ON events; of an event that waits for its next neighbour its time, and
 # that to the one before it plus 1, below 0 for OFF (0: none waits). Whole numbers are exact in float32 up to 16
-# million.
+# million; times of longer exposures, in µs, are rounded by 1 or a few.
 
 
 @njit(nogil=True)

@@ -2,8 +2,10 @@
 
 The same as `double_integral_numba` of events that `halfway` has moved, without sorting them: an
 event counts when the next one of its pixel has come, the order of a pixel's events stays, and that of all
-events does not matter here. In float32, within a millionth, since what an event costs is memory. A pixel with
-more than `edi_stack.MOST` events of one polarity in an exposure is broken: what comes out is finite, no more.
+events does not matter here. In float32, within a millionth, since what an event costs is memory; times of an
+exposure above 16.8 s are rounded to 2 µs, above 33.6 s to 4. A pixel is broken with more than `edi_stack.MOST`
+events of one polarity in an exposure, or where those come to more than `REACH`, or S goes beyond ±85: what
+comes out is finite, no more.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ FELL = np.float32(2 * MOST)
 WORTH, SIGN = np.array([FELL, 1.0], np.float32), np.array([-1.0, 1.0], np.float32)
 REACH = 700.0
 """Largest exponent of either polarity: exp(700) fits float64."""
+LEAST, LARGEST = np.float32(1e-37), np.float32(1e37)
+"""Bounds of exp(S) as it is kept, exp(±85): float32 holds it beyond the limit, so that a pixel finds back."""
 
 
 @njit(nogil=True)
@@ -76,7 +80,7 @@ def accumulate(
         when, rise = max(zero, row[3] - half(abs(waits) - one)), np.uint8(waits > zero)
         _count(row, when, grows[rise], top, bottom)
         row[np.uint32(COLUMNS) + np.uint32(until[np.uint32(when)])] += WORTH[rise]
-        whole = length / (row[0] + (length - row[1]) * row[2])
+        whole = length / (row[0] + (length - row[1]) * min(max(row[2], bottom), top))
         counted = zero
         for q in range(len(out)):
             counted += row[COLUMNS + q]
@@ -90,6 +94,6 @@ def accumulate(
 def _count(row: F32, when: float, grows: float, top: float, bottom: float) -> None:
     """One event, or none where `grows` is 0 and `when` the pixel's own time."""
     gain = row[2]
-    row[0] += (when - row[1]) * gain
+    row[0] += (when - row[1]) * min(max(gain, bottom), top)
     row[1] = when
-    row[2] = min(max(gain * (np.float32(1.0) + grows), bottom), top)
+    row[2] = min(max(gain * (np.float32(1.0) + grows), LEAST), LARGEST)

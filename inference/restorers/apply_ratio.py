@@ -98,7 +98,8 @@ def _sample_row(
     `m`: image pixel → pixel of the ratio map.
     """
     h, w = ratio.shape
-    one, half, zero = np.float32(1.0), np.float32(0.5), np.float32(0.0)
+    # A centre on the very border counts as seen, whatever float32 makes of it.
+    one, half, zero = np.float32(1.0), np.float32(0.501), np.float32(0.0)
     right, bottom = np.float32(w - 1), np.float32(h - 1)
     dx, dy, dz = np.float32(m[0, 0]), np.float32(m[1, 0]), np.float32(m[2, 0])
     ax = np.float32(m[0, 1] * v + m[0, 2])

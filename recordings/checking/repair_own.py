@@ -29,6 +29,9 @@ from recordings.formats.own_index import Rows, read_index
 from recordings.recorder.health import HealthWatch, report, save
 from recordings.recording import RecordingError
 
+TOLD = 64
+"""Progress is told once in so many chunks."""
+
 
 @dataclass(slots=True)
 class RepairReport:
@@ -96,7 +99,7 @@ def repair_own(
         folder: the damaged recording; it is only read.
         out: an empty folder. It holds something half-written when an error is raised.
         about: a `recording.toml` to use in place of one that is missing or damaged.
-        progress: called now and then with a share 0…1.
+        progress: called now and then with a share 0…1 of all three passes: reading, writing, reading back.
 
     Raises:
         RecordingError: nothing can be saved; the message says why.
@@ -118,14 +121,14 @@ def repair_own(
         raise RecordingError(f"{folder / STREAMS}: nothing can be saved ({e.strerror or e})") from e
     try:
         found = read_index(fd, folder, trust=False)
-        is_good = _readable(fd, found.rows, progress)
+        is_good = _readable(fd, found.rows, _part(progress, 0))
         good, bad = found.rows[is_good], np.concatenate([found.rows[~is_good], found.torn])
         if not np.isin(good["kind"], (EVENTS, FRAME)).any():
             raise RecordingError(f"{folder}: nothing can be saved; there is not one whole item in it")
         health = read_health(folder)
         losses = known_losses(folder, good, bad, health)
         watch = HealthWatch(rig)
-        result = _copy(fd, good, losses, watch, out)
+        result = _copy(fd, good, losses, watch, out, _part(progress, 1))
         result.losses = losses
         result.bytes_unread = found.bytes_unread + int(
             sum(HEADER.size + int(r["meta"]) + int(r["body"]) for r in found.rows[~is_good])
@@ -134,16 +137,21 @@ def repair_own(
         os.close(fd)
     result.unfinished = _unfinished(health)
     _save_health(out, watch, result, health, len(good))
-    _check(out, result)
+    _check(out, result, _part(progress, 2))
     return result
 
 
-def _readable(fd: int, rows: Rows, progress: Progress | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _part(progress: Progress | None, number: int) -> Progress:
+    """Of three parts that each take as long: all is read, copied, and read back."""
+    return lambda share: None if progress is None else progress((number + share) / 3)
+
+
+def _readable(fd: int, rows: Rows, progress: Progress) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which chunks hold what was written."""
     good = np.zeros(len(rows), np.bool_)
     for n, row in enumerate(rows):
-        if progress is not None and n % 64 == 0:
-            progress(0.5 * n / len(rows))
+        if n % TOLD == 0:
+            progress(n / len(rows))
         try:
             _item(fd, row)
             good[n] = True
@@ -158,11 +166,15 @@ def _item(fd: int, row: np.void) -> tuple[chunks.Head, chunks.Item, bytes]:
     return head, chunks.decode(head, memoryview(data)[HEADER.size :]), data
 
 
-def _copy(fd: int, good: Rows, losses: Losses, watch: HealthWatch, out: Path) -> RepairReport:
+def _copy(
+    fd: int, good: Rows, losses: Losses, watch: HealthWatch, out: Path, progress: Progress
+) -> RepairReport:
     result = RepairReport()
     holes = _holes(good, losses)
     with (out / STREAMS).open("xb") as streams, (out / INDEX_FILE).open("xb") as index:
         for number, (row, hole) in enumerate(zip(good, holes, strict=True)):
+            if number % TOLD == 0:
+                progress(number / len(good))
             head, item, data = _item(fd, row)
             # The recorder's own account of losses stays where it is; what is damaged is added to it.
             mine = hole.get(head.kind, 0)
@@ -256,11 +268,12 @@ def _save_health(
     save(out, {**content, "repair": result.values(), "before": old.get("state", "")})
 
 
-def _check(out: Path, result: RepairReport) -> None:
+def _check(out: Path, result: RepairReport, progress: Progress) -> None:
     """What was written is read again before anybody trusts it."""
     v = Verification(str(out))
-    for _ in verify_own(out, v):
-        pass
+    for n, share in enumerate(verify_own(out, v)):
+        if n % TOLD == 0:
+            progress(share)
     found = tuple(v.counts.get(k, 0) for k in ("event_packets", "frames"))
     if v.grade == Grade.UNUSABLE or found != (result.packets, result.frames):
         raise RecordingError(

@@ -368,6 +368,9 @@ def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
             problems.append(Remark(text + "its end"))
     if d["index_lost"]:
         problems.append(Remark("the file's index is damaged; it is read without"))
+    if d["index_lost"] or not (d["finished"] or d["cut"]):
+        text = "without an index all of it is read whenever it is opened; "
+        problems.append(Remark(text + "halfmirror export --to aedat4 writes a file that has one"))
     if d["extra_streams"]:
         further = ", ".join(map(str, d["extra_streams"]))
         problems.append(Remark(f"further streams are not read: {further}"))

@@ -74,6 +74,8 @@ class Aedat4Server:
         self._stated_us = exposure_us
         self._careful = False
         self._events_from: int | None = None
+        self._scans = False
+        self._kept: Any = None
 
     def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
         """One reply with everything that `RecordingInfo` needs; stages in `avoid` are left out."""
@@ -87,7 +89,7 @@ class Aedat4Server:
             for behind in complete_packets_end(self._path, container):
                 end = behind
                 yield Reply("progress", {}, {})
-        self._open_path = str(self._path)
+        self._open_path, self._scans = str(self._path), not container.finished
         if self._path.suffix != ".aedat4":  # which the library insists on
             self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             link = self._scratch / "recording.aedat4"
@@ -109,7 +111,7 @@ class Aedat4Server:
             self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             for _ in without_index(self._path, container, end, self._scratch):
                 yield Reply("progress", {}, {})
-            self._open_path = str(self._scratch / "without-index.aedat4")
+            self._open_path, self._scans = str(self._scratch / "without-index.aedat4"), True
             try:
                 r = self._new_reader()
             except Exception as e:
@@ -143,7 +145,17 @@ class Aedat4Server:
         )
 
     def _new_reader(self) -> Any:
-        return dv.io.MonoCameraRecording(self._open_path)
+        """One that stands at the beginning of every stream; those given before must not be read any more.
+
+        Where there is no index the library reads the whole file to make one. That one is kept.
+        """
+        r = self._kept
+        if r is None:
+            r = dv.io.MonoCameraRecording(self._open_path)
+            self._kept = r if self._scans else None
+        else:
+            r.resetSequentialRead()
+        return r
 
     def _streams(self, r: Any) -> None:
         """First stream of each kind, by type and not by name."""
@@ -227,10 +239,10 @@ class Aedat4Server:
             careful: read in small steps, so that little is lost where reading breaks.
         """
         self._careful = careful
-        r = self._new_reader()
         if starts.get("events") is not None and not careful and self._events:
             first = self._first_event_us()
             yield Reply("events_begin", {"time_us": first, "key": self._plausible[0]}, {})
+        r = self._new_reader()
         parts: list[Iterator[Keyed]] = []
         if self._events and "events" in starts:
             parts.append(self._event_messages(r, starts["events"]))
@@ -247,7 +259,7 @@ class Aedat4Server:
         """Time of the file's first event or external edge; behind everything where there is none."""
         if self._events_from is not None:
             return self._events_from
-        r = self._new_reader()  # the other one's place in the streams stays
+        r = self._new_reader()
         low, high = self._plausible
         first = high + 1
         for found in self._event_batches(r, None):

@@ -73,7 +73,7 @@ class EslSource:
             kept.append((picture, file))
         if not kept:
             raise Refused(f"none of its {len(files)} {SUFFIX} files can be used: {problems[0]}")
-        image = first_size([p for p, _ in kept])
+        image = first_size([p for p, _ in kept], problems)
         size = stated or image
         if any(r > s for r, s in zip(reach, size, strict=True)):
             raise Refused(

@@ -69,7 +69,7 @@ class HighRevSource:
             raise Refused("holds no event files that belong to its pictures")
         own = [per_frame[p.stem] for p in kept]
         self._events = NpzEvents([f for group in own for f in group], exchanged=True)
-        image = first_size(kept)
+        image = first_size(kept, problems)
         self._check_exchange(image, problems)
         size = stated or image
         found, at, begins = [], 0, list[int]()

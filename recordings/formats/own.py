@@ -206,6 +206,15 @@ class OwnRecording:
             for a, b, k in zip(start, until, known, strict=True)
         ]  # fmt: skip
 
+    def packets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Of every event packet, by the index: its first time, up to when it is complete (µs), its events."""
+        rows = self.rows["kind"] == EVENTS
+        return (
+            self._axis.first_us[rows],
+            self._axis.until_us[rows],
+            self.rows["amount"][rows].astype(np.float64),
+        )
+
     def _stated_end(self, start_us: int) -> int | None:
         return None if self._exposure_us is None else start_us + self._exposure_us
 

@@ -41,8 +41,8 @@ def follow(folder: Path, alive: Callable[[], bool]) -> Iterator[EventPacket | Fr
         _wait(folder, alive)
     fd, at = os.open(path, os.O_RDONLY), 0
     try:
+        ended = False
         while True:
-            ended = _ended(folder)  # looked at before the file is: what is in it then is all
             try:
                 got = _chunk(fd, at)
             except Damaged as e:
@@ -50,7 +50,10 @@ def follow(folder: Path, alive: Callable[[], bool]) -> Iterator[EventPacket | Fr
             if got is None:
                 if ended:
                     return
-                _wait(folder, alive)
+                # Only here, not for each chunk. What the file holds after it has ended is all: once more.
+                ended = _ended(folder)
+                if not ended:
+                    _wait(folder, alive)
                 continue
             head, data = got
             at += head.size

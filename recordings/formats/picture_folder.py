@@ -139,7 +139,7 @@ class PictureFolder:
         if pictures is None:
             raise Refused("is a folder without pictures or recordings that are known")
         self._pictures = find_pictures(pictures)
-        image = first_size(self._pictures)
+        image = first_size(self._pictures, problems)
         self._events = self._open_events(path, parts, stated, open_file, problems)
         span = None if self._events is None else _span(self._events)
         times = _stamps_for(path, parts.times, pictures, problems)

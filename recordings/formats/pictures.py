@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,9 @@ MAX_PICTURES = 1_000_000
 MAX_TEXT_BYTES = 64 << 20
 # A picture's file may be this large; what it decodes to is bounded by `MAX_PICTURE_BYTES`.
 MAX_FILE_BYTES = MAX_PICTURE_BYTES
+
+LOW = 1 << 12
+"""A picture of 16 bits that stays below this has its values in the lower bits."""
 
 _UNITS = {"µs": 1.0, "s": 1e6, "ns": 1e-3, "ms": 1e3}
 _WORDS = (
@@ -59,7 +64,7 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """One picture, (H, W) gray or (H, W, 3) RGB, 8 bits, as stored (no turning by EXIF).
+    """One picture, (H, W) gray or (H, W, 3) RGB, as stored (no turning by EXIF); of 16 bits the upper 8.
 
     Raises:
         FrameRefused: not readable, damaged, or too large.
@@ -92,8 +97,48 @@ def decoded(data: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     return picture(np.asarray(image), planes_first=False, bgr=True)
 
 
-def first_size(paths: list[Path]) -> tuple[int, int]:
+def largest_of_16(data: NDArray[np.uint8]) -> int | None:
+    """The largest value in a picture's file of 16 bits; None of any other."""
+    import cv2  # late: see `decoded`
+
+    how = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(data, how) if len(data) else None
+    except (cv2.error, MemoryError):
+        return None
+    return int(image.max()) if image is not None and image.dtype == np.uint16 else None
+
+
+def _largest_in(path: Path) -> int | None:
+    return largest_of_16(np.frombuffer(path.read_bytes(), np.uint8))
+
+
+def remark_if_low(image: NDArray[np.uint8], largest: Callable[[], int | None], problems: list[str]) -> None:
+    """Say so where a picture of 16 bits uses the lower ones alone, as cameras of 10 and 12 bits write them.
+
+    Args:
+        image: the first picture, as it is shown.
+        largest: gives the largest value of what was stored, None where that is not of 16 bits; asked only of
+            a dark picture.
+        problems: the remark is added.
+    """
+    if int(image.max()) >= LOW >> 8:
+        return
+    most = largest()
+    if most is not None and 0 < most < LOW:
+        remark(
+            problems,
+            f"its first picture has 16 bits and no value above {most}; the upper 8 bits are shown, which is "
+            f"nearly black: if the camera has {max(9, most.bit_length())} bits, write pictures of 8",
+        )
+
+
+def first_size(paths: list[Path], problems: list[str]) -> tuple[int, int]:
     """(width, height) of the first picture that can be read.
+
+    Args:
+        paths: of the pictures.
+        problems: what is remarkable about that picture is added.
 
     Raises:
         Refused: none of the first ones can.
@@ -101,11 +146,12 @@ def first_size(paths: list[Path]) -> tuple[int, int]:
     why = ""
     for path in paths[:20]:
         try:
-            h, w = read_picture(path).shape[:2]
+            image = read_picture(path)
         except FrameRefused as e:
             why = why or str(e)
             continue
-        return w, h
+        remark_if_low(image, partial(_largest_in, path), problems)
+        return image.shape[1], image.shape[0]
     raise Refused(f"none of its pictures can be read; the first: {why}")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ from recordings.formats.dataset_source import (
     scaled,
     side,
 )
+from recordings.formats.pictures import remark_if_low
 from recordings.formats.ros_events import EventStream
 from recordings.formats.ros_magic import BAG_1
-from recordings.formats.ros_pictures import picture_in
+from recordings.formats.ros_pictures import largest_in, picture_in
 from recordings.recording import MAX_EXPOSURE_US
 from recordings.sandbox_child import Refused
 
@@ -213,11 +215,13 @@ class RosBagSource:
             if n >= 20:
                 break
             try:
-                h, w = picture_in(data, bag.topics[self._topic], self._cdr).shape[:2]
+                about = data, bag.topics[self._topic], self._cdr
+                image = picture_in(*about)
+                remark_if_low(image, partial(largest_in, *about), self._problems)
             except FrameRefused as e:
                 why = why or str(e)
                 continue
-            return side(w, "a picture's width"), side(h, "a picture's height")
+            return side(image.shape[1], "a picture's width"), side(image.shape[0], "a picture's height")
         raise Refused(f"none of its pictures can be read; the first {why}")
 
     def image(self, index: int) -> NDArray[np.uint8]:

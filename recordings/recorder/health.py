@@ -102,14 +102,18 @@ class HealthWatch:
         h.losses["ring event packets"] += lost
         h.losses["camera events"] += p.dropped
         h.losses["rejected events"] += p.rejected.total
-        self._follow("events", p.epoch, first_us)
+        anew = self._follow("events", p.epoch, first_us)
         if h.until_us is not None and p.complete_until_us < h.until_us:
             h.jump("back", p.complete_until_us)
+            anew = True
+        if anew:  # times on either side of a jump have no span
+            self._window.clear()
+            self._in_window = 0
         if p.gap or lost or p.dropped:
             cause = "lost in the ring" if lost else "dropped in the camera" if p.dropped else "interrupted"
             h.gap(p.complete_until_us, cause)
         h.first_us = first_us if h.first_us is None else h.first_us
-        self._rate(first_us if h.until_us is None else h.until_us, p.complete_until_us, len(p.events))
+        self._rate(first_us if anew or h.until_us is None else h.until_us, p.complete_until_us, len(p.events))
         h.until_us = p.complete_until_us
         e = p.events
         if lost and self._sync is not None:
@@ -137,10 +141,13 @@ class HealthWatch:
         self._follow("frames", f.epoch, h.until_us or 0)
         self._feed(f)
 
-    def _follow(self, stream: str, epoch: int, at_us: int) -> None:
-        if epoch != self._epoch.setdefault(stream, epoch):
-            self._epoch[stream] = epoch
-            self.health.jump(f"{stream}: time axis began anew", at_us)
+    def _follow(self, stream: str, epoch: int, at_us: int) -> bool:
+        """Whether the stream's time axis began anew."""
+        if epoch == self._epoch.setdefault(stream, epoch):
+            return False
+        self._epoch[stream] = epoch
+        self.health.jump(f"{stream}: time axis began anew", at_us)
+        return True
 
     def _rate(self, since: int, until: int, n: int) -> None:
         """The highest rate over a window of at least 10 ms."""

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from app.preview import Pick, Preview, View, controls_of, faulted
-from app.preview_worker import WIDEST, reduced
+from app.preview_worker import JOINED, WIDEST, NewestEvents, reduced
 from capture.camera import CameraRole, CameraState
 from capture.errors import CameraError
+from capture.packets import Events
 from capture.simulated.rig import facts_of
 from sync.rig import Rig
 from sync.trigger_monitor import Finding
@@ -97,9 +98,10 @@ def test_the_overlay_lies_where_the_map_says(opened: Open) -> None:
     assert v.events is not None
     assert v.overlay.shape == (96, 128)
     # The mirror is in the map: what is at the left of the events is at the right of the image.
-    seen = np.argwhere(v.events == v.events.max())[0]
+    inner = v.events[4:-4, 4:-4]  # what lies on the rim may fall outside the image
+    seen = np.argwhere(inner == inner.max())[0] + 4
     x, y, w = small().image_from_event @ [seen[1], seen[0], 1.0]
-    assert v.overlay[round(y / w), round(x / w)] == v.events.max()
+    assert v.overlay[round(y / w), round(x / w)] == inner.max()
     p.overlay(None)
     until(p, lambda v: v.overlay is None)
 
@@ -192,3 +194,26 @@ def test_large_frames_are_halved() -> None:
     image, scale = reduced(np.zeros((3000, 100), np.uint8))
     assert max(image.shape) <= WIDEST
     assert scale == 0.25
+
+
+@pytest.mark.parametrize("size", [1, 5, 300, 5000])
+def test_the_newest_events_are_kept_in_few_parts_however_small_packets_are(size: int) -> None:
+    wanted, n = 20_000, 60_000 // size
+    rng, recent = np.random.default_rng(0), NewestEvents()
+    recent.start(wanted)
+    sent = []
+    for k in range(n):
+        few = int(rng.integers(1, 2 * size + 1))
+        t = np.sort(rng.integers(k * 1000, (k + 1) * 1000, few))
+        x, y = (rng.integers(0, 64, few).astype(np.uint16) for _ in range(2))
+        sent.append(Events(t, x, y, rng.random(few) < 0.5, 64, 64))
+        recent.add(sent[-1])
+        assert (recent.all() is None) == (recent.count < wanted)
+        assert len(recent._parts) < 12 + 4 * wanted / JOINED
+    kept, every = recent.all(), Events.concatenate(sent)
+    assert kept is not None
+    assert wanted <= len(kept) == recent.count <= wanted + max(2 * size, 4 * JOINED)
+    for column in "txyp":
+        np.testing.assert_array_equal(getattr(kept, column), getattr(every, column)[-len(kept) :])
+    recent.start(wanted)
+    assert recent.all() is None

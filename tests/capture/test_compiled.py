@@ -42,3 +42,50 @@ def test_without_a_place_for_the_cache_the_run_has_one_of_its_own(tmp_path: Path
     assert Path(place).parent == tmp_path
     assert kept == "0o700 1"
     assert not list(tmp_path.iterdir())  # and leaves nothing behind
+
+
+CALLEE = """
+from capture.compiled import njit
+from toy.constants import PLUS
+
+@njit()
+def f(x):
+    return x + PLUS
+"""
+CALLER = """
+from capture.compiled import njit
+from toy import (
+    callee,
+)
+
+f = callee.f
+
+@njit()
+def g(x):
+    return f(x) * 10
+"""
+
+
+def test_what_is_kept_is_compiled_anew_when_a_file_that_it_imports_changes(tmp_path: Path) -> None:
+    toy = tmp_path / "toy"
+    toy.mkdir()
+    for name, text in {"__init__": "", "constants": "PLUS = 1", "callee": CALLEE, "caller": CALLER}.items():
+        (toy / f"{name}.py").write_text(text)
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[2]}"}
+    env.pop("NUMBA_CACHE_DIR", None)
+
+    def asked() -> str:
+        code = "from toy.caller import g; print(g(1), sum(g.stats.cache_hits.values()))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert asked() == "20 0"
+    assert asked() == "20 1"
+    (toy / "callee.py").write_text(CALLEE.replace("x + PLUS", "x - PLUS"))
+    assert asked() == "0 0"
+    (toy / "constants.py").write_text("PLUS = 3")
+    assert asked() == "-20 0"
+    assert asked() == "-20 1"

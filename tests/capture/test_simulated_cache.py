@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import time
@@ -41,6 +42,38 @@ def test_a_damaged_entry_is_found_out_and_made_anew(empty_cache: Path, damage: s
     path.write_bytes(data)
     assert np.array_equal(frame_loop(config), want)
     assert cache.load(path.stem) is not None
+
+
+def test_what_cannot_be_read_now_is_not_called_damaged(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cache.store("x", {"a": np.zeros(4)})
+    opened = Path.open
+
+    def none_left(path: Path, *mode: str) -> object:
+        if path.suffix == ".npz":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, *mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", none_left)
+        assert cache.load("x") is None
+    assert "cannot be read (Too many open files)" in caplog.text
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", no_memory)
+        with pytest.raises(MemoryError):
+            cache.load("x")
+    assert cache.load("x") is not None
+
+
+def test_the_home_folder_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALFMIRROR_CACHE", "~/c")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache.folder() == Path("/home/me/c/simulated")
 
 
 def test_playing_settings_share_an_entry_and_others_do_not(empty_cache: Path) -> None:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from capture.errors import UsageError
 from capture.packets import Events
-from inference.representations import double_integral_numba, double_integral_torch
+from inference.representations import double_integral, double_integral_numba, double_integral_torch
 from inference.representations.double_integral import EXPONENT_LIMIT, Contrast
+from inference.representations.edi_stack import KNOWN
+from inference.representations.edi_stack_numba import EdiStack
 from tests.inference.representations.scenes import set_back
 
 NUMBA = double_integral_numba.DoubleIntegral()
@@ -165,6 +167,35 @@ def test_hot_pixel_comes_back_from_the_limit_alike() -> None:
     times = list(range(0, n, 50))
     a, b = (i.ratios(ev, 0, n, times, Contrast(0.2, 0.2)) for i in (NUMBA, TORCH))
     np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_half_way_a_pixel_comes_back_from_the_limit_alike(first: bool) -> None:
+    n = 1600
+    p = (np.arange(n) % 800 < 400) == first  # S goes to ±80 and back, twice
+    ev = Events.checked(5 * np.arange(n), np.zeros(n, int), np.zeros(n, int), p, 1, 1)
+    times = list(range(0, 5 * n, 250))
+    a, b = (i.ratios(ev, 0, 5 * n, times, Contrast(0.2, 0.2), True) for i in (NUMBA, TORCH))
+    np.testing.assert_allclose(a, b, rtol=1e-4)  # float32: a product of 800 factors
+
+
+@pytest.mark.parametrize("length", [40_000, 2**24 + 4, 2**25 + 7])
+def test_every_time_of_an_exposure_has_an_entry_as_float32_makes_it(length: int) -> None:
+    """Half-way times are float32, which rounds those of exposures above 17 s up, from 34 s on past the end."""
+    table = double_integral.reached(np.array([0, 17, length]), 0, length)
+    newest = int(np.float32(length - 1))
+    assert table[[0, 1, 17, 18, length - 1, newest]].tolist() == [0, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_the_last_events_of_a_very_long_exposure(stack: bool) -> None:
+    length = 2**25 + 7
+    ev = events([(length - 1, 1, 1, True)] * 3)
+    if stack:
+        got = EdiStack().stacks(ev, 0, length, [0, length], C)[:, KNOWN]
+    else:
+        got = np.log(NUMBA.ratios(ev, 0, length, [0, length], C, True))
+    np.testing.assert_allclose(got[:, 1, 1], [0, 3 * C.on], atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)

@@ -300,6 +300,35 @@ def test_shipped_weights_are_used_until_there_are_own_ones(
     assert store.is_shipped(LDN)
 
 
+def test_a_damaged_file_before_shipped_weights_says_how_they_come_back(
+    checkpoint: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(LDN, checkpoint)
+    monkeypatch.setattr(store, "SHIPPED", models)
+    monkeypatch.setenv(store.VARIABLE, str(models.parent / "own"))
+    store.own_path(LDN).parent.mkdir()
+    store.own_path(LDN).write_bytes(b"x")
+    assert "or remove it: the shipped weights come back" in store.status(LDN).reason
+    store.own_path(LDN).unlink()
+    assert store.status(LDN).usable
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said(
+    checkpoint: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder of another person; the system has the same kind of words for a name that is too long."""
+    store.add(LDN, checkpoint)
+    monkeypatch.setattr(store, "SHIPPED", models)
+    monkeypatch.setenv(store.VARIABLE, str(models / ("x" * 300)))
+    usable, reason = store.status(LDN)
+    assert not usable
+    assert "cannot be read: File name too long" in reason
+    assert not store.is_shipped(LDN)
+    assert store.has_file(LDN)
+    with pytest.raises(WeightsError, match="cannot be written: File name too long"):
+        store.add(LDN, checkpoint)
+
+
 def test_what_the_program_ships_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv(store.VARIABLE, "/nowhere")

@@ -84,8 +84,8 @@ class Maker:
             encoding=encoding, is_bigendian=int(big), step=rows.shape[1], data=rows.reshape(-1),
         )  # fmt: skip
 
-    def compressed(self, us: int, rgb: NDArray[np.uint8]) -> Any:
-        ok, data = cv2.imencode(".png", rgb[..., ::-1])
+    def compressed(self, us: int, pixels: NDArray[Any]) -> Any:
+        ok, data = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)
         assert ok
         return self.make(
             "sensor_msgs/msg/CompressedImage", header=self.header(us), format="png", data=data.reshape(-1)

@@ -14,7 +14,7 @@ from capture.packets import EventPacket, Events, Frame, FrameKind, TriggerEdges
 from recordings.formats import aedat4
 from recordings.formats.aedat4_container import complete_packets_end, read_container
 from recordings.open import open_recording, require_events, require_frames
-from recordings.recording import NotARecording, RecordingError
+from recordings.recording import NotARecording, RecordingError, Remark
 from recordings.sandbox import Reply
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.sample import HEIGHT, START_US, WIDTH, sample_edges, sample_events, sample_frames
@@ -123,6 +123,8 @@ def test_an_unfinished_recording_is_read(tmp_path: Path) -> None:
         n = sum(len(i.events) for i in r.items() if isinstance(i, EventPacket))
         assert n > 5000
         assert r.info.problems[0].startswith("the recording was not closed properly: readable up to")
+        assert "export --to aedat4 writes a file that has one" in r.info.problems[1]
+        assert isinstance(r.info.problems[1], Remark)
 
 
 def test_a_damaged_index_is_done_without(sample: Path, tmp_path: Path) -> None:
@@ -134,6 +136,8 @@ def test_a_damaged_index_is_done_without(sample: Path, tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_recording(path, deadline_s=1) as r, open_recording(sample) as good:
         assert "the file's index is damaged; it is read without" in r.info.problems
+        assert any("export --to aedat4" in p for p in r.info.problems)
+        assert good.info.problems == ()
         assert sum(1 for _ in r.items()) == sum(1 for _ in good.items())
         assert r.report.events == good.report.events
 

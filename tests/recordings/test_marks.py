@@ -57,6 +57,15 @@ def test_where_nothing_can_be_written_they_go_to_the_users_folder(
         save(recording, Marks(1, 2))
 
 
+def test_marks_beside_need_no_folder_of_ones_own(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/dev/null")  # as for a service
+    beside = places(recording)[0]
+    assert save(recording, Marks(1, 2)) == beside
+    assert load(recording) == Marks(1, 2)
+    assert save(recording, Marks()) == beside
+    assert load(recording) == Marks()
+
+
 @pytest.mark.parametrize(
     "content",
     [

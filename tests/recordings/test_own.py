@@ -156,6 +156,24 @@ def test_the_timeline_places_the_exposures(made: Path) -> None:
     assert t.event_rate_hz.sum() > 0
 
 
+@pytest.mark.parametrize("bins", [1, 7, 50, 20_000])
+def test_the_timeline_comes_from_the_index_alone(
+    made: Path, given_items: list[Item], monkeypatch: pytest.MonkeyPatch, bins: int
+) -> None:
+    monkeypatch.setattr(OwnRecording, "_decode", None)
+    got = timeline.build(made, bins=bins)
+    width_s = (got.end_us - got.start_us + 1) / 1e6 / bins
+    packets = [i.events.t for i in given_items if isinstance(i, EventPacket)]
+    times = np.concatenate(packets) - got.start_us
+    edges = np.linspace(0, width_s * bins * 1e6, bins + 1)
+    true = np.searchsorted(times, edges)
+    counted = np.concatenate([[0.0], np.cumsum(got.event_rate_hz * width_s)])
+    assert counted[-1] == pytest.approx(len(times))
+    # At no time is more of it elsewhere than one packet has, whose events may lie anywhere in it.
+    assert np.abs(counted - true).max() <= max(map(len, packets))
+    assert got.event_rate_hz.min() >= 0
+
+
 def test_cancel_ends_a_read(made: Path) -> None:
     with open_recording(made) as r:
         items = r.items()

@@ -341,6 +341,37 @@ def test_how_it_is_read_is_no_loss(tmp_path: Path) -> None:
     assert verify(tmp_path).grade == 1
 
 
+@pytest.mark.parametrize(("suffix", "top", "said"), [
+    ("png", 1023, "has 16 bits and no value above 1023"), ("tif", 4095, "if the camera has 12 bits"),
+    ("png", 4096, ""), ("png", 65_535, ""), ("png", 15, "if the camera has 9 bits"), ("png", 0, ""),
+])  # fmt: skip
+def test_pictures_of_16_bits_that_use_the_lower_ones_are_said(
+    tmp_path: Path, suffix: str, top: int, said: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    ramp = np.linspace(0, top, 48 * 64).reshape(48, 64).astype(np.uint16)
+    for k in range(FRAMES):
+        assert cv2.imwrite(str(tmp_path / "images" / f"{k:06d}.{suffix}"), ramp)
+    write_intervals(tmp_path / "events", full())
+    write_exposures(tmp_path / "exposures.txt")
+    with open_recording(tmp_path) as r:
+        assert np.array_equal(events_and_frames(r)[1][0].image, ramp >> 8)
+        about = [p for p in r.info.problems if "16 bits" in p]
+    assert len(about) == bool(said)
+    assert all(said in p and isinstance(p, Remark) for p in about)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3)])
+def test_dark_pictures_of_8_bits_are_just_dark(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "images").mkdir()
+    for k in range(FRAMES):
+        assert cv2.imwrite(str(tmp_path / "images" / f"{k:06d}.png"), np.full(shape, 9, np.uint8))
+    write_intervals(tmp_path / "events", full())
+    write_exposures(tmp_path / "exposures.txt")
+    with open_recording(tmp_path) as r:
+        assert not any("16 bits" in p for p in r.info.problems)
+
+
 def test_a_folder_of_recordings_names_one_of_them(tmp_path: Path) -> None:
     for name in ("about", "train"):
         (tmp_path / name).mkdir()

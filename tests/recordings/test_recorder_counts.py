@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -179,3 +180,29 @@ def test_no_reader_is_left_behind(tmp_path: Path, rings: Any) -> None:
     recorded(tmp_path, refs)
     for ref in refs:
         RingReader(ref, "recorder").close()
+
+
+# -- the highest rate ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("back_us", "epoch"), [(9_000_000, 1), (9_000_000, 0), (5_000, 1), (-9_000_000, 1)])
+def test_a_jump_of_the_time_axis_is_no_burst_of_events(back_us: int, epoch: int) -> None:
+    watch = HealthWatch(RIG)
+    hz, each = 10_000, 10_000
+    at = 10_000_000
+    for k in range(2000):
+        if k == 1000:
+            at -= back_us
+        p = packet(at + each, tuple(range(at, at + each, 1_000_000 // hz)))
+        watch.events(replace(p, epoch=epoch if k >= 1000 else 0), at, 0)
+        at += each
+    assert watch.health.peak_hz == hz
+    assert watch.health.time_jump_count >= 1
+
+
+def test_a_burst_after_a_jump_back_is_still_found() -> None:
+    watch = HealthWatch(RIG)
+    for start, n in ((5_000_000, 10), (5_010_000, 10), (0, 10), (10_000, 1000), (20_000, 10)):
+        p = packet(start + 10_000, tuple(range(start, start + n)))
+        watch.events(p, start, 0)
+    assert (watch.health.peak_hz, watch.health.peak_us) == (100_000, 20_000)

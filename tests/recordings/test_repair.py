@@ -57,6 +57,19 @@ def test_a_sound_recording_comes_back_complete(copy: Path, given_items: list[Ite
     assert verify(out).grade == Grade.NOTE
 
 
+def test_progress_goes_on_through_copying_and_reading_back(copy: Path) -> None:
+    shares: list[float] = []
+    out = copy.parent / "out"
+    out.mkdir()
+    report = repair_own(copy, out, progress=shares.append)
+    assert shares == sorted(shares)
+    told = (report.packets + report.frames) // 64
+    for part in range(3):
+        mine = [s for s in shares if part / 3 <= s < (part + 1) / 3]
+        assert len(mine) >= told
+        assert max(mine) > (part + 0.5) / 3
+
+
 def test_damage_in_the_middle_costs_its_chunks_and_leaves_a_gap(copy: Path, given_items: list[Item]) -> None:
     rows = rows_of(copy)
     lost = [nth(rows, EVENTS, 10), nth(rows, EVENTS, 11), nth(rows, FRAME, 5), nth(rows, EVENTS, 60)]

@@ -261,6 +261,26 @@ def test_encodings_of_pictures(tmp_path: Path, kind: str, encoding: str, wanted:
     assert np.array_equal(image, np.array(wanted + wanted, np.uint8))
 
 
+@pytest.mark.parametrize("form", ["little", "big", "png"])
+@pytest.mark.parametrize("top", [4095, 4096])
+def test_pictures_of_16_bits_that_use_the_lower_ones_are_said(tmp_path: Path, form: str, top: int) -> None:
+    m, e = Maker("ros1"), events()
+    ramp = np.linspace(0, top, 48 * 64).reshape(48, 64).astype(np.uint16)
+    if form == "png":
+        kind, picture = "CompressedImage", m.compressed(START_US, ramp)
+    else:
+        stored = ramp.astype(">u2" if form == "big" else "<u2")
+        kind, picture = "Image", m.image(START_US, stored, "mono16", big=form == "big")
+    messages = [
+        ("/events", ARRAY, 1000 * int(e.t[9]), m.array(e, 0, 10)),
+        ("/image", f"sensor_msgs/msg/{kind}", 1000 * START_US, picture),
+    ]
+    with open_recording(m.write(tmp_path / "bag", messages)) as r:
+        assert np.array_equal(events_and_frames(r)[1][0].image, ramp >> 8)
+        said = [p for p in r.info.problems if "16 bits and no value above 4095" in p]
+    assert len(said) == (top == 4095)
+
+
 @pytest.mark.parametrize(
     ("pattern", "places"),
     [

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from capture.packets import EventPacket, Frame
+from sync.acquisition import Stamp
 from sync.exposure import AlignedExposure, ExposureSource, Refusal, RefusedExposure
+from sync.matching import TriggerMatcher
 from sync.synchroniser import Outcome, Synchroniser
 from tests.sync.exposures_sim import Setup, packet, simulate, small_rig
 from tests.sync.replaying import LOSSES, aligned, errors_us, refused, replay
@@ -168,6 +170,30 @@ def test_at_a_low_rate_the_first_frames_wait_until_enough_have_come_to_find_the_
         _, out, truth = replay(slow)
         assert all(isinstance(o, AlignedExposure) for o in out), period_us
         assert max(errors_us(out, truth)) < 40
+
+
+@pytest.mark.parametrize("period_s", [2, 5, 10])
+def test_frames_that_come_seconds_apart_find_their_clock(period_s: int) -> None:
+    """The pattern of a few frames tells it, so their edges are kept until there are so many."""
+    slow = Setup(
+        frames=14, period_us=period_s * 1e6, exposure_us=20_000.0, first_us=2_500, packet_us=50_000,
+        event_rate=200.0,
+    )  # fmt: skip
+    _, out, truth = replay(slow)
+    found = [isinstance(o, AlignedExposure) for o in out]
+    assert all(found[6:])
+    assert max(errors_us(out[6:], truth)) < 40
+
+
+def test_a_loss_among_frames_that_come_seconds_apart_is_remembered_as_long_as_their_edges() -> None:
+    m = TriggerMatcher()
+    for k in range(3):
+        m.add_frame(Stamp(k, k * 10**10, k * 10**10 + 20_000_000, k))
+    m.covered(0, 2_000_000, [(1_000_000, 1_500_000)])
+    m.covered(0, 8_000_000, [(7_000_000, 7_100_000)])
+    assert m._holes == ((1_000_000, 1_500_000), (7_000_000, 7_100_000))
+    m.covered(0, 70_000_000)
+    assert m._holes == ()
 
 
 def test_frames_that_are_refused_while_the_clock_is_being_found_say_so() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from capture.errors import UsageError
 from capture.registry import RigFacts
@@ -162,6 +163,35 @@ def test_scale_of_a_perspective_view_is_taken_at_the_middle() -> None:
     p = a[:, :2] / a[:, 2:]
     area = abs(np.linalg.det(p[1:] - p[0])) / 1e-6
     assert rig.scale == pytest.approx(np.sqrt(area), rel=1e-4)
+
+
+def test_a_rig_in_another_file_is_held_against_its_version(tmp_path: Path) -> None:
+    values = Rig.load(written(tmp_path, GOOD)).model_dump(mode="json")
+    assert Rig.model_validate({**values, "version": 1}).version == VERSION
+    with pytest.raises(ValidationError, match=r"version 3 is none of 1 to 2: update the program"):
+        Rig.model_validate({**values, "version": 3})
+
+
+def test_a_file_of_a_windows_editor_is_read_or_told_what_to_do(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    text, rig = path.read_text("utf-8"), Rig.load(path)
+    path.write_text(text, encoding="utf-8-sig")
+    assert Rig.load(path) == rig
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(UsageError, match=r"rig\.toml cannot be read \(it is not UTF-8; save it as UTF-8\)"):
+        Rig.load(path)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    rig = Rig.load(written(tmp_path, GOOD))
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/true.toml").write_text("old")
+    link = tmp_path / "link.toml"
+    link.symlink_to("lab/true.toml")
+    rig.save(link)
+    assert link.is_symlink()
+    assert Rig.load(tmp_path / "lab/true.toml") == rig
+    assert [p.name for p in (tmp_path / "lab").iterdir()] == ["true.toml"]
 
 
 def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:

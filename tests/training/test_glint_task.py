@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch.nn import functional
 
 from capture.errors import UsageError
@@ -18,9 +22,11 @@ from inference.restorers.refine import refine
 from tests.inference.restorers.rigs import splitter
 from tests.training.synthesis.scenes import photos
 from tests.training.synthesis.test_pool import order
+from training.callbacks.states import States
 from training.data import glint_pool
 from training.data.glint_pool import Pooled
 from training.engine import Request, train
+from training.errors import TrainingError
 from training.recipe import Recipe, parse
 from training.recipe import load as load_recipe
 from training.synthesis.making import make_pool
@@ -76,6 +82,107 @@ def test_weights_of_a_large_run_are_for_glint_large(
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "store"))
     found, _ = store.add("glint-large", out.folder / "weights.safetensors")
     assert "recipe glint-large, 1 steps" in found.trained_on
+
+
+def plain(pool: Path, **more: object) -> Recipe:
+    return load_recipe("glint", {
+        "data.options.pool": str(pool), "data.photos": "", "data.validation": 0, "data.workers": 0,
+        "run.batch": 1, "run.steps": 2, "run.previews": 0, **more,
+    })  # fmt: skip
+
+
+def former(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program that builds glint smaller, and that did not yet state its size in a run's recipe."""
+    monkeypatch.setitem(networks._SIZES, "glint", {"widths": (8, 8, 8), "blocks": (0, 1, 1, 1, 0)})
+    monkeypatch.delattr(GlintTask, "sizes")
+
+
+def test_a_run_goes_on_from_any_folder_with_data_that_were_moved(
+    pool: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in (("pool", pool), ("photos", folder)):
+        shutil.copytree(path, tmp_path / name)
+    wish = {"data.photos": "photos", "data.options.pool": "pool", "run.steps": 3, "run.save_minutes": 1e-9}
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("training.callbacks.states.States._save", once_then_fail())
+        with pytest.raises(TrainingError):
+            train(Request(plain(pool, **wish), Path("run"), device="cpu"))
+    kept = (tmp_path / "run/recipe.toml").read_text()
+    assert f'photos = "{tmp_path}/photos"' in kept
+    assert f'pool = "{tmp_path}/pool"' in kept
+    with safe_open(tmp_path / "run/weights.safetensors", "pt") as file:
+        assert str(tmp_path) not in file.metadata()["halfmirror.recipe"]
+        assert 'pool = "pool"' in file.metadata()["halfmirror.recipe"]
+    (tmp_path / "new").mkdir()
+    (tmp_path / "pool").rename(tmp_path / "new/samples")
+    (tmp_path / "photos").rename(tmp_path / "new/photos")
+    there = {"data.options.pool": str(tmp_path / "new/samples"), "data.photos": str(tmp_path / "new/photos")}
+    other = load_recipe(tmp_path / "run", {**there, "data.photos": str(folder)})
+    with pytest.raises(UsageError, match=r"another recipe: data\.photos .*/photos' → .*"):
+        train(Request(other, tmp_path / "run", resume=True, device="cpu"))
+    out = train(Request(load_recipe(tmp_path / "run", there), tmp_path / "run", resume=True, device="cpu"))
+    assert (out.step, out.complete) == (3, True)
+    assert f'pool = "{tmp_path}/new/samples"' in (tmp_path / "run/recipe.toml").read_text()
+
+
+def test_a_run_that_was_begun_with_relative_paths_goes_on(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pool, tmp_path / "pool")
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("training.paths.absolute", lambda recipe, _: recipe)  # as it was once
+        patch.setattr("training.callbacks.states.States._save", once_then_fail())
+        with pytest.raises(TrainingError):
+            train(Request(plain(Path("pool"), **{"run.save_minutes": 1e-9}), Path("run"), device="cpu"))
+    assert 'pool = "pool"' in (tmp_path / "run/recipe.toml").read_text()
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    found = load_recipe(tmp_path / "run", {"data.options.pool": str(tmp_path / "pool")})
+    assert train(Request(found, tmp_path / "run", resume=True, device="cpu")).complete
+    monkeypatch.chdir(tmp_path)
+    assert train(Request(load_recipe("again"), Path("again"), resume=True, device="cpu")).complete
+
+
+def test_a_run_states_the_size_of_its_network(pool: Path, tmp_path: Path) -> None:
+    train(Request(plain(pool, **{"run.steps": 1}), tmp_path / "run", device="cpu"))
+    usual = {"widths": [40, 80, 128], "blocks": [0, 1, 3, 1, 1]}
+    assert load_recipe(tmp_path / "run").network.options == usual
+    with safe_open(tmp_path / "run/weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["halfmirror.options"]) == usual
+
+
+@pytest.mark.parametrize("again", [{}, {"network.options.widths": [8, 8, 8]}])
+def test_a_run_of_a_former_size_goes_on(
+    again: dict[str, object], pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        former(patch)
+        patch.setattr("training.callbacks.states.States._save", once_then_fail())
+        with pytest.raises(TrainingError):
+            train(Request(plain(pool, **{"run.save_minutes": 1e-9}), tmp_path / "run", device="cpu"))
+    assert load_recipe(tmp_path / "run").network.options == {}
+    resumed = load_recipe(tmp_path / "run", again)
+    with pytest.raises(UsageError, match=r"network\.options\.widths \[8, 8, 8\] → \[16, 8, 8\]"):
+        train(Request(load_recipe(tmp_path / "run", {"network.options.widths": [16, 8, 8]}), tmp_path / "run",
+                      resume=True, device="cpu"))  # fmt: skip
+    out = train(Request(resumed, tmp_path / "run", resume=True, device="cpu"))
+    assert (out.step, out.complete) == (2, True)
+    assert load_recipe(tmp_path / "run").network.options == {"widths": [8, 8, 8], "blocks": [0, 1, 1, 1, 0]}
+
+
+def once_then_fail() -> Callable[..., None]:
+    """`States._save` of a disk that is full the second time."""
+    save, saved = States._save, 0
+
+    def saves(*asked: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved > 1:
+            raise TrainingError("disk full")
+        save(*asked)
+
+    return saves
 
 
 def test_drawn_samples_depend_on_the_index_alone(folder: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from inference import cards, store
 from inference.networks.glint import Glint
 from inference.representations.edi_stack import CHANNELS
 from inference.weights_limits import WeightsError
@@ -64,13 +66,43 @@ def test_only_a_smaller_one_fits(small: Glint) -> None:
     assert not fits(large(), {n: t for n, t in entries.items() if n != "up1.0.first.bias"}), "half a block"
 
 
+@pytest.mark.parametrize("design", [{"body": "full"}, {"output": "residual"}, {"stem": 3}])
+def test_another_design_is_no_smaller_network(design: dict[str, Any], tmp_path: Path) -> None:
+    other = Glint((8, 12, 16), (0, 1, 1, 0, 1), **design)
+    assert not fits(large(), other.state_dict())
+    entry = NetworkEntry(name="glint", options=LARGE)
+    options = {"widths": [8, 12, 16], "blocks": [0, 1, 1, 0, 1], **design}
+    card = cards.card("glint").model_copy(update={"options": options})
+    for metadata in ({"halfmirror.options": json.dumps(options)}, store.metadata_of(card)):
+        save_file(other.state_dict(), tmp_path / "w.safetensors", metadata)
+        with pytest.raises(WeightsError, match=f'trained with the network options .*"{next(iter(design))}"'):
+            initialise(large(), tmp_path / "w.safetensors", entry, grows=True)
+    # Also a file that says nothing of itself.
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="of another shape"):
+        initialise(large(), tmp_path / "w.safetensors", entry, grows=True)
+
+
+def test_a_larger_stem_does_not_take_a_small_one(small: Glint) -> None:
+    assert not fits(Glint(**LARGE, stem=3), small.state_dict())  # type: ignore[arg-type]
+
+
+def test_a_size_that_was_the_usual_one_can_be_stated(small: Glint, tmp_path: Path) -> None:
+    file = tmp_path / "small.safetensors"
+    save_file(small.state_dict(), file, {"halfmirror.network": "glint", "halfmirror.options": "{}"})
+    size = {"widths": [8, 12, 16], "blocks": [0, 1, 1, 0, 1]}
+    net = Glint((8, 12, 16), (0, 1, 1, 0, 1))
+    assert not initialise(net, file, NetworkEntry(name="glint", options=size), grows=True)
+    assert torch.equal(net(*taken()), small(*taken()))
+
+
 def test_a_file_is_taken_where_the_task_allows_it(small: Glint, tmp_path: Path) -> None:
     file = tmp_path / "small.safetensors"
     stated = {"halfmirror.network": "glint", "halfmirror.options": json.dumps({"widths": [8, 12, 16]})}
     save_file(small.state_dict(), file, stated)
     entry = NetworkEntry(name="glint", options={"widths": [12, 20, 16]})
     net = large()
-    with pytest.raises(WeightsError, match="trained with the network options"):
+    with pytest.raises(WeightsError, match="of another shape"):
         initialise(net, file, entry)
     assert initialise(net, file, entry, grows=True)
     assert torch.allclose(net(*taken()), small(*taken()), atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import math
@@ -20,6 +21,9 @@ from tests.training.runs import figures, learned, run, same
 from tests.training.tiny_task import TinyTask, tiny
 from training.errors import TrainingError
 from training.files import load_tree
+from training.run import RunFolder
+
+_SAVED = r"state\.pt|weights\.safetensors"
 
 
 @pytest.fixture
@@ -117,13 +121,37 @@ def test_a_full_disk_keeps_the_last_good_state(small_disk: Path, monkeypatch: py
         return loss(self, *args)
 
     monkeypatch.setattr(TinyTask, "loss", fills)
-    with pytest.raises(TrainingError, match=r"cannot write .*state\.pt \(.*\).*written before stays") as e:
+    with pytest.raises(TrainingError, match=rf"cannot write .*({_SAVED}) \(.*\).*written before stays") as e:
         run(recipe, small_disk / "run")
     assert "\n" not in str(e.value)
     assert load_tree(small_disk / "run/state.pt")["global_step"] == 4
     assert not list((small_disk / "run").rglob("*.part"))
     filler.unlink()
     assert run(recipe, small_disk / "run", resume=True).step == 30
+
+
+def test_weights_that_could_not_be_written_are_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, saved = RunFolder.write_weights, 0
+
+    def full_at_last(*asked: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 30:
+            raise TrainingError("disk full")
+        write(*asked)
+
+    recipe = tiny(run__save_minutes=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.run.RunFolder.write_weights", full_at_last)
+        with pytest.raises(TrainingError):
+            run(recipe, tmp_path / "run")
+    out = run(recipe, tmp_path / "run", resume=True)
+    assert (out.step, out.complete) == (30, True)
+    run(recipe, tmp_path / "whole")
+    weights = [load_file(tmp_path / n / "weights.safetensors") for n in ("run", "whole")]
+    assert same(*weights)
 
 
 def test_a_signal_breaks_a_validation_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +202,20 @@ def test_a_complete_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert (tmp_path / "run/state.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_complete_run_without_its_last_weights_gets_them_from_its_state(older: bool, tmp_path: Path) -> None:
+    run(tiny(run__steps=5), tmp_path / "run")
+    weights = tmp_path / "run/weights.safetensors"
+    before, step = load_file(weights), RunFolder(tmp_path / "run").weights_step()
+    weights.unlink()
+    if older:
+        run(tiny(run__steps=4), tmp_path / "other")
+        shutil.copy(tmp_path / "other/weights.safetensors", weights)
+    assert run(tiny(run__steps=5), tmp_path / "run", resume=True).complete
+    assert (step, RunFolder(tmp_path / "run").weights_step()) == (5, 5)
+    assert same(load_file(weights), before)
+
+
 def test_resume_is_refused_with_the_difference(tmp_path: Path, stop_at: Any) -> None:
     stop_at(4)
     run(tiny(), tmp_path / "run")
@@ -200,6 +242,27 @@ def test_resume_is_refused_on_other_data(tmp_path: Path, stop_at: Any, monkeypat
     monkeypatch.setattr("tests.training.tiny_task.Samples.fingerprint", lambda self: "other photos")
     with pytest.raises(UsageError, match=r"other data \(fingerprint tiny 7, now other photos\)"):
         run(tiny(), tmp_path / "run", resume=True)
+
+
+def test_a_damaged_record_is_called_so(tmp_path: Path, stop_at: Any) -> None:
+    stop_at(4)
+    run(tiny(), tmp_path / "run")
+    (tmp_path / "run/run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run/run\.json is damaged or gone"):
+        run(tiny(), tmp_path / "run", resume=True)
+    assert (tmp_path / "run/run.json").read_text() == "{"
+
+
+def test_a_run_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    recipe = tiny(run__steps=2)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.lock").touch()  # as a run leaves it that could not begin
+    assert run(recipe, tmp_path / "run").complete
+    assert run(recipe, tmp_path / "run", resume=True).complete
 
 
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path, stop_at: Any) -> None:

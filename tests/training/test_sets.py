@@ -26,7 +26,8 @@ from training.data.efnet import EfnetMaker, EfnetOptions, represented
 from training.data.items import FixedItems, Items
 from training.data.loader import collate
 from training.data.sc_net import ScNetMaker, ScNetOptions
-from training.data.sets.facts import EXPOSURE, STREAM, TRUTH, Damaged, SequenceFacts
+from training.data.sets import highrev
+from training.data.sets.facts import EVENTS, EXPOSURE, STREAM, TRUTH, Damaged, SequenceFacts
 from training.data.sets.find import TEST, TRAIN, find
 from training.errors import TrainingError
 from training.protocols.pictures import exposures
@@ -88,6 +89,23 @@ def test_a_damaged_event_file_costs_its_own_frame_alone(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=f"frame 0 .*{events[0].name}"):
         reader.window(0)
     np.testing.assert_array_equal(reader.window(1).events.t, made.events.between(*made.exposures[1]).t)
+
+
+def test_the_folder_of_all_event_files_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HighREV has ten thousand of them in one folder."""
+    write_set(tmp_path / "set", "highrev")
+    facts = one(tmp_path / "set")
+    files, reader = (str(facts.files[0]), facts.files[1:]), facts.reader()
+    listed: list[str] = []
+    glob = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, *a, **k: (listed.append(self.name), glob(self, *a, **k))[1]
+    )  # fmt: skip
+    assert highrev.probe(*files, "train0", "train").carries >= {EVENTS}
+    assert listed == ["event"]
+    for k in range(FRAMES):
+        reader.window(k)
+    assert listed == ["event"] * 2
 
 
 def test_all_truths_of_pairs_come_as_often_as_the_files_have_them(tmp_path: Path) -> None:

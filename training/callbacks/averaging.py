@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -10,7 +11,21 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from training.files import load_tree
 from training.module import TrainingModule
+
+# Of a state's entries that are the network's, see `training.module`.
+_PREFIX = "network."
+
+
+def averaged_in(state: Path) -> dict[str, Tensor]:
+    """The averaged network's entries in a saved state.
+
+    Raises:
+        TrainingError: the state cannot be read.
+    """
+    entries = load_tree(state)["state_dict"]
+    return {n.removeprefix(_PREFIX): t for n, t in entries.items() if n.startswith(_PREFIX)}
 
 
 class MovingAverage(WeightAveraging):

@@ -57,7 +57,7 @@ class States(pl.Callback):
 
         Raises:
             Interrupted: a signal came; the state is saved.
-            TrainingError: the state cannot be written; the one before stays.
+            TrainingError: weights or state cannot be written; the ones before stay.
         """
         assert isinstance(pl_module, TrainingModule)
         conduct = self._conduct
@@ -74,11 +74,12 @@ class States(pl.Callback):
             raise Interrupted(conduct.stop)
 
     def _save(self, trainer: pl.Trainer, module: TrainingModule) -> None:
-        trainer.save_checkpoint(self._run.state)
+        # Weights first: what a state says is done is never done again, so they have to be there by then.
         if trainer.is_global_zero:
             # Optional in a task: most weights are as their network's card says.
             fields: Mapping[str, Any] = getattr(module.task, "card_fields", dict)()
             self._run.write_weights(
                 self._average.entries(), self._recipe, self._conduct.step, self._fingerprint, fields
             )
+        trainer.save_checkpoint(self._run.state)
         self._saved_s = self._conduct.elapsed_s

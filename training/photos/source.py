@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from capture.errors import UsageError
@@ -54,6 +55,18 @@ def open_photos(
                 first[photo.sha256] = photo.name
                 photos.append(photo)
     return Photos(photos, skipped, max_side=max_side)
+
+
+def each_folder(spec: str, change: Callable[[str], str]) -> str:
+    """A spec with its folders changed and its pools as they are.
+
+    It stays as it is where the changed one could not be told apart again: of several folders one with a comma.
+    """
+    words = _words(spec)
+    changed = [w if not w.strip() or w.strip().startswith(_PREFIX) else change(w.strip()) for w in words]
+    if len(words) > 1 and any("," in word for word in changed):
+        return spec
+    return ",".join(changed)
 
 
 def _words(spec: str | Path) -> list[str]:

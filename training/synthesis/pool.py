@@ -190,6 +190,14 @@ class Pool:
         return {**self.__dict__, "_open": {}}
 
     @property
+    def _remedy(self) -> str:
+        if self.about.get("version") == VERSION:
+            return "remove it: halfmirror synthesise makes it anew"
+        return (
+            "it is of an older version and cannot be made anew; make another pool: halfmirror synthesise -o DIR"
+        )
+
+    @property
     def instants(self) -> int:
         """Sharp pictures of each sample."""
         return self._instants
@@ -218,9 +226,7 @@ class Pool:
             try:
                 self._open[shard] = safe_open(self.shards[shard], framework="numpy")
             except (OSError, SafetensorError) as error:
-                raise UsageError(
-                    f"{self.shards[shard]} is damaged ({error}); remove it: halfmirror synthesise makes it anew"
-                ) from error
+                raise UsageError(f"{self.shards[shard]} is damaged ({error}); {self._remedy}") from error
         return self._open[shard], k
 
 

@@ -120,6 +120,8 @@ def _frames(folder: Path, name: str, clip: Clip) -> None:
         try:
             for k, picture in enumerate(pictures):
                 _png(staged / f"{k:05d}.png", picture)
+            # A call that was interrupted may have left the first part.
+            shutil.rmtree(final, ignore_errors=True)
             os.replace(staged, final)
         finally:
             shutil.rmtree(staged, ignore_errors=True)

@@ -35,6 +35,8 @@ _FLOW = "flow_net.moduleNetwork."
 class CdvdTask(DataFacts):
     """See `training.task.Task`. Options: `training.data.cdvd_tsp.CdvdOptions`."""
 
+    paths = ("flow_weights",)
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.options = options_of(CdvdOptions, recipe)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from capture.errors import UsageError
 from capture.validation import Strict
 from inference import networks
+from inference.weights_fit import size_of_glint
 from training.data.glint_pool import SAMPLING, Pooled, tensors
 from training.photos.held_out import EVERY, held_of, kept_of
 from training.synthesis.config import SynthesisConfig
@@ -57,6 +58,7 @@ class GlintTask:
     """
 
     grows = True
+    paths = ("pool",)
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.network.name not in NETWORKS:
@@ -83,6 +85,10 @@ class GlintTask:
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""
         return networks.build(self._name, **options)
+
+    def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Any]:
+        """See `training.task`."""
+        return {name: list(size) for name, size in size_of_glint(shapes).items()}
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `Task`."""

@@ -42,6 +42,8 @@ class LdnTask(SpikeTask):
     beside).
     """
 
+    paths = ("bsn", "edsr")
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.options = options_of(LdnOptions, recipe)

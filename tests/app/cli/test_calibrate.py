@@ -326,7 +326,7 @@ def test_the_window_calibrates_with_the_options_that_were_given(
     monkeypatch.setattr("app.cli.calibrate._run", lambda *a: told.update(args=a))
     monkeypatch.setattr("app.cli.calibrate._finish", lambda *a, **k: 0)
     assert execute(arguments(NAME, out, False, wish.options)) == 0
-    _, recordings, _, board, seconds, lens, only_time, _ = told["args"]
+    _, recordings, _, board, seconds, lens, only_time, _, _ = told["args"]
     assert (recordings, board, seconds, lens, only_time) == ([], wish.board, 5.0, "none", True)
 
 
@@ -340,6 +340,24 @@ def test_what_is_said_while_a_live_rig_is_recorded_reaches_the_person(
     monkeypatch.setattr(calibrating, "record", record)
     execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(tmp_path / "new.toml")])
     assert "but 8 is there" in capsys.readouterr().err
+
+
+def test_a_live_rig_is_recorded_beside_its_file_and_nothing_stays_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path
+) -> None:
+    """Temporary files are memory in many places, and a fast camera's 40 s are 15 GB."""
+    place = tmp_path / "large disk"
+    place.mkdir()
+    seen: list[Path] = []
+
+    def record(request: object, wanted: Any, *, said: object, watch: object) -> RecordResult:
+        seen.append(wanted.folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "record", record)
+    execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(place / "not yet/new.toml")])
+    assert seen[0].parent.parent == place
+    assert not list(place.iterdir())
 
 
 def test_recordings_of_different_cameras_are_refused(

@@ -116,6 +116,17 @@ def test_debug_shows_the_traceback(broken_doctor) -> None:  # type: ignore[no-un
         main.run(["doctor", "--debug"])
 
 
+@pytest.mark.parametrize(("value", "shown"), [("1", True), ("0", False), ("", False)])
+def test_the_variable_does_as_debug(value: str, shown: bool, broken_doctor, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("HALFMIRROR_DEBUG", value)
+    broken_doctor(ZeroDivisionError("seven"))
+    if shown:
+        with pytest.raises(ZeroDivisionError):
+            main.run(["doctor"])
+    else:
+        assert main.run(["doctor"]) == 70
+
+
 def test_interrupt_is_130(broken_doctor) -> None:  # type: ignore[no-untyped-def]
     broken_doctor(KeyboardInterrupt())
     assert main.run(["doctor"]) == console.INTERRUPTED

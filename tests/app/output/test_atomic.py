@@ -242,3 +242,16 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
     with staged_folder(tmp_path / "d") as part, staged_file(part / "a.txt") as inner:
         inner.write_text("1")
     assert (tmp_path / "d" / "a.txt").read_text() == "1"
+
+
+def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/true.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("data/true.txt")
+    with pytest.raises(UsageError, match=r"link\.txt exists"), staged_file(tmp_path / "link.txt"):
+        pass
+    with staged_file(tmp_path / "link.txt", overwrite=True) as part:
+        part.write_text("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "data/true.txt").read_text() == "new"
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["true.txt"]

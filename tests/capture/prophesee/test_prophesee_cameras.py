@@ -346,6 +346,37 @@ def test_a_clock_that_begins_anew_in_mid_stream() -> None:
     assert stream.maker.axis.resets == 1
 
 
+def high_word(k: int) -> bytes:
+    """EVT3's word for the upper part of the time: `k` steps of 4.096 ms since the last wrap."""
+    return np.array([0x8 << 12 | k & 0xFFF], "<u2").tobytes()
+
+
+@pytest.mark.parametrize("from_the_start", [False, True])
+def test_a_scene_without_events_is_told_from_a_camera_that_is_silent(from_the_start: bool) -> None:
+    """The camera tells its time all the while, round the wrap after 16.8 s too."""
+    stream, host_ns, steps = Evt3Stream("quiet", 64, 48), 10**12, 5000
+    stream_of = Evt3Encoder(64, 48)
+    if not from_the_start:
+        assert len(stream.feed(stream_of.encode(*made(50, 0, 64, 48)), host_ns)) == 1
+    packets = [
+        p for k in range(2, steps + 1) for p in stream.feed(high_word(k), host_ns + k * 4_096_000)
+    ]  # fmt: skip
+    assert not any(len(p.events) or len(p.triggers) or p.gap or p.dropped or p.rejected.total for p in packets)
+    until = np.array([p.complete_until_us for p in packets])
+    assert np.diff(until).min() >= 20_000
+    assert np.diff(until).max() < 20_000 + 4_096
+    assert until[-1] - until[0] == pytest.approx(steps * 4_096, abs=2 * 24_096)
+    behind = np.array([p.host_ns // 1000 - p.complete_until_us for p in packets])
+    assert np.ptp(behind) == 0, "one axis all the while"
+    assert stream.maker.axis is not None
+    assert stream.maker.axis.resets == 0
+    # What comes next is whole, on the same axis.
+    e, edges = made(50, steps * 4_096 + 100 - WRAP_US, 64, 48)
+    (p,) = stream.feed(Evt3Encoder(64, 48).encode(e, edges), host_ns + steps * 4_096_000)
+    assert np.array_equal(p.events.t, e.t + WRAP_US + stream.maker.axis.shift_us)
+    assert p.rejected.total == 0
+
+
 def test_a_rate_above_the_limiter_is_said() -> None:
     """The camera throws away in silence; that its limit was reached is counted."""
     busy, calm = sdk(events_per_s=100_000), sdk(events_per_s=10_000_000)

@@ -35,6 +35,16 @@ def splitter(events: tuple[int, int] = (32, 24), scale: int = 4, turn_deg: float
     return rig_for(events, (w, h), tone="srgb", image_from_event=turn @ m)
 
 
+def on_the_border(width: int, height: int, scale: float, *, mirrored: bool) -> Rig:
+    """The outermost pixels of the image have their centres on the event sensor's border, or a hair beyond."""
+    m = np.array([[scale, 0, scale / 2], [0, scale, scale / 2], [0, 0, 1]])
+    if mirrored:
+        m[0] = -scale, 0, scale * (width - 0.5)
+    m[:2, 2] -= 5e-4 * scale
+    size = round(scale * width) + 1, round(scale * height) + 1
+    return rig_for((width, height), size, image_from_event=m)
+
+
 def noise_events(width: int, height: int, n: int = 400, seed: int = 0) -> Events:
     rng = np.random.default_rng(seed)
     return Events(

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from inference.restorers.apply_ratio import apply_ratio
 from inference.restorers.change import add_change
 from inference.restorers.placement import sample
 from sync.geometry import event_from_image
 from sync.rig import Rig
 from tests.inference.moving_scene import rig_for
-from tests.inference.restorers.rigs import picture, splitter
+from tests.inference.restorers.rigs import on_the_border, picture, splitter
 
 TURNED = splitter((24, 18), 3, turn_deg=4.0)
 PART = rig_for((20, 18), (61, 50), image_from_event=np.diag([2.1, 2.2, 1.0]))  # sees a part of the image
@@ -35,3 +36,18 @@ def test_it_is_what_tensors_give(rig: Rig, gray: bool) -> None:
     unseen = np.all(moved.reshape(*moved.shape[:2], -1) == 0, axis=2)
     np.testing.assert_array_equal(out[unseen], image[unseen])
     assert unseen.any() == (rig is PART or rig is TURNED)
+
+
+@pytest.mark.parametrize("scale", [1.1, 2.7, 3.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pixels_on_the_very_border_are_seen(scale: float, mirrored: bool) -> None:
+    """As `sample` sees them, whatever rounding makes of them, and with ratios of light, too."""
+    rig = on_the_border(20, 10, scale, mirrored=mirrored)
+    size = rig.image.height, rig.image.width
+    image, m = np.full(size, 100, np.uint8), event_from_image(rig)
+    seen = sample(torch.ones((1, 10, 20)), rig)[0].numpy() > 0
+    assert seen[[0, 0, -1, -1], [0, -1, 0, -1]].all()
+    np.testing.assert_array_equal(add_change(image, np.full((10, 20), 9, np.float32), m) == 109, seen)
+    np.testing.assert_array_equal(
+        apply_ratio(image, np.full((10, 20), 0.5, np.float32), "linear", m) == 50, seen
+    )

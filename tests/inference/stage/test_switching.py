@@ -299,8 +299,45 @@ def test_memory_is_given_back_when_a_network_runs_out_of_it(
     stage.select("slow")
     until(lambda: stage.network == "slow", "the switch")
     assert resting() is not None
-    slow.failures, slow.error = 1, MemoryError()
+    slow.failures, slow.error = 2, MemoryError()
     failing = weakref.ref(stage._switch.engine)
-    feed(stage, [0])
+    feed(stage, [0, 1])
     until(lambda: stage.network == "none", "the fall-back")
     until(lambda: resting() is None and failing() is None, "neither of both is held on to")
+
+
+def test_a_network_that_runs_out_of_memory_gets_that_of_those_at_rest(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    slow.gate.set()
+    stage = make("edi", every_item=True)
+    resting = weakref.ref(stage._switch.engine)
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "the switch")
+    slow.failures, slow.error = 1, MemoryError()
+    feed(stage, [0, 1])
+    until(lambda: len(results) == 2, "two outcomes")
+    assert results[0].failure == "slow failed: MemoryError"
+    assert results[1].restored is not None
+    assert results[1].restored.network == stage.network == "slow"
+    assert resting() is None
+    assert adds_up(stage)
+
+
+def test_a_network_that_does_not_fit_beside_those_at_rest_takes_their_place(
+    make: Make, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make("edi", every_item=True)
+    resting = weakref.ref(stage._switch.engine)
+    stage.select("none")
+    until(lambda: stage.network == "none", "the first switch")
+
+    def prepare(self: Slow, width: int, height: int) -> None:
+        if resting() is not None:
+            raise MemoryError("3 GB wanted")
+
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    stage.select("slow")
+    until(lambda: stage.network == "slow", "the second switch")
+    assert resting() is None
+    assert stage.status()["message"] == ""

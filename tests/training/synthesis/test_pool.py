@@ -107,7 +107,10 @@ def test_a_damaged_file_of_samples_is_named(tmp_path: Path) -> None:
     pool.write_about(tmp_path, what)
     shard = tmp_path / "shard-000000.safetensors"
     shard.write_bytes(b"\x08")
-    with pytest.raises(UsageError, match=r"shard-000000\.safetensors is damaged"):
+    with pytest.raises(UsageError, match=r"shard-000000\.safetensors is damaged .*remove it"):
+        pool.Pool(tmp_path).read_all(0)
+    (tmp_path / "pool.json").write_text(json.dumps({**what, "version": 5}))  # nothing is added to that
+    with pytest.raises(UsageError, match=r"is damaged .*make another pool: halfmirror synthesise -o DIR"):
         pool.Pool(tmp_path).read_all(0)
     (tmp_path / "pool.json").write_text(f'{{"version": {what["version"]}}}')
     with pytest.raises(UsageError, match=r"pool\.json is damaged"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 
 from capture.errors import UsageError
 from tests.training.made_sets import CONFIG, FRAMES, clip, photo
+from training.data.sets import frames
 from training.photos import open_photos
-from training.synthesis import videos
+from training.synthesis import videos, writers
 from training.synthesis.clip import ClipPlan, make_clip
 from training.synthesis.writers import FORMATS
 
@@ -148,3 +150,24 @@ def test_formats_and_folders_that_cannot_be_meant(photos: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="holds something else"):
         videos.make_videos(order(tmp_path / "full", "frames"))
     assert set(FORMATS) == {"efnet-h5", "efnet-scer", "highrev", "msrbd", "frames"}
+
+
+def test_a_video_of_frames_that_was_interrupted_between_its_parts_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, write = clip(0), writers._png
+
+    def killed(path: Path, picture: np.ndarray) -> None:
+        if "blur" in path.parts:
+            raise KeyboardInterrupt
+        write(path, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "_png", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed outright, nothing is put in order
+        with pytest.raises(KeyboardInterrupt):
+            FORMATS["frames"](tmp_path, "v", made)
+    assert [name for name, _, _ in frames.videos(tmp_path)] == []
+    FORMATS["frames"](tmp_path, "v", made)
+    assert frames.videos(tmp_path) == [("v", tmp_path / "blur/v", tmp_path / "gt/v")]
+    assert len(list((tmp_path / "blur/v").iterdir())) == len(list((tmp_path / "gt/v").iterdir())) == FRAMES

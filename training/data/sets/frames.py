@@ -43,17 +43,22 @@ def videos(folder: Path) -> list[tuple[str, Path, Path | None]]:
         if (folder / blur).is_dir():
             sharp = next((folder / s for s in SHARP if (folder / s).is_dir()), None)
             found = []
-            for own in sorted(p for p in (folder / blur).iterdir() if p.is_dir()):
+            for own in _visible(folder / blur):
                 other = sharp / own.name if sharp is not None and (sharp / own.name).is_dir() else None
                 found.append((own.name, own, other))
             if found:
                 return found
     out = []
-    for own in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for own in _visible(folder):
         blurred = next((own / b for b in BLURRED if (own / b).is_dir()), None)
         if blurred is not None and listed(blurred):
             out.append((own.name, blurred, next((own / s for s in SHARP if (own / s).is_dir()), None)))
     return out
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Folders below; what begins with a dot is not finished, or no part of the set."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
 
 
 def probe(blurred: str, sharp: str, name: str, split: str) -> SequenceFacts:

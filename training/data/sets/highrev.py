@@ -9,6 +9,7 @@ matched by name here; the authors match them by place in the sorted list.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class HighRevReader(Unread):
     @reads
     def window(self, index: int) -> Window:
         """See `SequenceReader`. The set does not say the unit of its times; see `unit_us`."""
-        files = _event_files(self._folder, self._stems[index])[:-1]
+        files = self._event_files[self._stems[index]][:-1]
         parts = []
         for file in files:
             with Archive(file, file.name) as archive:
@@ -72,8 +73,12 @@ class HighRevReader(Unread):
         return Window(kept, *span, t)
 
     @functools.cached_property
+    def _event_files(self) -> dict[str, list[Path]]:
+        return _event_files(self._folder, self._stems)
+
+    @functools.cached_property
     def _unit_us(self) -> float:
-        return unit_of(self.facts)
+        return _unit_of(self._event_files)
 
     @reads
     def stored(self, index: int) -> tuple[NDArray[np.float32], U8 | None]:
@@ -90,9 +95,12 @@ class HighRevReader(Unread):
 
 def unit_of(facts: SequenceFacts) -> float:
     """µs of one unit of a sequence's times, told by its first file with events that can be read."""
-    folder = Path(facts.files[0])
-    for stem in facts.files[1:]:
-        for file in _event_files(folder, stem)[:-1]:
+    return _unit_of(_event_files(Path(facts.files[0]), facts.files[1:]))
+
+
+def _unit_of(files_of: dict[str, list[Path]]) -> float:
+    for files in files_of.values():
+        for file in files[:-1]:
             try:
                 with Archive(file, file.name) as archive:
                     t = archive.whole("timestamp").reshape(-1)
@@ -128,7 +136,7 @@ def probe(folder: str, stems: tuple[str, ...], name: str, split: str) -> Sequenc
                 raise Refused(f"{part}/{stem}.png is {own[0]}×{own[1]}, the others {size[0]}×{size[1]}")
     assert size is not None
     voxels = all((root / "voxel" / f"{s}.npz").is_file() for s in stems)
-    events = all(len(_event_files(root, s)) > 1 for s in stems)
+    events = all(len(files) > 1 for files in _event_files(root, stems).values())
     if not voxels and not events:
         raise Refused("has neither voxel grids nor two event files for each frame")
     carries = {TRUTH} if sharp else set()
@@ -149,5 +157,14 @@ def sequences(folder: Path) -> dict[str, list[str]]:
     return out
 
 
-def _event_files(folder: Path, stem: str) -> list[Path]:
-    return sorted((folder / "event").glob(f"{stem}_*.npz"))
+def _event_files(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
+    """The event files of each frame, in order; none where there are none.
+
+    All frames of all sequences have theirs in one folder, of ten thousand files and more: it is listed once.
+    """
+    files: dict[str, list[Path]] = {stem: [] for stem in stems}
+    for file in sorted((folder / "event").glob("*.npz")):
+        stem = file.stem.rpartition("_")[0]
+        if stem in files:
+            files[stem].append(file)
+    return files

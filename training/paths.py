@@ -1,0 +1,103 @@
+"""The paths in a recipe: where a run's data lie, told such that it can be gone on with from any folder.
+
+A recipe may name them from the working folder. A run keeps them whole; its weights, which travel, keep the last
+name alone. Data may be moved: what they are is known by their fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.photos import source
+from training.recipe import DataEntry, Recipe
+
+
+def absolute(recipe: Recipe, options: Sequence[str]) -> Recipe:
+    """The recipe with whole paths.
+
+    Args:
+        recipe: photos and recordings are paths of it.
+        options: names of those of `data.options` that are paths, too.
+    """
+    own = recipe.data.options
+    whole = {n: _whole(v) for n, v in own.items() if n in options and isinstance(v, str) and v}
+    return _with(
+        recipe,
+        photos=_photos(recipe.data.photos),
+        recordings=tuple(map(_whole, recipe.data.recordings)),
+        options={**own, **whole},
+    )
+
+
+def absolute_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by `table.key` or `stage.table.key` with whole paths of photos and recordings."""
+    out = dict(overrides)
+    for key, value in overrides.items():
+        if key.endswith("data.photos") and isinstance(value, str):
+            out[key] = _photos(value)
+        elif key.endswith("data.recordings") and isinstance(value, list | tuple):
+            out[key] = [_whole(v) if isinstance(v, str) else v for v in value]
+    return out
+
+
+def moved(kept: Recipe, now: Recipe, options: Sequence[str]) -> Recipe:
+    """The recipe that a run keeps with the paths of today, of data whose fingerprint is the same.
+
+    Args:
+        kept, now: of the run, and to go on with.
+        options: see `absolute`. They may lead anywhere; photos and recordings, which may be for validation
+            alone and then are in no fingerprint, have to be called as they were.
+    """
+    before, after = kept.data, now.data
+    found = {n: after.options[n] for n in options if before.options.get(n) and after.options.get(n)}
+    return _with(
+        kept,
+        photos=after.photos if _named(before.photos) == _named(after.photos) else before.photos,
+        recordings=after.recordings if _names(before) == _names(after) else before.recordings,
+        options={**before.options, **found},
+    )
+
+
+def without_folders(recipe: Recipe) -> Recipe:
+    """The recipe with the last name alone of each whole path: as it goes with weights, wherever they go."""
+
+    def short(value: Any) -> Any:
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    return _with(
+        recipe,
+        photos=_named(recipe.data.photos),
+        recordings=_names(recipe.data),
+        options={name: short(value) for name, value in recipe.data.options.items()},
+    )
+
+
+def _whole(path: str) -> str:
+    whole = str(Path(path).absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError:  # TOML has no words for it
+        return path
+    return whole
+
+
+def _photos(spec: str) -> str:
+    return source.each_folder(spec, lambda folder: _whole(str(Path(folder).expanduser())))
+
+
+def _named(photos: str) -> str:
+    return source.each_folder(photos, _name)
+
+
+def _names(data: DataEntry) -> tuple[str, ...]:
+    return tuple(map(_name, data.recordings))
+
+
+def _name(path: str) -> str:
+    return Path(path).absolute().name
+
+
+def _with(recipe: Recipe, **changed: Any) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=changed)})
