@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from app.offline_input import open_input
+from app.offline_input import OfflineInput, open_input
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events
 from inference.restorers.contrast_pairs import MARGIN_US
+from recordings.recording import OpenOptions
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
 from sync.rolling import MovedStream
@@ -35,8 +37,8 @@ class Read:
     refused: dict[str, int] = field(default_factory=dict)
 
 
-def rig_of_all(sources: Sequence[str], exposure_us: int | None = None) -> Rig:
-    """The rig of recordings, the first one's.
+def rig_of_all(sources: Sequence[str], said: OpenOptions | None = None) -> Rig:
+    """The rig of recordings, the first one's; `said` of all of them.
 
     Raises:
         UsageError: they are not of one rig, or one has no events.
@@ -44,7 +46,7 @@ def rig_of_all(sources: Sequence[str], exposure_us: int | None = None) -> Rig:
     """
     first: tuple[str, Rig] | None = None
     for text in sources:
-        with open_input(text, 1.0, exposure_us) as source:
+        with _opened(text, 1.0, said) as source:
             rig = source.rig
         if not rig.has_events:
             raise UsageError(f"{text} has no events; a network is adapted to frames and events of one rig")
@@ -59,7 +61,12 @@ def rig_of_all(sources: Sequence[str], exposure_us: int | None = None) -> Rig:
     return first[1]
 
 
-def pairs(source_name: str, seconds: float, take: Take, exposure_us: int | None = None) -> Read:
+def _opened(text: str, seconds: float, said: OpenOptions | None) -> AbstractContextManager[OfflineInput]:
+    s = said or OpenOptions()
+    return open_input(text, seconds, s.exposure_us, s.geometry, s.rig)
+
+
+def pairs(source_name: str, seconds: float, take: Take, said: OpenOptions | None = None) -> Read:
     """Hand every pair of exposures in a row to `take`, with all events from one to the other.
 
     Raises:
@@ -67,7 +74,7 @@ def pairs(source_name: str, seconds: float, take: Take, exposure_us: int | None 
         RecordingError: the recording cannot be read.
     """
     read = Read()
-    with open_input(source_name, seconds, exposure_us) as source:
+    with _opened(source_name, seconds, said) as source:
         source.prepare(lambda _share: None)
         before: AlignedExposure | None = None
         kept = Kept()

@@ -19,6 +19,7 @@ from calibration.nominal import nominal
 from calibration.take import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
+from capture.registry import open_driver
 from recordings.open import open_with, require_frames
 from recordings.recorder.take import Limits
 from recordings.recording import OpenOptions
@@ -91,7 +92,7 @@ def material_of(
     """The data for a calibration.
 
     Args:
-        source: the rig: `simulated`, `simulated:PRESET`, a rig file.
+        source: the rig: `simulated`, `simulated:PRESET`, a rig file, the name of a camera that gives both.
         recordings: calibrate from these instead of from live cameras.
         wanted: see there.
         share: progress.
@@ -156,7 +157,7 @@ def of_recordings(
                 raise UsageError(
                     f"{path} is of the {word} camera {serial}, {where} of {before}: give recordings of one rig"
                 )
-        takes.append(Take(path.name, _reader(path, said), serials))
+        takes.append(Take(path.name, _reader(path, said), serials, info.by_driver))
     assert rig is not None
     return Material(rig, takes)
 
@@ -186,8 +187,7 @@ def _recorded(
 ) -> Material:
     """Record the rig, then calibrate from that: live and from recordings are one way."""
     request = SourceRequest.of(source)
-    path = Path(source)
-    one_sensor = path.suffix.lower() == ".toml" and Rig.load(path).clock.relation == "same"
+    one_sensor = _is_one_sensor(request)
     seconds = wanted.seconds or (SCENE_S if one_sensor else LIVE_S)
 
     def watch(figures: dict[str, Any], waiting: str) -> None:
@@ -212,6 +212,28 @@ def _recorded(
     return Material(made.rig, [replace(made.takes[0], name=f"{source}, {seconds:g} s live")])
 
 
+def _is_one_sensor(request: SourceRequest) -> bool:
+    """Both streams come from the same pixels, so that no board is needed.
+
+    Raises:
+        UsageError: it is of one camera only, which is said before anything is recorded.
+        CameraError: a stream that has to be asked does not answer.
+    """
+    if request.path is not None:
+        rig = Rig.load(request.path)
+        if rig.has_events and rig.has_frames:
+            return rig.clock.relation == "same"
+    else:
+        driver, config = open_driver(request.text, request.settings)
+        facts = driver.rig_facts(config)
+        if facts is not None:
+            return facts.one_sensor
+    raise UsageError(
+        f"{request.text} is one camera alone; a calibration needs events and frames: give a rig file with both "
+        "(halfmirror live --rig-page makes one)"
+    )
+
+
 # -- simulated
 
 
@@ -221,7 +243,6 @@ def simulated(
     """A blinking board held before the simulated rig, then its scene; nothing of the truth is used but to
     compare."""
     from calibration.simulated_truth import SimulatedTruth
-    from capture.registry import open_driver
     from capture.simulated.presets import SimulatedConfig
     from capture.simulated.rig import SimulatedRig
 
@@ -282,7 +303,6 @@ def checked_take(recording: str, rig: Rig, said: OpenOptions | None = None) -> T
         UsageError: not there, without events, or of other sizes than the rig.
     """
     if is_simulated(recording) and not Path(recording).exists():
-        from capture.registry import open_driver
         from capture.simulated.presets import SimulatedConfig
         from capture.simulated.rig import SimulatedRig
 

@@ -74,7 +74,8 @@ def deblur(
     """
     models.check(network, options)
     latents = instants_of(at)
-    with open_input(str(recording), seconds, exposure_us, geometry, _path(rig)) as source:
+    placed = models.needs_events(network)
+    with open_input(str(recording), seconds, exposure_us, geometry, _path(rig), placed=placed) as source:
         restorer = models.create(network, source.rig, options, device)
         kept = _Kept()
         for _ in steps(source, restorer, latents, kept):
@@ -135,7 +136,8 @@ def live(
         at: instants inside each exposure, 0 start … 1 end; a network with fixed instants gives those.
         options: the network's own, as `--set` gives them.
         device: "auto", "cpu", "cuda".
-        settings: of the camera that is named.
+        settings: of the camera that is named; of a recording what its file does not say, "exposure_us",
+            "geometry", "rig" as for `deblur`.
         quiet_s: when no picture has come for so long after the first it is an error; None: never. The first may
             take two minutes, and is given up when a worker has failed for five seconds.
 

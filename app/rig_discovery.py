@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from capture import registry
 from capture.camera import CameraRole
 from capture.errors import CameraError, HalfmirrorError, UsageError
 from capture.link import one_line
@@ -114,10 +115,9 @@ def inspected(text: str) -> Choice:
         CameraError: what serves it is missing.
     """
     name = text.strip()
-    if not name or ":" not in name:
-        known = {"davis346", "evk4", "evk3", "metavision", "flir", "simulated"}
-        if name not in known:
-            raise UsageError(f"{name or 'nothing'} is no camera; give for example {EXAMPLES}")
+    # A driver that opens nothing by its bare name says so itself.
+    if ":" not in name and name not in registry.names():
+        raise UsageError(f"{name or 'nothing'} is no camera; give for example {EXAMPLES}")
     if CameraName.parse(name).driver == "replay":
         raise UsageError(f"{name} is a recording, not a camera; open it by the menu Source")
     driver, config = open_driver(name)

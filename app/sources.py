@@ -136,9 +136,11 @@ def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
 
 def stated(settings: Mapping[str, Any]) -> OpenOptions:
     """What a recording's settings state about it."""
+    rig = settings.get("rig")
     return OpenOptions(
-        exposure_us=settings.get("exposure_us"), geometry=settings.get("geometry"), rig=settings.get("rig")
-    )
+        exposure_us=settings.get("exposure_us"), geometry=settings.get("geometry"),
+        rig=None if rig is None else Path(rig),
+    )  # fmt: skip
 
 
 def rig_of(recording: Recording, name: str) -> Rig | None:

@@ -59,7 +59,7 @@ class CheckResult:
 
 def check(
     items: Items, rig: Rig, *, serials: dict[str, str] | None = None, time: TimeResult | None = None,
-    progress: Progress = lambda s, n: None,
+    progress: Progress = lambda s, n: None, by_driver: bool = False,
 ) -> CheckResult:  # fmt: skip
     """Check a rig against a recording.
 
@@ -68,9 +68,9 @@ def check(
         rig: what is checked.
         serials: of the cameras that recorded, by role ("events", "image"), as far as known.
         time: the clock in this recording, when it is known already.
-        progress: see `calibrate_time`.
+        progress, by_driver: see `calibrate_time`.
     """
-    known, time = time is not None, time or calibrate_time(items, rig, progress)
+    known, time = time is not None, time or calibrate_time(items, rig, progress, by_driver=by_driver)
     troubles = [*other_cameras(rig, serials or {}), *time.troubles]
     if time.relation == "same" and not known:
         troubles += _stamps(time, rig)

@@ -177,14 +177,20 @@ def calibrate(
         # neither is that of other cameras.
         unmeasured = Verdict.FAIL if others or rig.geometry.residual_px is None else Verdict.WARN
     seconds["geometry"], mark = clocks.perf_counter() - mark, clocks.perf_counter()
-    time = calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
+
+    def timed(with_: Rig) -> TimeResult:
+        return calibrate_time(
+            scene.items, with_, lambda what, share: tell("time", what, share), by_driver=scene.by_driver
+        )
+
+    time = timed(new)
     if scene_by is not None and _other_times(time, new, scene_by.clock):
         # The scene was looked at with frames at the wrong time; now it is known better.
         better = from_scene(scene, _timed(new, time), o.lens, _clock_of(time, new))
         if better is not None and better.result.geometry.verdict != "fail":
             geometry = better.result.geometry
             new = geometry.applied(_timed(new, time), f"{by}, {started}", report)
-            first, time = time, calibrate_time(scene.items, new, lambda what, share: tell("time", what, share))
+            first, time = time, timed(new)
             if time.rolling_us is None and first.rolling_us is not None:
                 time.rolling_us, time.rolling_uncertainty_us = first.rolling_us, first.rolling_uncertainty_us
     measured_with = new.clock.delay_us

@@ -24,11 +24,13 @@ class Take:
         name: for the report.
         items: gives them from the beginning, each time it is called.
         serials: of the cameras by role ("events", "image"), as far as known.
+        by_driver: see `recordings.recording.RecordingInfo`.
     """
 
     name: str
     items: Items
     serials: dict[str, str] = field(default_factory=dict)
+    by_driver: bool = False
 
 
 def rough_clock(streams: Streams, rig: Rig) -> AffineClock | None:

@@ -321,7 +321,8 @@ def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise WeightsError(f"cannot write {path}: {why}; free some space or choose another place") from error
+        elsewhere = f"free some space or choose another place (of installed weights: {VARIABLE})"
+        raise WeightsError(f"cannot write {path}: {why}; {elsewhere}") from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

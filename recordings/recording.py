@@ -79,6 +79,8 @@ class RecordingInfo:
         bytes: file size.
         problems: one line each: what was found wrong (cut file, missing tail and how much of it). A `Remark`
             is no loss.
+        by_driver: what stamped frames on the events' clock was a program, which may be off by some ten ms: a
+            driver of two cameras, whoever laid a data set out. False where the sensor itself did.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class RecordingInfo:
     frames: int | None
     bytes: int
     problems: tuple[str, ...] = ()
+    by_driver: bool = False
 
 
 # A badly damaged file meets the same trouble thousands of times; the first ones tell.

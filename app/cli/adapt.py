@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.cli import console
+
+if TYPE_CHECKING:
+    from recordings.recording import OpenOptions
 
 SECONDS = 20.0
 LEAST_SIDE = 32
@@ -18,7 +21,7 @@ _CURVES = {"linear": "proportional to light", "srgb": "sRGB"}
 
 def adapt(
     network: str | None, data: Sequence[str], init: Path | None, output: Path | None, device: str,
-    given: Mapping[str, Any],
+    given: Mapping[str, Any], said: OpenOptions | None = None,
 ) -> int:  # fmt: skip
     """Learn from the recordings and write weights for `halfmirror models add`.
 
@@ -30,6 +33,7 @@ def adapt(
         device: auto, cpu or cuda.
         given: settings (`training.adapt.tune.Settings`), `seconds` and `side` by name, and the network's own
             options as `network.KEY`.
+        said: what the recordings' files do not say, of all of them.
 
     Raises:
         UsageError: something that cannot be meant; nothing is left behind.
@@ -66,7 +70,7 @@ def adapt(
     if side < LEAST_SIDE:
         raise UsageError(f"--set side: give {LEAST_SIDE} or more, the pixels of a part that is cut out")
     begun = start(network, init)
-    rig = rig_of_all(data)
+    rig = rig_of_all(data, said)
     folder = output or Path("runs") / f"adapt-{network}-{time.strftime('%Y%m%d-%H%M%S')}"
     with (
         staged_folder(folder, overwrite=None) as staged,
@@ -84,7 +88,7 @@ def adapt(
                 show(f"reading {text}", 0)
                 collector.begin(len(data) - k)
                 before = collector.count
-                read = pairs(text, seconds, collector.add)
+                read = pairs(text, seconds, collector.add, said)
                 gave.append(collector.count - before)
                 console.say(f"{text}: {read.pairs} pairs of {read.frames} frames, {gave[-1]} samples of them")
 

@@ -42,7 +42,9 @@ def rig(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RIG]", help="simulated (the default), simulated:PRESET, or a rig file (.toml)."
+            metavar="[RIG]",
+            help="simulated (the default), simulated:PRESET, a rig file (.toml), or a sensor that gives both "
+            "streams by its name (davis346).",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rig file to write.")] = Path("rig.toml"),
@@ -53,7 +55,9 @@ def rig(
     headless: Annotated[bool, typer.Option("--headless", help="Without a window.")] = False,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", help="How long the rig is recorded (40), or a simulated rig's scene (8)."),
+        typer.Option(
+            "--seconds", help="How long the rig is recorded (40, one sensor 8), or a simulated rig's scene (8)."
+        ),
     ] = None,
     board: BoardSize = "7x5",
     square_mm: SquareMm = 34.0,
@@ -117,7 +121,7 @@ def rig(
         return run_viewer(_sessions(), _opened(source), None, calibrate=wish)
     tell = Said() if progress_json else None
     c = _run(source, recordings, stated, target, seconds, lens, only_time, tell, folder_of(output))
-    return _finish(c, output, overwrite=overwrite, tell=tell, recordings=recordings)
+    return _finish(c, output, overwrite=overwrite, tell=tell, recordings=recordings, stated=stated)
 
 
 def _opened(source: str) -> str | Path:
@@ -213,16 +217,17 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     return output.with_name(f"{output.stem}.report.html"), output.with_name(f"{output.stem}.report.json")
 
 
-def _opens(rig_file: Path, recordings: list[Path]) -> str:
+def _opens(rig_file: Path, recordings: list[Path], stated: OpenOptions | None = None) -> str:
     """What a window can open with a rig file that was made from these recordings (none: from its cameras)."""
     from app.sources import SourceRequest, rig_for
     from capture.errors import HalfmirrorError
-    from recordings.open import open_recording
+    from recordings.open import open_with
+    from recordings.recording import OpenOptions
 
     if not recordings:
         return "rig"
     try:
-        with open_recording(recordings[-1]) as r:
+        with open_with(recordings[-1], stated or OpenOptions()) as r:
             rig_for(r, str(recordings[-1]), rig_file)
         return "recording"
     except HalfmirrorError:  # it tells its geometry itself
@@ -234,7 +239,15 @@ def _opens(rig_file: Path, recordings: list[Path]) -> str:
         return ""
 
 
-def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None, recordings: list[Path]) -> int:
+def _finish(
+    c: Calibration,
+    output: Path,
+    *,
+    overwrite: bool,
+    tell: Said | None,
+    recordings: list[Path],
+    stated: OpenOptions,
+) -> int:
     from app.output.atomic import staged_file, writing
     from calibration.report import report_html, report_json
     from calibration.time.result import Verdict
@@ -258,7 +271,7 @@ def _finish(c: Calibration, output: Path, *, overwrite: bool, tell: Said | None,
         tell(
             "report", "done", 1.0, verdict=str(c.verdict), report=str(html), rig="" if failed else str(output),
             summary=summary(c), problems=[t for _, t, v in c.problems() if v is not Verdict.PASS],
-            steps=judged(c), opens="" if failed else _opens(output, recordings),
+            steps=judged(c), opens="" if failed else _opens(output, recordings, stated),
         )  # fmt: skip
     if failed:
         console.fail(f"not calibrated: {worst}; no rig file was written, the report is {html}")
@@ -338,7 +351,7 @@ def check(
         recording, rig, OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry))
     )  # fmt: skip
     with bar() as progress:
-        result = run(take.items, rig, serials=take.serials, progress=progress)
+        result = run(take.items, rig, serials=take.serials, progress=progress, by_driver=take.by_driver)
     if as_json:
         import json
 

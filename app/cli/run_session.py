@@ -118,7 +118,7 @@ def show(
             )  # fmt: skip
             return run_viewer(
                 make, source, network, screenshot=screenshot, speed=speed, loop=loop, residual=residual,
-                rig_page=rig_page,
+                rig_page=rig_page, said=said,
             )  # fmt: skip
         if rig_page:
             raise UsageError(f"--rig-page needs a display ({reason}); halfmirror devices needs none")

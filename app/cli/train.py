@@ -6,11 +6,15 @@ import importlib.util
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import console
+from app.cli.options import ExposureUs, Geometry, RigFile
+
+if TYPE_CHECKING:
+    from recordings.recording import OpenOptions
 
 EXAMPLE = (
     "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first\n"
@@ -61,6 +65,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, e.g. run.batch=4."),
     ] = None,
+    rig: RigFile = None,
+    exposure_us: ExposureUs = None,
+    geometry: Geometry = None,
 ) -> int:
     """Train a network after a recipe, into a folder with weights, figures and previews.
 
@@ -72,11 +79,17 @@ def train(
     STAGE.KEY=VALUE changes one of them, --max-minutes is of each.
 
     `train adapt --network NAME --data RECORDING` fine-tunes a network on one's own rig, without sharp pictures:
-    neighbouring exposures must agree with the events between them. The folder holds weights.safetensors and
-    adapt.json.
+    neighbouring exposures must agree with the events between them. --rig, --exposure-us and --geometry say what
+    the recordings do not. The folder holds weights.safetensors and adapt.json.
     """
+    from app.cli.arguments import sensor_size
+    from recordings.recording import OpenOptions
+
+    said = OpenOptions(exposure_us=exposure_us, geometry=sensor_size(geometry), rig=rig)
     if recipe == ADAPT:
-        return _adapt(network, photos, data, init, output, device, resume, max_minutes, devices * nodes, set_)
+        return _adapt(
+            network, photos, data, init, output, device, resume, max_minutes, devices * nodes, set_, said
+        )  # fmt: skip
     _require_packages()
     from capture.errors import UsageError
     from training import recipe as recipes
@@ -84,6 +97,8 @@ def train(
 
     if network is not None:
         raise UsageError("--network belongs to train adapt; a recipe names its network itself")
+    if said != OpenOptions():
+        raise UsageError("--rig, --exposure-us and --geometry belong to train adapt, whose data are recordings")
 
     overrides = _overrides(photos, data, set_ or [])
     if max_minutes is not None:
@@ -111,6 +126,7 @@ def train(
 def _adapt(
     network: str | None, photos: str | None, data: list[str] | None, init: Path | None, output: Path | None,
     device: str, resume: bool, max_minutes: float | None, processes: int, set_: list[str] | None,
+    said: OpenOptions,
 ) -> int:  # fmt: skip
     from app.cli.adapt import adapt
     from capture.errors import UsageError
@@ -118,10 +134,10 @@ def _adapt(
 
     if photos is not None or resume or max_minutes is not None or processes > 1:
         raise UsageError(
-            "train adapt takes --network, --data, --init, --set, --device and -o; none of --photos, --resume, "
-            "--max-minutes, --devices, --nodes"
+            "train adapt takes --network, --data, --init, --set, --device, -o and what recordings do not say "
+            "(--rig, --exposure-us, --geometry); none of --photos, --resume, --max-minutes, --devices, --nodes"
         )
-    return adapt(network, data or [], init, output, device, dict(override(text) for text in set_ or []))
+    return adapt(network, data or [], init, output, device, dict(override(text) for text in set_ or []), said)
 
 
 def _chain(

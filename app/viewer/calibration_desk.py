@@ -125,7 +125,8 @@ class CalibrationDesk:
 
     def _start(self) -> None:
         """The cameras are free."""
-        self.run.start(self._source, self.output, recording=self._recording, options=self.wish.options)
+        options = self.wish.options_for(self._source)
+        self.run.start(self._source, self.output, recording=self._recording, options=options)
 
     def stop(self) -> None:
         """Give up, or close: the source comes back."""

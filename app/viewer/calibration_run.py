@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signa
 
 if TYPE_CHECKING:
     from calibration.geometry.targets import Board
+    from recordings.recording import OpenOptions
 
 _LONGEST_ERROR = 400
 RIG, RECORDING = "rig", "recording"
@@ -28,11 +29,23 @@ class CalibrationWish:
         output: where the rig file goes; None: a name of this minute in the user's documents.
         options: further ones of `calibrate rig`.
         board: the target that `options` name, to be shown; None: the usual one.
+        stated: what was stated about the recording `stated_of`; of another one it would be wrong.
     """
 
     output: Path | None = None
     options: tuple[str, ...] = ()
     board: Board | None = None
+    stated: OpenOptions | None = None
+    stated_of: str | Path = ""
+
+    def options_for(self, source: str | Path) -> tuple[str, ...]:
+        """Further options of the command that calibrates from this source."""
+        s = self.stated
+        if s is None or Path(source).resolve() != Path(self.stated_of).resolve():
+            return self.options
+        exposure = () if s.exposure_us is None else ("--exposure-us", str(s.exposure_us))
+        size = () if s.geometry is None else ("--geometry", f"{s.geometry[0]}x{s.geometry[1]}")
+        return (*self.options, *exposure, *size)
 
 
 class CalibrationRun(QObject):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import cv2
 from PySide6.QtCore import Qt, QTimer
@@ -21,6 +22,9 @@ from app.viewer.top_bar import PRESETS
 from app.viewer.window import ViewerWindow
 from capture.hangup import hangup_counts
 from inference.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from recordings.recording import OpenOptions
 
 SCREENSHOT_PICTURES = 10  # shown before a screenshot is taken
 SCREENSHOT_LIMIT_S = 120.0
@@ -42,6 +46,7 @@ def run_viewer(
     residual: bool = False,
     calibrate: CalibrationWish | None = None,
     rig_page: bool = False,
+    said: OpenOptions | None = None,
 ) -> int:
     """Open the window on a source and return the program's exit code when it is closed.
 
@@ -59,6 +64,7 @@ def run_viewer(
         residual: begin with the map of the re-blur residual.
         calibrate: begin with the guided calibration, with this.
         rig_page: begin with the rig page on `source`, without restoring anything yet.
+        said: what `session_factory` knows of the recording `source`, for a calibration from it.
 
     Returns:
         0, or 1 when there is no display or no screenshot could be taken (the reason goes to stderr).
@@ -77,9 +83,8 @@ def run_viewer(
     memory = remembered or Remembered()
     if screenshot is not None:
         memory = Remembered.nowhere()
-    window = ViewerWindow(
-        session_factory, memory, presets=presets, speed=speed, loop=loop, calibrated=calibrate
-    )
+    wish = calibrate or CalibrationWish(stated=said, stated_of=source)
+    window = ViewerWindow(session_factory, memory, presets=presets, speed=speed, loop=loop, calibrated=wish)
     window.show()
     window.set_residual(residual)
     if rig_page:

@@ -115,6 +115,7 @@ class TimeResult:
         shift_us, shift_uncertainty_us: what the pictures say by how much exposures lie later than the clock
             has them (the strobe delay, when triggers gave the clock); None when they do not tell.
         assumed_us: with "same", what stamps were moved by already; `shift_us` comes on top.
+        by_driver: with "same", stamps may be off either way (`recordings.recording.RecordingInfo`).
         shift_by: what told it: "content" or "blinking light".
         content_residual: share of the change of light that the events do not explain, 0…1.
         rolling_us, rolling_uncertainty_us: how much later the last row is exposed than the first, 0 with a
@@ -145,6 +146,7 @@ class TimeResult:
     shift_us: float | None = None
     shift_uncertainty_us: float = math.inf
     assumed_us: float = 0.0
+    by_driver: bool = False
     shift_by: str = ""
     content_residual: float | None = None
     rolling_us: float | None = None
@@ -171,7 +173,10 @@ class TimeResult:
     def summary(self) -> str:
         """One line for a person."""
         if self.relation == "same" and self.shift_us is None:
-            return "frames are stamped on the event clock" + (f"; {self.shutter()}" if self.rolling_us else "")
+            # What passes is told nowhere else.
+            unmeasured = "".join(f"; {t.text}" for t in self.troubles if t.verdict is Verdict.PASS)
+            shutter = f"; {self.shutter()}" if self.rolling_us else ""
+            return f"frames are stamped on the event clock{unmeasured}{shutter}"
         if self.relation == "same":
             found = self.assumed_us + (self.shift_us or 0.0)
             return (

@@ -38,18 +38,21 @@ SURELY_US = 1_000.0  # or is so large that anything found is nearer
 LEAST_SPREAD_MS = 0.5
 
 
-def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, share: None) -> TimeResult:
+def calibrate_time(
+    items: Items, rig: Rig, progress: Progress = lambda step, share: None, *, by_driver: bool = False
+) -> TimeResult:
     """Measure the clock relation of a rig.
 
     Args:
         items: gives both streams from the beginning, each time it is called.
         rig: sizes, geometry (as well as it is known) and the clock's settings.
         progress: takes a step's name and the share of it that is done.
+        by_driver: stamps on the event clock may be off, on one pixel grid too (`calibration.take.Take`).
     """
     progress("reading stamps and edges", 0.0)
     streams = Streams.of(items())
     if any(f.clock is FrameClock.EVENT for f in streams.frames()):
-        return _one_clock(items, streams, rig, progress)
+        return _one_clock(items, streams, rig, progress, by_driver)
     result = by_triggers(streams, rig)
     progress("reading stamps and edges", 1.0)
     arrival = by_arrival(streams, rig.clock)
@@ -82,33 +85,38 @@ def calibrate_time(items: Items, rig: Rig, progress: Progress = lambda step, sha
     return result
 
 
-def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> TimeResult:
+def _one_clock(
+    items: Items, streams: Streams, rig: Rig, progress: Progress, by_driver: bool
+) -> TimeResult:  # fmt: skip
     """Frames are stamped on the event clock; the pictures tell by how much exposures lie elsewhere.
 
-    Where somebody else put two cameras' streams on one clock it is by what the drivers did. Of one sensor
-    stamps are exact, but its pixels may be late; where nothing tells of that, nothing is amiss.
+    Where somebody else put both streams on one clock it is by what the drivers did, on one pixel grid too. Of
+    a sensor that stamps itself stamps are exact, but its pixels may be late; where nothing tells of that, it
+    is said and nothing is amiss.
     """
+    one_sensor = rig.identity and not by_driver
     result = TimeResult("same", AffineClock(0, 0.0, 0.0), 1.0, 0.0, 0.0, 0.0)
     result.frames = sum(1 for _ in streams.frames())
-    result.assumed_us = rig.clock.stamp_delay_us
+    result.assumed_us, result.by_driver = rig.clock.stamp_delay_us, by_driver
     exposures = _exposures(streams, AffineClock(0, result.assumed_us, 0.0))
     progress("comparing with the pictures", 0.0)
-    if not exposures and rig.identity:
-        return result
     if not exposures:
         result.uncertainty_us = math.inf
         result.troubles.append(
             Trouble("no exposures", "frames carry no exposure, so nothing can be restored and the clocks are "
-                    "not compared; state it with --exposure-us")
+                    "not compared; " + _what_to_do(streams))
         )  # fmt: skip
         return result
-    reach = ONE_SENSOR_REACH_US if rig.identity else ONE_CLOCK_REACH_US
+    reach = ONE_SENSOR_REACH_US if one_sensor else ONE_CLOCK_REACH_US
     if not rig.identity:
         rig = _with_shutter(result, items, exposures, rig, reach)
     try:
         found = refine(collect(items(), exposures, rig, reach), rig, reach)
     except NoContent as e:
-        if rig.identity and e.name != "out of reach":
+        if one_sensor and e.name != "out of reach":
+            result.troubles.append(
+                Trouble(e.name, f"whether pixels are late was not measured: {e}", Verdict.PASS)
+            )  # fmt: skip
             return result
         result.uncertainty_us = math.inf
         result.troubles.append(
@@ -121,16 +129,35 @@ def _one_clock(items: Items, streams: Streams, rig: Rig, progress: Progress) -> 
         "content",
     )
     result.uncertainty_us, result.content_residual = found.uncertainty_us, found.residual
+    total = result.assumed_us + found.shift_us
+    if one_sensor and _shifted(result) and total < 0:
+        result.troubles.append(
+            Trouble("early pixels", f"by the pictures, exposures lie {total:+.0f} ± "
+                    f"{found.uncertainty_us:.0f} µs from their stamps, which no late pixel explains: not used")
+        )  # fmt: skip
     progress("comparing with the pictures", 1.0)
     return result
 
 
+def _what_to_do(streams: Streams) -> str:
+    if all(f.kind is not FrameKind.SENSOR for f in streams.frames()):
+        return "they were drawn from events: record the sensor's own frames"
+    return "state it with --exposure-us"
+
+
+def _shifted(result: TimeResult) -> bool:
+    """The pictures say surely that exposures lie elsewhere."""
+    shift = result.shift_us
+    return shift is not None and abs(shift) > max(SURELY_US, APART * result.shift_uncertainty_us)
+
+
 def delay_of_stamps(result: TimeResult, rig: Rig) -> float:
     """What stamps on the event clock are to be moved by, µs: as before, unless they are surely further off."""
-    if result.shift_us is None or abs(result.shift_us) <= max(SURELY_US, APART * result.shift_uncertainty_us):
+    if result.shift_us is None or not _shifted(result):
         return result.assumed_us
     found = round(result.assumed_us + result.shift_us, 1)
-    return max(0.0, found) if rig.identity else found  # a pixel may be late, and never early
+    # A pixel may be late, and never early.
+    return max(0.0, found) if rig.identity and not result.by_driver else found
 
 
 def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
@@ -145,7 +172,7 @@ def calibrated_clock(result: TimeResult, rig: Rig) -> Clock:
         update_ = {
             "delay_measured_us": round(result.assumed_us + result.shift_us, 1), "delay_uncertainty_us": unsure,
             # Stamps of one sensor are exact, as long as its pixels are not known to be late.
-            "uncertainty_us": unsure if delay or not rig.identity else None,
+            "uncertainty_us": unsure if delay or result.by_driver or not rig.identity else None,
         }  # fmt: skip
         return same.model_copy(update=update_)
     if result.clock is None:

@@ -109,7 +109,7 @@ class Aedat3Source:
         stamps += [self._last_us(p) for p in self._packets[-1:]]
         self.facts = SourceFacts(
             format="aedat3", event_size=size, image_size=image, start_us=min(stamps), end_us=max(stamps),
-            camera=name, problems=problems, note="one sensor gives both", stamp_in_middle=False,
+            camera=name, problems=problems, note="one sensor gives both", stamp_in_middle=False, by_sensor=True,
             image_from_event=scaled(size, image) if size is not None and size == image else None,
             has_triggers=any(p.kind == SPECIAL and self._has_edges(p) for p in self._packets),
         )  # fmt: skip

@@ -192,7 +192,7 @@ def _info(
     return RecordingInfo(
         path=path, format=str(d["format"]), camera=str(d["camera"]), event_size=sizes[0], image_size=sizes[1],
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=len(times), bytes=size,
-        problems=tuple(problems),
+        problems=tuple(problems), by_driver=not d["by_sensor"],
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class SourceFacts:
         note: how the geometry came about.
         drawn: pictures are drawn from spikes or events; nothing was exposed for them.
         has_triggers: edges of an external trigger input are in it.
+        by_sensor: the sensor itself stamped frames and events, on one clock.
         stamp_in_middle: a frame's stamp lies in the middle of its exposure, else at its start.
         problems: one line each.
     """
@@ -80,6 +81,7 @@ class SourceFacts:
     note: str = ""
     drawn: bool = False
     has_triggers: bool = False
+    by_sensor: bool = False
     stamp_in_middle: bool = True
     problems: list[str] = field(default_factory=list)
 

@@ -71,7 +71,6 @@ class HighRevSource:
         self._events = NpzEvents([f for group in own for f in group], exchanged=True)
         image = first_size(kept, problems)
         self._check_exchange(image, problems)
-        remark(problems, self._events.note)
         size = stated or image
         found, at, begins = [], 0, list[int]()
         for group in own:
@@ -83,6 +82,8 @@ class HighRevSource:
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
         told = self._told(path / _TABLE, kept, problems)
+        if told is None or not self._among_events(told):
+            remark(problems, self._events.note)
         if told is None:
             remark(problems, "exposures reach from a frame's first event to the first of its last event file")
         found = told or found
@@ -109,6 +110,11 @@ class HighRevSource:
         except Refused as e:
             remark(problems, f"{e}; it is left out")
             return None
+
+    def _among_events(self, told: list[FrameTime]) -> bool:
+        """Most exposures of the table lie among the events, so that both have one unit."""
+        first, last = self._events.first_us, self._events.last_us
+        return 2 * sum(first <= f.end_us and f.start_us <= last for f in told) > len(told)
 
     def _check_exchange(self, image: tuple[int, int], problems: list[str]) -> None:
         """Whether x and y are exchanged in these files as in the published ones."""

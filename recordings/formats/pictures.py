@@ -3,7 +3,8 @@
 A line of such a text file has one time (the frame's stamp) or two (start and end of its exposure), behind the
 picture's name or number where it has one; `#` and lines without numbers are headings. The unit is what a
 heading says (us, ns, ms, s); where none does, it is the one in which pictures and events cover about the same
-time, and that is said. Decoding is OpenCV's, which meets such files only in the sandbox's child.
+time, and that is said. The table that this program writes itself is known by its heading (`own_pictures`).
+Decoding is OpenCV's, which meets such files only in the sandbox's child.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, FrameTime, picture, remark, times
+from recordings.formats.own_pictures import own_rows
 from recordings.pickle_steps import megabytes
 from recordings.sandbox_child import Refused
 
@@ -163,6 +165,8 @@ class Stamps:
         names: of the pictures they belong to; empty where the lines do not say.
         unit: what a heading says, "" when none does.
         whole: all numbers are integers.
+        own: it is this program's own table, in which a row without length is of an unknown exposure.
+        note: how it was read, "" where there is nothing to be said.
     """
 
     name: str
@@ -170,6 +174,8 @@ class Stamps:
     names: list[str]
     unit: str
     whole: bool
+    own: bool = False
+    note: str = ""
 
 
 def read_stamps(path: Path) -> Stamps:
@@ -181,8 +187,11 @@ def read_stamps(path: Path) -> Stamps:
     size = path.stat().st_size
     if size > MAX_TEXT_BYTES:
         raise Refused(f"{path.name} has {megabytes(size)}; at most {megabytes(MAX_TEXT_BYTES)} are read")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if (own := own_rows(path, text)) is not None:
+        return Stamps(path.name, list(own[0].values()), list(own[0]), "µs", True, True, own[1])
     heading, rows, names = path.stem, [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         words = [w for w in re.split(r"[,;\s]+", line.strip()) if w]
         values = [_number(w) for w in words]
         if line.lstrip().startswith("#") or all(v is None for v in values):
@@ -254,8 +263,10 @@ def frame_times(
         raise Refused(f"{stamps.name} has {len(rows)} times for {len(pictures)} pictures; they must agree")
     unit = stamps.unit or _likely_unit(stamps, events, problems)
     values = times(np.array(rows, np.float64), _UNITS[unit]).reshape(len(rows), -1)
+    if stamps.note:
+        remark(problems, stamps.note)
     bad = int(np.count_nonzero(values[:, -1] <= values[:, 0])) if values.shape[1] == 2 else 0
-    if bad:
+    if bad and not stamps.own:
         problems.append(
             f"{stamps.name}: {bad} exposures end where they start, or before; these lengths are not used"
         )

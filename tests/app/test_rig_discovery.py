@@ -75,6 +75,7 @@ def test_simulated_rigs_are_always_there() -> None:
         ("aedat4-tcp:127.0.0.1:7777?frames=7778", True, True),
         ("simulated:davis", True, True),
         ("davis346", True, True),
+        ("flir-spinnaker", False, True),
     ],
 )
 def test_what_was_typed(text: str, events: bool, frames: bool) -> None:

@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 import tomli_w
 
+import halfmirror
+from app.adapting import pairs, rig_of_all
 from app.cli.program import execute
 from app.offline_input import open_input
 from app.sources import SourceRequest, resolve
 from calibration.nominal import nominal
 from capture.errors import UsageError
 from recordings.open import open_recording
+from recordings.recording import OpenOptions
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig
 from tests.capture.simulated_small import small
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.make_datasets import FRAMES, exposure
+from tests.recordings.make_folders import write_intervals, write_pictures
 from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.reading import events_and_frames
 from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
+from tests.recordings.test_picture_folders import full
 
 MIRRORED = ((-2.0, 0.0, 127.0), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0))
 
@@ -234,3 +240,40 @@ def test_another_rig_does_not_take_it(
     truth.model_copy(update=part).save(tmp_path / "rig.toml")
     with pytest.raises(UsageError, match=says), open_input(str(ours), rig=tmp_path / "rig.toml"):
         pass
+
+
+def test_programs_of_ones_own_need_none_without_events_and_may_name_it(two: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --rig"):
+        next(halfmirror.deblur(two, "edi"))
+    assert len(list(halfmirror.deblur(two, "none"))) == 4  # as `halfmirror deblur -n none`
+    named = {"rig": str(rig(tmp_path / "rig.toml"))}  # as `halfmirror.live` hands it on
+    assert resolve(SourceRequest.of(two, named)).rig.scale == 2.0
+
+
+def test_a_network_is_adapted_with_it(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = OpenOptions(rig=rig(tmp_path / "rig.toml"))
+    assert rig_of_all([str(two)], said).scale == 2.0
+    assert pairs(str(two), 10.0, lambda *a: None, said).usable == 4
+    seen: list[OpenOptions] = []
+
+    def asked(sources: object, said: OpenOptions) -> Rig:
+        seen.append(said)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("app.adapting.rig_of_all", asked)
+    line = ["train", "adapt", "-n", "glint", "--data", str(two), "--rig", str(said.rig)]
+    assert execute([*line, "--exposure-us", "8000", "--geometry", "64x48"]) == 2
+    assert seen == [OpenOptions(exposure_us=8000, geometry=(64, 48), rig=said.rig)]
+    assert execute(["train", "efnet", "--rig", str(said.rig)]) == 2
+    assert "belong to train adapt" in " ".join(capsys.readouterr().err.split())
+
+
+def test_exposures_that_are_stated_serve_to_adapt(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images")
+    write_intervals(tmp_path / "events", full())
+    (tmp_path / "images" / "timestamp.txt").write_text("".join(f"{exposure(k)[0]}\n" for k in range(FRAMES)))
+    with pytest.raises(UsageError, match="no exposure"):
+        pairs(str(tmp_path), 10.0, lambda *a: None)
+    assert pairs(str(tmp_path), 10.0, lambda *a: None, OpenOptions(exposure_us=20_000)).usable > 2

@@ -77,6 +77,7 @@ def test_frames_edges_and_exposures_of_an_aedat3(tmp_path: Path) -> None:
         assert r.frame_times_us() == [exposure(k) for k in range(FRAMES)]
         got = [i.triggers for i in r.items() if isinstance(i, EventPacket)]
         facts = r.rig_facts()
+        assert not r.info.by_driver  # by the sensor itself
     assert same_events(events, e)
     assert [np.array_equal(f.image, gray(k, SIZE)) for k, f in enumerate(frames)] == [True] * FRAMES
     assert np.array_equal(np.concatenate([t.t for t in got]), edges.t)

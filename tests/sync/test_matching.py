@@ -63,6 +63,25 @@ def test_edges_of_another_device_are_not_taken() -> None:
     assert not verdict.decided
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_wrong_polarity_is_named(constant: bool) -> None:
+    starts = [PERIOD * k for k in range(1, 31)]
+    lengths = [LENGTH] * 30 if constant else lengths_of(30)
+    s, e = edges_of(starts, lengths)
+    verdict = acquire(stamps(starts, lengths), e, s, Evidence((0, 520_000)))
+    assert not verdict.decided
+    assert "other polarity" in verdict.why
+    assert "active_high" in verdict.why
+
+
+def test_edges_at_the_frames_rate_that_fit_neither_way_are_no_polarity() -> None:
+    starts, lengths = [PERIOD * k for k in range(1, 31)], lengths_of(30)
+    s, _ = edges_of(starts, lengths)
+    verdict = acquire(stamps(starts, lengths), s, s + 1_000, Evidence((0, 520_000)))
+    assert not verdict.decided
+    assert "are they of the frame camera's exposure signal?" in verdict.why
+
+
 def test_pulses_longer_than_the_exposure_by_a_constant() -> None:
     starts, lengths = [PERIOD * k for k in range(1, 31)], lengths_of(30)
     s, e = edges_of(starts, lengths)

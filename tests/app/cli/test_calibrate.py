@@ -19,11 +19,16 @@ from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
 from calibration.take import Take
 from calibration.time.result import Verdict
+from capture.registry import RigFacts
+from recordings.recording import OpenOptions
 from sync.rig import Clock, Rig
 from tests.app.test_stated_rig import rig as stated
 from tests.calibration.small import NAME, calibration, material
 from tests.calibration.test_run import empty, moved
+from tests.recordings.make_aedat import write_aedat2
 from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
+from tests.recordings.make_datasets import made_events
+from tests.recordings.make_folders import SIZE, write_exposures, write_pictures
 from tests.recordings.sample import EXPOSURE_US, PERIOD_US, START_US, sample_events, sample_frames
 
 # The first test of either file draws and calibrates a whole rig: half a minute of one core.
@@ -193,7 +198,9 @@ def use(monkeypatch: pytest.MonkeyPatch, serial: str = "handheld-0") -> None:
     take = Take(scene.name, scene.items, {"events": serial, "image": serial})
     monkeypatch.setattr(calibrating, "checked_take", lambda recording, rig, said: take)
     # The clock of this scene was measured once already; what is looked at here is what the command makes of it.
-    monkeypatch.setattr("calibration.check.calibrate_time", lambda items, rig, progress: calibration().time)
+    monkeypatch.setattr(
+        "calibration.check.calibrate_time", lambda items, rig, progress, **k: calibration().time
+    )
 
 
 def test_check_passes(
@@ -403,6 +410,24 @@ def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
     assert asked["seconds"] == 8.0, "there is no board to be shown"
     # How late its events are is told by motion.
     assert [do for _, _, do in told[-4:]] == [calibrating.MOVE_RIG] * 4
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt), calibrating.material_of("davis346", [], calibrating.Wanted(), share):
+        pass
+    assert asked["seconds"] == 8.0, "a camera's name tells it too"
+    assert [do for _, _, do in told[-4:]] == [calibrating.MOVE_RIG] * 4
+
+
+@pytest.mark.parametrize("name", ["evk4", "webcam:0"])
+def test_one_camera_alone_is_refused_before_it_is_recorded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrating, "record", lambda *a, **k: pytest.fail("was recorded"))
+    assert execute(["calibrate", "rig", name, "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert f"{name} is one camera alone" in capsys.readouterr().err
+    alone = tmp_path / "alone.toml"
+    Rig.frames_only("webcam:0", (64, 48)).save(alone)
+    assert execute(["calibrate", "rig", str(alone), "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
+    assert "is one camera alone" in capsys.readouterr().err
 
 
 def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file: Path) -> None:
@@ -417,6 +442,17 @@ def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file
     ]
     two = write_aedat4(tmp_path / "two.aedat4", sample_events(), frames)
     assert _opens(stated(tmp_path / "two.toml"), [two]) == "recording"
+
+
+def test_what_was_stated_counts_for_what_can_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "cups"
+    write_pictures(folder / "frames", "{:d}.png")
+    write_exposures(folder / "exposures.csv")
+    write_aedat2(folder / "events.aedat", made_events(size=SIZE), chip="DAVIS", size=SIZE)
+    facts = RigFacts(SIZE, SIZE, one_sensor=True)
+    Rig.from_facts("replay:cups", facts).save(tmp_path / "rig.toml")
+    assert _opens(tmp_path / "rig.toml", [folder]) == ""
+    assert _opens(tmp_path / "rig.toml", [folder], OpenOptions(geometry=SIZE)) == "recording"
 
 
 def test_steps_are_told_with_their_worst_verdict() -> None:

@@ -230,7 +230,7 @@ def test_the_viewer_gets_what_was_asked_for(
     shot = tmp_path / "s.png"
     assert main.run(["replay", str(recording), "--speed", "0.5", "--loop", "--screenshot", str(shot)]) == 0
     asked = {"source": recording, "network": None, "screenshot": shot, "speed": 0.5, "loop": True}
-    assert seen == {**asked, "residual": False, "rig_page": False}
+    assert seen == {**asked, "residual": False, "rig_page": False, "said": OpenOptions()}
     assert made.seen["replay_speed"] == 0.5
     assert made.seen["device"] == "auto"
     assert main.run(["live", "-n", "edi", "--residual", "--device", "cpu"]) == 0

@@ -20,6 +20,7 @@ from app.viewer.recording_desk import Step
 from app.viewer.target_window import TargetWindow
 from app.viewer.window import ViewerWindow
 from calibration.geometry.targets import BlinkingBoard, Board
+from recordings.recording import OpenOptions
 from tests.app.viewer.conftest import Clock, MakeWindow
 from tests.app.viewer.fake_session import FakeSession
 
@@ -197,6 +198,23 @@ def test_a_program_that_is_not_there(window: ViewerWindow, qtbot: QtBot, tmp_pat
 
 def test_a_recording_is_calibrated_from() -> None:
     assert arguments("x.aedat4", Path("r.toml"), True)[:4] == ["calibrate", "rig", "--from", "x.aedat4"]
+
+
+def test_what_was_stated_of_a_recording_reaches_its_calibration(
+    make_window: MakeWindow, tape: FakeSession, qtbot: QtBot, tmp_path: Path
+) -> None:
+    cups = tmp_path / "cups.aedat4"
+    cups.touch()
+    wish = CalibrationWish(tmp_path / "rig.toml", stated=OpenOptions(10.0, 8000, (640, 480)), stated_of=cups)
+    assert wish.options_for("other.aedat4") == ()
+    window = make_window(tape, source=str(cups))
+    desk = window.calibration
+    desk.wish = wish
+    desk.run.program = script(tmp_path, [*STORY, DONE])
+    desk.show()
+    desk.begin()
+    qtbot.waitUntil(lambda: desk.page.report.isVisible(), timeout=20_000)
+    assert "'--exposure-us', '8000', '--geometry', '640x480'" in (tmp_path / "args").read_text()
 
 
 def begun(window: ViewerWindow, qtbot: QtBot, tmp_path: Path, end: str) -> CalibrationDesk:

@@ -14,7 +14,7 @@ from app.offline_input import open_input
 from calibration.check import check
 from calibration.time.result import TimeResult, Verdict
 from calibration.time.solve import calibrate_time, calibrated_clock
-from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
+from capture.packets import EventPacket, Events, Frame, FrameClock, FrameKind, TriggerEdges
 from capture.simulated.presets import configure
 from capture.simulated.rig import SimulatedRig
 from inference import models
@@ -192,6 +192,66 @@ def test_pixels_that_are_later_than_was_looked_for_are_said_to_be() -> None:
     assert r.shift_us is None
     assert calibrated_clock(r, rig).delay_us == 0.0
     assert {t.name for t in r.troubles} == {"out of reach"}
+
+
+def late_stamps(by_us: int) -> tuple[Rig, Items]:
+    rig, items = late_pixels(0)
+    frames = [i for i in items if isinstance(i, Frame)]
+    late = {f.sequence: (f.device_start_ns + 1000 * by_us, f.device_end_ns + 1000 * by_us) for f in frames}
+    return rig, [
+        replace(i, device_start_ns=late[i.sequence][0], device_end_ns=late[i.sequence][1])
+        if isinstance(i, Frame)
+        else i
+        for i in items
+    ]
+
+
+@pytest.mark.parametrize("late_us", [8_000, 60_000])
+def test_stamps_of_a_driver_are_moved_on_one_grid_too(late_us: int) -> None:
+    """Bags and folders of a DAVIS: whoever wrote them stamped frames when they arrived."""
+    rig, items = late_stamps(late_us)
+    r = calibrate_time(lambda: items, rig, by_driver=True)
+    assert r.shift_us == pytest.approx(-late_us, abs=r.shift_uncertainty_us)
+    assert r.troubles == []
+    clock = calibrated_clock(r, rig)
+    assert clock.delay_us == clock.delay_measured_us == pytest.approx(-late_us, abs=r.shift_uncertainty_us)
+    assert clock.uncertainty_us == clock.delay_uncertainty_us
+    assert "stamps" in {t.name for t in check(lambda: items, rig, by_driver=True).troubles}
+
+
+def test_stamps_of_a_driver_that_nothing_tells_of_are_said_to_be() -> None:
+    rig, items = late_pixels(0)
+    (first,) = [i for i in items if isinstance(i, Frame)][:1]
+    still = [replace(i, image=first.image) if isinstance(i, Frame) else i for i in items]
+    (t,) = calibrate_time(lambda: still, rig, by_driver=True).troubles
+    assert t.verdict is Verdict.WARN
+    assert "nothing tells whether stamps of frames and events agree" in t.text
+
+
+def test_what_was_not_measured_of_one_sensor_is_said() -> None:
+    rig, items = late_pixels(0)
+    (first,) = [i for i in items if isinstance(i, Frame)][:1]
+    still = [replace(i, image=first.image) if isinstance(i, Frame) else i for i in items]
+    r = calibrate_time(lambda: still, rig)
+    assert r.verdict is Verdict.PASS
+    assert "whether pixels are late was not measured" in r.summary()
+    unknown = [replace(i, device_end_ns=None) if isinstance(i, Frame) else i for i in items]
+    for by_driver in (False, True):
+        (t,) = calibrate_time(lambda: unknown, rig, by_driver=by_driver).troubles
+        assert (t.name, t.verdict) == ("no exposures", Verdict.WARN)
+        assert "--exposure-us" in t.text
+    drawn = [replace(i, kind=FrameKind.ACCUMULATOR) if isinstance(i, Frame) else i for i in unknown]
+    (t,) = calibrate_time(lambda: drawn, rig).troubles
+    assert "drawn from events" in t.text
+
+
+def test_a_sensor_that_seems_to_stamp_late_is_not_believed_in_silence() -> None:
+    rig, items = late_stamps(8_000)
+    r = calibrate_time(lambda: items, rig)
+    assert calibrated_clock(r, rig).delay_us == 0.0
+    (t,) = r.troubles
+    assert (t.name, t.verdict) == ("early pixels", Verdict.WARN)
+    assert "which no late pixel explains: not used" in t.text
 
 
 def test_pixels_of_one_sensor_that_are_not_late_stay() -> None:
