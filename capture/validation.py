@@ -75,17 +75,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}? " if near else ""
 
 
-def first_error(error: ValidationError, model: type[BaseModel], whole: str = "the file") -> str:
+def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     """One clause for the first of pydantic's findings, with the likely key where one looks misspelt.
 
     Args:
         error: as raised.
         model: what was validated.
-        whole: what to name where the fault is in no single key.
     """
     # A misspelt key gives two findings, the unknown one and the missing one; the first says more.
     first = min(error.errors(), key=lambda f: f["type"] != "extra_forbidden")
-    key = ".".join(str(k) for k in first["loc"]) or whole
+    key = ".".join(str(k) for k in first["loc"])
     if first["type"] == "extra_forbidden":
         *parents, wrong = [str(k) for k in first["loc"]]
         known = _keys(model, parents)
@@ -94,7 +93,8 @@ def first_error(error: ValidationError, model: type[BaseModel], whole: str = "th
         return f"unknown key '{key}'; {hint}"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}': {first['msg'].removeprefix('Value error, ')}"
+    told = first["msg"].removeprefix("Value error, ")
+    return f"key '{key}': {told}" if key else told  # else of several keys together
 
 
 def _keys(model: Any, parents: Sequence[str]) -> list[str]:

@@ -307,5 +307,5 @@ def _rig_of(
             image=ImageEntry(camera="arrays", width=width, height=height, tone=tone),
         )  # fmt: skip
     except ValidationError as e:
-        why = first_error(e, Rig, "what was given")
+        why = first_error(e, Rig)
         raise UsageError(f"image_size {width}×{height}, tone {tone!r}: {why}") from e

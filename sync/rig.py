@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from capture.documents import read_toml
 from capture.errors import UsageError
@@ -210,16 +210,22 @@ class Rig(Strict):
     note: str = ""
     report: str = Field(default="", description="id of the calibration report that these values come from")
 
-    @field_validator("version", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _of_today(cls, version: Any) -> int:
-        """Taken over from an older one, also where a rig stands in another file."""
+    def _of_today(cls, values: Any) -> Any:
+        """Taken over from an older one, also where a rig stands in another file.
+
+        Before all else: of a file with keys of a newer version no key is misspelt.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        version = values.get("version", VERSION)
         if type(version) is not int or not 1 <= version <= VERSION:
             raise ValueError(
                 f"version {version!r} is none of 1 to {VERSION}: update the program, or correct the file"
             )
         # Version 2 added keys with defaults. What version 1 has keeps its meaning.
-        return VERSION
+        return {**values, "version": VERSION}
 
     @model_validator(mode="after")
     def _sound(self) -> Rig:

@@ -239,7 +239,7 @@ def parse(data: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{where}: {first_error(error, Recipe, 'the recipe')}") from error
+        raise UsageError(f"{where}: {first_error(error, Recipe)}") from error
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

@@ -199,7 +199,7 @@ def load_item(path: Path) -> SuiteItem:
     except Exception as error:  # a damaged archive raises errors of many kinds, as do values that do not fit
         reason = f"key {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         if isinstance(error, ValidationError):
-            reason = f"its rig: {first_error(error, Rig, 'the rig')}"
+            reason = f"its rig: {first_error(error, Rig)}"
         raise UsageError(f"suite item {path} cannot be read: {reason}") from error
 
 

@@ -81,6 +81,7 @@ def test_unwritable_place_is_named(tmp_path: Path) -> None:
         ("version = 1", 'version = "1"', ["version '1'"]),
         ("version = 1", "version = true", ["version True"]),
         ("version = 1", "version = 0", ["version 0"]),
+        ("version = 1", "version = 3\nbrand_new = 1", [": version 3", "update"]),
         ("mirrored = true", "mirrored = false", ["geometry", "mirrored", "determinant"]),
         ("[0.0, 3.3, 2.0]", "[0.0, 0.0, 2.0]", ["geometry", "invertible"]),
         ("[0.0, 3.3, 2.0]", "[0.0, nan, 2.0]", ["geometry", "finite"]),
@@ -169,7 +170,7 @@ def test_a_rig_in_another_file_is_held_against_its_version(tmp_path: Path) -> No
     values = Rig.load(written(tmp_path, GOOD)).model_dump(mode="json")
     assert Rig.model_validate({**values, "version": 1}).version == VERSION
     with pytest.raises(ValidationError, match=r"version 3 is none of 1 to 2: update the program"):
-        Rig.model_validate({**values, "version": 3})
+        Rig.model_validate({**values, "version": 3, "image": {**values["image"], "brand_new": 1}})
 
 
 def test_a_file_of_a_windows_editor_is_read_or_told_what_to_do(tmp_path: Path) -> None:
