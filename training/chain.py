@@ -1,6 +1,6 @@
 """Recipes that build on each other, run one after another: each an ordinary run in a folder of its own.
 
-The chain's folder holds `chain.json` (which chain, what was changed, with what it began) and a run folder a
+The chain's folder holds `chain.json` (which chain, what was changed, with what it goes on) and a run folder a
 stage. A stage that is complete is left alone, one that was stopped goes on, so the chain is resumed like a run.
 What was learnt from stays as it is: more minutes are for the stages that nothing was built on yet.
 """
@@ -103,14 +103,14 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
     """
     began = _asked(request)
     stages = CHAINS[began.chain]
-    overrides = {**began.overrides, **request.overrides}
-    planned = {stage.name: _recipe(stage, stages, request.folder, overrides) for stage in stages}
+    planned = {stage.name: _recipe(stage, stages, request.folder, began.overrides) for stage in stages}
     for recipe in planned.values():
         tasks.create(recipe)  # what a later stage cannot use is told before the first is trained
     if not request.resume:
         _create(request.folder)
-    if not request.resume or request.max_minutes is not None:
-        replace_bytes(request.folder / RECORD, json.dumps(dataclasses.asdict(began), indent=1).encode())
+    record = request.folder / RECORD
+    before = record.read_bytes() if request.resume else b""
+    replace_bytes(record, json.dumps(dataclasses.asdict(began), indent=1).encode())
     init = Path(began.init) if began.init else None
     outcome: Outcome | None = None
     for stage in stages:
@@ -125,6 +125,10 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
             minutes = _settled(folder, minutes)
         try:
             outcome = train(Request(planned[stage.name], folder, goes_on, first, minutes, request.device))
+        except UsageError:
+            if request.resume and outcome is None:  # nothing goes on with what was told anew
+                replace_bytes(record, before)
+            raise
         finally:
             _discard(request.folder)
         say(stage.name, outcome)
@@ -135,7 +139,7 @@ def run(request: ChainRequest, say: Callable[[str, Outcome], None] = lambda _sta
 
 
 def _asked(request: ChainRequest) -> _Record:
-    """What the chain is begun with; of one that goes on, as its folder has it, but for the minutes."""
+    """What the chain is begun with; of one that goes on, as its folder has it, but for what is told anew."""
     if not request.resume:
         if request.chain not in CHAINS:
             raise UsageError(f"{request.chain} holds a chain that was begun; go on with it: --resume")
@@ -148,8 +152,9 @@ def _asked(request: ChainRequest) -> _Record:
         found = parse_json(path.read_text(encoding="utf-8"))
         minutes = found.get("max_minutes") if request.max_minutes is None else request.max_minutes
         record = _Record(
-            found["chain"], dict(found["overrides"]), found["init"], None if minutes is None else float(minutes)
-        )
+            found["chain"], absolute_values({**found["overrides"], **request.overrides}), found["init"],
+            None if minutes is None else float(minutes),
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise UsageError(
             f"{request.folder} holds no chain to resume; leave --resume out to begin one"

@@ -16,6 +16,7 @@ from tests.training.made_sets import write_spikes
 from tests.training.runs import learned, same
 from tests.training.tiny_task import TinyTask, write
 from training import chain
+from training import recipe as recipes
 from training.chain import ChainRequest, Stage
 from training.engine import Outcome, Request, train
 
@@ -71,6 +72,24 @@ def test_a_chain_by_time_goes_on_by_its_folder_alone(tiny_chain: Path) -> None:
     assert out.complete
     assert out.step >= steps
     assert "max_minutes = 0.0002" in (tiny_chain / "two/recipe.toml").read_text()
+
+
+def test_what_is_told_anew_stays(tiny_chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_chain.parent)
+    do(tiny_chain, overrides={"run.steps": 1, "data.recordings": ["/old/spike"], "data.photos": "photos"})
+    given = json.loads((tiny_chain / "chain.json").read_text())
+    given["overrides"]["data.photos"] = "photos"  # as chains were written once
+    (tiny_chain / "chain.json").write_text(json.dumps(given))
+    do(tiny_chain, resume=True, overrides={"data.recordings": ["/new/spike"]})
+    kept = (tiny_chain / "chain.json").read_bytes()
+    with pytest.raises(UsageError, match="was begun with another recipe"):
+        do(tiny_chain, resume=True, overrides={"data.recordings": ["/new/other"]})
+    assert (tiny_chain / "chain.json").read_bytes() == kept
+    monkeypatch.chdir("/")
+    do(tiny_chain, resume=True)
+    for stage in ("one", "two"):
+        data = recipes.load(tiny_chain / stage).data
+        assert (data.recordings, data.photos) == (("/new/spike",), f"{tiny_chain.parent}/photos")
 
 
 def test_more_minutes_leave_what_was_learnt_from_alone(
