@@ -131,8 +131,7 @@ def train(request: Request) -> Outcome:
         if request.resume:
             _reopen(
                 request, recipe, run, fingerprint,
-                lambda kept: paths.moved(sized(kept, task, begun), recipe, places)
-                if run.facts().get("data_fingerprint") == fingerprint else sized(kept, task, begun),
+                lambda kept: paths.moved(sized(kept, task, begun), recipe, places),
             )  # fmt: skip
         else:
             _create(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)

@@ -43,7 +43,7 @@ def absolute_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moved(kept: Recipe, now: Recipe, options: Sequence[str]) -> Recipe:
-    """The recipe that a run keeps with the paths of today, of data whose fingerprint is the same.
+    """The recipe that a run keeps with the paths of today; whether the data are the same tells the fingerprint.
 
     Args:
         kept, now: of the run, and to go on with.
@@ -54,7 +54,7 @@ def moved(kept: Recipe, now: Recipe, options: Sequence[str]) -> Recipe:
     found = {n: after.options[n] for n in options if before.options.get(n) and after.options.get(n)}
     return _with(
         kept,
-        photos=after.photos if _named(before.photos) == _named(after.photos) else before.photos,
+        photos=after.photos if _called_alike(before.photos, after.photos) else before.photos,
         recordings=after.recordings if _names(before) == _names(after) else before.recordings,
         options={**before.options, **found},
     )
@@ -89,6 +89,12 @@ def _photos(spec: str) -> str:
 
 def _named(photos: str) -> str:
     return source.each_folder(photos, _name)
+
+
+def _called_alike(before: str, after: str) -> bool:
+    name = _named(after)
+    # Where a folder with commas is gone, its name alone looks like several folders.
+    return _named(before) == name or (source.may_be_one(before) and _name(before) == name)
 
 
 def _names(data: DataEntry) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,25 @@ def test_what_could_not_be_read_again_stays(tmp_path: Path, monkeypatch: pytest.
     assert paths.absolute(tiny(data__photos="x,y"), ()).data.photos == "x,y"
     Path("x,y").mkdir()
     assert paths.absolute(tiny(data__photos="x,y"), ()).data.photos == f"{tmp_path}/a,b/x,y"
+
+
+def test_photos_that_were_moved_are_known_where_the_old_place_is_closed_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = Path.exists
+
+    def closed(path: Path, **how: Any) -> bool:
+        if path.is_relative_to("/home/other"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path, **how)
+
+    monkeypatch.setattr(Path, "exists", closed)
+    here = tiny(data__photos=f"{tmp_path}/photos")
+    for before in ("/home/other/photos", "/gone/a,b/photos"):
+        assert paths.moved(tiny(data__photos=before), here, ()).data == here.data
+    for before in ("/gone/one,/gone/photos", "/gone/a,b", "/gone/photos,package:all"):
+        assert paths.moved(tiny(data__photos=before), here, ()).data.photos == before
+    assert paths.without_folders(tiny(data__photos="/home/other/photos")).data.photos == "photos"
 
 
 def test_a_chain_keeps_them_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,22 @@ def test_a_damaged_record_is_called_so(tmp_path: Path, stop_at: Any) -> None:
     assert (tmp_path / "run/run.json").read_text() == "{"
 
 
+@pytest.mark.parametrize("broken", ["data", "record"])
+def test_what_is_wrong_is_told_also_where_the_data_lie_elsewhere(
+    broken: str, tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(4)
+    run(tiny(data__photos="/old/photos"), tmp_path / "run")
+    words = r"run/run\.json is damaged or gone"
+    if broken == "record":
+        (tmp_path / "run/run.json").write_text("{")
+    else:
+        monkeypatch.setattr("tests.training.tiny_task.Samples.fingerprint", lambda self: "other photos")
+        words = r"other data \(fingerprint tiny 7, now other photos\)"
+    with pytest.raises(UsageError, match=words):
+        run(tiny(data__photos="/new/photos"), tmp_path / "run", resume=True)
+
+
 def test_a_run_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")

@@ -61,12 +61,22 @@ def each_folder(spec: str, change: Callable[[str], str]) -> str:
     """A spec with its folders changed and its pools as they are.
 
     It stays as it is where the changed one could not be told apart again: of several folders one with a comma.
+    Nothing is opened: a folder that cannot be looked into counts as not there.
     """
-    words = _words(spec)
+    try:
+        words = _words(spec)
+    except OSError:
+        words = spec.split(",")
     changed = [w if not w.strip() or w.strip().startswith(_PREFIX) else change(w.strip()) for w in words]
     if len(words) > 1 and any("," in word for word in changed):
         return spec
     return ",".join(changed)
+
+
+def may_be_one(spec: str) -> bool:
+    """A spec of whole paths names one folder with commas, gone or not: there is one that begins no path."""
+    later = [w.strip() for w in spec.split(",")[1:]]
+    return any(not w.startswith(_PREFIX) and not Path(w).is_absolute() for w in later)
 
 
 def _words(spec: str | Path) -> list[str]:
