@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.documents import parse_json
-from inference import store
+from inference import networks, store
 from inference.weights import read_weights
 from inference.weights_fit import settled
 from inference.weights_limits import WeightsError
@@ -60,12 +61,19 @@ def _stated(metadata: Mapping[str, str], entry: NetworkEntry) -> str:
     if name != entry.name:
         return f"these are weights of {name[:40]!r}, and {entry.name!r} is to be trained"
     stated, wanted = _options_in(metadata), _plain(entry.options)
+    if stated is None:
+        return ""
+    usual = _plain(networks.usual(entry.name)) if entry.name in networks.names() else {}
+    own, asked = usual | stated, usual | wanted  # what is left out has its usual value
     # What shapes say is held against the shapes, which may be a smaller network's.
-    by_shape = settled(entry.name)
-    if stated is not None and _without(stated, by_shape) != _without(wanted, by_shape):
-        found, asked = (json.dumps(options, sort_keys=True) for options in (stated, wanted))
-        return f"it was trained with the network options {found[:200]}, and the recipe has {asked}"
-    return ""
+    names = sorted((own.keys() | asked.keys()) - settled(entry.name))
+    other = [n for n in names if n not in own or n not in asked or own[n] != asked[n]]
+    if not other:
+        return ""
+    sets = [f"--set {shlex.quote(f'network.options.{n}={json.dumps(own[n])}')}" for n in other if n in own]
+    way = f"; to train with those: {' '.join(sets)[:200]}" if sets else ""
+    found, here = (json.dumps(options, sort_keys=True) for options in (stated, wanted))
+    return f"it was trained with the network options {found[:200]}, and the recipe has {here}{way}"
 
 
 def _options_in(metadata: Mapping[str, str]) -> dict[str, Any] | None:
@@ -87,10 +95,6 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """As they come back from JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(options)))
     return plain
-
-
-def _without(options: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in names}
 
 
 def _fault(network: nn.Module, entries: Mapping[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError, first_line
@@ -50,14 +51,26 @@ def build(name: str, **options: Any) -> nn.Module:
     """
     if name not in _NETWORKS:
         raise UsageError(f"no network is called {name!r}; known: {', '.join(_NETWORKS)}")
-    module, kind, fixed = _NETWORKS[name]
-    make = getattr(importlib.import_module(f"{__name__}.{module}"), kind)
-    known = [p for p in inspect.signature(make).parameters if p not in fixed]
+    make, fixed = _constructor(name)
+    known = usual(name)
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"{name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
     try:
-        net: nn.Module = make(**_SIZES.get(name, {}) | options, **fixed)
+        net: nn.Module = make(**known | options, **fixed)
     except (TypeError, ValueError, LookupError, RuntimeError, MemoryError) as error:
         # PyTorch says RuntimeError of negative sizes and of those that no memory holds, in several lines.
         raise UsageError(f"{name} cannot be built: {first_line(error)}") from error
     return net
+
+
+def usual(name: str) -> dict[str, Any]:
+    """The options of one of `names()` with the values that it has unless others are asked for."""
+    make, fixed = _constructor(name)
+    own = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.name not in fixed}
+    return own | _SIZES.get(name, {})
+
+
+def _constructor(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]]:
+    """The class of a network, and the options that are fixed by the name."""
+    module, kind, fixed = _NETWORKS[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind), fixed

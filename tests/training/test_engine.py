@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from capture.errors import UsageError
-from inference import networks, store
+from inference import cards, networks, store
 from inference.weights_limits import WeightsError
 from tests.training.runs import figures, learned, run, same
 from tests.training.tiny_task import TinyTask, tiny
@@ -21,7 +21,9 @@ from training import recipe as recipes
 from training.errors import NotFinite, TrainingError
 from training.files import load_tree
 from training.module import hold_still
+from training.recipe import NetworkEntry
 from training.run import RunFolder
+from training.weights import initialise
 
 
 def test_a_run_leaves_everything_in_its_folder(tmp_path: Path) -> None:
@@ -130,6 +132,23 @@ def test_unfit_first_weights_are_refused_with_the_reason(tmp_path: Path) -> None
         with pytest.raises(WeightsError, match=rf"w\.safetensors is refused: .*{wanted}"):
             run(tiny(), tmp_path / "b", init=tmp_path / "w.safetensors")
         assert not (tmp_path / "b").exists()
+
+
+def test_options_that_are_left_out_have_their_usual_value(tmp_path: Path) -> None:
+    network, file = networks.build("stra", num_res=1, base_channel=8), tmp_path / "w.safetensors"
+    small = {"num_res": 1, "base_channel": 8}
+
+    def begin(options: dict[str, Any], card: dict[str, Any]) -> None:
+        about = cards.card("stra").model_copy(update={"options": card})
+        store.write(file, network.state_dict(), about)
+        initialise(network, file, NetworkEntry(name="stra", options=small | options))
+
+    begin({"theta_s": 0.001}, {})
+    begin({}, {"theta_s": 0.001, "temporal_attention": True})
+    with pytest.raises(WeightsError, match=r"\{\}, and .* those: --set network\.options\.theta_s=0\.001$"):
+        begin({"theta_s": 1.0}, {})
+    with pytest.raises(WeightsError, match=r"temporal_attention=false$"):
+        begin({}, {"temporal_attention": False})
 
 
 def test_what_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
