@@ -89,8 +89,11 @@ def save(recording: Path, marks: Marks) -> Path:
         try:
             if marks == Marks():
                 beside.unlink(missing_ok=True)
-                with contextlib.suppress(NotADirectoryError):
+                try:
                     own.unlink(missing_ok=True)
+                except OSError:
+                    if _changed_at(own):  # else there are none, or none that could be read again
+                        raise
                 return place
             if place == own:
                 place.parent.mkdir(parents=True, exist_ok=True)

@@ -57,13 +57,33 @@ def test_where_nothing_can_be_written_they_go_to_the_users_folder(
         save(recording, Marks(1, 2))
 
 
-def test_marks_beside_need_no_folder_of_ones_own(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", "/dev/null")  # as for a service
+@pytest.mark.parametrize("home", ["/dev/null", f"/{'x' * 300}"])  # as for a service; one that no call takes
+def test_marks_beside_need_no_folder_of_ones_own(
+    home: str, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", home)
     beside = places(recording)[0]
     assert save(recording, Marks(1, 2)) == beside
     assert load(recording) == Marks(1, 2)
     assert save(recording, Marks()) == beside
     assert load(recording) == Marks()
+
+
+def test_marks_that_would_come_back_are_not_forgotten(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside, own = places(recording)
+    own.parent.mkdir(parents=True)
+    own.write_text('{"version": 1, "in_us": 1, "out_us": 2}')
+    unlink = Path.unlink
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        if self == own:
+            raise OSError(30, "Read-only file system")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(MarksError, match="Read-only file system"):
+        save(recording, Marks())
+    assert load(recording) == Marks(1, 2)
 
 
 @pytest.mark.parametrize(
