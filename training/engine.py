@@ -103,7 +103,9 @@ def train(request: Request) -> Outcome:
     run = RunFolder(request.folder)
     recipe = _with_precision(_with_minutes(request), request, run)
     task = tasks.create(recipe)
-    places = tuple(getattr(task, "paths", ()))
+    places, spent = tuple(getattr(task, "paths", ())), tuple(getattr(task, "first_weights", ()))
+    if request.resume and spent:
+        task = tasks.create(paths.without(recipe, spent))
     recipe = paths.absolute(recipe, places)
     # As the network was when the run began, where it goes on: the usual size may have changed since.
     begun = of_state(run.state) if request.resume and hasattr(task, "sizes") else {}
@@ -131,7 +133,7 @@ def train(request: Request) -> Outcome:
         if request.resume:
             _reopen(
                 request, recipe, run, fingerprint,
-                lambda kept: paths.moved(sized(kept, task, begun), recipe, places),
+                lambda kept: paths.moved(sized(kept, task, begun), recipe, places, spent),
             )  # fmt: skip
         else:
             _create(request, recipe, run, fingerprint, getattr(task, "data_facts", dict)(), grew)

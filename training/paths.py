@@ -42,22 +42,28 @@ def absolute_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def moved(kept: Recipe, now: Recipe, options: Sequence[str]) -> Recipe:
+def moved(kept: Recipe, now: Recipe, options: Sequence[str], spent: Sequence[str] = ()) -> Recipe:
     """The recipe that a run keeps with the paths of today; whether the data are the same tells the fingerprint.
 
     Args:
         kept, now: of the run, and to go on with.
         options: see `absolute`. They may lead anywhere; photos and recordings, which may be for validation
             alone and then are in no fingerprint, have to be called as they were.
+        spent: those of them that are in no fingerprint, see `without`; a run that had none is given none.
     """
     before, after = kept.data, now.data
-    found = {n: after.options[n] for n in options if before.options.get(n) and after.options.get(n)}
+    named = [n for n in options if n in after.options and (before.options.get(n) or n not in spent)]
     return _with(
         kept,
         photos=after.photos if _called_alike(before.photos, after.photos) else before.photos,
         recordings=after.recordings if _names(before) == _names(after) else before.recordings,
-        options={**before.options, **found},
+        options={**before.options, **{n: after.options[n] for n in named}},
     )
+
+
+def without(recipe: Recipe, spent: Sequence[str]) -> Recipe:
+    """The recipe without the options that name files which a run that goes on does not read again."""
+    return _with(recipe, options={n: v for n, v in recipe.data.options.items() if n not in spent})
 
 
 def without_folders(recipe: Recipe) -> Recipe:

@@ -95,8 +95,10 @@ class Task(Protocol):
     #     Options of the network with such entries that a recipe may leave out and that the program may one day
     #     choose otherwise: a run states them in its recipe.
     # paths: Sequence[str]
-    #     Names of those of `data.options` that are paths. The data's fingerprint is of what they lead to, or
-    #     that is first weights, which a run that goes on has no more use for.
+    #     Names of those of `data.options` that are paths. The data's fingerprint is of what they lead to, but
+    #     for `first_weights`.
+    # first_weights: Sequence[str]
+    #     Those of `paths` that are first weights: a run that goes on is without them, and needs no such file.
     # def card_fields(self) -> Mapping[str, Any]
     #     What the weights take, where it differs from their network's card: representation, channel_order, and
     #     `feed`, the restorer's options they were trained with.

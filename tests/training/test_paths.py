@@ -58,6 +58,13 @@ def test_photos_that_were_moved_are_known_where_the_old_place_is_closed_or_gone(
     assert paths.without_folders(tiny(data__photos="/home/other/photos")).data.photos == "photos"
 
 
+def test_files_that_were_found_may_be_named_and_the_other_way_round() -> None:
+    kept = tiny(data__options={"bsn": "", "edsr": "/old/edsr", "flow": "", "word": "a"})
+    now = tiny(data__options={"bsn": "/new/bsn", "edsr": "", "flow": "/new/flow", "word": "b"})
+    found = paths.moved(kept, now, ("bsn", "edsr", "flow", "none"), ("flow",)).data.options
+    assert found == {"bsn": "/new/bsn", "edsr": "", "flow": "", "word": "a"}
+
+
 def test_a_chain_keeps_them_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given: dict[str, Any] = {"data.recordings": ["v"], "ldn.data.photos": "p", "run.steps": 3}

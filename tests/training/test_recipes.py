@@ -231,6 +231,21 @@ def test_the_flow_begins_with_its_own_weights(name: str, data: Path, tmp_path: P
         tasks.create(recipe).build_network(recipe.network.options)
 
 
+@pytest.mark.parametrize("name", ["cdvd-tsp"])
+def test_a_run_goes_on_without_the_flows_first_weights(name: str, data: Path, tmp_path: Path) -> None:
+    prefix = "flow_net.moduleNetwork."
+    whole = networks.build("cdvd-tsp", n_feat=4, n_resblock=1).state_dict()
+    file = tmp_path / "network-default.pytorch"
+    torch.save({k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)}, file)
+    recipe = small(name, data, **{"data.options.flow_weights": str(file)})
+    run(recipe, tmp_path / "run")
+    file.unlink()
+    assert run(recipe, tmp_path / "run", resume=True).complete
+    run(small(name, data), tmp_path / "none")
+    with pytest.raises(UsageError, match=r"data\.options\.flow_weights .* → '/x'"):
+        run(small(name, data, **{"data.options.flow_weights": "/x"}), tmp_path / "none", resume=True)
+
+
 @pytest.mark.parametrize("name", ["efnet"])
 def test_a_resumed_run_with_another_recipe_is_refused(name: str, data: Path, tmp_path: Path) -> None:
     run(small(name, data), tmp_path / "run")

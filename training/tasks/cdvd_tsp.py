@@ -36,6 +36,7 @@ class CdvdTask(DataFacts):
     """See `training.task.Task`. Options: `training.data.cdvd_tsp.CdvdOptions`."""
 
     paths = ("flow_weights",)
+    first_weights = paths
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
