@@ -70,7 +70,7 @@ def test_marks_beside_need_no_folder_of_ones_own(
 
 
 def test_marks_that_would_come_back_are_not_forgotten(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beside, own = places(recording)
+    own = places(recording)[1]
     own.parent.mkdir(parents=True)
     own.write_text('{"version": 1, "in_us": 1, "out_us": 2}')
     unlink = Path.unlink
