@@ -402,7 +402,8 @@ class Rig(Strict):
         Raises:
             UsageError: the place cannot be written, or `load` would refuse what stands there then.
         """
-        path = path.resolve() if path.is_symlink() else path  # the link stays one
+        # A link to a file stays one; one that leads nowhere is replaced, as by `app.output`.
+        path = path.resolve() if path.is_symlink() and os.path.exists(path) else path
         tmp = path.with_name(f".{path.name}.{os.getpid()}.part")
         values = self.model_dump(mode="json", exclude_none=True)
         try:

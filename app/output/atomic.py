@@ -62,7 +62,8 @@ def require_place(final: Path) -> None:
 
 def folder_of(final: Path) -> Path:
     """The innermost folder that is there already, of those in which `final` will lie."""
-    final = final.resolve() if final.is_symlink() else final.absolute()
+    # Unlike `Path.resolve`, this has no error for a link that leads to itself.
+    final = Path(os.path.realpath(final)) if final.is_symlink() else final.absolute()
     folder = final if _mounted(final) else final.parent
     while not folder.exists():
         folder = folder.parent
@@ -72,7 +73,8 @@ def folder_of(final: Path) -> Path:
 @contextmanager
 def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path]:
     """Give the path to write to; rename it to `final` when the block ends well, remove it otherwise,
-    and with it the folders that were made for it. A link stays one: the file that it leads to is replaced.
+    and with it the folders that were made for it. A link to a file stays one: what it leads to is replaced. One
+    that leads nowhere is replaced itself: whoever made it does not choose where a new file comes to lie.
 
     A `.part` left by a killed run is replaced. Two runs at once on the same target: the second is refused.
     `overwrite` None: off, and the command has no such option that could be named.
@@ -86,7 +88,7 @@ def staged_file(final: Path, *, overwrite: bool | None = False) -> Iterator[Path
     if final.exists() and not final.is_file():  # a device or a pipe: its name would be taken from it
         raise UsageError(f"{final} is no ordinary file; give another name with -o")
     _refuse_existing(final, overwrite)
-    final = final.resolve() if final.is_symlink() else final
+    final = final.resolve() if final.is_symlink() and final.exists() else final
     part = part_of(final)
     made = _missing_parents(final)
     with writing(final):

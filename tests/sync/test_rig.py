@@ -195,6 +195,17 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "lab").iterdir()] == ["true.toml"]
 
 
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
+    rig, link = Rig.load(written(tmp_path, GOOD)), tmp_path / "link.toml"
+    for to in ("link.toml", "other.toml"):
+        link.symlink_to(to)
+        rig.save(link)
+        assert not link.is_symlink()
+        assert Rig.load(link) == rig
+        link.unlink()
+    assert not (tmp_path / "other.toml").exists()
+
+
 def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:
     rig = Rig.load(written(tmp_path, GOOD))
     assert rig.version == VERSION

@@ -244,6 +244,18 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
     assert (tmp_path / "d" / "a.txt").read_text() == "1"
 
 
+@pytest.mark.parametrize("to", ["link.txt", "none/deep.txt"])
+def test_a_link_that_leads_nowhere_is_replaced(to: str, tmp_path: Path) -> None:
+    link = tmp_path / "link.txt"
+    link.symlink_to(to)
+    require_place(link)
+    with staged_file(link) as part:
+        part.write_text("new")
+    assert not link.is_symlink()
+    assert link.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["link.txt"]
+
+
 def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/true.txt").write_text("old")
