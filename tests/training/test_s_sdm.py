@@ -28,7 +28,7 @@ from training.protocols.run import BLURRED, Wanted, measure
 from training.task import Batch
 from training.tasks.s_sdm import gray, nearest, quarter
 from training.tasks.s_sdm_ldn import LdnTask
-from training.tasks.s_sdm_teacher import Teacher
+from training.tasks.s_sdm_teacher import Teacher, files_of
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +194,15 @@ def test_data_without_spikes_and_an_empty_test_split_are_refused(data: Path, tmp
     (alone / "test").mkdir()
     with pytest.raises(UsageError, match=r"the test split of .* is empty"):
         run(small("s-sdm-edsr", alone), tmp_path / "run")
+
+
+def test_a_teacher_that_may_not_be_looked_at_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = f"/{'x' * 300}"  # no call takes it
+    with pytest.raises(UsageError, match=r"x cannot be read: File name too long; .*--set data\.options\.edsr="):
+        files_of(__file__, long)
+    monkeypatch.setenv(store.VARIABLE, long)
+    with pytest.raises(UsageError, match=r"s-sdm-bsn\.safetensors cannot be read: .*data\.options\.bsn="):
+        files_of("", "")
 
 
 def test_weights_of_another_network_are_refused(data: Path, tmp_path: Path) -> None:

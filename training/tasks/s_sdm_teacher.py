@@ -64,12 +64,19 @@ def files_of(bsn: str, edsr: str) -> dict[str, Path]:
     """The weights of both networks: the files that are named, else those that are installed.
 
     Raises:
-        UsageError: one is missing; says how to come by it.
+        UsageError: one is missing, with how to come by it, or may not be looked at.
     """
     out = {}
     for part, named in zip(PARTS, (bsn, edsr), strict=True):
         path = Path(named) if named else store.path_of(f"s-sdm-{part}")
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise UsageError(
+                f"s-sdm-ldn learns from a teacher, and {path} cannot be read: {error.strerror or error}; name "
+                f"another file: --set data.options.{part}=FILE"
+            ) from error
+        if not there:
             what = f"{path} does not exist" if named else f"no weights of s-sdm-{part} are installed"
             raise UsageError(
                 f"s-sdm-ldn learns from a teacher, and {what}: train it (halfmirror train s-sdm-{part}), then "
