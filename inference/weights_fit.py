@@ -52,8 +52,8 @@ def fit(
     """The network's state dict with these values, in its own order and types, and the options to build it with.
 
     Options that a file settles by its shapes (event channels, spike frames, width and depth of SC-Net) are
-    taken from it; `stated` are others, as a card has them. Floating-point values of another precision become
-    float32.
+    taken from it; `stated` are others, as a card has them, of sizes those that are not the usual ones.
+    Floating-point values of another precision become float32.
 
     Raises:
         UsageError: unknown network.
@@ -65,7 +65,8 @@ def fit(
     shapes = {name: tuple(t.shape) for name, t in entries.items()}
     if known_as(network, shapes) != network:
         raise WeightsError(f"these are no weights of {network}, but of a larger size; {looks_like(shapes)}")
-    options = _sane(stated or {}) | options_of(network, shapes)
+    settling = options_of(network, shapes)
+    options = _unusual(network, _sane(stated or {})) | settling
     net = networks.build(network, **options)
     own = net.state_dict()
     adapted = {}
@@ -118,6 +119,13 @@ def _require_input(network: str, options: Mapping[str, Any]) -> None:
             raise WeightsError(
                 f"these weights of {network} take {found} channels of events; {could} can be fed"
             )
+
+
+def _unusual(network: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated, without sizes that are the usual ones: cards say only where theirs differ."""
+    usual, by_shape = networks.usual(network), settled(network)
+    whole = {name: tuple(v) if isinstance(v, list) else v for name, v in stated.items()}
+    return {n: v for n, v in stated.items() if n not in by_shape or whole[n] != usual.get(n)}
 
 
 def _sane(stated: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -367,6 +368,22 @@ def test_the_sizes_of_glint_are_not_taken_for_one_another(
         store.add(name, file)
     assert not models.exists()
     assert store.add(other, file)[0].network == other
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("glint", {"blocks": [0, 1, 2, 1, 1]}), ("glint-large", {"blocks": [1, 3, 5, 3, 2]})]
+)
+def test_usual_sizes_that_a_run_states_are_none_of_the_card(
+    name: str, other: dict[str, Any], tmp_path: Path, models: Path
+) -> None:
+    file, usual = tmp_path / "a.safetensors", networks.usual(name)
+    sizes = {"widths": list(usual["widths"]), "blocks": list(usual["blocks"])}
+    more = {"output": "residual"}
+    for stated, kept in ((sizes, {}), (sizes | more, more), (sizes | other, other)):
+        about = card(name).model_copy(update={"options": stated})
+        save_file(networks.build(name, **stated).state_dict(), file, store.metadata_of(about))
+        found, _ = store.add(name, file, overwrite=True)
+        assert {n: list(v) if isinstance(v, tuple) else v for n, v in found.options.items()} == kept
 
 
 @pytest.mark.parametrize("sizes", [{"widths": (64, 128, 192), "blocks": b} for b in LARGE_BLOCKS])
