@@ -114,6 +114,16 @@ def test_pictures_that_this_program_wrote_are_read_back(tmp_path: Path) -> None:
     assert right_pictures(frames)
 
 
+def test_pictures_that_lie_beside_the_events_are_told_of(tmp_path: Path) -> None:
+    whole = full()
+    write_own_pictures(tmp_path / "frames")
+    late = Events(whole.t + 10**9, whole.x, whole.y, whole.p, whole.width, whole.height)
+    write_raw(tmp_path / "events.raw", "evt3", late, header="% evt 3.0\n% geometry 64x48\n% end\n")
+    with open_recording(tmp_path, deadline_s=30.0) as r:
+        (said,) = [p for p in r.info.problems if not isinstance(p, Remark)]
+    assert "timestamps.csv: no picture lies among the events" in said
+
+
 def test_pictures_that_were_restored_have_no_exposure(tmp_path: Path) -> None:
     write_own_pictures(tmp_path / "frames")
     (tmp_path / "frames" / "report.json").write_text('{"network": "edi"}')
