@@ -1,8 +1,8 @@
 """Prophesee RAW (EVT2, EVT2.1, EVT3) and DAT files: events and trigger edges, no frames. Decoded here.
 
 Time is the camera's own, µs since it was started; where the header has `time_zero_us`, as those have that this
-program exports, that is added. Of several trigger channels in one file the first that occurs is given, the others
-are counted as ignored.
+program exports, that is added. Of several trigger channels in one file the first that occurs is given, the
+others are counted as ignored.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class PropheseeRecording:
         yield from merger.finish()
 
     def _batches(self, place: int, state: NDArray[np.int64], until: int | None = None) -> Iterator[Batch]:
-        """Decoded batches from a place on, up to another or the end; `state`, in the file's time, moves along."""
+        """Decoded batches from a place on, to another or the end; `state`, in the file's time, moves along."""
         f, decode, zero = self._file, self._file.encoding.decode, self._zero_us
         end = f.words if until is None else until
         while place < end:
