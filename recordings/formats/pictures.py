@@ -42,7 +42,7 @@ _WORDS = (
     ("s", re.compile(r"(?<![a-z'’])(s|sec|secs|seconds?)(?![a-z])")),  # nor the camera's
 )
 # Pictures and events of one recording cover the same time within this factor; units lie a thousand apart.
-_LIKE = 30.0
+LIKE = 30.0
 
 
 def natural(path: Path) -> list[tuple[int, int | str]]:
@@ -294,7 +294,7 @@ def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[
         for u, us in _UNITS.items()
         if high * us >= events[0] - span
         and low * us <= events[1] + span
-        and (high == low or 1 / _LIKE <= (high - low) * us / span <= _LIKE)
+        and (high == low or 1 / LIKE <= (high - low) * us / span <= LIKE)
     ]
     if len(fitting) != 1:
         why = "more than one fits" if fitting else "in none (µs, s, ns, ms) its pictures lie among the events"

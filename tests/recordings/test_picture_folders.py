@@ -168,6 +168,25 @@ def test_highrev_with_a_table_of_exposures(tmp_path: Path, damaged: bool) -> Non
         assert not named
 
 
+@pytest.mark.parametrize("heading", ["file,start,end", "file,start_us,end_us"])
+def test_a_table_that_does_not_tell_the_events_unit_leaves_the_question(tmp_path: Path, heading: str) -> None:
+    """Events in ns: a table in ns that does not say so, and one in µs that lies among the events by chance."""
+    e = full(20_000)
+    write_highrev(tmp_path, e)
+    begin, scale = (0, 1000) if heading == "file,start,end" else (int(e.t[0]), 1)
+    for path in (tmp_path / "event").iterdir():
+        with np.load(path) as f:
+            columns = {k: f[k] for k in f.files}
+        t = columns["timestamp"].astype(np.int64)
+        columns["timestamp"] = begin + (t - begin) * 1000
+        np.savez(path, **columns)
+    rows = [f"SEQ_{k:05d}.png,{a * scale},{b * scale}" for k, (a, b) in enumerate(EXPOSURES)]
+    (tmp_path / "exposures.csv").write_text("\n".join([heading, *rows]) + "\n")
+    with open_recording(tmp_path) as r:
+        assert r.info.end_us - r.info.start_us > 500 * (EXPOSURES[-1][1] - EXPOSURES[0][0])
+        assert any("event files do not say their unit; it is taken as µs" in p for p in r.info.problems)
+
+
 def test_several_sequences_of_highrev_are_named(tmp_path: Path) -> None:
     write_highrev(tmp_path, full(20_000))
     (tmp_path / "blur" / "OTHER_00001.png").write_bytes((tmp_path / "blur" / "SEQ_00001.png").read_bytes())
