@@ -216,9 +216,12 @@ def _is_one_sensor(request: SourceRequest) -> bool:
     """Both streams come from the same pixels, so that no board is needed.
 
     Raises:
-        UsageError: it is of one camera only, which is said before anything is recorded.
+        UsageError: it is a recording, or of one camera only, or of two that nothing relates to one another.
+            That is said before anything is recorded.
         CameraError: a stream that has to be asked does not answer.
     """
+    if request.is_recording:
+        raise UsageError(f"{request.text} is a recording; use: halfmirror calibrate rig --from {request.path}")
     if request.path is not None:
         rig = Rig.load(request.path)
         if rig.has_events and rig.has_frames:
@@ -228,6 +231,11 @@ def _is_one_sensor(request: SourceRequest) -> bool:
         facts = driver.rig_facts(config)
         if facts is not None:
             return facts.one_sensor
+        if driver.pair(config) is not None:
+            raise UsageError(
+                f"{request.text} gives events and frames that do not share their pixels, as far as it tells: "
+                "give a rig file that names it for both (halfmirror live --rig-page makes one)"
+            )
     raise UsageError(
         f"{request.text} is one camera alone; a calibration needs events and frames: give a rig file with both "
         "(halfmirror live --rig-page makes one)"

@@ -256,7 +256,12 @@ def _time(c: Calibration) -> str:
 def _check(c: Calibration) -> str:
     if c.check is None:
         one = c.time.relation == "same" and c.rig.identity
-        return f"<p>{'One sensor gives both streams.' if one else 'Not possible without a clock.'}</p>"
+        grid = (
+            "Events and pictures lie on one pixel grid."
+            if c.time.by_driver
+            else "One sensor gives both streams."
+        )
+        return f"<p>{grid if one else 'Not possible without a clock.'}</p>"
     if c.check.shift is None:
         named = [t for t in c.check.troubles if t.name in UNCHECKED]
         why = named[0].text if named else "edges of events and frames were not compared"

@@ -30,6 +30,7 @@ from sync.rig import Rig
 STEPS = ("geometry", "time", "check", "report")
 ELSEWHERE_US = 2_000.0
 _BY_SCENE, _ONE_SENSOR = "no target: the scene itself", "one sensor gives both streams"
+_ONE_GRID = "events and pictures lie on one pixel grid"
 
 Tell = Callable[..., None]
 """Takes a step, what is being done in it, the share of it that is done; by name what else is known
@@ -161,18 +162,19 @@ def calibrate(
     missed: list[Missed] = []
     scene_by: FromScene | None = None
     new = rig
-    if rig.clock.relation == "same" and rig.identity:
-        by = f"{_ONE_SENSOR}: the map is the identity"
+    one_grid = rig.clock.relation == "same" and rig.identity
+    if one_grid:
+        by = f"{_ONE_GRID if takes[-1].by_driver else _ONE_SENSOR}: the map is the identity"
     elif not o.keep_geometry:
         geometry, by, missed, scene_by = _geometry(rig, takes, o, tell)
         if geometry is not None and geometry.image_from_event is not None:
             new = geometry.applied(rig, f"{by}, {started}", report)
     scene = takes[-1]
     others = rig.other_cameras(scene.serials)
-    if new is not rig or not others or by.startswith(_ONE_SENSOR):
+    if new is not rig or not others or one_grid:
         new = with_serials(new, scene.serials)
     unmeasured = None
-    if geometry is None and not o.keep_geometry and not by.startswith(_ONE_SENSOR):
+    if geometry is None and not o.keep_geometry and not one_grid:
         # A geometry that was measured some time ago is worth something; one that was assumed is not, and
         # neither is that of other cameras.
         unmeasured = Verdict.FAIL if others or rig.geometry.residual_px is None else Verdict.WARN

@@ -50,7 +50,7 @@ LATENCY_SCALE_US = 1000.0
 ORDER_SCALE_US = 300.0
 DECISION = math.log(1e4)
 CAP = 14.0
-TURNED_SHARE = 0.6  # of the frames, before the polarity is called wrong
+TURNED_SHARE, TURNED_LEAST = 0.6, 3  # of the frames, before the polarity is called wrong
 
 MAX_DRIFT = 300e-6
 MAX_FRAMES = 40
@@ -185,7 +185,7 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     nothing = -CAP if arrival_known else 0.0
     good = both.sum(1) >= enough
     if not good.any():
-        return Verdict(why=_why_none(d, x, s, e, enough))
+        return Verdict(why=_why_none(d, x, s, e))
     best = int(np.argmax(np.where(good, score, -np.inf)))
     rival = np.abs(fitted.offset - fitted.offset[best]) > 1000.0
     if len(d) > 1:
@@ -214,10 +214,13 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     return Verdict(pairs, float(fitted.bias[best]), margin, how, "")
 
 
-def _why_none(d: F64, x: F64, s: F64, e: F64, enough: int) -> str:
-    """Why no hypothesis has both edges of enough frames: most often the rig file has the polarity wrong."""
+def _why_none(d: F64, x: F64, s: F64, e: F64) -> str:
+    """Why no hypothesis has both edges of enough frames: most often the rig file has the polarity wrong.
+
+    A frame or two may lie between the pulses of another device by chance; those do not tell of polarity.
+    """
     turned = _hypotheses(d, x, e, s)
-    if (turned.at_start & turned.at_end).sum(1).max() >= max(enough, TURNED_SHARE * len(d)):
+    if (turned.at_start & turned.at_end).sum(1).max() >= max(TURNED_LEAST, TURNED_SHARE * len(d)):
         return (
             "edges fit the frames only with the other polarity: turn active_high round in the rig file, or "
             "calibrate the rig"

@@ -222,7 +222,7 @@ class TimeResult:
             "exposure_bias_us": plain(self.exposure_bias_us), "latency_ms": plain(self.latency_ms),
             "latency_spread_ms": plain(self.latency_spread_ms), "shift_us": plain(self.shift_us),
             "shift_uncertainty_us": plain(self.shift_uncertainty_us), "shift_by": self.shift_by,
-            "assumed_us": plain(self.assumed_us),
+            "assumed_us": plain(self.assumed_us), "by_driver": self.by_driver,
             "content_residual": plain(self.content_residual), "rolling_us": plain(self.rolling_us),
             "rolling_uncertainty_us": plain(self.rolling_uncertainty_us),
             "verdict": str(self.verdict),

@@ -130,10 +130,11 @@ def _one_clock(
     )
     result.uncertainty_us, result.content_residual = found.uncertainty_us, found.residual
     total = result.assumed_us + found.shift_us
-    if one_sensor and _shifted(result) and total < 0:
+    if one_sensor and total < -max(SURELY_US, APART * found.uncertainty_us):
         result.troubles.append(
             Trouble("early pixels", f"by the pictures, exposures lie {total:+.0f} ± "
-                    f"{found.uncertainty_us:.0f} µs from their stamps, which no late pixel explains: not used")
+                    f"{found.uncertainty_us:.0f} µs from their stamps, which no late pixel explains: "
+                    "taken as 0")
         )  # fmt: skip
     progress("comparing with the pictures", 1.0)
     return result

@@ -82,10 +82,8 @@ class Content:
         return hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
 
 
-def read_back(path: Path, *, zero_us: int = 0) -> Content:
+def read_back(path: Path) -> Content:
     """The content of a written file or folder, through the program's reader of such files.
-
-    `zero_us`: what was subtracted from all times.
 
     Raises:
         RecordingError: it cannot be read.
@@ -94,12 +92,11 @@ def read_back(path: Path, *, zero_us: int = 0) -> Content:
     with open_recording(path, deadline_s=60.0) as r:
         for item in r.items():
             if isinstance(item, EventPacket):
-                e, tr = item.events, item.triggers
-                content.add_events(Events(e.t + zero_us, e.x, e.y, e.p, e.width, e.height))
-                content.add_edges(TriggerEdges(tr.t + zero_us, tr.rising))
+                content.add_events(item.events)
+                content.add_edges(item.triggers)
             else:
                 start, end = item.device_start_ns or 0, item.device_end_ns or 0
-                content.add_frame(item.image, start // 1000 + zero_us, end // 1000 + zero_us)
+                content.add_frame(item.image, start // 1000, end // 1000)
         content.imu = r.report.ignored.get("imu", 0)
     return content
 

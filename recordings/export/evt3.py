@@ -34,7 +34,8 @@ def header(width: int, height: int, *, camera: str = "", zero_us: int = 0) -> by
     Args:
         width, height: of the sensor.
         camera: its name, for people.
-        zero_us: what was subtracted from all times; kept in a line of its own, which other readers pass over.
+        zero_us: what was subtracted from all times; kept in a line of its own, by which this program's reader
+            adds it again and which others pass over.
     """
     lines = [f"% camera {name}"] if (name := " ".join(camera.split())) else []
     lines += [f"% time_zero_us {zero_us}"] if zero_us else []

@@ -28,7 +28,10 @@ class Evt3Writer:
     def _begin(self, first_us: int) -> Evt3Encoder:
         self.zero_us = 0 if 0 <= first_us < WRAP_US else first_us
         if self.zero_us:
-            self.notes.append(f"its times are counted from {self.zero_us} µs on (time_zero_us in its header)")
+            self.notes.append(
+                f"its times are counted from {self.zero_us} µs on (time_zero_us in its header, which other "
+                "programs pass over)"
+            )
         encoder = Evt3Encoder(*self._size, zero_us=self.zero_us)
         self._file.write(header(*self._size, camera=self._camera, zero_us=self.zero_us))
         return encoder
@@ -56,4 +59,4 @@ class Evt3Writer:
 
     def read_back(self) -> Content:
         """Through this program's reader."""
-        return read_back(self._path, zero_us=self.zero_us)
+        return read_back(self._path)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
 from recordings.formats.pictures import (
+    LIKE,
     find_pictures,
     first_size,
     frame_times,
@@ -81,8 +82,8 @@ class HighRevSource:
             begins += [firsts[0]] * len(group)
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
-        told = self._told(path / _TABLE, kept, problems)
-        if told is None or not self._among_events(told):
+        told, unit = self._told(path / _TABLE, kept, problems)
+        if told is None or not unit or not self._like_events(told):
             remark(problems, self._events.note)
         if told is None:
             remark(problems, "exposures reach from a frame's first event to the first of its last event file")
@@ -99,22 +100,29 @@ class HighRevSource:
         self.frames = [found[i] for i in order]
         self._pictures = [kept[i] for i in order]
 
-    def _told(self, table: Path, pictures: list[Path], problems: list[str]) -> list[FrameTime] | None:
-        """The exposures of the table; None where there is none that can be read."""
+    def _told(
+        self, table: Path, pictures: list[Path], problems: list[str]
+    ) -> tuple[list[FrameTime] | None, str]:
+        """The exposures of the table and the unit that its heading says; None where none can be read."""
         if not table.is_file():
-            return None
+            return None, ""
         try:
-            return frame_times(
-                read_stamps(table), pictures, (self._events.first_us, self._events.last_us), problems
-            )
+            stamps = read_stamps(table)
+            events = self._events.first_us, self._events.last_us
+            return frame_times(stamps, pictures, events, problems), stamps.unit
         except Refused as e:
             remark(problems, f"{e}; it is left out")
-            return None
+            return None, ""
 
-    def _among_events(self, told: list[FrameTime]) -> bool:
-        """Most exposures of the table lie among the events, so that both have one unit."""
+    def _like_events(self, told: list[FrameTime]) -> bool:
+        """Exposures lie among the events and cover about the same time, so that both have one unit.
+
+        Lying among them is not enough: events in ns that are read as µs reach a thousand times as far.
+        """
         first, last = self._events.first_us, self._events.last_us
-        return 2 * sum(first <= f.end_us and f.start_us <= last for f in told) > len(told)
+        among = 2 * sum(first <= f.end_us and f.start_us <= last for f in told) > len(told)
+        span = max(f.end_us for f in told) - min(f.start_us for f in told)
+        return among and max(1, last - first) <= LIKE * max(1, span)
 
     def _check_exchange(self, image: tuple[int, int], problems: list[str]) -> None:
         """Whether x and y are exchanged in these files as in the published ones."""

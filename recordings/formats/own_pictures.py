@@ -33,22 +33,34 @@ def own_rows(path: Path, text: str) -> tuple[Rows, str] | None:
     Raises:
         Refused: a row that is none.
     """
-    lines = list(csv.reader(text.splitlines()))
-    if not lines or not {_FILE, _TIME, _START, _END} <= set(lines[0]):
+    lines = text.splitlines()
+    heading = _cells(lines[0]) if lines else []
+    if not {_FILE, _TIME, _START, _END} <= set(heading):
         return None
-    name, time, start, end = (lines[0].index(c) for c in (_FILE, _TIME, _START, _END))
+    name, time, start, end = (heading.index(c) for c in (_FILE, _TIME, _START, _END))
     network = _restored_by(path.parent)
     rows: Rows = {}
-    for number, line in enumerate(lines[1:], 2):
-        try:
+    reader = csv.reader(lines)
+    next(reader)
+    try:
+        for line in reader:
             own = not network and bool(line[start])
             # As whole numbers: a cell may hold nothing else.
             values = [float(int(line[k])) for k in ((start, end) if own else (time, time))]
-        except (ValueError, OverflowError, IndexError):
-            raise Refused(f"{path.name}, line {number}: expected {_FILE}, {_TIME}, {_START}, {_END}") from None
-        rows[line[name]] = values[0], values[1]
+            rows[line[name]] = values[0], values[1]
+    except (csv.Error, ValueError, OverflowError, IndexError):
+        expected = f"expected {_FILE}, {_TIME}, {_START}, {_END}"
+        raise Refused(f"{path.name}, line {reader.line_num}: {expected}") from None
     instants = f"pictures were restored by {network}: each shows one instant, and has no exposure"
     return rows, instants if network else ""
+
+
+def _cells(line: str) -> list[str]:
+    """Of one line; none where it is too long for a heading of ours."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def _restored_by(folder: Path) -> str:

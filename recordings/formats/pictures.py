@@ -42,7 +42,7 @@ _WORDS = (
     ("s", re.compile(r"(?<![a-z'’])(s|sec|secs|seconds?)(?![a-z])")),  # nor the camera's
 )
 # Pictures and events of one recording cover the same time within this factor; units lie a thousand apart.
-_LIKE = 30.0
+LIKE = 30.0
 
 
 def natural(path: Path) -> list[tuple[int, int | str]]:
@@ -270,7 +270,15 @@ def frame_times(
         problems.append(
             f"{stamps.name}: {bad} exposures end where they start, or before; these lengths are not used"
         )
-    return [FrameTime(int(r[0]), max(int(r[0]), int(r[-1]))) for r in values]
+    found = [FrameTime(int(r[0]), max(int(r[0]), int(r[-1]))) for r in values]
+    if events is not None and not any(f.start_us <= events[1] and f.end_us >= events[0] for f in found):
+        first, last = min(f.start_us for f in found), max(f.end_us for f in found)
+        problems.append(
+            f"{stamps.name}: no picture lies among the events, so none can be restored: pictures from "
+            f"{first / 1e6:.3f} to {last / 1e6:.3f} s, events from {events[0] / 1e6:.3f} to "
+            f"{events[1] / 1e6:.3f} s; give both on one clock and in one unit"
+        )
+    return found
 
 
 def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[str]) -> str:
@@ -286,7 +294,7 @@ def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[
         for u, us in _UNITS.items()
         if high * us >= events[0] - span
         and low * us <= events[1] + span
-        and (high == low or 1 / _LIKE <= (high - low) * us / span <= _LIKE)
+        and (high == low or 1 / LIKE <= (high - low) * us / span <= LIKE)
     ]
     if len(fitting) != 1:
         why = "more than one fits" if fitting else "in none (µs, s, ns, ms) its pictures lie among the events"

@@ -6,6 +6,9 @@ follow, and may begin with the byte `%` too, so a line counts only when it is pr
 The size of the sensor stands in `geometry`, in `format` (`EVT3;height=720;width=1280`) or in DAT's `Width`
 and `Height`. Older files have none of these. Then it follows from the sensor that the file names (plug-in,
 sensor name, system id), as far as these are known for sure; else it has to be stated.
+
+`time_zero_us`, which this program's export writes, is what was subtracted from all times to bring them below
+the first wrap; readers of RAW here add it again.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ MAGIC = b"% "
 # Headers have about ten lines; far more is damage, or another kind of file.
 MAX_HEADER_BYTES = 64 << 10
 MAX_LINE_BYTES = 4096
+_ZERO = "time_zero_us"
 
 # By the sensor's name in a plug-in or sensor name. Longer names first.
 _SENSORS = (
@@ -48,6 +52,7 @@ class Header:
         data_at: where the data begin, bytes from the start of the file (DAT: behind its two bytes of type).
         swapped: EVT2.1 only: the 32-bit halves of each word are exchanged (`endianness=legacy`).
         version: DAT only: 1 or 2.
+        zero_us: RAW only: to be added to all times.
         size: (width, height) as the header states it, None when it does not.
         problems: one line each.
     """
@@ -57,6 +62,7 @@ class Header:
     data_at: int
     swapped: bool = False
     version: int = 0
+    zero_us: int = 0
     size: tuple[int, int] | None = None
     problems: tuple[str, ...] = field(default=())
 
@@ -146,10 +152,14 @@ def _raw(path: Path, fields: dict[str, str], at: int) -> Header:
             problems.append(f"the header's geometry {said!r} is not of the form 1280x720; it was left out")
         else:
             size = (found[1], found[2])
+    zero = fields.get(_ZERO, "0")
+    if not re.fullmatch(r"-?\d{1,17}", zero, re.ASCII):
+        problems.append(f"the header's {_ZERO} {zero[:80]!r} is no time; times begin where the file's do")
+        zero = "0"
     order = options.get("endianness") or fields.get("endianness", "")
     return Header(
         encoding, fields, at, swapped=order.lower() == "legacy", size=_size(path, *size),
-        problems=tuple(problems),
+        zero_us=int(zero), problems=tuple(problems),
     )  # fmt: skip
 
 

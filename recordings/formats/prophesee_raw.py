@@ -1,7 +1,8 @@
 """Prophesee RAW (EVT2, EVT2.1, EVT3) and DAT files: events and trigger edges, no frames. Decoded here.
 
-Time is the camera's own, µs since it was started. Of several trigger channels in one file the first that occurs
-is given, the others are counted as ignored.
+Time is the camera's own, µs since it was started; where the header has `time_zero_us`, as those have that this
+program exports, that is added. Of several trigger channels in one file the first that occurs is given, the
+others are counted as ignored.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class PropheseeRecording:
         self._path = path
         header = read_header(path)
         self._size, said = sensor_size(path, header, geometry)
+        self._zero_us = header.zero_us
         self._cancelled = False
         self._channel = TriggerChannel()
         self.report = ReadReport()
@@ -126,7 +128,9 @@ class PropheseeRecording:
         span = (i.start_us, i.end_us if self._file.exact else _FOREVER)
         merger = StreamMerger(self._size, None, span, report, start_us)
         merger.events_begin(i.start_us)
-        place, state = (0, self._file.new_state()) if start_us is None else self._file.place_before(start_us)
+        place, state = 0, self._file.new_state()
+        if start_us is not None:
+            place, state = self._file.place_before(start_us - self._zero_us)
         from_middle = place > 0
         if start_us is not None and not self._channel.known and self._file.has_edges:
             self._find_channel()
@@ -154,8 +158,8 @@ class PropheseeRecording:
         yield from merger.finish()
 
     def _batches(self, place: int, state: NDArray[np.int64], until: int | None = None) -> Iterator[Batch]:
-        """Decoded batches from a place on, up to another or the end; `state` moves along."""
-        f, decode = self._file, self._file.encoding.decode
+        """Decoded batches from a place on, to another or the end; `state`, in the file's time, moves along."""
+        f, decode, zero = self._file, self._file.encoding.decode, self._zero_us
         end = f.words if until is None else until
         while place < end:
             block_end = min(end, place - place % BLOCK + BLOCK)
@@ -170,6 +174,9 @@ class PropheseeRecording:
                 et = np.empty(BATCH_EDGES, np.int64)
                 rising, channel = np.empty(BATCH_EDGES, np.bool_), np.empty(BATCH_EDGES, np.uint8)
                 at, n, m = decode(heads, tails, at, stop, state, t, x, y, p, et, rising, channel)
+                if zero:
+                    t[:n] += zero
+                    et[:m] += zero
                 yield t[:n], x[:n], y[:n], p[:n], et[:m], rising[:m], channel[:m]
             place += stop
 

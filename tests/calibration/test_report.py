@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from calibration.field import FieldShift
 from calibration.geometry.solve import solve
 from calibration.report import _check
 from calibration.run import Calibration, Options, calibrate
 from calibration.take import Take
-from calibration.time.result import TimeResult, Trouble, Verdict
+from calibration.time.result import AffineClock, TimeResult, Trouble, Verdict
+from capture.registry import RigFacts
+from sync.rig import Rig
 from tests.calibration.test_target_views import RIG, H, W, blinking
 
 SHIFT = FieldShift(np.zeros((3, 4, 2)), np.ones((3, 4)), 0.0, 0.0, 0.1, 0.2, 24)
@@ -41,6 +44,21 @@ def test_a_check_says_whether_the_geometry_was_made_from_its_scene() -> None:
     assert "in the scene that the geometry was made from" in _check(own)
     board = replace(c, geometry=measured, geometry_by="blinking board, 12 views")
     assert "was not made from" in _check(board)
+
+
+@pytest.mark.parametrize("by_driver", [False, True])
+def test_one_pixel_grid_is_one_sensor_only_where_that_stamps(
+    by_driver: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registered cameras of a data set share a grid, too."""
+    rig = Rig.from_facts("grid", RigFacts((W, H), (W, H), one_sensor=True, exact=True))
+    time = TimeResult("same", AffineClock(0, 0.0, 0.0), by_driver=by_driver)
+    monkeypatch.setattr("calibration.run.calibrate_time", lambda *a, **k: time)
+    c = calibrate(rig, [Take("scene", blinking, by_driver=by_driver)])
+    said = "Events and pictures lie on one pixel grid." if by_driver else "One sensor gives both streams."
+    assert _check(c) == f"<p>{said}</p>"
+    assert c.geometry_by == f"{said[0].lower()}{said[1:-1]}: the map is the identity"
+    assert c.time.to_json()["by_driver"] is by_driver
 
 
 def test_a_shift_is_told_with_what_it_counts_from() -> None:

@@ -74,7 +74,21 @@ def test_times_since_1970_need_a_zero(tmp_path: Path) -> None:
     path = written(tmp_path / "e.raw", e, TriggerEdges.empty(), [], zero_us=start)
     assert f"% time_zero_us {start}\n".encode() in path.read_bytes()[:200]
     with open_recording(path) as r:
-        assert np.array_equal(gathered(r)[0].t + start, e.t)
+        assert np.array_equal(gathered(r)[0].t, e.t)
+        assert (r.info.start_us, r.info.end_us) == (int(e.t[0]), int(e.t[-1]))
+        middle = int(e.t[1000])
+        later = gathered(r, middle)[0]
+        assert np.array_equal(later.t, e.t[e.t >= middle])
+
+
+@pytest.mark.parametrize("zero", ["soon", "1e9", "9" * 18])
+def test_a_damaged_zero_is_told_of_and_not_used(tmp_path: Path, zero: str) -> None:
+    e = made_events(2000)
+    path = written(tmp_path / "e.raw", e, TriggerEdges.empty(), [])
+    path.write_bytes(f"% time_zero_us {zero}\n".encode() + path.read_bytes())
+    with open_recording(path) as r:
+        assert np.array_equal(gathered(r)[0].t, e.t)
+        assert any(f"time_zero_us '{zero}' is no time" in p for p in r.info.problems)
 
 
 def test_what_the_format_cannot_hold_is_refused() -> None:

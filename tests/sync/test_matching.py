@@ -74,6 +74,16 @@ def test_a_wrong_polarity_is_named(constant: bool) -> None:
     assert "active_high" in verdict.why
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_two_frames_are_too_few_to_name_a_polarity(frames: int) -> None:
+    """Pulses of another device, as long as the pauses between the exposures, do the same."""
+    starts, lengths = [PERIOD * k for k in range(1, frames + 1)], [LENGTH] * frames
+    s, e = edges_of(starts, lengths)
+    verdict = acquire(stamps(starts, lengths), e, s, Evidence((0, PERIOD * (frames + 1)), final=True))
+    assert not verdict.decided
+    assert "are they of the frame camera's exposure signal?" in verdict.why
+
+
 def test_edges_at_the_frames_rate_that_fit_neither_way_are_no_polarity() -> None:
     starts, lengths = [PERIOD * k for k in range(1, 31)], lengths_of(30)
     s, _ = edges_of(starts, lengths)

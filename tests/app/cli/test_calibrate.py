@@ -19,6 +19,7 @@ from app.viewer.calibration_run import arguments
 from calibration.geometry.targets import Board
 from calibration.take import Take
 from calibration.time.result import Verdict
+from capture.inivation.driver import StreamDriver
 from capture.registry import RigFacts
 from recordings.recording import OpenOptions
 from sync.rig import Clock, Rig
@@ -428,6 +429,29 @@ def test_one_camera_alone_is_refused_before_it_is_recorded(
     Rig.frames_only("webcam:0", (64, 48)).save(alone)
     assert execute(["calibrate", "rig", str(alone), "--headless", "-o", str(tmp_path / "rig.toml")]) == 2
     assert "is one camera alone" in capsys.readouterr().err
+
+
+def test_a_recording_is_refused_by_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrating, "record", lambda *a, **k: pytest.fail("was recorded"))
+    path = write_aedat2(tmp_path / "in.aedat", made_events(500, size=(240, 180)))
+    more = ["--headless", "-o", str(tmp_path / "rig.toml")]
+    assert execute(["calibrate", "rig", f"replay:{path}", *more]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"is a recording; use: halfmirror calibrate rig --from {path}" in said
+
+
+def test_a_stream_of_two_sizes_is_not_called_one_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrating, "record", lambda *a, **k: pytest.fail("was recorded"))
+    monkeypatch.setattr(StreamDriver, "rig_facts", lambda self, config: None)  # as a server of two sizes has it
+    name, more = "aedat4-tcp:127.0.0.1:7777", ["--headless", "-o", str(tmp_path / "rig.toml")]
+    assert execute(["calibrate", "rig", f"{name}?frames=7778", *more]) == 2
+    assert "gives events and frames that do not share their pixels" in " ".join(capsys.readouterr().err.split())
+    assert execute(["calibrate", "rig", name, *more]) == 2
+    assert f"{name} is one camera alone" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_can_be_opened_with_a_new_rig_file_is_told(tmp_path: Path, rig_file: Path) -> None:

@@ -21,7 +21,7 @@ from inference import models
 from inference.engine import Engine
 from inference.quality import psnr
 from sync.exposure import AlignedExposure
-from sync.rig import Rig
+from sync.rig import Clock, Rig
 from sync.synchroniser import Synchroniser
 from tests.calibration.time.rigs import Arrived, arrived
 from tests.recordings.make_aedat4 import write_aedat4
@@ -251,7 +251,19 @@ def test_a_sensor_that_seems_to_stamp_late_is_not_believed_in_silence() -> None:
     assert calibrated_clock(r, rig).delay_us == 0.0
     (t,) = r.troubles
     assert (t.name, t.verdict) == ("early pixels", Verdict.WARN)
-    assert "which no late pixel explains: not used" in t.text
+    assert "which no late pixel explains: taken as 0" in t.text
+
+
+def test_pixels_that_are_no_longer_late_are_not_called_early() -> None:
+    """A rig file from the dark, a recording in the light: around 0 is no early pixel, whatever its sign."""
+    rig, items = late_stamps(500)
+    dark = Clock(relation="same", delay_us=3000.0, delay_measured_us=3000.0, delay_uncertainty_us=300.0)
+    rig = rig.model_copy(update={"clock": dark})
+    r = calibrate_time(lambda: items, rig)
+    assert r.shift_us is not None
+    assert -1_000 < 3_000 + r.shift_us < 0
+    assert r.troubles == []
+    assert calibrated_clock(r, rig).delay_us == 0.0
 
 
 def test_pixels_of_one_sensor_that_are_not_late_stay() -> None:
