@@ -55,7 +55,7 @@ def test_the_shipped_weights_are_nearer_to_the_truth_than_edi() -> None:
 def test_it_is_a_glint_of_another_size() -> None:
     assert GlintLargeRestorer.network == GlintLargeRestorer.name == "glint-large"
     values = {n: sum(p.numel() for p in networks.build(n).parameters()) for n in ("glint", "glint-large")}
-    assert values["glint-large"] > 8 * values["glint"]
+    assert values["glint-large"] > 4 * values["glint"]
 
 
 def test_the_shipped_file_holds_half_precision() -> None:
