@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep -E '^torch==' constraints.txt)
 # Arguments for the program, e.g. make live ARGS="simulated:night --network edi"
 ARGS ?=
-# Workers for pytest.
-JOBS ?= 2
+# Workers for pytest: one more than the two cores that this has to be quick on, since many tests wait for programs.
+JOBS ?= 3
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start hundreds of processes: where compiled modules may not be kept, each compiles the program anew.
