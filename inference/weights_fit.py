@@ -28,11 +28,6 @@ _CHANNELS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 """Of events that can be fed; the first is the published number."""
 LARGE = "glint-large"
 """A size of glint that has a name and weights of its own."""
-_GLINT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
-    "glint": {"widths": (40, 80, 128), "blocks": (0, 1, 3, 1, 1)},
-    LARGE: {"widths": (64, 128, 192), "blocks": (1, 3, 6, 3, 2)},
-}
-"""Sizes as they are built when nothing else is said."""
 _FORMER: Mapping[str, tuple[int, ...]] = {"widths": (64, 128, 192), "blocks": (1, 2, 3, 2, 2)}
 """The size that glint-large had before; files of it are glint-large still."""
 _SETTLED: Mapping[str, frozenset[str]] = {
@@ -176,9 +171,7 @@ def options_of(network: str, shapes: Shapes) -> dict[str, Any]:
         out = size_of_glint(shapes)
     elif network == LARGE and size_of_glint(shapes) == _FORMER:
         out = dict(_FORMER)
-    standard = {
-        "ev_chn": 6, "spike_dim": 21, "base_channel": 32, "num_res": 4, **_GLINT.get(network, {}),
-    }  # fmt: skip
+    standard = networks.usual(network)
     return {k: v for k, v in out.items() if standard.get(k) != v}
 
 
@@ -189,7 +182,7 @@ def settled(network: str) -> frozenset[str]:
 
 def size_of_glint(shapes: Shapes) -> dict[str, Any]:
     """Widths and blocks of glint or glint-large with these entries, also where they are the usual ones."""
-    levels = zip(("stem", "half1", "half2"), _GLINT["glint"]["widths"], strict=True)
+    levels = zip(("stem", "half1", "half2"), networks.usual("glint")["widths"], strict=True)
     return {
         "widths": tuple(_size(shapes, f"{name}.weight", 0, usual) for name, usual in levels),
         "blocks": tuple(_blocks(shapes, name) for name in ("down1", "down2", "bottom", "up2", "up1")),
