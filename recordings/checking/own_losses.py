@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.own_about import INDEX_FILE
-from recordings.formats.own_chunks import END, EVENTS, FRAME, INDEX, MAGIC, VERSION
+from recordings.formats.own_chunks import END, EVENTS, FRAME, INDEX, MAGIC, READ
 from recordings.formats.own_index import Rows
 
 _LARGEST = 1 << 30
@@ -107,7 +107,7 @@ def _told(folder: Path, there: NDArray[np.int64]) -> dict[int, np.void]:
         return {}
     data = data[: len(data) // INDEX.itemsize * INDEX.itemsize]
     rows = np.frombuffer(data, INDEX)
-    good = (rows["magic"] == MAGIC) & (rows["version"] == VERSION)
+    good = (rows["magic"] == MAGIC) & np.isin(rows["version"], READ)
     good &= np.isin(rows["kind"], (EVENTS, FRAME, END)) & (rows["number"] < _HIGHEST)
     good &= ~np.isin(rows["number"].astype(np.int64), there)
     out: dict[int, np.void] = {}

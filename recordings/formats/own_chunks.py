@@ -11,7 +11,8 @@ A checksum (CRC-32) covers the header, another one meta and body. So whatever wa
 killed or a disk filled up is found and known to be whole; a torn end is recognised and left out. The index
 beside it (`INDEX`) repeats every header with its place, for seeking; it can be made anew from the chunks.
 
-Events take 8 bytes: time since the packet's first (µs) 4, x 2, y with polarity in the highest bit 2.
+Events take 4 bytes (`own_events`); those that do not fit into it 8: time since the packet's first (µs) 4, x 2,
+y with polarity in the highest bit 2; and those that do not fit into that 13. Version 1 had the latter two only.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from capture.packets import (
     Rejected,
     TriggerEdges,
 )
+from recordings.formats.own_events import Packed, pack, unpack
 
-MAGIC, VERSION = b"HMck", 1
+MAGIC, VERSION = b"HMck", 2
+READ = (1, VERSION)
 EVENTS, FRAME, END = 1, 2, 3
 
 HEADER = struct.Struct("<4sHHIIQQqqIIIIII")
@@ -60,7 +63,7 @@ INDEX = np.dtype(
 
 UNKNOWN_US = -(2**63)
 """A frame that came before any events has no place on their clock."""
-GAP, IMU, NO_EXPOSURE, RAW_TIMES = 1, 2, 4, 8
+GAP, IMU, NO_EXPOSURE, RAW_TIMES, PACKED = 1, 2, 4, 8, 16
 MAX_META, MAX_BODY = 1 << 20, 1 << 30
 _TOP = np.uint16(0x8000)
 
@@ -82,7 +85,8 @@ class Head(NamedTuple):
             `complete_until_us`. Frame: its exposure as far as known when it came (`place_of`).
         amount, edges: events and trigger edges; of a frame its bytes and 0.
         epoch: as in the packets.
-        flags: `GAP`, `NO_EXPOSURE`, `RAW_TIMES`; `IMU`: inertial samples lie behind the events.
+        flags: `GAP`, `NO_EXPOSURE`; `PACKED`, `RAW_TIMES`: how events are kept; `IMU`: inertial samples lie
+            behind the events.
         lost: items of this stream that the recorder lost right before this one.
     """
 
@@ -176,19 +180,23 @@ def _events_draft(p: EventPacket) -> Draft:
     e, tr = p.events, p.triggers
     n, flags = len(e), GAP if p.gap else 0
     base = int(e.t[0]) if n else 0
-    since = e.t - base
-    # As unsigned: a time that runs back, against the contract, is kept as it came, too.
-    if n and (int(since.view(np.uint64).max()) >= 2**32 or e.height > 0x8000):
-        flags |= RAW_TIMES
-        arrays: list[NDArray[Any]] = [tr.t.copy(), e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy()]
-    else:
-        y = e.y | (e.p.astype(np.uint16) << np.uint16(15))
-        arrays = [tr.t.copy(), since.astype("<u4"), e.x.copy(), y]
-    arrays.append(tr.rising.copy())
     plain = {
         "size": (e.width, e.height), "base": base, "host_ns": p.host_ns, "dropped": p.dropped,
         "rejected": (p.rejected.decreasing, p.rejected.outside),
     }  # fmt: skip
+    if (packed := pack(e)) is not None:
+        flags |= PACKED
+        plain["far"] = len(packed.far)
+        kept: list[NDArray[Any]] = [packed.words, packed.far, packed.pauses]
+    else:
+        since = e.t - base
+        # As unsigned: a time that runs back, against the contract, is kept as it came, too.
+        if n and (int(since.view(np.uint64).max()) >= 2**32 or e.height > 0x8000):
+            flags |= RAW_TIMES
+            kept = [e.t.copy(), e.x.copy(), e.y.copy(), e.p.copy()]
+        else:
+            kept = [since.astype("<u4"), e.x.copy(), e.y | (e.p.astype(np.uint16) << np.uint16(15))]
+    arrays = [tr.t.copy(), *kept, tr.rising.copy()]
     if p.imu is not None:
         flags |= IMU
         plain["imu"] = len(p.imu)
@@ -252,7 +260,7 @@ def read_head(data: bytes | memoryview) -> Head:
     fields = HEADER.unpack(data[: HEADER.size])
     if zlib.crc32(data[: HEADER.size - 4]) != fields[-1]:
         raise Damaged("a chunk's header has wrong bytes")
-    if fields[1] != VERSION:
+    if fields[1] not in READ:
         raise Damaged(f"a chunk of version {fields[1]}, this program reads {VERSION}: update the program")
     head = Head(*fields[2:-1])
     if head.kind not in (EVENTS, FRAME, END) or head.meta > MAX_META or head.body > MAX_BODY:
@@ -293,11 +301,15 @@ def _frame(head: Head, meta: dict[str, Any], body: memoryview) -> Frame:
 def _events(head: Head, meta: dict[str, Any], body: memoryview) -> EventPacket:
     n, m = head.amount, head.edges
     width, height = (int(v) for v in meta["size"])
-    raw = bool(head.flags & RAW_TIMES)
-    kinds: Sequence[tuple[str, int]] = (
-        (("<i8", m), ("<i8", n), ("<u2", n), ("<u2", n), ("?", n), ("?", m)) if raw
-        else (("<i8", m), ("<u4", n), ("<u2", n), ("<u2", n), ("?", m))
-    )  # fmt: skip
+    kinds: list[tuple[str, int]]
+    if head.flags & PACKED:
+        far = int(meta["far"])
+        kinds = [("<u4", n), ("<u4", far), ("<u4", far)]
+    elif head.flags & RAW_TIMES:
+        kinds = [("<i8", n), ("<u2", n), ("<u2", n), ("?", n)]
+    else:
+        kinds = [("<u4", n), ("<u2", n), ("<u2", n)]
+    kinds = [("<i8", m), *kinds, ("?", m)]
     arrays, at = [], 0
     for kind, count in kinds:
         arrays.append(np.frombuffer(body, kind, count, at))
@@ -310,20 +322,29 @@ def _events(head: Head, meta: dict[str, Any], body: memoryview) -> EventPacket:
         imu, at = Inertial.of(imu_t, values), at + (8 + 28) * k
     if at != len(body):
         raise ValueError(f"{n} events and {m} edges do not take {len(body)} bytes")
-    if raw:
-        edge_t, t, x, y, p, rising = arrays
+    edge_t, *kept, rising = arrays
+    base = int(meta["base"])
+    if head.flags & PACKED:
+        events, sound = unpack(Packed(*kept), base, width, height)
     else:
-        edge_t, since, x, both, rising = arrays
-        t = since.astype(np.int64) + np.int64(int(meta["base"]))
-        p, y = both >= _TOP, both & ~_TOP
+        events = _plain(kept, base, width, height)
+        t, x, y = events.t, events.x, events.y
+        sound = not n or (int(x.max()) < width and int(y.max()) < height and not bool((t[1:] < t[:-1]).any()))
     rejected = Rejected(*(int(v) for v in meta["rejected"]))
-    if n and (int(x.max()) >= width or int(y.max()) >= height or bool((t[1:] < t[:-1]).any())):
-        events, bad = Events.sanitised(t, x, y, p, width, height)
+    if not sound:
+        events, bad = Events.sanitised(events.t, events.x, events.y, events.p, width, height)
         rejected += bad
-    else:
-        events = Events(t, x, y, p, width, height)
     return EventPacket(
         events, TriggerEdges(edge_t.astype(np.int64), rising.astype(np.bool_)), head.until_us,
         int(meta["host_ns"]), int(meta["dropped"]), bool(head.flags & GAP) or head.lost > 0, rejected,
         head.epoch, imu,
     )  # fmt: skip
+
+
+def _plain(kept: Sequence[NDArray[Any]], base: int, width: int, height: int) -> Events:
+    """Events of 13 bytes (t, x, y, p) or of 8 (time since `base`, x, y with polarity)."""
+    if len(kept) == 4:
+        t, x, y, p = kept
+        return Events(t, x, y, p, width, height)
+    since, x, both = kept
+    return Events(since.astype(np.int64) + np.int64(base), x, both & ~_TOP, both >= _TOP, width, height)

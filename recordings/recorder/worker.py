@@ -25,6 +25,7 @@ from capture.packets import Frame
 from capture.ring import RingRef
 from recordings.formats.own_about import About
 from recordings.formats.own_chunks import place
+from recordings.formats.own_events import compile_now
 from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.closing import Closings
 from recordings.recorder.incoming import ITEMS_A_TURN, Incoming
@@ -89,6 +90,7 @@ class _Recorder:
         self._folders, self._limits = spec.folders, spec.limits
         self._held = PreRoll(spec.preroll_s)
         self._counted: dict[str, dict[str, int]] = {}  # by the cameras' drivers, as last told
+        compile_now()
         self._take: Take | None = None if spec.armed else self._begin(0)
         self._incoming = Incoming(spec.events, spec.frames, spec.start, self._watermark_us)
         self._closings = Closings()

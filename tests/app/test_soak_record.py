@@ -38,10 +38,10 @@ MINUTES_30 = 1800.0
 FLAT_BYTES = 50e6
 BUSY = 4.0
 """Load for each core above which losses are the machine's: every process waits its turn for seconds."""
-BYTES_A_SECOND = 62e6  # of the davis preset, raw: 7 Mev/s of 8 bytes, and frames
+BYTES_A_SECOND = 34e6  # of the davis preset: 7 Mev/s of 4 bytes, and frames
 RESERVE = 8e9
 SEQUENCE_S = 150.0
-"""One recording of a long run: 9 GB."""
+"""One recording of a long run: 5 GB."""
 # Buffers grow to their size, kernels are compiled, the disk's queue has seen its first stall.
 SETTLE_SHARE, SETTLE_MOST_S = 0.5, 60.0
 LEVEL_S = 10.0

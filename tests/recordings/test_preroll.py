@@ -36,10 +36,10 @@ def test_the_last_seconds_are_kept() -> None:
 
 
 def test_memory_is_bounded_and_the_newest_stay() -> None:
-    p = PreRoll(50.0, most=20_000)
+    p = PreRoll(50.0, most=10_000)
     for k in range(40):
         p.add(item(k, events=200))
-        assert p.bytes <= 20_000
+        assert p.bytes <= 10_000
     kept = times(p)
     assert kept[-1] == 39
     assert 5 < len(kept) < 15
