@@ -128,7 +128,7 @@ def _unpack(
     """Fill the last four arrays; False where an event lies outside of the sensor."""
     to_y, to_p, to_t = np.uint32(across), np.uint32(across + down), np.uint32(across + down + 1)
     in_x, in_y, one = np.uint32((1 << across) - 1), np.uint32((1 << down) - 1), np.uint32(1)
-    k, now, inside = 0, base, True
+    k, now, inside = 0, np.int64(base), True
     for i in range(len(words)):
         word = words[i]
         now += np.int64(word >> to_t)
