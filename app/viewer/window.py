@@ -309,6 +309,7 @@ class ViewerWindow(QMainWindow):
         """60 times a second."""
         self.tick_rate.tick()
         self._look_at_closing()
+        self.opening.look()
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         self.presenter.tick()
         self.recorder.tick()
@@ -369,6 +370,7 @@ class ViewerWindow(QMainWindow):
         self.remembered.save()
         self._timer.stop()
         self.hide()
+        self.opening.forget()
         self.calibration.shut()
         self.rig.shut()
         self.close_session()
