@@ -303,6 +303,9 @@ class LiveSession:
         text, until = self._note
         if text and time.monotonic() < until:
             return text
+        # Else an old picture would stand there, and nothing but a dot would tell why.
+        if down := [w.told for w in workers if w.state is CameraState.FAULTED and w.detail]:
+            return "; ".join(down)
         restore = self._figures.restore
         if restore.get("message") or restore.get("error"):
             return str(restore.get("message") or restore.get("error"))
