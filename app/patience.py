@@ -14,6 +14,8 @@ from capture.errors import HalfmirrorError
 
 Found = TypeVar("Found")
 
+ANSWERS_S = 0.3
+"""A disk has answered by then whether something is there, or is taken for gone: the window stands still."""
 SLOW_S = 10.0
 """From then on a person is told that something does not answer."""
 LIMIT_S = 120.0

@@ -6,9 +6,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from app.session import WorkerStatus
+from app.viewer import dialogs
+from app.viewer.recording_words import name_problem, next_name
 from app.viewer.remembered import Remembered
 from app.viewer.window import ViewerWindow
 from capture.camera import CameraState
@@ -83,3 +87,30 @@ def test_a_source_that_takes_long_to_open_can_be_left(
     clock.now += 7
     run(window, clock, 20)
     assert window.empty.action.text() == "Choose another source"
+
+
+def test_folders_that_do_not_answer_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, window: ViewerWindow
+) -> None:
+    back, gone, begun = threading.Event(), Path("/mnt/gone"), []
+    there = Path.exists
+
+    def exists(path: Path) -> bool:  # a call on a share that has gone does not come back
+        return bool(back.wait(30)) if path.is_relative_to(gone) else there(path)
+
+    def ask(_parent: object, _title: str, start: str, *_more: object) -> tuple[str, str]:
+        begun.append(start)
+        return "", ""
+
+    monkeypatch.setattr(Path, "exists", exists)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", ask)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    began = time.monotonic()
+    dialogs.recording(window, gone / "takes")
+    dialogs.rig_to_open(window, gone)
+    dialogs.rig_to_save(window, gone / "my.toml")
+    assert begun == [str(Path.home()), str(Path.home()), str(Path.home() / "my.toml")]
+    assert name_problem(gone, "cups") == f"{gone} does not answer; choose another folder"
+    assert next_name(gone, "cups") == "cups"
+    assert time.monotonic() - began < 5
+    back.set()
