@@ -226,7 +226,7 @@ def _why_few(s: F64, e: F64, fitted: _Fitted) -> str:
     if fitted.start.shape[1] > 1:
         near = min(near, 0.1 * float(np.diff(fitted.start[0]).min()))
     errors = np.stack([_nearest(s, fitted.start)[1], _nearest(e, fitted.end)[1]])  # (2, H, N)
-    there = (np.abs(errors) <= near).all(0)
+    there: BoolA = np.asarray((np.abs(errors) <= near).all(0))
     n = there.sum(1)
     if n.max() < FEW * there.shape[1]:
         return "too few frames have both edges"

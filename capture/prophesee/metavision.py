@@ -22,6 +22,8 @@ from capture.prophesee.stream import PacketMaker
 WAIT_S = 0.1
 """Longest that a call of `read` waits for something."""
 POLL_S = 0.0005
+TIMED_US = 1_000_000
+"""A decoder that is farther ahead of the events that it has just given counts from somewhere else."""
 EVENT = [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")]
 EDGE = [("p", "<i2"), ("t", "<i8"), ("id", "<i2")]
 
@@ -53,6 +55,7 @@ class MetavisionSdk:
         self._events: list[Any] = []  # decoded and not handed over, as the SDK's callbacks gave them
         self._edges: list[Any] = []
         self._maker: PacketMaker | None = None
+        self._timed = True  # the decoder tells times as its events have them
         self._foreign_edges = 0
         self._limit: float = 0
         self._limit_watch = LimitWatch()
@@ -197,10 +200,12 @@ class MetavisionSdk:
         ours = edges["id"] == self._config.trigger_channel
         self._foreign_edges += int(len(edges) - np.count_nonzero(ours))
         et, rising = edges["t"][ours].astype(np.int64), edges["p"][ours] != 0
+        if len(e):
+            self._timed = 0 <= now_us - int(e["t"][-1]) <= TIMED_US
         if len(e) or len(et):
             return [self._maker.make(e["t"], e["x"], e["y"], e["p"] != 0, et, rising, host_ns)]
         # Whatever the decoder gives next is behind the last time that it has read.
-        silent = self._maker.quiet(now_us, host_ns) if now_us >= 0 else None
+        silent = self._maker.quiet(now_us, host_ns) if now_us >= 0 and self._timed else None
         return [] if silent is None else [silent]
 
     def names(self) -> tuple[str, ...]:

@@ -193,7 +193,9 @@ class FakeHalDevice:
         )  # fmt: skip
 
     def get_i_events_stream_decoder(self) -> Any:
-        return types.SimpleNamespace(decode=self._decode, get_last_timestamp=lambda: self._last)
+        return types.SimpleNamespace(
+            decode=self._decode, get_last_timestamp=lambda: self._last + self._bus.ahead_us
+        )
 
     def _poll(self) -> int:
         if self._bus.ended:
@@ -244,6 +246,7 @@ class FakeMetavision:
         silent: nothing moves: the stream carries times alone.
         ended: it was unplugged.
         stopped: how often its stream was ended.
+        ahead_us: of its events, the decoder's own time.
     """
 
     def __init__(self, *serials: str) -> None:
@@ -252,7 +255,7 @@ class FakeMetavision:
         self.rate, self.limited, self.triggers, self.window = 0, False, False, ()
         self.ended = self.silent = False
         self.has_trigger = True
-        self.stopped = 0
+        self.stopped = self.ahead_us = 0
         self.DeviceDiscovery = types.SimpleNamespace(open=self._open)
         self.I_TriggerIn = types.SimpleNamespace(Channel=types.SimpleNamespace(MAIN=0))
 

@@ -488,6 +488,23 @@ def test_the_vendors_camera_tells_the_time_while_nothing_moves(vendor: FakeMetav
     assert abs((ends[-1] - before.complete_until_us) - took_us) < 0.3e6
 
 
+def test_the_vendors_time_is_not_taken_where_it_is_not_that_of_the_events(vendor: FakeMetavision) -> None:
+    vendor.ahead_us = 60_000_000
+    c = opened("metavision")
+    c.open()
+    c.start()
+    read_items(c, 3)
+    vendor.silent = True
+    until = time.monotonic() + 0.5
+    found = []
+    while time.monotonic() < until:
+        found.append(c.read(0.05))
+    assert all(p is None or len(p.events) for p in found)
+    vendor.silent = False
+    assert sum(p.rejected.total for p in read_items(c, 3)) == 0
+    c.close()
+
+
 def test_the_vendors_edges_cost_no_events(vendor: FakeMetavision) -> None:
     """Edges and events of one buffer are decoded together, whichever comes first."""
     c = opened("metavision", batch_us=100)
