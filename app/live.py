@@ -358,6 +358,7 @@ class LiveSession:
     def _again(self) -> bool:
         """Open a source that could not be opened once more; False: nothing stood in the way."""
         if not self._problem or self._stopped:
+            self._opening_since = time.monotonic()  # of one that has not answered: it is waited for once more
             return False
         self._problem = ""
         self.start()

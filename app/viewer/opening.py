@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 AT_ONCE_S = 0.2  # most sources are looked at within this; those that are not keep the window for no longer
 
+LOOKING_S = 2.0
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -101,6 +103,11 @@ class Opening:
             source = self.looking
             self.forget()
             self._give_up(sentence(no_answer(source, SLOW_S)))
+
+    @property
+    def slow(self) -> bool:
+        """It takes so long that one may want to look at something else."""
+        return self._waiting is not None and self._w.clock() - self._asked_at > LOOKING_S
 
     def forget(self) -> None:
         """Nothing is to be opened any more."""

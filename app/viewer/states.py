@@ -116,7 +116,8 @@ def unopened(status: SessionStatus) -> bool:
 def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus | None) -> Nothing | None:
     """What to say where the picture would be; None with a picture."""
     if player is None and window.opening.looking:
-        return Nothing(f"Looking at {window.opening.looking}…", "Choose another source", window.show_sources)
+        other = "Choose another source" if window.opening.slow else ""
+        return Nothing(f"Looking at {window.opening.looking}…", other, window.show_sources)
     if window.problem:
         return Nothing(window.problem, "Choose another source", window.show_sources)
     if player is None and window.closing.going:

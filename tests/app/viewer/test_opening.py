@@ -67,8 +67,11 @@ def test_a_first_source_that_does_not_answer_is_said_where_the_picture_would_be(
     window.show()
     window.open_source(tmp_path / "gone.aedat4")
     assert window.empty.sentence.text() == f"Looking at {tmp_path / 'gone.aedat4'}…"
+    assert not window.empty.action.isVisible()
+    clock.now += 3
+    run(window, clock, 20)
     assert window.empty.action.text() == "Choose another source"
-    clock.now += 11
+    clock.now += 8
     window.tick()
     assert "gone.aedat4 has not answered for 10 s; see whether its disk" in window.empty.sentence.text()
     assert window.empty.action.text() == "Choose another source"
