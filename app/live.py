@@ -12,6 +12,7 @@ from typing import Any
 
 from app.asking import Asking
 from app.figures import Figures
+from app.patience import LIMIT_S, SLOW_S, no_answer
 from app.picture_reader import VIEWER, PictureReader, room_for
 from app.publishing import PUBLISH, PUBLISHER, PublishSpec, checked_address, run_publish_worker
 from app.recorder import RecorderWatch, RecordRequest, other_than
@@ -116,6 +117,7 @@ class LiveSession:
         self._supervisor: Supervisor | None = None
         self._reader: PictureReader | None = None
         self._opening: threading.Thread | None = None
+        self._opening_since = time.monotonic()
         self._problem = ""
         self._has_events = True  # as far as the source is known yet
         self._stopped = False
@@ -131,6 +133,7 @@ class LiveSession:
     def start(self) -> None:
         """Open the source and start the workers, in the background."""
         start_tracker()  # here, where signals can be set: the supervisor is made in the other thread
+        self._opening_since = time.monotonic()
         self._opening = threading.Thread(target=self._open, name="opening", daemon=True)
         self._opening.start()
 
@@ -246,11 +249,8 @@ class LiveSession:
         """See `Session.status`."""
         supervisor, reader = self._supervisor, self._reader
         if supervisor is None or reader is None:
-            state = CameraState.FAULTED if self._problem else CameraState.STARTING
-            if self._stopped:
-                state = CameraState.STOPPED
-            opening = WorkerStatus(SOURCE, state, self._problem or f"opening {self.title}")
-            return self._figures.status((opening,), message=self._problem or opening.detail)
+            opening = self._status_of_opening()
+            return self._figures.status((opening,), message=opening.detail)
         for m in supervisor.poll():
             if m.topic == RESTORE:
                 self._figures.take_report(m.body)
@@ -276,6 +276,16 @@ class LiveSession:
         ended = self._ended(workers)
         return self._figures.status(workers, message=self._message(workers), ended=ended)
 
+    def _status_of_opening(self) -> WorkerStatus:
+        """Given up by itself it is not: what answers after all is shown."""
+        going_s = time.monotonic() - self._opening_since
+        late = no_answer(self.title, going_s) if going_s > SLOW_S else ""
+        detail = self._problem or late or f"opening {self.title}"
+        if self._stopped:
+            return WorkerStatus(SOURCE, CameraState.STOPPED, detail)
+        failed = self._problem or going_s > LIMIT_S
+        return WorkerStatus(SOURCE, CameraState.FAULTED if failed else CameraState.STARTING, detail)
+
     def _meet(self, cameras: dict[str, Any]) -> None:
         """Cameras have told who they are: is the rig file of these?"""
         if self._source is not None:
@@ -293,6 +303,9 @@ class LiveSession:
         text, until = self._note
         if text and time.monotonic() < until:
             return text
+        # Else an old picture would stand there, and nothing but a dot would tell why.
+        if down := [w.told for w in workers if w.state is CameraState.FAULTED and w.detail]:
+            return "; ".join(down)
         restore = self._figures.restore
         if restore.get("message") or restore.get("error"):
             return str(restore.get("message") or restore.get("error"))
@@ -345,6 +358,7 @@ class LiveSession:
     def _again(self) -> bool:
         """Open a source that could not be opened once more; False: nothing stood in the way."""
         if not self._problem or self._stopped:
+            self._opening_since = time.monotonic()  # of one that has not answered: it is waited for once more
             return False
         self._problem = ""
         self.start()

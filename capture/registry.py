@@ -124,6 +124,36 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *(e.name for e in entry_points(group=GROUP))})
 
 
+@dataclass(frozen=True)
+class ThirdParty:
+    """A driver that another package brings.
+
+    Attributes:
+        name: before the colon.
+        target: `module:object`.
+        package: name and version of what brings it, "" where that is not known.
+        hidden: a driver of ours, or of a package that is found earlier, has the same name: it is never loaded.
+    """
+
+    name: str
+    target: str
+    package: str
+    hidden: bool
+
+
+def third_parties() -> list[ThirdParty]:
+    """Drivers of other packages, by name; none is imported."""
+    taken, out = set(BUILT_IN), []
+    for e in entry_points(group=GROUP):
+        if BUILT_IN.get(e.name) == e.value:
+            continue  # our own, where this program is installed
+        dist = e.dist
+        package = "" if dist is None else f"{dist.name} {dist.version}"
+        out.append(ThirdParty(e.name, e.value, package, e.name in taken))
+        taken.add(e.name)
+    return sorted(out, key=lambda t: (t.name, t.hidden))
+
+
 def driver(name: str) -> Driver:
     """The driver of this name, imported now.
 

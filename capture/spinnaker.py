@@ -83,7 +83,8 @@ class SpinnakerCamera(CameraBase[Frame]):
     def __init__(self, config: SpinnakerConfig) -> None:
         self.config, self.superseded, self.incomplete, self.delivered = config, 0, 0, 0
         name = f"{NAME}:{config.serial}" if config.serial else NAME
-        self.info = CameraInfo(CameraRole.FRAMES, name, "", "", 0, 0)
+        # Each FLIR camera has a Bayer or a gray format of 8 bits, which is what it is set to.
+        self.info = CameraInfo(CameraRole.FRAMES, name, "", "", 0, 0, pixel_bytes=1)
         self._sdk: SdkThread | None = None
         self._system: Any = None
         self._camera: Any = None
@@ -114,7 +115,7 @@ class SpinnakerCamera(CameraBase[Frame]):
             nodes = found.camera_nodes
             for auto in ("ExposureAuto", "GainAuto"):
                 _try(lambda auto=auto: getattr(nodes, auto).set_node_value_from_str("Off"))  # type: ignore[misc]
-            _try(lambda: nodes.PixelFormat.set_node_value_from_str("BayerRG8"))
+            self._choose_format(nodes.PixelFormat)
             # Frames come by themselves; the last one's rate does not stand in the way of this one's exposure.
             _try(lambda: nodes.TriggerMode.set_node_value_from_str("Off"))
             _try(lambda: nodes.AcquisitionFrameRateEnable.set_node_value(False))
@@ -129,7 +130,8 @@ class SpinnakerCamera(CameraBase[Frame]):
             pixels = nodes.PixelFormat.get_node_value_as_str()
             if pixels not in LAYOUTS:
                 raise CameraError(
-                    f"{self.info.name}: its pixel format {pixels} is none of {', '.join(LAYOUTS)}"
+                    f"{self.info.name}: its pixel format {pixels} is none of {', '.join(LAYOUTS)}; choose one "
+                    "with its maker's program"
                 )
             told = [
                 _try(lambda n=n: str(getattr(nodes, n).get_node_value())) or ""  # type: ignore[misc]
@@ -140,11 +142,22 @@ class SpinnakerCamera(CameraBase[Frame]):
                 CameraRole.FRAMES, self.info.name, told[0], told[1], int(nodes.Width.get_node_value()),
                 int(nodes.Height.get_node_value()), self._rate_hz,
                 Capabilities(exposure_stamps=True, settings=tuple(NODES), controls=controls),
+                LAYOUTS[pixels].pixel_bytes,
             )  # fmt: skip
         except CameraError:
             raise
         except Exception as e:  # the library's own errors, several lines long
             raise CameraError(f"{self.info.name}: {first_line(e)}") from e
+
+    @staticmethod
+    def _choose_format(node: Any) -> None:
+        """Bayer as the sensor has it; else what is set, if it is read; else gray."""
+        for name in (n for n in LAYOUTS if n.startswith("Bayer")):
+            _try(lambda name=name: node.set_node_value_from_str(name))  # type: ignore[misc]
+            if node.get_node_value_as_str() == name:
+                return
+        if node.get_node_value_as_str() not in LAYOUTS:
+            _try(lambda: node.set_node_value_from_str("Mono8"))
 
     def _find(self, cameras: Any) -> Any:
         deadline = time.monotonic() + FIND_S

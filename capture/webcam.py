@@ -71,10 +71,8 @@ class Webcam(CameraBase[Frame]):
             cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._sdk, self._video, self._lost = SdkThread(self.info.name), cv2.VideoCapture(), ""
         there = self._sdk.call(lambda: self._video.open(self.config.index), 10.0, "opening it")
-        if self.config.width is not None and self.config.height is not None:  # the rate hangs on it
-            self._video.set(cv2.CAP_PROP_FRAME_WIDTH, self.config.width)
-            self._video.set(cv2.CAP_PROP_FRAME_HEIGHT, self.config.height)
-        self._video.set(cv2.CAP_PROP_FPS, self.config.rate_hz)
+        if there:
+            self._sdk.call(self._set_size, 5.0, "setting its size")
         if there and self.config.exposure_us is not None:
             self._sdk.call(self._set_exposure, 5.0, "setting its exposure")
         good, image = self._sdk.call(self._video.read, 5.0, "reading from it") if there else (False, None)
@@ -92,6 +90,13 @@ class Webcam(CameraBase[Frame]):
             CameraRole.FRAMES, self.info.name, "webcam", "", width, height, self.config.rate_hz,
             Capabilities(exposure_stamps=self.config.exposure_us is not None),
         )  # fmt: skip
+
+    def _set_size(self) -> None:
+        """And the rate, which hangs on it."""
+        if self.config.width is not None and self.config.height is not None:
+            self._video.set(cv2.CAP_PROP_FRAME_WIDTH, self.config.width)
+            self._video.set(cv2.CAP_PROP_FRAME_HEIGHT, self.config.height)
+        self._video.set(cv2.CAP_PROP_FPS, self.config.rate_hz)
 
     def _set_exposure(self) -> None:
         """As the rig file says, or `CameraError`: frames may not claim another exposure than theirs."""
@@ -147,8 +152,13 @@ class Webcam(CameraBase[Frame]):
             self._frames.put(Frame(rgb, PixelLayout.RGB, self._count, start, end, FrameClock.DEVICE, host))  # type: ignore[arg-type]
             self._count += 1
 
+    @property
+    def _longest_silence_s(self) -> float:
+        # A long exposure stretches the period, whatever rate was asked for.
+        return 0.7 + 3 * max(1 / self.config.rate_hz, (self.config.exposure_us or 0) / 1e6)
+
     def read(self, timeout_s: float) -> Frame | None:
-        """See `Camera.read`. Silent for a second, it is taken for lost."""
+        """See `Camera.read`. Silent for about a second, it is taken for lost."""
         deadline = time.monotonic() + max(0.0, timeout_s)
         while True:
             if self._sdk is None:
@@ -158,8 +168,9 @@ class Webcam(CameraBase[Frame]):
             try:
                 frame = self._frames.get(timeout=min(0.05, max(0.001, deadline - time.monotonic())))
             except queue.Empty:
-                if not self._lost and time.monotonic() - self._heard > 0.7 + 3 / self.config.rate_hz:
-                    self._lost = f"{self.info.name}: no frame for a second; is the camera plugged in?"
+                silent_s = time.monotonic() - self._heard
+                if not self._lost and silent_s > self._longest_silence_s:
+                    self._lost = f"{self.info.name}: no frame for {silent_s:.1f} s; is the camera plugged in?"
                 if self._lost:
                     raise CameraLost(self._lost) from None
                 if time.monotonic() >= deadline:

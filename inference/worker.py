@@ -120,6 +120,7 @@ class _RestoreWorker:
         self._rates: deque[tuple[float, int, int]] = deque()
         self._n_events = self._lost_events = self._lost_frames = 0
         self._ended = self._frame_ends = 0
+        self._fitted: set[str] = set()  # streams that were of the rig's size so far
         self._first_frame_read = False
         self._error = ""
         self._next: list[Item | None] = [None, None]  # read and not handed on yet
@@ -237,11 +238,19 @@ class _RestoreWorker:
 
     def _check_size(self, what: str, width: int, height: int, stated: CameraEntry) -> None:
         """Another size than the rig's does not mend itself: the whole worker stops with the reason."""
-        if (width, height) != (stated.width, stated.height):
+        if (width, height) == (stated.width, stated.height):
+            self._fitted.add(what)
+            return
+        if what in self._fitted:
             raise UsageError(
-                f"{what} are {width}×{height}, but the rig {self.spec.rig.name!r} says "
-                f"{stated.width}×{stated.height}; use the rig file of these cameras"
+                f"{what} are {width}×{height} now and were {stated.width}×{stated.height}: another camera has "
+                "come back, or one with other settings; bring back the rig's and start this worker again, or "
+                "open the rig file of this one"
             )
+        raise UsageError(
+            f"{what} are {width}×{height}, but the rig {self.spec.rig.name!r} says "
+            f"{stated.width}×{stated.height}; use the rig file of these cameras"
+        )
 
     def _end(self) -> None:
         """All streams end; only when the last one has are the last exposures settled."""

@@ -52,6 +52,12 @@ DECISION = math.log(1e4)
 CAP = 14.0
 TURNED_SHARE, TURNED_LEAST = 0.6, 3  # of the frames, before the polarity is called wrong
 
+MATCH_US = 80.0  # an edge that is farther from where it should be is another one
+SCATTERED_US = 1000.0  # or this one all the same, where each frame has one as near as that
+SCATTER = "edges scatter"
+"""How `Verdict.why` begins then."""
+FEW = 0.6  # of the frames with both edges: less is no match
+
 MAX_DRIFT = 300e-6
 MAX_FRAMES = 40
 MAX_EDGES = 160
@@ -197,8 +203,8 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
 
     margin = lead(score, nothing)
     n_covered = int(covered[best].sum())
-    if n_covered and both[best].sum() < 0.6 * n_covered:
-        return Verdict(margin=margin, why="too few frames have both edges")
+    if n_covered and both[best].sum() < FEW * n_covered:
+        return Verdict(margin=margin, why=_why_few(s, e, fitted))
     if margin < DECISION:
         open_ = 1 + int((score[rival] > score[best] - DECISION).sum())
         return Verdict(
@@ -212,6 +218,25 @@ def acquire(frames: list[Stamp], starts_us: I64, ends_us: I64, evidence: Evidenc
     hit = np.flatnonzero(fitted.at_start[best])
     pairs = [(frames[i].start_ns, int(starts_us[fitted.i_start[best, i]])) for i in hit]
     return Verdict(pairs, float(fitted.bias[best]), margin, how, "")
+
+
+def _why_few(s: F64, e: F64, fitted: _Fitted) -> str:
+    """Why few frames have both edges under any hypothesis: these lack, or are not where they should be."""
+    near = SCATTERED_US
+    if fitted.start.shape[1] > 1:
+        near = min(near, 0.1 * float(np.diff(fitted.start[0]).min()))
+    errors = np.stack([_nearest(s, fitted.start)[1], _nearest(e, fitted.end)[1]])  # (2, H, N)
+    there: BoolA = np.asarray((np.abs(errors) <= near).all(0))
+    n = there.sum(1)
+    if n.max() < FEW * there.shape[1]:
+        return "too few frames have both edges"
+    # Of a constant rate several shifts have their edges nearby; the right one has them nearest.
+    likely = np.flatnonzero(n >= 0.8 * n.max())
+    scatter = 1.48 * min(float(np.median(np.abs(errors[:, h, there[h]]))) for h in likely)
+    return (
+        f"{SCATTER} by {scatter:.0f} µs about the frames' own stamps, more than can be matched: noise on the "
+        "wire, an output with slow edges, or stamps of something else than the exposure"
+    )
 
 
 def _why_none(d: F64, x: F64, s: F64, e: F64) -> str:
@@ -247,7 +272,7 @@ def _hypotheses(d: F64, x: F64, s: F64, e: F64) -> _Fitted:
     start = offset[:, None] + d[None, :]
     end = start + x[None, :]
     tol = coarse * 1.5
-    for tol_next in (max(200.0, coarse / 3), 120.0, 80.0):
+    for tol_next in (max(200.0, coarse / 3), 120.0, MATCH_US):
         (_, err_s), (_, err_e) = _nearest(s, start), _nearest(e, end)
         ws, we = np.abs(err_s) <= tol, np.abs(err_e) <= tol
         ns, ne = np.maximum(ws.sum(1), 1), np.maximum(we.sum(1), 1)

@@ -15,6 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout
+from sync.acquisition import SCATTER
 from sync.exposure import AlignedExposure, ExposureSource
 from sync.rig import Clock, EventEntry, ImageEntry, Rig
 from sync.synchroniser import Synchroniser
@@ -244,7 +245,7 @@ class TriggerMonitor:
                 )
         if matched < GOOD_SHARE:
             why = self._sync.status.why
-            if why and self._fits():
+            if why and self._fits() and not why.startswith(SCATTER):
                 return Finding.OPEN, f"The wire is right; which edges are whose is open: {why}."
             return Finding.UNMATCHED, (
                 f"Edges come at the frames' rate, but {1 - matched:.0%} of the frames find none"

@@ -360,8 +360,9 @@ def all_checks() -> list[Callable[[], Check | list[Check]]]:
     from app.cli.camera_checks import connected
     from app.cli.installation import extras, names
     from app.cli.usb import usb
+    from app.cli.weights_check import weights
 
     return [
         python, names, extras, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk,
-        shared_memory, usb, cameras, connected,
+        shared_memory, weights, usb, cameras, connected,
     ]  # fmt: skip

@@ -12,6 +12,8 @@ from typing import Any
 
 from app.cli.probes import probe
 from app.cli.usb import RULE_FOLDERS, VENDORS, has_rule, is_camera
+from capture import registry
+from capture.registry import ThirdParty
 
 USBFS = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
 USBFS_MB = 1000
@@ -60,6 +62,21 @@ SDKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )  # fmt: skip
 """Name, code that a child runs, drivers that need it, how it is installed."""
 
+_THIRD_PARTY = """
+from dataclasses import asdict
+from capture import registry
+try:
+    d, why = registry.driver({name!r}), ""
+except Exception as e:
+    d, why = None, str(e)
+found, failed = [], ""
+try:
+    found = [asdict(c) for c in d.discover()] if d is not None else []
+except Exception as e:
+    failed = f"{{type(e).__name__}}: {{e}}"
+answer({{"why": why, "found": found, "failed": failed}})
+"""
+
 _DISCOVER = """
 from dataclasses import asdict
 from capture import registry
@@ -80,7 +97,7 @@ class Survey:
     Attributes:
         devices: name (what opens it, "" where nothing does), model, serial, role, width, height, usb_speed,
             firmware, access, can (capabilities), sdk.
-        sdks: name, there, facts, drivers.
+        sdks: name, there, facts, drivers: libraries, then drivers that other packages bring, by their names.
         missing: what, and do: lines to follow or to copy.
     """
 
@@ -97,7 +114,13 @@ def survey(
     with ThreadPoolExecutor(4) as pool:
         sdks = list(pool.map(_sdk, SDKS))
         lists = list(pool.map(_discovered, groups))
+        others = list(pool.map(_third_party, registry.third_parties()))
     served = {d: s["name"] for s in sdks if s["there"] for d in s["drivers"]}
+    for line, found in others:
+        if line["there"]:
+            served[line["name"]] = line["package"] or line["target"]
+        sdks.append(line)
+        lists.append(found)
     served.setdefault("webcam", "OpenCV")
     devices = [_device(d, served) for found in lists for d in found if "error" not in d]
     plugged = _plugged(bus)
@@ -119,6 +142,30 @@ def _sdk(sdk: tuple[str, str, tuple[str, ...], str]) -> dict[str, Any]:
     p = probe(code, timeout_s=30)
     facts = f"{p.facts['version']} serves {', '.join(drivers)}".strip() if p.ok else f"is not there; {install}"
     return {"name": name, "there": p.ok, "facts": facts, "drivers": list(drivers), "why": "" if p.ok else p.why}
+
+
+def _third_party(t: ThirdParty) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A driver that another package brings, and what it finds; in a child, for nobody knows what it does."""
+    origin = f"driver of {t.package} ({t.target})" if t.package else f"driver at {t.target}"
+    line = {
+        "name": t.name, "there": False, "facts": origin, "drivers": [t.name], "why": "", "package": t.package,
+        "target": t.target,
+    }  # fmt: skip
+    if t.hidden:
+        why = "another driver has this name; it can never be chosen"
+        return line | {"facts": f"{origin}: {why}", "why": why}, []
+    p = probe(_THIRD_PARTY.format(name=t.name), timeout_s=30)
+    why = _line(p.facts["why"] if p.ok else p.why)
+    if why:
+        what = why.removeprefix(f"camera {t.name!r}: its driver {t.target} ")
+        return line | {"facts": f"{origin} {what}" if what != why else f"{origin}: {why}", "why": why}, []
+    failed = _line(p.facts["failed"])
+    facts = f"{origin}; looking for its cameras failed: {failed}" if failed else origin
+    return line | {"there": True, "facts": facts, "why": failed}, p.facts["found"]
+
+
+def _line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
 
 
 def _discovered(names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -15,17 +15,22 @@ def first_source(last: str, network: str | None, *, rig_page: bool = False) -> t
         network: that was asked for, None for none.
         rig_page: only a rig will do.
     """
+    from app import patience
     from app.cli.arguments import rig_source
     from app.cli.replay import check_streams
     from capture.errors import HalfmirrorError
+    from recordings.open import recognise
     from recordings.recording import OpenOptions
 
     if not last:
         return SIMULATED, ""
     path = Path(last)
     try:
-        if rig_page or path.suffix.lower() == ".toml" or not path.exists():
+        # It may lie on a disk that has gone, and then nothing would be seen for ever.
+        there = patience.within(patience.SLOW_S, path.exists, last)
+        if rig_page or path.suffix.lower() == ".toml" or not there:
             return rig_source(last), ""
+        patience.within(patience.SLOW_S, lambda: recognise(path), last)
         check_streams(path, network, OpenOptions())
     except (HalfmirrorError, OSError) as e:
         return SIMULATED, f"The simulated rig; {last}, which was shown last, does not open: {e}"

@@ -10,6 +10,7 @@ from PySide6.QtCore import QStandardPaths, QUrl
 from PySide6.QtGui import QDesktopServices
 
 from app.output.atomic import OutputError, require_place
+from app.patience import ANSWERS_S, NoAnswerError, within
 from app.viewer import dialogs
 from app.viewer.calibration_page import CalibrationPage
 from app.viewer.calibration_run import RECORDING, CalibrationRun, CalibrationWish
@@ -79,7 +80,11 @@ class CalibrationDesk:
             w.rig.shut()  # its cameras are needed here
         self._source = w.source or "simulated"
         path = Path(self._source)  # of which no session needs be left
-        self._recording = path.suffix.lower() != ".toml" and path.exists()
+        try:
+            there = within(ANSWERS_S, path.exists, path)
+        except NoAnswerError:
+            there = w.player is not None and w.player.recording
+        self._recording = there and path.suffix.lower() != ".toml"
         self._output = self._place = None
         self.page.reset(self._source)
         self.page.set_place(self.output)

@@ -9,6 +9,8 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from app.patience import ANSWERS_S, Waiting
+
 RIGS = "Rig files (*.toml)"
 RECORDINGS = (
     "Recordings (*.aedat4 *.aedat *.raw *.dat *.h5 *.hdf5 *.npz *.bag *.mcap *.db3 streams.hmc metadata.yaml);;"
@@ -17,9 +19,21 @@ RECORDINGS = (
 OF_FOLDER = ("streams.hmc", "recording.toml", "metadata.yaml")  # a recording is the folder that these lie in
 
 
+def _reached(folder: Path | None) -> Path:
+    """A folder to begin in: the one that was remembered, unless its disk does not answer."""
+    if folder is None or Waiting(folder.exists, ANSWERS_S).going:
+        return Path.home()
+    return folder
+
+
+def _saved_in(path: Path) -> Path:
+    """A name to begin with, in its folder or, where that does not answer, at home."""
+    return _reached(path.parent) / path.name
+
+
 def recording(parent: QWidget, folder: Path | None) -> Path | None:
     """A recording to open, None when the user thinks better of it."""
-    name, _ = QFileDialog.getOpenFileName(parent, "Open recording", str(folder or Path.home()), RECORDINGS)
+    name, _ = QFileDialog.getOpenFileName(parent, "Open recording", str(_reached(folder)), RECORDINGS)
     return whole(Path(name)) if name else None
 
 
@@ -48,13 +62,13 @@ def harmless(event: QDropEvent) -> Qt.DropAction | None:
 
 def rig_to_open(parent: QWidget, start: Path) -> Path | None:
     """A rig file to read, None when the user thinks better of it."""
-    name, _ = QFileDialog.getOpenFileName(parent, "Open rig file", str(start), RIGS)
+    name, _ = QFileDialog.getOpenFileName(parent, "Open rig file", str(_reached(start)), RIGS)
     return Path(name) if name else None
 
 
 def rig_to_save(parent: QWidget, start: Path) -> Path | None:
     """A rig file to write, None when the user thinks better of it. It ends in .toml."""
-    name, _ = QFileDialog.getSaveFileName(parent, "Save rig file", str(start), RIGS)
+    name, _ = QFileDialog.getSaveFileName(parent, "Save rig file", str(_saved_in(start)), RIGS)
     if not name:
         return None
     path = Path(name)
@@ -70,7 +84,7 @@ def rig_to_save(parent: QWidget, start: Path) -> Path | None:
 
 def folder(parent: QWidget, start: Path, what: str = "snapshots") -> Path | None:
     """A folder for snapshots or recordings, None when the user thinks better of it."""
-    name = QFileDialog.getExistingDirectory(parent, f"Folder of {what}", str(start))
+    name = QFileDialog.getExistingDirectory(parent, f"Folder of {what}", str(_reached(start)))
     return Path(name) if name else None
 
 

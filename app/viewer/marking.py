@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from app.viewer.words import clock, sentence
 from capture.errors import HalfmirrorError
-from recordings.marks import Marks, load, places, save
+from recordings.marks import Marks, places, save
 
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
 
 ROOM_US = 1000
+NONE = Marks()
 
 
 class Marking:
@@ -27,10 +28,10 @@ class Marking:
         self._recording: Path | None = None
         self.marks = Marks()
 
-    def take(self, recording: Path | None) -> None:
-        """Another recording, or none."""
+    def take(self, recording: Path | None, marks: Marks = NONE) -> None:
+        """Another recording with the marks that were read beside it, or none."""
         self._recording = recording
-        self.marks = Marks() if recording is None else load(recording)
+        self.marks = marks
         self.show()
 
     def show(self) -> None:

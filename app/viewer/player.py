@@ -39,7 +39,7 @@ class Player:
         """
         self.session = session
         self.clock = clock
-        self.began_at = clock()  # since then no worker has been starting
+        self.made_at = self.began_at = clock()  # begun: since then no worker has been starting
         self.showing = Showing(session, clock)
         self.network = network
         self.wanted = ""  # a network that is being made ready

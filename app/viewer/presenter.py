@@ -166,6 +166,7 @@ class Presenter:
             w.remember_network()
             if player.picture is not None:
                 self.show()
+        w.way_out.look(player, w.clock())
         nothing = states.nothing(w, player, self.status)
         if nothing is not None:
             w.empty.say(nothing.text, nothing.action)

@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from app.patience import ANSWERS_S, NoAnswerError, within
 from app.viewer.words import clock, grouped
 from capture.camera import limited_s
 from sync.exposure import in_words
@@ -135,7 +136,10 @@ def name_problem(folder: Path, name: str) -> str:
     if not _NAME.fullmatch(name) or name.startswith("."):
         return "a name has no slash and does not begin with a dot"
     try:
-        return f"{name} is there already" if (folder / name).exists() else ""
+        there = within(ANSWERS_S, (folder / name).exists, folder)
+        return f"{name} is there already" if there else ""
+    except NoAnswerError:
+        return f"{folder} does not answer; choose another folder"
     except OSError as e:
         if e.errno == errno.ENAMETOOLONG:
             return "the name is too long for the disk; give a shorter one"
@@ -177,8 +181,9 @@ def can_be_opened(made: Path) -> bool:
 
 
 def _there(path: Path) -> bool:
-    # `exists` raises for a share that is gone, a folder that may not be entered, and a name that is too long.
+    # `exists` raises for a share that is gone, a folder that may not be entered, and a name that is too long;
+    # for a share that may come back it does not end.
     try:
-        return path.exists()
-    except OSError:
+        return within(ANSWERS_S, path.exists, path)
+    except (OSError, NoAnswerError):
         return False

@@ -13,6 +13,7 @@ from app.session import Picture, Residual, Session
 
 STALE_MS = 100.0
 STALE_FULL_MS = 400.0  # fully dimmed; between the two the dimming grows, so that a slow source does not flash
+SELDOM_S = 1.0  # pictures that come still more seldom are stale before the next one
 SLOW_MOTION_LATENTS = 25
 SLOW_MOTION_S = 2.0  # there and back
 SETTLE_S = 0.3  # the slider at rest so long is where new exposures are restored, too
@@ -104,7 +105,10 @@ class Showing:
             return 0.0
         if self._waits_for_measured(self._clock()):
             age = (self._clock() - self.last_arrival) * 1e3  # it is old because it was measured
-        return min(1.0, max(0.0, (age - STALE_MS) / (STALE_FULL_MS - STALE_MS)))
+        # A source of two pictures a second would else be dim half of the time, and no picture of it is late.
+        seldom = min(self.interval_s() or 0.0, SELDOM_S) * 1e3
+        begin = max(STALE_MS, 1.5 * seldom)
+        return min(1.0, max(0.0, (age - begin) / (STALE_FULL_MS / STALE_MS - 1.0) / begin))
 
     def interval_s(self) -> float | None:
         """Median time between pictures of the stream, None while unknown."""

@@ -115,6 +115,9 @@ def unopened(status: SessionStatus) -> bool:
 
 def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus | None) -> Nothing | None:
     """What to say where the picture would be; None with a picture."""
+    if player is None and window.opening.looking:
+        other = "Choose another source" if window.opening.slow else ""
+        return Nothing(f"Looking at {window.opening.looking}…", other, window.show_sources)
     if window.problem:
         return Nothing(window.problem, "Choose another source", window.show_sources)
     if player is None and window.closing.going:
@@ -148,8 +151,9 @@ def nothing(window: ViewerWindow, player: Player | None, status: SessionStatus |
             lambda: window.restart_worker(faulted.name),
         )
     if status is not None and status.message:
-        text = status.message
-        return Nothing(text[0].upper() + text[1:], "", window.show_sources)
+        text = status.message[0].upper() + status.message[1:]
+        slow = any(w.name == OPENING for w in workers) and player.clock() - player.made_at > SLOW_START_S
+        return Nothing(text, "Choose another source" if slow else "", window.show_sources)
     starting = [w for w in workers if w.state is CameraState.STARTING]
     if starting:
         detail = next((w.detail for w in starting if w.detail), "")

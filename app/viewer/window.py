@@ -33,9 +33,11 @@ from app.viewer.recording_bar import RecordingBar
 from app.viewer.remembered import Remembered
 from app.viewer.rig_desk import RigDesk
 from app.viewer.snapshot import SnapshotWriter, default_folder
+from app.viewer.states import PASSED_THROUGH
 from app.viewer.status_strip import StatusStrip
 from app.viewer.top_bar import PRESETS, Actions, TopBar
 from app.viewer.transport_bar import TransportBar
+from app.viewer.way_out import WayOut
 from app.viewer.wiring import connect
 from app.viewer.words import sentence
 
@@ -97,6 +99,7 @@ class ViewerWindow(QMainWindow):
         self.keys = Actions(self)
         self.top = TopBar(self.keys, lambda: self.remembered.recent, presets)
         self.picture = PictureView()
+        self.way_out = WayOut(self.picture)
         self.empty = EmptyState()
         self.pages = QStackedWidget()
         self.pages.addWidget(self.picture)
@@ -179,6 +182,12 @@ class ViewerWindow(QMainWindow):
         """The one action of the empty state."""
         self.middle.setFocus()
         self.helpful()
+
+    def show_unrestored(self) -> None:
+        """Frames that are refused as they are."""
+        self.middle.setFocus()
+        self.wish(lambda p: p.select(PASSED_THROUGH))
+        self.say("Frames are shown as they are. N chooses a network that restores.", 8.0)
 
     def slow_motion(self, on: bool) -> None:
         """Loop through the exposure on screen, or stop; says why when it cannot."""
@@ -309,6 +318,7 @@ class ViewerWindow(QMainWindow):
         """60 times a second."""
         self.tick_rate.tick()
         self._look_at_closing()
+        self.opening.look()
         self._snapshots.take(self._saved, lambda e: self.say(sentence(e), 10.0))
         self.presenter.tick()
         self.recorder.tick()
@@ -369,6 +379,7 @@ class ViewerWindow(QMainWindow):
         self.remembered.save()
         self._timer.stop()
         self.hide()
+        self.opening.forget()
         self.calibration.shut()
         self.rig.shut()
         self.close_session()

@@ -57,4 +57,5 @@ def connect(w: ViewerWindow) -> None:
     w.transport.speed_chosen.connect(lambda f: w.wish(lambda p: p.set_speed(f)))
     w.transport.loop_switched.connect(lambda on: w.wish(lambda p: p.set_loop(on)))
     w.strip.restart.connect(w.restart_worker)
+    w.way_out.clicked.connect(w.show_unrestored)
     w.empty.acted.connect(lambda: w.help_out())

@@ -89,7 +89,7 @@ class GenicamCamera(CameraBase[Frame]):
         )
         self.info = CameraInfo(
             CameraRole.FRAMES, self.config.name, link.model, link.serial, link.width, link.height,
-            0.0 if link.period_ns is None else 1e9 / link.period_ns, capabilities, self.config.pixel_bytes,
+            0.0 if link.period_ns is None else 1e9 / link.period_ns, capabilities, link.pixel_bytes,
         )  # fmt: skip
 
     def start(self, epoch_ns: int = 0) -> None:

@@ -30,6 +30,8 @@ FORMAT_NUMBERS: dict[int, str] = {
 """Their numbers in the stream (GenICam Pixel Format Naming Convention)."""
 
 AUTO = "auto"
+FLIR = "flir"
+"""The driver's name by which cameras of this maker are opened."""
 
 
 class GenicamConfig(Strict):
@@ -94,8 +96,13 @@ class GenicamConfig(Strict):
 
     @property
     def pixel_bytes(self) -> int:
-        """Of a frame; where the camera is to choose, the most there can be."""
-        return 3 if self.pixel_format == AUTO else LAYOUTS[self.pixel_format].pixel_bytes
+        """Of a frame; where the camera is to choose, what it will, or else the most there can be.
+
+        Each FLIR camera has a Bayer or a gray format of 8 bits, and those come first.
+        """
+        if self.pixel_format == AUTO:
+            return 1 if self.driver == FLIR else 3
+        return LAYOUTS[self.pixel_format].pixel_bytes
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from capture.camera import Control
 from capture.errors import CameraError
 from capture.genicam import aravis
-from capture.genicam.config import GenicamConfig
+from capture.genicam.config import LAYOUTS, GenicamConfig
 from capture.genicam.features import Features
 from capture.genicam.finding import Place, same_serial
 from capture.genicam.gvcp import Register
@@ -42,6 +42,7 @@ class Connection:
         gige: GigE Vision (False: USB3 Vision).
         model, serial: as the camera says.
         width, height: of the region.
+        pixel_bytes: of a frame.
         period_ns: from frame to frame, None with a trigger.
         exposure_us: as set, for frames that do not say it.
         trigger: what starts exposures, "off" where the camera does by itself. With one, silence means nothing.
@@ -120,6 +121,7 @@ class Connection:
         """Read what frames are like now."""
         f = self._features
         self.width, self.height = f.whole("Width"), f.whole("Height")
+        self.pixel_bytes = LAYOUTS[f.text("PixelFormat")].pixel_bytes
         self.period_ns = self.settings.period_ns()
         self.exposure_us = f.number("ExposureTime") if f.has("ExposureTime") else None
         self.controls: tuple[Control, ...] = self.settings.controls()

@@ -11,6 +11,7 @@ from capture.camera import CameraInfo, FrameCamera
 from capture.errors import CameraError
 from capture.genicam import finding
 from capture.genicam.camera import GenicamCamera
+from capture.genicam.config import FLIR as FLIR_NAME
 from capture.genicam.config import GenicamConfig, configure
 from capture.registry import FramesOnlyDriver
 
@@ -37,4 +38,4 @@ class GenicamDriver(FramesOnlyDriver):
 
 
 GENICAM = GenicamDriver("genicam")
-FLIR = GenicamDriver(finding.FLIR)
+FLIR = GenicamDriver(FLIR_NAME)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from capture.camera import CameraInfo, CameraRole, Capabilities
 from capture.errors import CameraError
 from capture.genicam import aravis, gvcp
-from capture.genicam.config import GenicamConfig
+from capture.genicam.config import FLIR, GenicamConfig
 
-FLIR = "flir"
 _USB_SERIAL = re.compile(r"[0-9A-Fa-f]{8}")
 _FLIR_VENDORS = re.compile(r"flir|point grey|teledyne", re.IGNORECASE)
 

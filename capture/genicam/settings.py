@@ -265,8 +265,8 @@ class Settings:
         if not usable:
             offered = ", ".join(self._f.entries("PixelFormat")) or "none"
             raise CameraError(
-                f"{self._f.name}: the camera offers the pixel formats {offered}; none is read, "
-                f"which are {', '.join(LAYOUTS)}"
+                f"{self._f.name}: the camera offers the pixel formats {offered}; none is read: set it to "
+                f"8 bits with its maker's program, so that it offers one of {', '.join(LAYOUTS)}"
             )
         wanted = usable[0] if value == AUTO else str(value)
         if wanted not in usable:

@@ -5,6 +5,7 @@ Metavision SDK and OpenEB are not on PyPI; what is called metavision there is so
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -18,20 +19,26 @@ from capture.prophesee.config import PropheseeConfig
 from capture.prophesee.limit import LimitWatch
 from capture.prophesee.stream import PacketMaker
 
+WAIT_S = 0.1
+"""Longest that a call of `read` waits for something."""
+POLL_S = 0.0005
+TIMED_US = 1_000_000
+"""A decoder that is farther ahead of the events that it has just given counts from somewhere else."""
+EVENT = [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")]
+EDGE = [("p", "<i2"), ("t", "<i8"), ("id", "<i2")]
 
-def library(name: str) -> tuple[Any, Any, Any]:
-    """Modules metavision_hal, event_io and event_io.raw_reader. Raises `CameraError` where they are not."""
+
+def library(name: str) -> Any:
+    """Module metavision_hal. Raises `CameraError` where it is not there."""
     try:
         import metavision_hal
-        from metavision_core import event_io
-        from metavision_core.event_io import raw_reader
     except Exception as e:
         text = " ".join(str(e).split())[:120]
         raise CameraError(
             f"{name}: Prophesee's Metavision SDK or OpenEB is not there for this Python ({text}); install it "
             "with the vendor's installer, and start from an environment that sees system packages; or use evk4"
         ) from e
-    return metavision_hal, event_io, raw_reader
+    return metavision_hal
 
 
 class MetavisionSdk:
@@ -43,44 +50,59 @@ class MetavisionSdk:
         self.width = self.height = 0
         self.notes: dict[str, Any] = {}
         self._device: Any = None
-        self._iterator: Any = None
-        self._batches: Any = None
+        self._stream: Any = None
+        self._decoder: Any = None
+        self._events: list[Any] = []  # decoded and not handed over, as the SDK's callbacks gave them
+        self._edges: list[Any] = []
         self._maker: PacketMaker | None = None
-        self._edges = 0
+        self._timed = True  # the decoder tells times as its events have them
         self._foreign_edges = 0
         self._limit: float = 0
         self._limit_watch = LimitWatch()
 
     def open(self) -> None:
-        """See `Sdk.open`."""
-        hal, event_io, raw_reader = library(self._name)
+        """See `Sdk.open`.
+
+        The SDK's iterator of events is not used: it gives nothing as long as no event comes, so that nobody
+        could tell a silent scene from a camera that does not answer.
+        """
+        hal = library(self._name)
         c = self._config
         try:
-            if c.serial or not c.triggers:
-                self._device = hal.DeviceDiscovery.open(c.serial)
-                if self._device is not None and c.triggers:
-                    self._device.get_i_trigger_in().enable(hal.I_TriggerIn.Channel.MAIN)
-            else:
-                self._device = raw_reader.initiate_device(
-                    "", use_external_triggers=[hal.I_TriggerIn.Channel.MAIN]
-                )
+            self._device = hal.DeviceDiscovery.open(c.serial)
         except Exception as e:
             raise CameraError(f"{self._name}: cannot be opened ({native.message(e)})") from e
         if self._device is None:
             raise CameraError(f"{self._name}: no camera answers that name; plug one in, or close who holds it")
         try:
+            if c.triggers:
+                trigger = self._part("get_i_trigger_in", "trigger input; set triggers = false")
+                trigger.enable(hal.I_TriggerIn.Channel.MAIN)
             self._apply()
-            self._iterator = event_io.EventsIterator.from_device(device=self._device, delta_t=c.batch_us)
-            self.height, self.width = map(int, self._iterator.get_size())
-            self._batches = iter(self._iterator)
+            self._begin()
         except CameraError:
             self.close()
             raise
         except Exception as e:
             self.close()
             raise CameraError(f"{self._name}: cannot be started ({native.message(e)})") from e
+
+    def _begin(self) -> None:
+        """Have the camera send, and the SDK hand over what it decodes."""
+        size = self._part("get_i_geometry", "size")
+        self.width, self.height = int(size.get_width()), int(size.get_height())
         self._maker = PacketMaker(self._name, self.width, self.height)
-        self._edges = 0
+        self._events, self._edges = [], []
+        events, edges = self._events, self._edges  # the device must not hold this object
+        self._part("get_i_event_cd_decoder", "events").add_event_buffer_callback(
+            lambda batch: events.append(np.array(batch))
+        )
+        if (triggers := self._device.get_i_event_ext_trigger_decoder()) is not None:
+            # What it is given is only there during the call.
+            triggers.add_event_buffer_callback(lambda batch: edges.append(np.array(batch)))
+        self._decoder = self._part("get_i_events_stream_decoder", "decoder")
+        self._stream = self._part("get_i_events_stream", "stream of events")
+        self._stream.start()
 
     def _apply(self) -> None:
         c = self._config
@@ -131,33 +153,60 @@ class MetavisionSdk:
         self._limit = value
 
     def flush(self) -> None:
-        """Nothing: the iterator gives what there is from its first call on."""
+        """See `Sdk.flush`. It is decoded even so, for time goes on in it."""
+        if self._stream is None:
+            return
+        until = time.monotonic() + WAIT_S
+        while self._decode() > 0 and time.monotonic() < until:
+            pass
+        self._events.clear()
+        self._edges.clear()
+
+    def _decode(self) -> int:
+        """Decode the next buffer if there is one. More than 0: there was, less: the stream has ended."""
+        found = int(self._stream.poll_buffer())
+        if found > 0:
+            self._decoder.decode(self._stream.get_latest_raw_data())
+        return found
 
     def read(self) -> list[EventPacket]:
-        """See `Sdk.read`."""
-        if self._batches is None or self._maker is None:
+        """See `Sdk.read`. What comes within `batch_us` of the first is one packet."""
+        if self._stream is None:
             raise CameraLost(f"{self._name}: is closed")
+        until, first = time.monotonic() + WAIT_S, True
         try:
-            e = next(self._batches)
-            edges = self._iterator.get_ext_trigger_events()
-        except StopIteration:
-            raise CameraLost(f"{self._name}: its stream ended; was it unplugged?") from None
+            while (now := time.monotonic()) < until:
+                found = self._decode()
+                if found < 0:
+                    raise CameraLost(f"{self._name}: its stream ended; was it unplugged?")
+                if found > 0 and first:
+                    until, first = now + self._config.batch_us / 1e6, False
+                elif not found:
+                    time.sleep(POLL_S)
+            now_us = int(self._decoder.get_last_timestamp())
+        except CameraLost:
+            raise
         except Exception as error:
             raise CameraLost(f"{self._name}: cannot be read ({native.message(error)})") from error
-        self._limit_watch.add(len(e), time.monotonic_ns(), self._limit)
-        # The SDK gives all edges so far, every time, until it is told to forget them.
-        fresh, self._edges = edges[self._edges :], len(edges)
-        if self._edges > 10_000 and hasattr(self._iterator.reader, "clear_ext_trigger_events"):
-            self._iterator.reader.clear_ext_trigger_events()
-            self._edges = 0
-        ours = fresh["id"] == self._config.trigger_channel
-        self._foreign_edges += int(len(fresh) - np.count_nonzero(ours))
-        et, rising = fresh["t"][ours].astype(np.int64), fresh["p"][ours] != 0
-        if not len(e) and not len(et):
-            return []
-        return [
-            self._maker.make(e["t"], e["x"], e["y"], e["p"] != 0, et, rising, time.monotonic_ns())
-        ]  # fmt: skip
+        return self._packets(now_us, time.monotonic_ns())
+
+    def _packets(self, now_us: int, host_ns: int) -> list[EventPacket]:
+        """What was decoded, or that there was nothing until `now_us`; less than 0 where that is not known."""
+        assert self._maker is not None
+        e, edges = _joined(self._events, EVENT), _joined(self._edges, EDGE)
+        self._events.clear()
+        self._edges.clear()
+        self._limit_watch.add(len(e), host_ns, self._limit)
+        ours = edges["id"] == self._config.trigger_channel
+        self._foreign_edges += int(len(edges) - np.count_nonzero(ours))
+        et, rising = edges["t"][ours].astype(np.int64), edges["p"][ours] != 0
+        if len(e):
+            self._timed = 0 <= now_us - int(e["t"][-1]) <= TIMED_US
+        if len(e) or len(et):
+            return [self._maker.make(e["t"], e["x"], e["y"], e["p"] != 0, et, rising, host_ns)]
+        # Whatever the decoder gives next is behind the last time that it has read.
+        silent = self._maker.quiet(now_us, host_ns) if now_us >= 0 and self._timed else None
+        return [] if silent is None else [silent]
 
     def names(self) -> tuple[str, ...]:
         """See `Sdk.names`: which biases a camera has is known once it is open."""
@@ -197,4 +246,12 @@ class MetavisionSdk:
 
     def close(self) -> None:
         """See `Sdk.close`. The device object must go before the interpreter does."""
-        self._batches = self._iterator = self._device = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(Exception):  # one that was unplugged
+                stream.stop()
+        self._decoder = self._device = None
+
+
+def _joined(batches: list[Any], dtype: list[tuple[str, str]]) -> Any:
+    return np.concatenate(batches) if batches else np.empty(0, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import live
 from app.figures import PARTS
 from app.live import make_session
 from app.picture_reader import room_for
@@ -293,4 +295,34 @@ def test_a_source_that_did_not_open_is_tried_again(monkeypatch: pytest.MonkeyPat
             assert len(tries) == n
             session.command("restart", worker="source")
     finally:
+        session.stop()
+
+
+def test_a_source_that_does_not_answer_is_said_and_opens_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    resolve = live.resolve
+
+    def late(*args: Any, **more: Any) -> Source:  # as a file on a network drive that is not there
+        back.wait(60)
+        return resolve(*args, **more)
+
+    monkeypatch.setattr(live, "resolve", late)
+    monkeypatch.setattr(live, "SLOW_S", 0.3)
+    monkeypatch.setattr(live, "LIMIT_S", 1.0)
+    session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+    session.start()
+    try:
+        (source,) = session.status().workers
+        assert (source.state, source.detail) == (CameraState.STARTING, "opening simulated:davis")
+        time.sleep(0.4)
+        (source,) = session.status().workers
+        assert source.state is CameraState.STARTING
+        assert "simulated:davis has not answered for 0 s; see whether its disk" in source.detail
+        time.sleep(0.8)
+        assert session.status().workers[0].state is CameraState.FAULTED
+        assert "choose another source" in session.status().message
+        back.set()
+        assert Watch(session).restored(2)
+    finally:
+        back.set()
         session.stop()

@@ -67,6 +67,8 @@ def test_a_rig_file_of_other_cameras_is_said_and_not_tried_again(tmp_path: Path)
         w = watch.worker("restore")
         assert "events are 64×48, but the rig 'bench' says 640×48" in w.detail
         assert w.restarts == 0
+        # A picture may stand there; the dot alone would not tell why no other comes.
+        assert session.status().message == w.told
     finally:
         session.stop()
 

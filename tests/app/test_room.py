@@ -19,8 +19,8 @@ def simulated(**settings: Any) -> Source:
     return resolve(SourceRequest.of("simulated", settings))
 
 
-def of_camera(**settings: Any) -> Source:
-    plan = CameraPlan("frames", "genicam:127.0.0.1", settings, (CameraRole.FRAMES,))
+def of_camera(name: str = "genicam:127.0.0.1", **settings: Any) -> Source:
+    plan = CameraPlan("frames", name, settings, (CameraRole.FRAMES,))
     return replace(simulated(), cameras=(plan,))
 
 
@@ -34,6 +34,9 @@ def of_camera(**settings: Any) -> Source:
         (of_camera(pixel_format="Mono8"), 1),
         (of_camera(pixel_format="RGB8"), 3),
         (of_camera(), 3),  # the camera chooses
+        (of_camera("flir:20123456"), 1),  # and this one has a format of 8 bits
+        (of_camera("flir:20123456", pixel_format="RGB8"), 3),
+        (of_camera("flir-spinnaker:20123456"), 1),
         (replace(simulated(frame_sensor={"layout": "gray"}), live=False), 3),
         (replace(simulated(), cameras=()), 3),
     ],

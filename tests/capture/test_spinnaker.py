@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,29 @@ def test_a_format_that_nothing_here_understands() -> None:
             camera.open()
     finally:
         fake_rotpy.Nodes.__getattr__ = original  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("offered", "set_to", "taken"),
+    [
+        (("BayerGB8", "BayerGB12p", "Mono8", "RGB8"), "BayerGB12p", "BayerGB8"),
+        (("Mono8", "Mono16"), "Mono16", "Mono8"),
+        (("RGB8", "Mono8"), "RGB8", "RGB8"),
+    ],
+)
+def test_a_camera_that_was_left_at_more_bits_is_set_to_eight(
+    offered: tuple[str, ...], set_to: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: Any, value: str) -> None:
+        if self._name == "PixelFormat" and value not in offered:
+            raise RuntimeError("Spinnaker: no such entry")
+        self.set_node_value(value)
+
+    monkeypatch.setattr(fake_rotpy.Node, "set_node_value_from_str", write)
+    Device.values["PixelFormat"] = set_to
+    with make() as c:
+        assert Device.values["PixelFormat"] == taken
+        assert c.info.pixel_bytes == (3 if taken == "RGB8" else 1)
 
 
 def test_the_rate_that_the_camera_was_left_with_does_not_bound_the_exposure() -> None:

@@ -46,6 +46,7 @@ class FakeCapture:
     backend: ClassVar[str] = "V4L2"
     sizes: ClassVar[set[tuple[int, int]]] = {(48, 64), (96, 128)}
     hanging: ClassVar[threading.Event | None] = None
+    period_s: ClassVar[float] = 0.025
 
     def __init__(self) -> None:
         self.opened, self.number, self.next = False, 0, 0.0
@@ -78,7 +79,7 @@ class FakeCapture:
         if self.hanging is not None:
             self.hanging.wait()
         time.sleep(max(0.0, self.next - time.monotonic()))
-        self.next = time.monotonic() + 0.025
+        self.next = time.monotonic() + self.period_s
         if not (self.opened and self.plugged):
             return False, None
         self.number += 1
@@ -257,3 +258,12 @@ def test_the_example_says_when_its_camera_is_gone(example: ModuleType) -> None:
     camera.close()
     with pytest.raises(CameraError, match="no camera there"):
         camera.open()
+
+
+def test_a_long_exposure_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames come as seldom as it makes them, whatever rate was asked for."""
+    monkeypatch.setattr(FakeCapture, "longest_us", 1_000_000)
+    monkeypatch.setattr(FakeCapture, "period_s", 1.1)
+    with make(exposure_us=1_000_000) as c:
+        c.start()
+        assert len(read_items(c, 2)) == 2

@@ -250,3 +250,24 @@ def test_frames_that_stop_are_told() -> None:
     assert monitor.report(last).frames_hz == pytest.approx(20.0, rel=0.01)
     assert monitor.report(last + 1_500_000_000).frames_hz < 15
     assert monitor.report(last + 4_000_000_000).frames_hz == 0
+
+
+@pytest.mark.parametrize("noise_us", [140.0, 250.0])
+def test_edges_that_scatter_too_much_are_called_that(noise_us: float) -> None:
+    rng = np.random.default_rng(5)
+
+    def noisy(k: int, start_us: int, end_us: int) -> list[tuple[int, bool]]:
+        late, later = rng.normal(0, noise_us, 2)
+        return [(start_us + round(late), True), (end_us + round(later), False)]
+
+    report = run(noisy, seconds=6.0)
+    assert report.finding is Finding.UNMATCHED
+    assert "edges scatter by" in report.words
+    said = float(report.words.split("edges scatter by ")[1].split()[0])
+    assert said == pytest.approx(noise_us, rel=0.35)
+    assert "noise on the wire" in report.words
+
+
+def test_edges_that_lack_are_not_said_to_scatter() -> None:
+    report = run(lambda k, a, b: straight(k, a, b)[: 1 + (k % 2)], seconds=6.0)
+    assert "scatter" not in report.words

@@ -155,6 +155,55 @@ def test_a_child_that_crashes_or_raises_is_no_traceback(monkeypatch: pytest.Monk
     assert device_survey._discovered(("davis346",)) == []
 
 
+PLUGIN = """
+from capture.camera import CameraInfo, CameraRole
+from capture.registry import FramesOnlyDriver
+class Driver(FramesOnlyDriver):
+    name = "toy"
+    def discover(self):
+        return [CameraInfo(CameraRole.FRAMES, "toy:1", "Toy", "T1", 64, 48)]
+DRIVER = Driver()
+class Failing(Driver):
+    def discover(self):
+        raise OSError("the bus\\nis on fire")
+FAILING = Failing()
+"""
+
+
+def test_drivers_of_other_packages_are_listed_with_their_cameras_and_their_faults(
+    tmp_path: Path, no_children: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    (site / "toys-1.2.dist-info").mkdir(parents=True)
+    (site / "toys-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.2\n")
+    (site / "toys-1.2.dist-info" / "entry_points.txt").write_text(
+        "[halfmirror.cameras]\ntoy = toy_plugin:DRIVER\nwild = toy_plugin:FAILING\n"
+        "absent = toy_gone:DRIVER\nevk4 = toy_plugin:DRIVER\n"
+    )
+    (site / "toy_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    s = survey(tmp_path / "none", [tmp_path], tmp_path / "nothing")
+    lines = {x["name"]: x for x in s.sdks if x.get("package")}
+    assert {n: (x["there"], x["facts"]) for n, x in lines.items()} == {
+        "toy": (True, "driver of toys 1.2 (toy_plugin:DRIVER)"),
+        "wild": (
+            True,
+            "driver of toys 1.2 (toy_plugin:FAILING); looking for its cameras failed: OSError: the bus",
+        ),
+        "absent": (
+            False,
+            "driver of toys 1.2 (toy_gone:DRIVER) cannot be loaded (No module named 'toy_gone')",
+        ),
+        "evk4": (
+            False,
+            "driver of toys 1.2 (toy_plugin:DRIVER): another driver has this name; it can never be chosen",
+        ),
+    }
+    (toy,) = s.devices
+    assert (toy["name"], toy["model"], toy["sdk"]) == ("toy:1", "Toy", "toys 1.2")
+
+
 def test_changes_between_two_looks() -> None:
     def one(name: str) -> dict[str, Any]:
         return {"name": name, "role": "events", "serial": name, "model": "m"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_what_does_not_open_gives_way_to_the_simulated_rig_in_one_line(last: str
     assert source == "simulated"
     assert named in why
     assert "\n" not in why
+
+
+def test_what_does_not_answer_gives_way_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = threading.Event()
+    monkeypatch.setattr("app.patience.SLOW_S", 0.05)
+    # As a network drive that has gone: the call does not come back.
+    monkeypatch.setattr(Path, "exists", lambda _p: back.wait(30))
+    source, why = first_source("/mnt/gone/a.aedat4", "edi")
+    back.set()
+    assert source == "simulated"
+    assert "/mnt/gone/a.aedat4 has not answered" in why
 
 
 def test_a_recording_is_nothing_for_the_rig_page(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.viewer.showing import SLOW_MOTION_LATENTS, Mode, Showing, ping_pong
 from tests.app.viewer.conftest import Clock
-from tests.app.viewer.fake_session import FakeSession
+from tests.app.viewer.fake_session import FakeSession, Scene
 
 
 @pytest.fixture
@@ -158,6 +158,22 @@ def test_stale_begins_at_100_ms_and_never_by_the_users_wish(
     showing.paused = False
     showing.hold()
     assert showing.stale() == 0.0
+
+
+@pytest.mark.parametrize("fps", [1.5, 4.0])
+def test_a_slow_source_is_not_stale_between_its_pictures(scene: Scene, clock: Clock, fps: float) -> None:
+    fake = FakeSession(scene, fps=fps, clock=clock)
+    showing = Showing(fake, clock)
+    fake.start()
+    go(showing, clock, round(60 * 5 / fps))
+    for _ in range(round(60 * 3 / fps)):
+        go(showing, clock, 1)
+        assert showing.stale() == 0.0
+    fake.silent = True
+    go(showing, clock, round(60 * 5 / fps))
+    assert showing.stale() > 0.3
+    go(showing, clock, round(60 * 5 / fps))
+    assert showing.stale() == 1.0
 
 
 def test_ping_pong_meets_every_picture_and_both_ends_once() -> None:

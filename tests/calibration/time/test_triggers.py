@@ -200,6 +200,7 @@ def test_edges_that_scatter_are_told_and_noise_is_no_clock(jitter_us: float, ver
         said = float(re.search(r"scatter by (\d+) µs", t.text)[1])  # type: ignore[index]
         assert said == pytest.approx(jitter_us, rel=0.35)
     assert r.held_out_us == pytest.approx(2 * jitter_us, rel=0.5)
+    assert "clock jumped" not in names(r)  # what scatters in both directions has not jumped
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

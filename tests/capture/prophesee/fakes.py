@@ -148,87 +148,116 @@ class FakeBiases:
         return True
 
 
+class FakeHalDevice:
+    """What `metavision_hal.DeviceDiscovery.open` gives: facilities of a camera that runs."""
+
+    def __init__(self, bus: FakeMetavision) -> None:
+        self._bus = bus
+        self._at, self._last = 0, -1
+        self._due = time.monotonic()
+        self._on_events: list[Any] = []
+        self._on_edges: list[Any] = []
+        self._buffers: list[tuple[Any, Any, int]] = []
+
+    def get_i_ll_biases(self) -> FakeBiases:
+        return self._bus.biases
+
+    def get_i_erc_module(self) -> Any:
+        bus = self._bus
+        return types.SimpleNamespace(
+            enable=lambda on: setattr(bus, "limited", on), is_enabled=lambda: bus.limited,
+            set_cd_event_rate=lambda rate: setattr(bus, "rate", rate), get_cd_event_rate=lambda: bus.rate,
+        )  # fmt: skip
+
+    def get_i_roi(self) -> Any:
+        return FakeRoi(self._bus)
+
+    def get_i_trigger_in(self) -> Any:
+        if not self._bus.has_trigger:
+            return None
+        return types.SimpleNamespace(enable=lambda channel: setattr(self._bus, "triggers", True))
+
+    def get_i_geometry(self) -> Any:
+        return types.SimpleNamespace(get_width=lambda: 1280, get_height=lambda: 720)
+
+    def get_i_event_cd_decoder(self) -> Any:
+        return types.SimpleNamespace(add_event_buffer_callback=self._on_events.append)
+
+    def get_i_event_ext_trigger_decoder(self) -> Any:
+        return types.SimpleNamespace(add_event_buffer_callback=self._on_edges.append)
+
+    def get_i_events_stream(self) -> Any:
+        return types.SimpleNamespace(
+            start=lambda: None, stop=lambda: setattr(self._bus, "stopped", self._bus.stopped + 1),
+            poll_buffer=self._poll, get_latest_raw_data=lambda: self._buffers.pop(),
+        )  # fmt: skip
+
+    def get_i_events_stream_decoder(self) -> Any:
+        return types.SimpleNamespace(
+            decode=self._decode, get_last_timestamp=lambda: self._last + self._bus.ahead_us
+        )
+
+    def _poll(self) -> int:
+        if self._bus.ended:
+            return -1
+        if time.monotonic() < self._due:
+            return 0
+        self._due += STEP_US / 1e6
+        e, edges = made(300, self._at)
+        self._at += STEP_US
+        rows = np.zeros(len(e), [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
+        rows["t"], rows["x"], rows["y"], rows["p"] = e.t, e.x, e.y, e.p
+        there = [(int(up), t, 0) for t, up in zip(edges.t, edges.rising, strict=True)]
+        there.append((1, self._at - 1, 6))  # another channel
+        found = np.array(there, [("p", "<i2"), ("t", "<i8"), ("id", "<i2")])
+        if self._bus.silent:
+            rows, found = rows[:0], found[:0]
+        self._buffers.append((rows, found, self._at))
+        return 1
+
+    def _decode(self, raw: tuple[Any, Any, int]) -> None:
+        rows, edges, self._last = raw
+        for callbacks, items in ((self._on_events, rows), (self._on_edges, edges)):
+            for part in np.array_split(items, 2):  # in buffers of its own size
+                if len(part):
+                    lent = part.copy()
+                    for call in callbacks:
+                        call(lent)
+                    lent[:] = 0  # its memory is the SDK's
+
+
+class FakeRoi:
+    Window = staticmethod(lambda *a: a)
+
+    def __init__(self, bus: FakeMetavision) -> None:
+        self._bus = bus
+
+    def set_window(self, w: tuple[int, ...]) -> None:
+        self._bus.window = w
+
+    def enable(self, on: bool) -> None:
+        assert on
+
+
 class FakeMetavision:
-    """The vendor's modules, as far as they are called: a device and its iterator."""
+    """The vendor's module, as far as it is called.
+
+    Attributes:
+        silent: nothing moves: the stream carries times alone.
+        ended: it was unplugged.
+        stopped: how often its stream was ended.
+        ahead_us: of its events, the decoder's own time.
+    """
 
     def __init__(self, *serials: str) -> None:
         self.serials = serials
         self.biases = FakeBiases({"bias_diff_on": 0, "bias_fo": 10})
         self.rate, self.limited, self.triggers, self.window = 0, False, False, ()
-        self.ended = False
-        bus = self
+        self.ended = self.silent = False
+        self.has_trigger = True
+        self.stopped = self.ahead_us = 0
+        self.DeviceDiscovery = types.SimpleNamespace(open=self._open)
+        self.I_TriggerIn = types.SimpleNamespace(Channel=types.SimpleNamespace(MAIN=0))
 
-        class Iterator:
-            reader = types.SimpleNamespace()
-
-            def __init__(self) -> None:
-                self._at, self._edges = 0, []
-
-            def get_size(self) -> tuple[int, int]:
-                return 720, 1280
-
-            def __iter__(self) -> Any:
-                while not bus.ended:
-                    e, edges = made(300, self._at)
-                    self._at += STEP_US
-                    rows = np.zeros(len(e), [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
-                    rows["t"], rows["x"], rows["y"], rows["p"] = e.t, e.x, e.y, e.p
-                    self._edges += [(int(up), t, 0) for t, up in zip(edges.t, edges.rising, strict=True)]
-                    self._edges.append((1, self._at - 1, 6))  # another channel
-                    yield rows
-
-            def get_ext_trigger_events(self) -> Any:
-                return np.array(self._edges, [("p", "<i2"), ("t", "<i8"), ("id", "<i2")])
-
-        class Roi:
-            Window = staticmethod(lambda *a: a)
-
-            def set_window(self, w: tuple[int, ...]) -> None:
-                bus.window = w
-
-            def enable(self, on: bool) -> None:
-                assert on
-
-        class Limiter:
-            def enable(self, on: bool) -> None:
-                bus.limited = on
-
-            def is_enabled(self) -> bool:
-                return bus.limited
-
-            def set_cd_event_rate(self, rate: int) -> None:
-                bus.rate = rate
-
-            def get_cd_event_rate(self) -> int:
-                return bus.rate
-
-        class Device:
-            def get_i_ll_biases(self) -> FakeBiases:
-                return bus.biases
-
-            def get_i_erc_module(self) -> Limiter:
-                return Limiter()
-
-            def get_i_roi(self) -> Roi:
-                return Roi()
-
-            def get_i_trigger_in(self) -> Any:
-                return types.SimpleNamespace(enable=lambda channel: setattr(bus, "triggers", True))
-
-        def opened(serial: str) -> Any:
-            return Device() if serial in (*bus.serials, "") and bus.serials else None
-
-        def initiate(path: str, use_external_triggers: Any) -> Any:
-            if not bus.serials:
-                raise OSError("Camera not found. Check that a camera is plugged into your system and retry.")
-            bus.triggers = True
-            return Device()
-
-        self.hal = types.SimpleNamespace(
-            DeviceDiscovery=types.SimpleNamespace(open=opened),
-            I_TriggerIn=types.SimpleNamespace(Channel=types.SimpleNamespace(MAIN=0)),
-        )
-        self.event_io = types.SimpleNamespace(
-            EventsIterator=types.SimpleNamespace(from_device=lambda device, delta_t: Iterator())
-        )
-        self.raw_reader = types.SimpleNamespace(initiate_device=initiate)
+    def _open(self, serial: str) -> FakeHalDevice | None:
+        return FakeHalDevice(self) if serial in (*self.serials, "") and self.serials else None

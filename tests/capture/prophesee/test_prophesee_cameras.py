@@ -46,7 +46,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNd]:
 @pytest.fixture
 def vendor(monkeypatch: pytest.MonkeyPatch) -> FakeMetavision:
     v = FakeMetavision("00042")
-    monkeypatch.setattr(metavision, "library", lambda name: (v.hal, v.event_io, v.raw_reader))
+    monkeypatch.setattr(metavision, "library", lambda name: v)
     return v
 
 
@@ -421,7 +421,8 @@ def test_the_vendors_camera(vendor: FakeMetavision) -> None:
     assert vendor.rate == 5_000_000
     c.start()
     items = read_items(c, 4)
-    assert sum(len(p.triggers) for p in items) == 8
+    # Two for each 300 events, however many of these have come by the time they are read.
+    assert 150 * sum(len(p.triggers) for p in items) == sum(len(p.events) for p in items) > 0
     for name, value in (("bias_fo", 999), ("bias_fo", "x"), ("events_per_s", -1)):
         with pytest.raises(CameraError, match=name):
             c.command("set", {name: value})
@@ -455,8 +456,65 @@ def test_the_vendors_camera_that_is_not_there(vendor: FakeMetavision) -> None:
     with pytest.raises(CameraError, match="no camera answers"):
         opened("metavision:999").open()
     vendor.serials = ()
-    with pytest.raises(CameraError, match="Camera not found"):
+    with pytest.raises(CameraError, match="no camera answers"):
         opened("metavision").open()
+
+
+def test_the_vendors_camera_without_a_trigger_input(vendor: FakeMetavision) -> None:
+    vendor.has_trigger = False
+    with pytest.raises(CameraError, match="has no trigger input; set triggers = false"):
+        opened("metavision").open()
+    c = opened("metavision", triggers=False)
+    c.open()
+    assert not vendor.triggers
+    c.close()
+    assert vendor.stopped == 1
+
+
+def test_the_vendors_camera_tells_the_time_while_nothing_moves(vendor: FakeMetavision) -> None:
+    c = opened("metavision")
+    c.open()
+    c.start()
+    before = read_items(c, 3)[-1]
+    vendor.silent = True
+    began = time.monotonic()
+    quiet = [p for p in read_items(c, 30) if not len(p.events)]
+    c.close()
+    assert len(quiet) >= 20
+    ends = [p.complete_until_us for p in quiet]
+    assert ends[0] > before.complete_until_us
+    assert ends == sorted(set(ends))
+    took_us = (time.monotonic() - began) * 1e6
+    assert abs((ends[-1] - before.complete_until_us) - took_us) < 0.3e6
+
+
+def test_the_vendors_time_is_not_taken_where_it_is_not_that_of_the_events(vendor: FakeMetavision) -> None:
+    vendor.ahead_us = 60_000_000
+    c = opened("metavision")
+    c.open()
+    c.start()
+    read_items(c, 3)
+    vendor.silent = True
+    until = time.monotonic() + 0.5
+    found = []
+    while time.monotonic() < until:
+        found.append(c.read(0.05))
+    assert all(p is None or len(p.events) for p in found)
+    vendor.silent = False
+    assert sum(p.rejected.total for p in read_items(c, 3)) == 0
+    c.close()
+
+
+def test_the_vendors_edges_cost_no_events(vendor: FakeMetavision) -> None:
+    """Edges and events of one buffer are decoded together, whichever comes first."""
+    c = opened("metavision", batch_us=100)
+    c.open()
+    c.start()
+    items = read_items(c, 10)
+    c.close()
+    assert sum(p.rejected.total for p in items) == 0
+    assert all(len(p.events) % 300 == 0 for p in items)
+    assert all(np.all(p.triggers.t <= p.complete_until_us) for p in items)
 
 
 @pytest.fixture(autouse=True)

@@ -100,3 +100,17 @@ def test_what_cannot_be_made_is_told_as_before(rig: Rig, rings: list[RingMemory]
     link = Beats(lambda link: None)
     with pytest.raises(UsageError, match="none"):
         _RestoreWorker(cast(WorkerLink, link), spec_of(rig, rings, options={"nothing": 1}))
+
+
+def test_a_camera_that_comes_back_with_another_size_is_told_from_a_wrong_rig_file(
+    rig: Rig, rings: list[RingMemory]
+) -> None:
+    worker = _RestoreWorker(cast(WorkerLink, Beats(lambda link: None)), spec_of(rig, rings))
+    at = rig.events
+    with pytest.raises(UsageError, match=rf"events are 1280×720, but the rig .* says {at.width}×{at.height}"):
+        worker._check_size("events", 1280, 720, at)
+    worker._check_size("events", at.width, at.height, at)
+    with pytest.raises(UsageError, match=rf"1280×720 now and were {at.width}×{at.height}: another camera") as e:
+        worker._check_size("events", 1280, 720, at)
+    assert "open the rig file of this one" in str(e.value)
+    worker._close()
