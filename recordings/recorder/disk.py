@@ -85,5 +85,6 @@ def too_slow(folder: Path, have: float, frame_bytes: int, rate_hz: float) -> str
     # The folder comes last: a window has room for half a line.
     return (
         f"the disk takes {have / 1e6:.0f} MB/s, the rig gives up to {want / 1e6:.0f} MB/s at {rate_hz:g} fps "
-        f"and {FAST_SCENE_EVENTS_HZ / 1e6:g} Mev/s: {what}; losses are counted in health.json (disk of {folder})"
+        f"and {FAST_SCENE_EVENTS_HZ / 1e6:g} Mev/s: {what}; losses are counted in health.json "
+        f"(disk of {folder})"
     )
