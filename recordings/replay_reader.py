@@ -224,7 +224,7 @@ class ReplayReader(ReadAhead):
                 frames are known a step, and a seek to anywhere but the beginning.
         """
         with self._cond:
-            if self._frames is not None and (verb == "step" or (verb == "seek" and not self._to_start(arguments))):
+            if self._frames is not None and (verb == "step" or self._leads_on(verb, arguments)):
                 self._frames.require()
             if self._recording is None or not self._running:
                 raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
@@ -237,10 +237,10 @@ class ReplayReader(ReadAhead):
                     self._begin_anew(now)
             elif verb == "step":
                 self._step(_integer(arguments, "n", 1), now)
-            elif verb == "seek" and self._to_start(arguments):
-                self._begin_anew(now)
-            elif verb == "seek":
+            elif self._leads_on(verb, arguments):
                 self._begin_at(_integer(arguments, "time_us"), now)
+            elif verb == "seek":
+                self._begin_anew(now)
             elif verb == "speed":
                 self._set_speed(arguments.get("factor"), now)
             elif verb == "loop":
@@ -300,9 +300,11 @@ class ReplayReader(ReadAhead):
         self._clock.pause()
         self._begin_at(self.times()[target][0], now)
 
-    def _to_start(self, arguments: dict[str, Any]) -> bool:
-        """A seek goes to the recording's beginning."""
-        return self._recording is not None and _integer(arguments, "time_us") <= self._recording.info.start_us
+    def _leads_on(self, verb: str, arguments: dict[str, Any]) -> bool:
+        """It is a seek, and not to the recording's beginning."""
+        if verb != "seek" or self._recording is None:
+            return False
+        return _integer(arguments, "time_us") > self._recording.info.start_us
 
     def _begin_anew(self, now: int) -> None:
         """A new epoch from the recording's beginning, which needs no list of its frames."""
