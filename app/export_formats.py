@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class ExportInput:
         camera: its name, "" when not known.
         triggers: there may be trigger edges.
         items, span_us, prepare, problems, placed, zero_us: see `OfflineInput`.
+        by_driver: see `RecordingInfo`.
     """
 
     name: str
@@ -91,6 +92,12 @@ class ExportInput:
     problems: Callable[[], list[str]]
     placed: bool = True
     zero_us: int | None = None
+    by_driver: bool = False
+
+    @property
+    def two_cameras(self) -> bool:
+        """Frames are of other pixels than the events, or of pixels that nobody knows."""
+        return self.rig is not None and self.rig.has_events and not (self.placed and self.rig.identity)
 
 
 @contextmanager
@@ -116,6 +123,7 @@ def open_export(
     with open_recording(path, exposure_us=said.exposure_us, geometry=said.geometry) as r:
         frames = r.info.image_size is not None
         camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
+        by_driver = r.info.by_driver
         if not frames:
             if said.rig is not None:
                 raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
@@ -135,7 +143,7 @@ def open_export(
         from_us=from_us,
         zero_us=zero_us,
     ) as source:
-        yield _of(source, camera, triggers)
+        yield replace(_of(source, camera, triggers), by_driver=by_driver)
 
 
 def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> ExportInput:
@@ -254,7 +262,10 @@ def _writer(
 
         image = None if source.rig is None else (source.rig.image.width, source.rig.image.height)
         camera = source.camera or "camera"
-        return RemoteWriter(Aedat4Writer, part, size, image, source.triggers, camera), lambda: read_back(part)
+        remote = RemoteWriter(
+            Aedat4Writer, part, size, image, source.triggers, camera, source.two_cameras, source.by_driver
+        )
+        return remote, lambda: read_back(part)
     if kind == "dsec":
         from recordings.export import dsec
 

@@ -204,8 +204,10 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     if info.event_size is None:
         raise UsageError(f"{info.path} has no events that --rig could place; leave --rig out")
     again = told is not None and isinstance(recording, OwnRecording) and told.clock.relation != "same"
+    facts = None if isinstance(recording, OwnRecording) else recording.rig_facts()
+    assumed = facts is not None and not facts.exact  # from equal sizes alone: the person knows better
     # Of one sensor a rig file may know more: thresholds, the tone, how late its pixels are.
-    if told is not None and not again and not (told.identity and rig.identity):
+    if told is not None and not again and not assumed and not (told.identity and rig.identity):
         raise UsageError(f"{info.path} tells itself how event pixels lie on its pictures; leave --rig out")
     if not rig.has_events:
         raise UsageError(f"{file} has no event camera; give a rig file that maps event pixels to the image")

@@ -74,6 +74,7 @@ class Aedat4Recording:
         try:
             description = self._reopen()
             self.info = _info(path, description, rig_stated)
+            self._two_cameras = bool(description["two_cameras"])
         except BaseException:
             self.close()
             raise
@@ -107,12 +108,12 @@ class Aedat4Recording:
                 self._avoid.add(e.stage)
 
     def rig_facts(self) -> RigFacts | None:
-        """Facts when one sensor gave both streams, which their equal size tells; else None.
+        """Facts when one sensor gave both streams; else None. Their equal size tells, unless the file does.
 
         Two cameras of different size in one file: their geometry is not in the file and is not guessed.
         """
         e, i = self.info.event_size, self.info.image_size
-        if e is None or i is None or e != i:
+        if e is None or i is None or e != i or self._two_cameras:
             return None
         return RigFacts(
             event_size=e, image_size=i, tone="linear", one_sensor=True, exact=True,
@@ -374,7 +375,8 @@ def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
     if d["extra_streams"]:
         further = ", ".join(map(str, d["extra_streams"]))
         problems.append(Remark(f"further streams are not read: {further}"))
-    if event_size and image_size and event_size != image_size and not rig_stated:
+    apart = event_size != image_size or bool(d["two_cameras"])
+    if event_size and image_size and apart and not rig_stated:
         text = (
             f"events {event_size[0]}×{event_size[1]} and frames {image_size[0]}×{image_size[1]} come from two "
         )
@@ -384,7 +386,7 @@ def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
     return RecordingInfo(
         path=path, format="aedat4", camera=str(d["camera"]), event_size=event_size, image_size=image_size,
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=None,
-        bytes=int(d["bytes"]), problems=tuple(problems),
+        bytes=int(d["bytes"]), problems=tuple(problems), by_driver=bool(d["by_driver"]),
     )  # fmt: skip
 
 
