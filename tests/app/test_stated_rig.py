@@ -15,6 +15,7 @@ from app.cli.program import execute
 from app.offline_input import open_input
 from app.sources import SourceRequest, resolve
 from calibration.nominal import nominal
+from capture.camera import CameraRole
 from capture.errors import UsageError
 from recordings.open import open_recording
 from recordings.recording import OpenOptions
@@ -117,6 +118,23 @@ def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path
     (camera,) = source.cameras
     assert set(camera.settings) == {"exposure_us", "speed", "loop"}
     assert source.rig.image.camera == camera.camera
+
+
+def test_replay_by_a_network_that_takes_no_events_needs_none(
+    two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of events that lie nobody knows where nothing can be shown: the frames are replayed alone."""
+    source = resolve(SourceRequest.of(two), placed=False)
+    assert not source.rig.has_events
+    assert source.cameras[0].roles == (CameraRole.FRAMES,)
+    assert any("events are left out" in p for p in source.problems)
+    with_one = resolve(SourceRequest.of(two, {"rig": rig(tmp_path / "rig.toml")}), placed=False)
+    assert with_one.rig.has_events
+    line = ["replay", str(two), "--headless", "--as-fast-as-possible", "-o"]
+    assert execute([*line, str(tmp_path / "edi"), "-n", "edi"]) == 2
+    assert "give --rig RIG.toml" in " ".join(capsys.readouterr().err.split())
+    assert execute([*line, str(tmp_path / "none"), "-n", "none"]) == 0
+    assert "in 4 = out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
