@@ -163,14 +163,29 @@ class Aedat4Recording:
             span = max(1, self.info.end_us - self.info.start_us)
             starts: dict[str, int | None] = {"frames": None}
             for reply in self._read("frame_times", ReadReport(), starts, 0):
-                if reply.kind != "times":
-                    continue
-                rows: list[list[int]] = reply.arrays["times"].tolist()
-                times += [(r[0], r[1] if r[2] else None) for r in rows]
+                if reply.kind == "times":
+                    rows: list[list[int]] = reply.arrays["times"].tolist()
+                    times += [(r[0], r[1] if r[2] else None) for r in rows]
                 if progress is not None:
-                    progress(min(1.0, max(0.0, (times[-1][0] - self.info.start_us) / span)))
+                    at = times[-1][0] if times else self.info.start_us
+                    progress(min(1.0, max(0.0, (at - self.info.start_us) / span)))
             self._times = times
         return self._times
+
+    def packets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+        """Of every packet of events, by the file's index: its first time, its last (µs), its events.
+
+        None where there is no index, or none that can be used. Ends a read by `items`.
+        """
+        self._resume()
+        try:
+            found = [reply.arrays["rows"] for reply in self._asked("packets")]
+        except ReaderBroken:
+            return None
+        if not found:
+            return None
+        first, last, amount = np.concatenate(found).T
+        return first, last, amount.astype(np.float64)
 
     def _read(
         self, verb: str, report: ReadReport, starts: dict[str, int | None], first: int
@@ -182,13 +197,16 @@ class Aedat4Recording:
         return self._resumed(self._ask(verb, starts, first, careful=False), verb, report, starts, first)
 
     def _ask(self, verb: str, starts: dict[str, int | None], first: int, *, careful: bool) -> Iterator[Reply]:
+        if verb == "items":
+            return self._asked("items", starts=starts, first_index=first, careful=careful)
+        return self._asked("frame_times", start_us=starts["frames"], careful=careful)
+
+    def _asked(self, verb: str, **arguments: Any) -> Iterator[Reply]:
         if self._sandbox is None or self._sandbox.closed:
             if self._sandbox is None:
                 raise RecordingError(f"{self._path}: is closed; open it again")
             self._reopen()
-        if verb == "items":
-            return self._sandbox.request("items", starts=starts, first_index=first, careful=careful)
-        return self._sandbox.request("frame_times", start_us=starts["frames"], careful=careful)
+        return self._sandbox.request(verb, **arguments)
 
     def _resumed(
         self, replies: Iterator[Reply], verb: str, report: ReadReport, starts: dict[str, int | None], first: int
