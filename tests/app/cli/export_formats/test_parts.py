@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from app import offline_input
 from app.export_formats import open_export
 from app.offline_input import begin_us
-from capture.packets import EventPacket, Frame
+from capture.packets import EventPacket, Events, Frame
+from recordings.open import open_recording
 from recordings.recording import OpenOptions
 from tests.app.cli.export_formats.exports import everything, run, same, spans, target
+from tests.capture.simulated_small import small_davis
+from tests.recordings.own_sample import items_of, rig_of_config, write_own
 from tests.recordings.sample import START_US
 
 PART = ("--from", "0.6", "--until", "0.8")
@@ -72,3 +76,24 @@ def test_of_events_alone_nothing_is_read_behind_the_part(raw: Path) -> None:
     with open_export(str(raw), 0.3, OpenOptions()) as source:
         packets = [i for i in source.items if not isinstance(i, Frame)]
     assert int(packets[-1].events.t[0]) < START_US + 310_000
+
+
+@pytest.mark.parametrize("kind", ["evt3", "aedat4"])
+def test_each_stretch_by_itself_where_a_clock_began_anew(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the refusal of the whole says; what is read before and behind the part is of the other stretch."""
+    config = small_davis(paced=False)
+    first, second = items_of(config, 1.0), [replace(i, epoch=1) for i in items_of(config, 0.8)]
+    write_own(tmp_path / "both", rig_of_config(config), [*first, *second])
+    assert run(tmp_path / "both", kind, target(tmp_path, kind)) == 1
+    assert "export the parts one by one with --from and --until" in capsys.readouterr().err
+    for name, part in (("a", ("--until", "0.9")), ("b", ("--from", "1.1"))):
+        out = target(tmp_path, kind).with_stem(name)
+        assert run(tmp_path / "both", kind, out, *part) == 0
+    with open_recording(tmp_path / "both") as r:
+        whole = [i for i in r.items() if isinstance(i, EventPacket)]
+    begin = begin_us(whole[0])
+    events = Events.concatenate([p.events for p in whole if p.epoch == 1])
+    wanted = events.t[events.t >= begin + 1_100_000]
+    assert np.array_equal(everything(out)[0].t, wanted)
