@@ -19,12 +19,11 @@ from typing import Any, TypeVar
 
 import numba
 
-from capture.passing_folder import PassingFolder
 from capture.sources import digest
 
 _PLACE = "NUMBA_CACHE_DIR"  # numba's own; processes that are started inherit it
 _PREFIX = "halfmirror-compiled-"
-_own: PassingFolder | None = None  # held for as long as the program runs
+_own: object = None  # held for as long as the program runs
 _Result = TypeVar("_Result")
 
 
@@ -84,11 +83,13 @@ def is_kept() -> bool:
 
 def _make_place() -> bool:
     """A folder for this run and the processes it starts; False where not even that can be had."""
+    from capture.passing_folder import PassingFolder  # which few need, and not every system has the locks for
+
     global _own
     try:
-        _own = PassingFolder(_PREFIX)
+        _own = made = PassingFolder(_PREFIX)
     except OSError:
         return False
-    folder = str(_own.path)
+    folder = str(made.path)
     os.environ[_PLACE] = numba.config.CACHE_DIR = folder
     return True

@@ -111,6 +111,20 @@ def test_every_kind_of_export_takes_it(two: Path, tmp_path: Path, to: str, frame
     assert len(found) == frames
 
 
+def test_pictures_and_events_of_one_size_may_be_two_cameras(tmp_path: Path) -> None:
+    """A folder of both says nothing of pixels; equal sizes count as one grid until a rig file says more."""
+    write_pictures(tmp_path / "images")
+    write_intervals(tmp_path / "events", full())
+    (tmp_path / "images" / "timestamp.txt").write_text("".join(f"{exposure(k)[0]}\n" for k in range(FRAMES)))
+    with open_input(str(tmp_path), exposure_us=20_000) as source:
+        assert source.rig.identity
+        size = (source.rig.image.width, source.rig.image.height)
+    said = rig(tmp_path / "rig.toml", size, size)
+    with open_input(str(tmp_path), exposure_us=20_000, rig=said) as source:
+        assert source.rig.geometry == Rig.load(said).geometry
+        assert source.rig.clock == Clock()
+
+
 def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path, tmp_path: Path) -> None:
     settings = {"rig": rig(tmp_path / "rig.toml"), "exposure_us": 5}
     source = resolve(SourceRequest(str(two), two, settings))
