@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from calibration.nominal import nominal
 from calibration.take import Take
 from capture.errors import UsageError
 from capture.packets import EventPacket, Frame, FrameClock, PixelLayout, TriggerEdges
+from capture.passing_folder import PassingFolder
 from capture.registry import open_driver
 from recordings.open import open_with, require_frames
 from recordings.recorder.take import Limits
@@ -110,8 +110,8 @@ def material_of(
     elif isinstance(source, str) and is_simulated(source):
         yield simulated(source, wanted, share)
     else:
-        with tempfile.TemporaryDirectory(prefix="halfmirror-calibration-", dir=place) as folder:
-            yield _recorded(source, Path(folder) / "take", wanted, share, warn)
+        with PassingFolder("halfmirror-calibration-", place) as folder:
+            yield _recorded(source, folder / "take", wanted, share, warn)
 
 
 # -- recordings

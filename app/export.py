@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,13 @@ class ExportRequest:
     zero_us: int | None = None
 
 
+def counted_from(zero_us: int | None, request: ExportRequest) -> ExportRequest:
+    """The request with the start that an input's times count from, where only a later part of it is read."""
+    if zero_us is None or request.zero_us is not None:
+        return request
+    return replace(request, zero_us=zero_us)
+
+
 @dataclass(slots=True)
 class ExportResult:
     """Every frame accounted for: `frames_in = written + single + unheld + skipped + refused`.
@@ -98,6 +105,7 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
         UsageError, OutputError: about the place.
         Whatever the source raises.
     """
+    request = counted_from(source.zero_us, request)
     grid = shared_grid(source.rig, request.scale)
     result = ExportResult(grid=grid)
     with staged_folder(request.output, overwrite=request.overwrite, ours=_is_ours) as folder:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.export import REPORT, ExportRequest, ExportResult, NothingExported, exposures, without_frames
-from app.offline_input import Item, OfflineInput, begin_us, open_input
+from app.export import (
+    REPORT,
+    ExportRequest,
+    ExportResult,
+    NothingExported,
+    counted_from,
+    exposures,
+    without_frames,
+)
+from app.offline_input import Item, OfflineInput, begin_us, events_from, open_input
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version
@@ -69,7 +77,8 @@ class ExportInput:
         event_size: of the event sensor; None without events.
         camera: its name, "" when not known.
         triggers: there may be trigger edges.
-        items, span_us, prepare, problems, placed: see `OfflineInput`.
+        items, span_us, prepare, problems, placed, zero_us: see `OfflineInput`.
+        by_driver: see `RecordingInfo`.
     """
 
     name: str
@@ -82,11 +91,24 @@ class ExportInput:
     prepare: Callable[[Callable[[float], None]], None]
     problems: Callable[[], list[str]]
     placed: bool = True
+    zero_us: int | None = None
+    by_driver: bool = False
+
+    @property
+    def two_cameras(self) -> bool:
+        """Frames are of other pixels than the events, or of pixels that nobody knows."""
+        return self.rig is not None and self.rig.has_events and not (self.placed and self.rig.identity)
 
 
 @contextmanager
 def open_export(
-    text: str, seconds: float | None, said: OpenOptions, *, placed: bool = True
+    text: str,
+    seconds: float | None,
+    said: OpenOptions,
+    *,
+    placed: bool = True,
+    from_us: int = 0,
+    zero_us: int | None = None,
 ) -> Iterator[ExportInput]:
     """As `open_input`, for recordings without frames or without events as well.
 
@@ -101,17 +123,27 @@ def open_export(
     with open_recording(path, exposure_us=said.exposure_us, geometry=said.geometry) as r:
         frames = r.info.image_size is not None
         camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
+        by_driver = r.info.by_driver
         if not frames:
             if said.rig is not None:
                 raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
+            items, span, zero = events_from(r, seconds, from_us, zero_us)
             yield ExportInput(
-                text, None, size, camera, triggers, r.items(), r.info.end_us - r.info.start_us,
-                lambda _progress: None,
-                lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])),
+                text, None, size, camera, triggers, items, span, lambda _progress: None,
+                lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])), zero_us=zero,
             )  # fmt: skip
             return
-    with open_input(text, seconds, said.exposure_us, said.geometry, said.rig, placed=placed) as source:
-        yield _of(source, camera, triggers)
+    with open_input(
+        text,
+        seconds,
+        said.exposure_us,
+        said.geometry,
+        said.rig,
+        placed=placed,
+        from_us=from_us,
+        zero_us=zero_us,
+    ) as source:
+        yield replace(_of(source, camera, triggers), by_driver=by_driver)
 
 
 def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> ExportInput:
@@ -119,7 +151,7 @@ def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> Export
     size = (rig.events.width, rig.events.height) if rig.has_events else None
     return ExportInput(
         source.name, rig, size, camera or rig.events.camera, triggers, iter(source.items),
-        source.span_us, source.prepare, source.problems, source.placed,
+        source.span_us, source.prepare, source.problems, source.placed, source.zero_us,
     )  # fmt: skip
 
 
@@ -133,6 +165,7 @@ def export(kind: str, source: ExportInput, request: ExportRequest) -> tuple[Expo
         Whatever the source raises.
     """
     form = FORMATS[kind]
+    request = counted_from(source.zero_us, request)
     if source.event_size is None:
         raise UsageError(f"{source.name}: has no events, and {kind} is made of them; use --to png or mp4")
     if form.pictures and source.rig is None:
@@ -229,7 +262,10 @@ def _writer(
 
         image = None if source.rig is None else (source.rig.image.width, source.rig.image.height)
         camera = source.camera or "camera"
-        return RemoteWriter(Aedat4Writer, part, size, image, source.triggers, camera), lambda: read_back(part)
+        remote = RemoteWriter(
+            Aedat4Writer, part, size, image, source.triggers, camera, source.two_cameras, source.by_driver
+        )
+        return remote, lambda: read_back(part)
     if kind == "dsec":
         from recordings.export import dsec
 

@@ -139,7 +139,8 @@ class LiveSession:
 
     def _open(self) -> None:
         try:
-            source = resolve(self._request, speed=self._speed, loop=self._loop)
+            placed = models.needs_events(self._network)
+            source = resolve(self._request, speed=self._speed, loop=self._loop, placed=placed)
             self._has_events = source.rig.has_events
             if not source.rig.has_frames:
                 raise UsageError(f"{source.title}: has no frame camera, so there is nothing to show; record it")

@@ -15,7 +15,7 @@ from capture.packets import EventPacket, Frame
 from sync.rig import Rig
 
 if TYPE_CHECKING:
-    from recordings.recording import Recording, RecordingInfo
+    from recordings.recording import Recording
 
 Item = EventPacket | Frame
 
@@ -110,7 +110,7 @@ def open_input(
         zero = begin = None
         if from_us and its.has_events and its.clock.relation == "same":
             zero = _first_us(recording) if zero_us is None else zero_us
-            begin = _late_start_us(info, zero, from_us)
+            begin = _late_start_us(recording, zero, from_us)
         items = recording.items(begin)
         if seconds is not None:
             span = min(span, round(seconds * 1e6))
@@ -126,6 +126,27 @@ def open_input(
         )
 
 
+def events_from(
+    recording: Recording, seconds: float | None, from_us: int, zero_us: int | None
+) -> tuple[Iterator[Item], int, int | None]:
+    """What is read of a recording without frames: the items, the length of time they last, and `zero_us` of it.
+
+    Arguments and `zero_us` are as those of `open_input` and `OfflineInput`.
+    """
+    info = recording.info
+    zero = begin = None
+    if from_us:
+        zero = _first_us(recording) if zero_us is None else zero_us
+        begin = _late_start_us(recording, zero, from_us)
+    items, span = recording.items(begin), info.end_us - info.start_us
+    if seconds is not None:
+        span = min(span, round(seconds * 1e6))
+        items = until(items, span, start_us=None if begin is None else zero)
+    if begin is None or zero is None:
+        return items, span, None
+    return items, max(1, span - (begin - zero)), zero
+
+
 def _first_us(recording: Recording) -> int:
     """When the first packet begins."""
     items = recording.items()
@@ -135,15 +156,23 @@ def _first_us(recording: Recording) -> int:
     return found
 
 
-def _late_start_us(info: RecordingInfo, zero_us: int, from_us: int) -> int | None:
+def _late_start_us(recording: Recording, zero_us: int, from_us: int) -> int | None:
     """Where reading begins, None: at the beginning.
 
     Of one sensor only: two cameras' clocks are found from their beginning, with what only that tells.
     """
-    if not info.frames:
-        return None  # not counted: nobody knows how long so many take
-    lead = max(LEAD_US, LEAD_FRAMES * (info.end_us - info.start_us) // info.frames)
-    begin = min(zero_us + from_us, info.end_us) - lead
+    info = recording.info
+    wanted = min(zero_us + from_us, info.end_us)
+    if wanted - LEAD_US <= info.start_us:
+        return None
+    lead = LEAD_US
+    if info.image_size is not None:
+        # A file that does not count its frames lists them for a seek anyway.
+        frames = len(recording.frame_times_us()) if info.frames is None else info.frames
+        if not frames:
+            return None
+        lead = max(lead, LEAD_FRAMES * (info.end_us - info.start_us) // frames)
+    begin = wanted - lead
     return begin if begin > info.start_us else None
 
 

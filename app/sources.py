@@ -104,30 +104,36 @@ def _is_path(text: str) -> bool:
     return os.sep in text and ":" not in text.split(os.sep)[0]
 
 
-def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False) -> Source:
+def resolve(request: SourceRequest, *, speed: float = 1.0, loop: bool = False, placed: bool = True) -> Source:
     """The rig and its workers. Opens a recording to see what is in it (up to a few seconds).
 
     `speed` and `loop` are those of a recording; speed 0 means as fast as possible. Of a recording's settings,
     `exposure_us` states how long frames were exposed that it does not say it of, `geometry` the size of its
-    event sensor, `rig` the rig file that tells how its cameras' pixels lie.
+    event sensor, `rig` the rig file that tells how its cameras' pixels lie. `placed` False: where nothing tells
+    that, its frames are taken alone.
 
     Raises:
         HalfmirrorError: the recording cannot be used, or nothing is known of the rig.
     """
     if request.is_recording:
         assert request.path is not None
-        return _recording(request.path, {**request.settings, "speed": speed, "loop": loop})
+        return _recording(request.path, {**request.settings, "speed": speed, "loop": loop}, placed)
     if request.path is not None:
         return _rig_file(request.path)
     return _camera(request.text, request.settings)
 
 
-def _recording(path: Path, settings: Mapping[str, Any]) -> Source:
+def _recording(path: Path, settings: Mapping[str, Any], placed: bool) -> Source:
     name = f"{REPLAY}:{path}"
     said = stated(settings)
     with open_with(path, said) as r:
         require_frames(r)
-        rig, problems = rig_for(r, name, said.rig), r.info.problems
+        rig, problems = rig_for(r, name, said.rig, placed=placed), r.info.problems
+        if r.info.event_size is not None and not rig.has_events:
+            problems = (
+                *problems,
+                "events are left out, since nothing tells how they lie on the pictures (--rig)",
+            )
     settings = {k: v for k, v in settings.items() if k != "rig"}  # nothing that the camera has to know
     roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
     plan = CameraPlan(REPLAY, name, settings, roles)
@@ -174,12 +180,13 @@ def unplaced(name: str, events: tuple[int, int], image: tuple[int, int]) -> Rig:
     )  # fmt: skip
 
 
-def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
+def rig_for(recording: Recording, name: str, file: Path | None, *, placed: bool = True) -> Rig:
     """The rig that a recording with frames was made with: by itself, else by the rig file that was given.
 
     Our own recordings of two cameras bring the rig file as it was then; one that was calibrated later, perhaps
     from this very recording, takes its place, its clock too. Where another format does not tell the rig, both
-    streams are on one clock already: everything of a rig file holds but a clock of other relations.
+    streams are on one clock already: everything of a rig file holds but a clock of other relations. `placed`
+    False: where nothing tells it, it is the frame camera alone.
 
     Raises:
         UsageError: nothing tells it; or the rig file is wrong, not needed, or not of cameras of these sizes.
@@ -194,6 +201,8 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
             )
     told = rig_of(recording, name)
     if file is None:
+        if told is None and not placed and info.image_size is not None:
+            return Rig.frames_only(name, info.image_size)
         if told is None:
             raise UsageError(
                 f"{info.path} does not tell how event pixels lie on its pictures; give --rig RIG.toml, or "
@@ -204,8 +213,10 @@ def rig_for(recording: Recording, name: str, file: Path | None) -> Rig:
     if info.event_size is None:
         raise UsageError(f"{info.path} has no events that --rig could place; leave --rig out")
     again = told is not None and isinstance(recording, OwnRecording) and told.clock.relation != "same"
+    facts = None if isinstance(recording, OwnRecording) else recording.rig_facts()
+    assumed = facts is not None and not facts.exact  # from equal sizes alone: the person knows better
     # Of one sensor a rig file may know more: thresholds, the tone, how late its pixels are.
-    if told is not None and not again and not (told.identity and rig.identity):
+    if told is not None and not again and not assumed and not (told.identity and rig.identity):
         raise UsageError(f"{info.path} tells itself how event pixels lie on its pictures; leave --rig out")
     if not rig.has_events:
         raise UsageError(f"{file} has no event camera; give a rig file that maps event pixels to the image")

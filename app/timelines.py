@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from app import timeline_cache
 from app.session import Timeline
 from recordings import timeline
 from recordings.recording import OpenOptions
+
+KEPT_S = 2.0  # what is made sooner is made again
+LONGEST_REST_S = 0.05
 
 
 class _Stopped(Exception):
@@ -21,22 +26,37 @@ class _Stopped(Exception):
 def timeline_of(recording: Path, options: OpenOptions, stopped: Callable[[], bool]) -> Timeline | None:
     """Read a recording once; None where that fails, or as soon as `stopped` says so.
 
+    It reads half of the time at most, so that whoever plays the recording is not held up. What took long is
+    kept for the next time.
+
     Args:
         recording: its path.
         options: what is stated about it.
         stopped: asked now and then.
     """
 
+    resumed = began = time.monotonic()
+
     def go_on(_share: float) -> None:
+        nonlocal resumed
         if stopped():
             raise _Stopped
+        time.sleep(min(time.monotonic() - resumed, LONGEST_REST_S))
+        resumed = time.monotonic()
 
     # A seek bar without a curve is no reason to stop, whatever the reason.
     with contextlib.suppress(Exception):
+        name = timeline_cache.key(recording, options)
+        kept = None if name is None else timeline_cache.load(name)
+        if kept is not None:
+            return kept
         t = timeline.build(recording, options=options, progress=go_on)
         spans = [(a, b) for a, b in t.exposures if b is not None]
         exposures = np.array(spans, np.int64).reshape(-1, 2)
-        return Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
+        made = Timeline(t.start_us, t.end_us, t.event_rate_hz.astype(np.float32), exposures)
+        if name is not None and time.monotonic() - began > KEPT_S:
+            timeline_cache.store(name, made)
+        return made
     return None
 
 

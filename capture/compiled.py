@@ -12,10 +12,7 @@ file alone when it asks whether code that it kept is of today. Here all own file
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +23,7 @@ from capture.sources import digest
 
 _PLACE = "NUMBA_CACHE_DIR"  # numba's own; processes that are started inherit it
 _PREFIX = "halfmirror-compiled-"
+_own: object = None  # held for as long as the program runs
 _Result = TypeVar("_Result")
 
 
@@ -44,6 +42,7 @@ def njit(**options: Any) -> Callable[[Callable[..., _Result]], Callable[..., _Re
         except RuntimeError:  # "cannot cache function …: no locator available"
             made = numba.njit(cache=_make_place(), **options)(function)
         _stamp(made, function)
+        _bear_full_disks(made)
         return made
 
     return compiled
@@ -58,6 +57,25 @@ def _stamp(made: Any, function: Callable[..., Any]) -> None:
         kept._source_stamp = (kept._source_stamp, of_all)
 
 
+def _bear_full_disks(made: Any) -> None:
+    """Have a disk that does not take (or give) the machine code cost a compilation and not the program."""
+    cache = getattr(made, "_cache", None)
+    for name in ("save_overload", "load_overload"):
+        real = getattr(cache, name, None)
+        if real is not None:
+            setattr(cache, name, _or_none(real))
+
+
+def _or_none(real: Callable[..., _Result]) -> Callable[..., _Result | None]:
+    def tried(*arguments: Any) -> _Result | None:
+        try:
+            return real(*arguments)
+        except OSError:  # full, a quota, a limit of size, read-only by now: what is kept only saves time
+            return None
+
+    return tried
+
+
 def is_kept() -> bool:
     """Whether numba found a place where compiled code outlives the program, as far as functions were made."""
     return not Path(numba.config.CACHE_DIR).name.startswith(_PREFIX)
@@ -65,16 +83,13 @@ def is_kept() -> bool:
 
 def _make_place() -> bool:
     """A folder for this run and the processes it starts; False where not even that can be had."""
+    from capture.passing_folder import PassingFolder  # which few need, and not every system has the locks for
+
+    global _own
     try:
-        folder = tempfile.mkdtemp(prefix=_PREFIX)
+        _own = made = PassingFolder(_PREFIX)
     except OSError:
         return False
-    owner = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:  # a fork has this handler, too, and not the folder
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(remove)
+    folder = str(made.path)
     os.environ[_PLACE] = numba.config.CACHE_DIR = folder
     return True

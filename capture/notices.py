@@ -19,6 +19,7 @@ from pathlib import Path
 import zmq
 
 from capture.errors import HalfmirrorError
+from capture.passing_folder import LOCK, lock_folder
 from capture.ring_memory import process_token
 from capture.ring_segment import remove_segments
 
@@ -28,7 +29,6 @@ LOOK_S = 0.02
 _HWM = 8
 _PREFIX = "halfmirror-"
 _NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-")
-_LOCK = "lock"  # held as long as the owner lives, whatever its process id is called elsewhere
 _LONGEST_PATH = 100  # a Unix socket's path has at most 107 bytes
 
 
@@ -62,7 +62,7 @@ class RuntimeDirectory:
         _sweep(root)
         mine = os.getpid()
         made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}{mine}-{process_token(mine)}-", dir=root))
-        lock = _lock(made)
+        lock = lock_folder(made)
         self.path = made.rename(made.with_name(made.name[1:]))  # seen by others only with its lock
         self._remove = weakref.finalize(self, _remove, self.path, lock)
 
@@ -80,22 +80,6 @@ class RuntimeDirectory:
     def remove(self) -> None:
         """Remove the directory and all in it. Idempotent."""
         self._remove()
-
-
-def _lock(directory: Path) -> int | None:
-    """A lock that ends with this process; None where the file system has none.
-
-    Returns:
-        The descriptor that holds it.
-    """
-    fd = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        (directory / _LOCK).unlink()
-        return None
-    return fd
 
 
 def _remove(directory: Path, lock: int | None) -> None:
@@ -131,7 +115,7 @@ def _sweep(root: Path) -> None:
 def _owner_lives(directory: Path, pid: int, token: int) -> bool:
     """By its lock; where there is none by its process id, which only its own container knows."""
     with contextlib.suppress(FileNotFoundError):
-        fd = os.open(directory / _LOCK, os.O_RDWR)
+        fd = os.open(directory / LOCK, os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from capture.errors import UsageError
+from capture.parts import own_part
 from inference.cards import Card, ChannelOrder, Origin, Published, Recognised, Representation, card
 from inference.weights_limits import WeightsError
 from inference.weights_safetensors import read_header
@@ -313,7 +314,7 @@ def write(path: Path, entries: Mapping[str, Tensor], about: Card | None) -> None
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = own_part(path)
         with part.open("wb") as file:  # safetensors' own files are their maker's alone, whatever the umask says
             file.write(save(own, metadata))
             file.flush()

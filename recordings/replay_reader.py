@@ -220,11 +220,11 @@ class ReplayReader(ReadAhead):
         `frame` (place of the one shown or sought last, -1 none), `frames` (how many are known), `at_end`.
 
         Raises:
-            CameraError: unknown request, an argument missing or out of range, or not running; step and seek
-                before all frames are known.
+            CameraError: unknown request, an argument missing or out of range, or not running; before all
+                frames are known a step, and a seek to anywhere but the beginning.
         """
         with self._cond:
-            if self._frames is not None and verb in ("step", "seek"):
+            if self._frames is not None and (verb == "step" or self._leads_on(verb, arguments)):
                 self._frames.require()
             if self._recording is None or not self._running:
                 raise CameraError(f"replay:{self._path}: is not running; start it before {verb!r}")
@@ -237,8 +237,10 @@ class ReplayReader(ReadAhead):
                     self._begin_anew(now)
             elif verb == "step":
                 self._step(_integer(arguments, "n", 1), now)
-            elif verb == "seek":
+            elif self._leads_on(verb, arguments):
                 self._begin_at(_integer(arguments, "time_us"), now)
+            elif verb == "seek":
+                self._begin_anew(now)
             elif verb == "speed":
                 self._set_speed(arguments.get("factor"), now)
             elif verb == "loop":
@@ -298,6 +300,12 @@ class ReplayReader(ReadAhead):
         self._clock.pause()
         self._begin_at(self.times()[target][0], now)
 
+    def _leads_on(self, verb: str, arguments: dict[str, Any]) -> bool:
+        """It is a seek, and not to the recording's beginning."""
+        if verb != "seek" or self._recording is None:
+            return False
+        return _integer(arguments, "time_us") > self._recording.info.start_us
+
     def _begin_anew(self, now: int) -> None:
         """A new epoch from the recording's beginning, which needs no list of its frames."""
         assert self._recording is not None
@@ -306,7 +314,9 @@ class ReplayReader(ReadAhead):
             self._begin_at(start_us, now)
             return
         self._frame = -1
-        self._clock.jump(start_us, now)
+        # As of any seek: the first picture is due at once.
+        first, end = self.times()[0] if self.times() else (start_us, None)
+        self._clock.jump(first if end is None else end, now)
         self._begin(Job(self._highest + 1, 0, None, None))
 
     def _begin_at(self, time_us: int, now: int) -> None:

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from capture.camera import Progress
 from capture.packets import EventPacket, FrameClock
+from recordings.formats.aedat4 import Aedat4Recording
 from recordings.formats.own import OwnRecording
 from recordings.open import open_with
-from recordings.recording import OpenOptions, Recording
+from recordings.recording import OpenOptions, Recording, RecordingInfo
+
+# Smaller files are read in a moment, and every event counts where it lies.
+INDEX_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,8 +26,8 @@ class Timeline:
 
     Attributes:
         start_us, end_us: its time span on its own axis.
-        event_rate_hz: (bins,) float64, mean events per second in equal parts of the span. Of one of our own
-            recordings the events of a packet count as spread over its time.
+        event_rate_hz: (bins,) float64, mean events per second in equal parts of the span. Where an index tells
+            it, the events of a packet count as spread over its time.
         exposures: (start_us, end_us) of every frame, end None when the file does not tell.
         problems: what was found wrong, one line each.
     """
@@ -42,7 +46,7 @@ def build(
     options: OpenOptions | None = None,
     progress: Progress | None = None,
 ) -> Timeline:
-    """Read a recording once, in constant memory; of one of our own the index alone.
+    """Read a recording once, in constant memory; of one of our own, and of a large AEDAT4, the index alone.
 
     Args:
         path: the recording.
@@ -59,9 +63,13 @@ def build(
 
 def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | None = None) -> Timeline:
     """As `build`, for a recording that is open; its current read, if any, ends."""
-    if isinstance(recording, OwnRecording):
-        return _of_own(recording, bins)
     info = recording.info
+    if isinstance(recording, OwnRecording):
+        return _of_packets(info, recording.packets(), recording.frame_times_us(progress), bins)
+    if isinstance(recording, Aedat4Recording) and info.bytes > INDEX_BYTES:
+        packets = recording.packets()
+        if packets is not None:
+            return _of_packets(info, packets, recording.frame_times_us(progress), bins)
     span = info.end_us - info.start_us + 1
     counts = np.zeros(bins, np.int64)
     exposures: list[tuple[int, int | None]] = []
@@ -94,10 +102,14 @@ def of_recording(recording: Recording, *, bins: int = 500, progress: Progress | 
     return Timeline(info.start_us, info.end_us, rate, exposures, tuple(recording.report.problems))
 
 
-def _of_own(recording: OwnRecording, bins: int) -> Timeline:
-    info = recording.info
+def _of_packets(
+    info: RecordingInfo,
+    packets: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+    exposures: list[tuple[int, int | None]],
+    bins: int,
+) -> Timeline:
     span = info.end_us - info.start_us + 1
-    first, until, amount = recording.packets()
+    first, until, amount = packets
     # In parts of the span, counted from its start; integers first, since times may be those since 1970.
     begin = np.clip((first - info.start_us) * (bins / span), 0.0, np.nextafter(bins, 0.0))
     end = np.clip((until + 1 - info.start_us) * (bins / span), begin, np.nextafter(bins, 0.0))
@@ -114,4 +126,4 @@ def _of_own(recording: OwnRecording, bins: int) -> Timeline:
     # What lies between its first and its last part: up behind the one, down at the other.
     counts += np.maximum(np.cumsum(summed(a + 1, density) - summed(b, density)), 0.0)
     rate: NDArray[np.float64] = counts[:bins] * (bins * 1e6 / span)
-    return Timeline(info.start_us, info.end_us, rate, recording.frame_times_us(), info.problems)
+    return Timeline(info.start_us, info.end_us, rate, exposures, info.problems)

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from capture.documents import read_toml
 from capture.errors import UsageError
+from capture.parts import own_part
 from capture.registry import RigFacts
 from capture.shutter import LONGEST_ROLLING_US
 from capture.validation import Strict, first_error
@@ -404,7 +405,7 @@ class Rig(Strict):
         """
         # A link to a file stays one; one that leads nowhere is replaced, as by `app.output`.
         path = path.resolve() if path.is_symlink() and os.path.exists(path) else path
-        tmp = path.with_name(f".{path.name}.{os.getpid()}.part")
+        tmp = own_part(path)
         values = self.model_dump(mode="json", exclude_none=True)
         try:
             # Rigs are made by copying with other values, which pydantic takes unseen.

@@ -213,7 +213,15 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
     from app.offline_input import open_input
 
     with (
-        open_input(input_, seconds, said.exposure_us, said.geometry, said.rig) as source,
+        open_input(
+            input_,
+            seconds,
+            said.exposure_us,
+            said.geometry,
+            said.rig,
+            from_us=request.from_us,
+            zero_us=request.zero_us,
+        ) as source,
         progress.bar() as show,
     ):
         show("preparing", 0)
@@ -236,7 +244,17 @@ def _events(kind: str, input_: str, request: ExportRequest, seconds: float | Non
     from app.export_formats import FORMATS, open_export
     from app.export_formats import export as run
 
-    with open_export(input_, seconds, said, placed=FORMATS[kind].aligned) as source, progress.bar() as show:
+    with (
+        open_export(
+            input_,
+            seconds,
+            said,
+            placed=FORMATS[kind].aligned,
+            from_us=request.from_us,
+            zero_us=request.zero_us,
+        ) as source,
+        progress.bar() as show,
+    ):
         show("preparing", 0)
         source.items = _shown(source.items, source.span_us, request.frames, show)
         r, notes = run(kind, source, request)

@@ -111,7 +111,7 @@ def check_streams(path: Path, network: str | None, said: OpenOptions) -> None:
 
     Raises:
         RecordingError, UsageError: not a recording; no frames in it, or no events and the network needs them;
-            nothing tells how its cameras' pixels lie.
+            nothing tells how its cameras' pixels lie, and the network uses events.
     """
     from app.sources import rig_for
     from inference import models
@@ -119,6 +119,7 @@ def check_streams(path: Path, network: str | None, said: OpenOptions) -> None:
 
     with open_with(path, said) as recording:
         require_frames(recording)
-        rig_for(recording, str(path), said.rig)
+        placed = network is None or models.needs_events(network)
+        rig_for(recording, str(path), said.rig, placed=placed)
         if network is not None:
             models.require_events(network, recording.info.event_size is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from PySide6.QtCore import QByteArray
 
 from app.viewer.modes import EventsMode, View
 from app.viewer.settings_file import SettingsFile, usual_path
+from capture.passing_folder import PassingFolder
 
 RECENT = 8
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -27,8 +27,8 @@ class Remembered:
     @classmethod
     def nowhere(cls) -> Remembered:
         """Starts empty and is gone with the program."""
-        folder = tempfile.TemporaryDirectory(prefix="halfmirror-viewer-")
-        out = cls(SettingsFile(Path(folder.name) / "viewer.json"))
+        folder = PassingFolder("halfmirror-viewer-")
+        out = cls(SettingsFile(folder.path / "viewer.json"))
         out._hold = folder
         return out
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from capture.packets import Events, Inertial, TriggerEdges
 from recordings.export.content import Content
+from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
 
 SUFFIX = ".aedat4"
 _EVENTS_PER_PACKET = 50_000
@@ -27,11 +28,13 @@ class Aedat4Writer:
         event_size, image_size: (width, height); image_size None: no frames.
         triggers: there may be edges.
         camera: its name in the file.
+        two_cameras: frames are another camera's than the events, of whatever size.
+        by_driver: see `RecordingInfo`.
     """
 
     def __init__(
         self, path: Path, event_size: tuple[int, int], image_size: tuple[int, int] | None, triggers: bool,
-        camera: str,
+        camera: str, two_cameras: bool = False, by_driver: bool = False,
     ) -> None:  # fmt: skip
         import dv_processing as dv
 
@@ -41,6 +44,9 @@ class Aedat4Writer:
         config.addEventStream(event_size)
         if image_size is not None:
             config.addFrameStream(image_size)
+            for key, said in ((OTHER_CAMERA, two_cameras), (BY_DRIVER, by_driver)):
+                if said:
+                    config.addStreamMetadata("frames", (key, "true"))
         if triggers:
             config.addTriggerStream()
         config.addImuStream()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 65_536
+_ERRNO = re.compile(r"\berrno = ([1-9]\d{0,3})\b")
 
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """HDF5 tells a full disk in words only: as the `OSError` that it is.
+    """HDF5 tells what the system said in words only: as the `OSError` that it is.
 
     Raises:
         OSError: any failure to write.
@@ -26,7 +28,9 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as e:
-        if "errno = 28" in str(e) or "No space left" in str(e):
+        if number := _ERRNO.search(str(e)):  # a full disk, a quota, a file that is as large as one can be there
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from e
+        if "No space left" in str(e):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from e
         if isinstance(e, OSError):
             raise

@@ -29,8 +29,14 @@ class InOrder:
         """What is final with this packet: all before its `complete_until_us`.
 
         Raises:
-            RecordingError: the time axis begins anew, or runs back.
+            RecordingError: the time axis begins anew, or runs back, within the span.
         """
+        if self._epoch not in (None, p.epoch) or p.complete_until_us < self._last:
+            if self.until_us is not None and self._last >= self.until_us:
+                return self._give(self._last)  # the span lies before it
+            if self.from_us is not None and self._last <= self.from_us:
+                self._events, self._edges = [], []  # the span lies behind it
+                self._epoch, self._last = None, p.complete_until_us
         if self._epoch not in (None, p.epoch) or p.complete_until_us < self._last:
             raise RecordingError(
                 f"its time begins anew after {self._last} µs, which one file cannot hold; export the parts one "

@@ -7,6 +7,7 @@ import errno
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,8 +25,9 @@ from recordings.export.writers import Writer
 from recordings.recording import RecordingError
 
 ANSWER_S = 120.0
-# A writer that died on a disk with less than this has met its end.
+# A writer that died on a disk with less than this has met its end; so near the largest file, likewise.
 _FULL_BYTES = 1 << 20
+_FAT32_BYTES = (1 << 32) - 1
 _LONGEST = 1 << 20
 
 
@@ -106,9 +108,18 @@ class RemoteWriter:
 
     def _died(self) -> OSError:
         with contextlib.suppress(OSError):
+            size = self._path.stat().st_size
+            if any(most - _FULL_BYTES <= size <= most for most in (_FAT32_BYTES, _allowed_bytes())):
+                return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        with contextlib.suppress(OSError):
             if shutil.disk_usage(self._path.parent).free < _FULL_BYTES:
                 return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return OSError(errno.EIO, f"the writer died ({self._process.exitcode})")
+
+
+def _allowed_bytes() -> int:
+    """The largest file that this process may write (`ulimit -f`), -1 for any."""
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0]
 
 
 def _serve(pipe: Connection, make: Callable[..., Writer], arguments: tuple[Any, ...]) -> None:

@@ -74,6 +74,7 @@ class Aedat4Recording:
         try:
             description = self._reopen()
             self.info = _info(path, description, rig_stated)
+            self._two_cameras = bool(description["two_cameras"])
         except BaseException:
             self.close()
             raise
@@ -107,12 +108,12 @@ class Aedat4Recording:
                 self._avoid.add(e.stage)
 
     def rig_facts(self) -> RigFacts | None:
-        """Facts when one sensor gave both streams, which their equal size tells; else None.
+        """Facts when one sensor gave both streams; else None. Their equal size tells, unless the file does.
 
         Two cameras of different size in one file: their geometry is not in the file and is not guessed.
         """
         e, i = self.info.event_size, self.info.image_size
-        if e is None or i is None or e != i:
+        if e is None or i is None or e != i or self._two_cameras:
             return None
         return RigFacts(
             event_size=e, image_size=i, tone="linear", one_sensor=True, exact=True,
@@ -162,14 +163,29 @@ class Aedat4Recording:
             span = max(1, self.info.end_us - self.info.start_us)
             starts: dict[str, int | None] = {"frames": None}
             for reply in self._read("frame_times", ReadReport(), starts, 0):
-                if reply.kind != "times":
-                    continue
-                rows: list[list[int]] = reply.arrays["times"].tolist()
-                times += [(r[0], r[1] if r[2] else None) for r in rows]
+                if reply.kind == "times":
+                    rows: list[list[int]] = reply.arrays["times"].tolist()
+                    times += [(r[0], r[1] if r[2] else None) for r in rows]
                 if progress is not None:
-                    progress(min(1.0, max(0.0, (times[-1][0] - self.info.start_us) / span)))
+                    at = times[-1][0] if times else self.info.start_us
+                    progress(min(1.0, max(0.0, (at - self.info.start_us) / span)))
             self._times = times
         return self._times
+
+    def packets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+        """Of every packet of events, by the file's index: its first time, its last (µs), its events.
+
+        None where there is no index, or none that can be used. Ends a read by `items`.
+        """
+        self._resume()
+        try:
+            found = [reply.arrays["rows"] for reply in self._asked("packets")]
+        except ReaderBroken:
+            return None
+        if not found:
+            return None
+        first, last, amount = np.concatenate(found).T
+        return first, last, amount.astype(np.float64)
 
     def _read(
         self, verb: str, report: ReadReport, starts: dict[str, int | None], first: int
@@ -181,13 +197,16 @@ class Aedat4Recording:
         return self._resumed(self._ask(verb, starts, first, careful=False), verb, report, starts, first)
 
     def _ask(self, verb: str, starts: dict[str, int | None], first: int, *, careful: bool) -> Iterator[Reply]:
+        if verb == "items":
+            return self._asked("items", starts=starts, first_index=first, careful=careful)
+        return self._asked("frame_times", start_us=starts["frames"], careful=careful)
+
+    def _asked(self, verb: str, **arguments: Any) -> Iterator[Reply]:
         if self._sandbox is None or self._sandbox.closed:
             if self._sandbox is None:
                 raise RecordingError(f"{self._path}: is closed; open it again")
             self._reopen()
-        if verb == "items":
-            return self._sandbox.request("items", starts=starts, first_index=first, careful=careful)
-        return self._sandbox.request("frame_times", start_us=starts["frames"], careful=careful)
+        return self._sandbox.request(verb, **arguments)
 
     def _resumed(
         self, replies: Iterator[Reply], verb: str, report: ReadReport, starts: dict[str, int | None], first: int
@@ -374,7 +393,8 @@ def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
     if d["extra_streams"]:
         further = ", ".join(map(str, d["extra_streams"]))
         problems.append(Remark(f"further streams are not read: {further}"))
-    if event_size and image_size and event_size != image_size and not rig_stated:
+    apart = event_size != image_size or bool(d["two_cameras"])
+    if event_size and image_size and apart and not rig_stated:
         text = (
             f"events {event_size[0]}×{event_size[1]} and frames {image_size[0]}×{image_size[1]} come from two "
         )
@@ -384,7 +404,7 @@ def _info(path: Path, d: dict[str, Any], rig_stated: bool) -> RecordingInfo:
     return RecordingInfo(
         path=path, format="aedat4", camera=str(d["camera"]), event_size=event_size, image_size=image_size,
         has_triggers=bool(d["has_triggers"]), start_us=start, end_us=end, frames=None,
-        bytes=int(d["bytes"]), problems=tuple(problems),
+        bytes=int(d["bytes"]), problems=tuple(problems), by_driver=bool(d["by_driver"]),
     )  # fmt: skip
 
 

@@ -24,10 +24,12 @@ from recordings.formats.aedat4_container import (
 )
 from recordings.formats.aedat4_event_packets import gathered_packets
 from recordings.formats.aedat4_frame_heads import NotSo, frame_heads
+from recordings.formats.aedat4_index import event_packets_listed
 from recordings.formats.aedat4_keys import Key, Keyed, Reached
 from recordings.formats.aedat4_library import first_frame, image_of, marked, robust
 from recordings.formats.aedat4_library_events import GATHERED_EVENTS, GATHERED_US, WINDOW_MIN_US, library_events
 from recordings.formats.aedat4_stages import Stage
+from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
 # Times further outside the file's own span than this are damage, not data.
@@ -35,6 +37,8 @@ SPAN_MARGIN_US = 1_000_000
 # One event message: large enough that its cost per event vanishes, small enough for one arena slot.
 EVENTS_PER_MESSAGE = 250_000
 _FRAME_WINDOW_US = 250_000
+# Rows of the index in one message.
+_PACKETS = 50_000
 # So many frames at the beginning are held against the library.
 COMPARED = 3
 
@@ -61,7 +65,7 @@ class _Batch(NamedTuple):
 
 
 class Aedat4Server:
-    """Serves `describe`, `items` and `frame_times` of one file.
+    """Serves `describe`, `items`, `frame_times` and `packets` of one file.
 
     Args:
         path: the file.
@@ -140,6 +144,8 @@ class Aedat4Server:
                 "missing": _missing(container),
                 "index_lost": without and not container.cut,
                 "extra_streams": self._extra,
+                "two_cameras": self._told[OTHER_CAMERA],
+                "by_driver": self._told[BY_DRIVER],
             },
             {},
         )
@@ -166,6 +172,8 @@ class Aedat4Server:
         im = [n for n in names if r.isStreamOfImuType(n)]
         self._events, self._frames = (ev or [None])[0], (fr or [None])[0]
         self._triggers, self._imu = (tr or [None])[0], (im or [None])[0]
+        about = r.getStreamMetadata(self._frames) if self._frames else {}
+        self._told = {key: about.get(key) == "true" for key in (OTHER_CAMERA, BY_DRIVER)}
         self._one_of_events = len(ev) == 1
         self._extra = [*ev[1:], *fr[1:], *tr[1:]]
 
@@ -228,6 +236,18 @@ class Aedat4Server:
             if (None if f is None else (int(f.timestamp), self._exposure_us(f))) != expected:
                 return None
         return listed
+
+    def do_packets(self) -> Iterator[Reply]:
+        """Rows of first time, last time, number of events of each packet by the index; none if it is no use."""
+        try:
+            rows = event_packets_listed(self._path, self._container) if self._one_of_events else None
+        except (NotSo, OSError):
+            rows = None
+        low, high = self._plausible
+        if rows is None or int(rows[:, 0].min()) < low or int(rows[:, 1].max()) > high:
+            return
+        for a in range(0, len(rows), _PACKETS):
+            yield Reply("packets", {}, {"rows": np.ascontiguousarray(rows[a : a + _PACKETS])})
 
     def do_items(self, starts: dict[str, int | None], first_index: int, careful: bool) -> Iterator[Reply]:
         """Raw batches of all streams in order of their first time (frames: the end of exposure).

@@ -203,7 +203,7 @@ def _facts(info: RecordingInfo, d: dict[str, Any]) -> RigFacts | None:
     same = info.event_size == info.image_size and bool(np.allclose(m, np.eye(3)))
     return RigFacts(
         event_size=info.event_size, image_size=info.image_size, image_from_event=m, tone="linear",
-        one_sensor=same, exact=True, note=str(d["note"]),
+        one_sensor=same, exact=not d["assumed"], note=str(d["note"]),
     )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ class SourceFacts:
     Attributes:
         image_from_event: nine numbers of a 3×3 matrix, row by row; None: not known.
         note: how the geometry came about.
+        assumed: nothing in the files says it.
         drawn: pictures are drawn from spikes or events; nothing was exposed for them.
         has_triggers: edges of an external trigger input are in it.
         by_sensor: the sensor itself stamped frames and events, on one clock.
@@ -79,6 +80,7 @@ class SourceFacts:
     camera: str = ""
     image_from_event: list[float] | None = None
     note: str = ""
+    assumed: bool = False
     drawn: bool = False
     has_triggers: bool = False
     by_sensor: bool = False

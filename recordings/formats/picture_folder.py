@@ -160,14 +160,14 @@ class PictureFolder:
             event_size=size, image_size=image, start_us=min(stamps), end_us=max(stamps),
             camera="" if source is None else source.source.facts.camera,
             has_triggers=source is not None and source.source.facts.has_triggers, problems=problems,
-            image_from_event=scaled(size, image) if size == image else None,
+            image_from_event=scaled(size, image) if size == image else None, assumed=True,
             note="events taken to lie on the frame's own pixels: both have one size", stamp_in_middle=False,
         )  # fmt: skip
         if size is not None and size != image:
             remark(
                 problems,
                 f"nothing tells how events of {size[0]}×{size[1]} lie on pictures of {image[0]}×{image[1]}: "
-                "to restore them, both have to be brought onto one grid first",
+                "a rig file is needed (--rig)",
             )
         order = in_order(found, self.facts)
         self.frames = [found[i] for i in order]

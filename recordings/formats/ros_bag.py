@@ -2,7 +2,8 @@
 
 What is in a message: `ros_messages`. Times are those in the messages' headers, on the recording
 machine's clock; when a message was written into the bag only puts them in order. One topic of events and one of
-pictures are read: of several the first by name, pictures that stand beside the events first.
+pictures are read: of several the first by name, pictures that stand beside the events first. Of one size and
+one driver's topics they count as one sensor's.
 
 How long a picture was exposed is told by `…/exposure` (`std_msgs/Int32`, µs, right behind each picture: the DVS
 packages' DAVIS driver) or by `…/meta` (`ImageMetaData` of the same stamp: FLIR drivers). libcaer's stamp of a
@@ -97,6 +98,12 @@ class Bag:
                 yield connection.topic, at, data
 
 
+def _of_one_driver(events: str, pictures: str) -> bool:
+    """Whether two topics lie in one name space, or one of them in a name space of the other's."""
+    a, b = (f"{topic.rpartition('/')[0]}/" for topic in (events, pictures))
+    return a == b or (min(len(a), len(b)) > 1 and (a.startswith(b) or b.startswith(a)))
+
+
 class RosBagSource:
     """One bag; see `Source`.
 
@@ -127,14 +134,22 @@ class RosBagSource:
         times = self._pictures(bag)
         image = self._first_size(bag) if times else None
         size = None if self._stream is None else self._stream.size
+        alike = size is not None and size == image
+        one = alike and _of_one_driver(events, self._topic)
+        if alike and not one:
+            remark(
+                self._problems,
+                f"events of {events} and pictures of {self._topic} count as two cameras', since their topics "
+                "do not lie beside each other: a rig file is needed (--rig)",
+            )
         spans = [int(v) for t in times for v in t]
         if self._stream is not None:
             spans += [self._stream.start_us, self._stream.end_us]
         self.facts = SourceFacts(
             format="ROS 1 bag" if bag.is_1 else "ROS 2 bag", event_size=size, image_size=image,
             start_us=min(spans), end_us=max(spans), camera=events or self._topic, problems=self._problems,
-            image_from_event=scaled(size, image) if size is not None and size == image else None,
-            note="events and pictures have the same size", stamp_in_middle=True,
+            image_from_event=scaled(size, image) if one and size is not None and image is not None else None,
+            note=f"{events} and {self._topic} have the same size", assumed=one, stamp_in_middle=True,
             has_triggers=self._stream is not None and self._stream.has_edges,
         )  # fmt: skip
         self._places = in_order(times, self.facts)

@@ -15,6 +15,7 @@ from app.cli.program import execute
 from app.offline_input import open_input
 from app.sources import SourceRequest, resolve
 from calibration.nominal import nominal
+from capture.camera import CameraRole
 from capture.errors import UsageError
 from recordings.open import open_recording
 from recordings.recording import OpenOptions
@@ -110,6 +111,20 @@ def test_every_kind_of_export_takes_it(two: Path, tmp_path: Path, to: str, frame
     assert len(found) == frames
 
 
+def test_pictures_and_events_of_one_size_may_be_two_cameras(tmp_path: Path) -> None:
+    """A folder of both says nothing of pixels; equal sizes count as one grid until a rig file says more."""
+    write_pictures(tmp_path / "images")
+    write_intervals(tmp_path / "events", full())
+    (tmp_path / "images" / "timestamp.txt").write_text("".join(f"{exposure(k)[0]}\n" for k in range(FRAMES)))
+    with open_input(str(tmp_path), exposure_us=20_000) as source:
+        assert source.rig.identity
+        size = (source.rig.image.width, source.rig.image.height)
+    said = rig(tmp_path / "rig.toml", size, size)
+    with open_input(str(tmp_path), exposure_us=20_000, rig=said) as source:
+        assert source.rig.geometry == Rig.load(said).geometry
+        assert source.rig.clock == Clock()
+
+
 def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path, tmp_path: Path) -> None:
     settings = {"rig": rig(tmp_path / "rig.toml"), "exposure_us": 5}
     source = resolve(SourceRequest(str(two), two, settings))
@@ -117,6 +132,23 @@ def test_replay_gives_its_workers_the_rig_and_its_camera_what_it_knows(two: Path
     (camera,) = source.cameras
     assert set(camera.settings) == {"exposure_us", "speed", "loop"}
     assert source.rig.image.camera == camera.camera
+
+
+def test_replay_by_a_network_that_takes_no_events_needs_none(
+    two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of events that lie nobody knows where nothing can be shown: the frames are replayed alone."""
+    source = resolve(SourceRequest.of(two), placed=False)
+    assert not source.rig.has_events
+    assert source.cameras[0].roles == (CameraRole.FRAMES,)
+    assert any("events are left out" in p for p in source.problems)
+    with_one = resolve(SourceRequest.of(two, {"rig": rig(tmp_path / "rig.toml")}), placed=False)
+    assert with_one.rig.has_events
+    line = ["replay", str(two), "--headless", "--as-fast-as-possible", "-o"]
+    assert execute([*line, str(tmp_path / "edi"), "-n", "edi"]) == 2
+    assert "give --rig RIG.toml" in " ".join(capsys.readouterr().err.split())
+    assert execute([*line, str(tmp_path / "none"), "-n", "none"]) == 0
+    assert "in 4 = out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

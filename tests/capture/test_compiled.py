@@ -89,3 +89,22 @@ def test_what_is_kept_is_compiled_anew_when_a_file_that_it_imports_changes(tmp_p
     (toy / "constants.py").write_text("PLUS = 3")
     assert asked() == "-20 0"
     assert asked() == "-20 1"
+
+
+def test_a_disk_that_takes_no_code_costs_a_compilation_and_not_the_program(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from capture.compiled import njit\n\n@njit()\ndef f(x):\n    return x + 1\n"
+    )
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[2]}"}
+    env["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    code = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"  # as a full disk, in the middle of a file
+        "import mine\n"
+        "print(mine.f(1))\n"
+    )
+    for _ in range(2):  # what the first try has left is no hindrance either
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+        )
+        assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 
 from app.output.atomic import OutputError, writing
 from capture.packets import Events, TriggerEdges
+from recordings.export import remote
 from recordings.export.content import Content
+from recordings.export.hdf5_lists import disk_errors
 from recordings.export.remote import RemoteWriter
 from recordings.recording import RecordingError
 
@@ -97,3 +101,29 @@ def test_what_the_program_says_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"^no such thing$"):
         writer.finish()
     writer.abandon()
+
+
+@pytest.mark.parametrize("limit", ["ulimit", "FAT32"])
+def test_a_death_at_the_largest_file_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    most = 50_000_000 if limit == "ulimit" else (1 << 32) - 1
+    if limit == "ulimit":
+        monkeypatch.setattr(remote, "_allowed_bytes", lambda: most)
+    for size, why in ((most - 4096, "larger than a file can be"), (most - (2 << 20), "the writer died")):
+        out = tmp_path / "o"
+        with out.open("wb") as f:
+            f.truncate(size)
+        writer = RemoteWriter(Instant, out, "killed")
+        with pytest.raises(OutputError, match=why), writing(out):
+            writer.add_frame(IMAGE, 0, 10)
+            writer.finish()
+        writer.abandon()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS])
+def test_what_hdf5_has_in_words_is_an_errno_again(number: int) -> None:
+    words = f"Can't write data (file write failed: errno = {number}, error message = '{os.strerror(number)}')"
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught, disk_errors():
+        raise RuntimeError(words)
+    assert caught.value.errno == number

@@ -108,7 +108,7 @@ def test_a_list_that_cannot_be_made_makes_nobody_wait(
     assert reader.command("seek", {"time_us": START_US})["frames"] >= 1
 
 
-@pytest.mark.parametrize("request_", [("seek", {"time_us": START_US}), ("step", {"n": 1})])
+@pytest.mark.parametrize("request_", [("seek", {"time_us": START_US + 200_000}), ("step", {"n": 1})])
 def test_what_needs_the_list_is_refused_at_once(
     reader: ReplayReader, monkeypatch: pytest.MonkeyPatch, request_: tuple[str, dict[str, Any]]
 ) -> None:
@@ -151,4 +151,21 @@ def test_it_plays_again_from_its_end_without_the_list(
     assert (status["frame"], status["at_end"]) == (-1, False)
     frame = next_frame(reader)
     assert (frame.sequence, frame.epoch) == (0, 1)
+    gate.open()
+
+
+def test_a_seek_to_the_beginning_needs_no_list(reader: ReplayReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    started(reader)
+    to_the_end(reader)
+    # What the window asks for at the end: the beginning, and on from there.
+    begin = reader.command("status", {})["start_us"]
+    assert reader.command("seek", {"time_us": begin})["at_end"] is False
+    reader.command("play", {})
+    frame = next_frame(reader)
+    assert (frame.sequence, frame.epoch) == (0, 1)
+    reader.command("pause", {})
+    reader.command("seek", {"time_us": begin - 1})
+    frame = next_frame(reader)  # standing there, its picture comes all the same
+    assert (frame.sequence, frame.epoch) == (0, 2)
     gate.open()

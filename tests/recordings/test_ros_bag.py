@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.cli.program import execute
+from app.sources import rig_for
 from capture import evt_time
 from capture.packets import EventPacket, Events, Frame, TriggerEdges
 from recordings.export.evt3 import Evt3Encoder
@@ -21,6 +22,7 @@ from recordings.formats.trigger_channel import TriggerChannel
 from recordings.open import open_recording
 from recordings.recording import NotARecording, RecordingError
 from recordings.sandbox_child import Refused
+from sync.rig import Clock, EventEntry, Geometry, ImageEntry, Rig
 from tests.recordings.make_datasets import EXPOSURE_US, FRAMES, PERIOD_US, made_events
 from tests.recordings.make_prophesee import payload
 from tests.recordings.make_rosbag import (
@@ -177,6 +179,58 @@ def test_two_cameras_and_the_meta_data_of_a_flir(tmp_path: Path, kind: str) -> N
         assert all(np.array_equal(f.image, rgb) for f in pictures)
         assert any("2 topics have pictures; /flir/image_raw is read" in p for p in r.info.problems)
         assert r.report.ignored == {"messages of /flir/image_raw/compressed": 3, "messages of /wheel": 3}
+
+
+def of_one_size(path: Path, events_topic: str, pictures_topic: str) -> Path:
+    """Events and pictures of 64×48."""
+    e, m = events(), Maker("ros1")
+    messages = [(events_topic, ARRAY, 1000 * int(e.t[k]), m.array(e, k, k + 400)) for k in range(0, 4000, 400)]
+    for start, length, pixels in frames():
+        image = m.image(start + length // 2, pixels, "rgb8")
+        messages.append((pictures_topic, "sensor_msgs/msg/Image", 1000 * (start + length), image))
+    return m.write(path, messages)
+
+
+@pytest.mark.parametrize(
+    ("of_events", "of_pictures", "one"),
+    [
+        ("/dvs/events", "/dvs/image_raw", True),
+        ("/events", "/image", True),
+        ("/cam/events", "/cam/image_raw/compressed_no", True),
+        ("/davis/stream/events", "/davis/image_raw", True),
+        ("/davis/left/events", "/davis/right/image_raw", False),
+        ("/event_camera/events", "/event_camera_2/image_raw", False),
+        ("/prophesee/events", "/flir/image_raw", False),
+        ("/prophesee/events", "/image_raw", False),
+    ],
+)
+def test_cameras_of_equal_size_are_told_apart_by_their_topics(
+    tmp_path: Path, of_events: str, of_pictures: str, one: bool
+) -> None:
+    path = of_one_size(tmp_path / "bag", of_events, of_pictures)
+    with open_recording(path, exposure_us=10_000) as r:
+        facts = r.rig_facts()
+        assert (facts is not None and facts.one_sensor) == one
+        said = [p for p in r.info.problems if "two cameras" in p]
+        assert len(said) == (not one)
+        assert all(of_events in p and of_pictures in p for p in said)
+
+
+def test_a_rig_file_says_otherwise(tmp_path: Path) -> None:
+    """Two cameras of one size in one name space are taken for one sensor until somebody says so; and back."""
+    size = {"width": SIZE[0], "height": SIZE[1]}
+    shifted = Geometry(image_from_event=((1.0, 0.0, 3.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), measured="by hand")
+    for name, geometry in (("two", shifted), ("one", Geometry())):
+        said = tmp_path / f"{name}.toml"
+        made = Rig(
+            name=name, events=EventEntry(camera="a", **size), image=ImageEntry(camera="b", **size),
+            geometry=geometry, clock=Clock(),
+        )  # fmt: skip
+        made.save(said)
+        for events_topic in ("/rig/events", "/other/events"):
+            path = of_one_size(tmp_path / f"{name}{events_topic.count('o')}", events_topic, "/rig/image")
+            with open_recording(path, exposure_us=10_000) as r:
+                assert rig_for(r, "bag", said).geometry.image_from_event == geometry.image_from_event
 
 
 @pytest.mark.parametrize("kind", ["ros1", "ros2-mcap"])

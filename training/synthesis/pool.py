@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from capture.documents import parse_json
 from capture.errors import UsageError
+from capture.parts import own_part
 from inference.representations.edi_stack_numba import EdiStack
 from training.photos.held_out import EVERY
 from training.synthesis.config import SynthesisConfig
@@ -102,7 +103,7 @@ def write_shard(
         sample = make(config, load, photos, seed, index)
         out.update({f"{k}.{name}": a for name, a in arrays(sample, stack, seed, index).items()})
         progress(k + 1)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = own_part(path)
     try:
         # One entry: several are written in an order that changes from process to process.
         about = {"halfmirror.samples": f"version {VERSION}, seed {seed}, from {shard * PER_SHARD}"}
@@ -134,7 +135,7 @@ def write_about(folder: Path, what: dict[str, Any]) -> bool:
                     f"{folder} holds a pool of other photos, seed or settings; choose another folder"
                 )
             return False
-        part = path.with_name(f".{ABOUT}.{os.getpid()}.part")
+        part = own_part(path)
         part.write_text(json.dumps(what, indent=1), encoding="utf-8")
         os.replace(part, path)
         return False

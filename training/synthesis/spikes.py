@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from capture.parts import own_part
 from inference.representations import spikes
 from inference.representations.spikes_numba import IntegrateAndFire
 from training.files import replace_bytes
@@ -98,7 +99,7 @@ def _shot(scene: Scene, at: NDArray[np.float64], gamma: float, rng: np.random.Ge
 def write_shots(folder: Path, name: str, shots: Iterator[SpikeShot]) -> None:
     """A video in the published layout and numbering; its spikes appear last, each part as a whole."""
     parts = ("sharp_data", "blur_data", "spike_data")
-    staged = {part: folder / part / f".{name}.{os.getpid()}.part" for part in parts}
+    staged = {part: own_part(folder / part / name) for part in parts}
     try:
         for path in staged.values():
             path.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.packets import Events
+from capture.parts import own_part
 from inference.representations import mask_numba, scer_numba
 from inference.representations.coding import Mode
 from training.files import replace_bytes, replace_with
@@ -115,7 +116,7 @@ def _frames(folder: Path, name: str, clip: Clip) -> None:
     """A video as folders of PNGs, `blur` and `gt`."""
     for part, pictures in (("gt", clip.truth), ("blur", clip.frames)):
         final = folder / part / name
-        staged = final.with_name(f".{name}.{os.getpid()}.part")
+        staged = own_part(final)
         staged.mkdir(parents=True, exist_ok=True)
         try:
             for k, picture in enumerate(pictures):

@@ -39,6 +39,7 @@ from tests.recordings.sample import (
     sample_events,
     sample_frames,
 )
+from tests.recordings.test_ros_bag import of_one_size
 
 
 @pytest.fixture(scope="module")
@@ -384,3 +385,26 @@ def test_pngs_come_back(tmp_path: Path) -> None:
         image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         writers.write_png(tmp_path / "a.png", image)
         assert np.array_equal(writers.read_png(tmp_path / "a.png"), image)
+
+
+@pytest.mark.parametrize(
+    ("topic", "by_driver", "one"), [("/dvs/events", True, True), ("/ev/events", True, False)]
+)
+def test_what_aedat4_has_no_word_for_is_kept(tmp_path: Path, topic: str, by_driver: bool, one: bool) -> None:
+    """Who stamped the frames, and that they are of another camera though of the same size."""
+    bag = of_one_size(tmp_path / "bag", topic, "/dvs/image_raw")
+    again = tmp_path / "again.aedat4"
+    assert run(bag, "aedat4", again, "--exposure-us", "9000") == 0
+    for path in (bag, again):
+        with open_recording(path, exposure_us=9000) as r:
+            assert r.info.by_driver
+            assert (r.rig_facts() is not None) == one
+            assert sum("two cameras" in p for p in r.info.problems) == (not one)
+
+
+def test_one_sensors_own_stamps_stay_so(davis: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.aedat4"
+    assert run(davis, "aedat4", out) == 0
+    with open_recording(out) as r:
+        assert not r.info.by_driver
+        assert r.rig_facts() is not None
