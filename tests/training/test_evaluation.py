@@ -270,6 +270,13 @@ def test_a_damaged_item_is_named_left_out_and_counted(how: str, wanted: str, tmp
         evaluate(open_suite(str(tmp_path)), Choice(("none",), reblur=0))
 
 
+def test_a_sequence_that_is_torn_apart_is_refused() -> None:
+    a, b = made_suite()
+    torn = listed(a, b, replace(a, name="a1"))
+    with pytest.raises(UsageError, match=r"suite item a1: its sequence a goes on after another one"):
+        evaluate(torn, Choice(("none",), reblur=0))
+
+
 # --- the command line ---------------------------------------------------------------------------------------
 
 
@@ -321,6 +328,7 @@ def test_tables_and_pictures(suite: Path, tmp_path: Path, capsys: pytest.Capture
         (["none", "--set", "count=many"], "count: Input should be a valid integer"),
         (["none", "--set", "size=33"], "size 33: give a multiple of 8"),
         (["none", "--suite", "{suite}", "--option", "contrast=1"], "give NETWORK.KEY=VALUE with one of none"),
+        (["none", "--suite", "{suite}", "--option", "edi.contrast=rig"], "--option edi.contrast=rig: give"),
         (["none", "--suite", "{tmp}"], "holds no items"),
     ],
 )
