@@ -15,6 +15,7 @@ from app.cli.program import execute
 from capture.errors import UsageError
 from inference import models
 from inference.quality import psnr
+from inference.residual import measure
 from inference.restorers.base import LatentTimes, Needs, Restored
 from inference.restorers.passthrough import PassThrough
 from inference.restorers.picture import picture_of
@@ -180,6 +181,16 @@ def test_refusals() -> None:
     two = listed(item("a", "a0", scene()), item("a", "a1", scene(known=True)))
     with pytest.raises(UsageError, match="a1: its rig is not the one of its sequence"):
         evaluate(two, Choice(("none",)))
+
+
+@pytest.mark.parametrize("tone", ["srgb", "linear"])
+def test_pictures_are_blurred_again_in_the_light_that_the_network_was_told(tone: str) -> None:
+    options = {"camera_tone": tone, "contrast": 0.15}
+    found = evaluate(made_suite(), Choice(("glint",), {"glint": options}, "cpu", reblur=5))
+    exposure = next(iter(made_suite())).exposure
+    wanted = measure(models.create("glint", exposure.rig, options, "cpu"), [exposure], instants=5)
+    assert wanted is not None
+    assert found.sequences["a"]["glint"].values["reblur"] == [wanted.rms]
 
 
 def test_figures_that_are_no_numbers() -> None:
