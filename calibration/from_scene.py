@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.geometry.collect import TimedFrame
 from calibration.geometry.scene import SceneResult, solve_scene
+from calibration.geometry.scene_search import Told
 from calibration.take import Take, exposures_by, rough_clock
 from calibration.time.result import AffineClock
 from calibration.time.streams import Streams, until_back
@@ -32,7 +33,9 @@ class FromScene:
     clock: AffineClock
 
 
-def from_scene(take: Take, rig: Rig, lens: str, clock: AffineClock | None = None) -> FromScene | None:
+def from_scene(
+    take: Take, rig: Rig, lens: str, clock: AffineClock | None = None, told: Told = lambda share: None
+) -> FromScene | None:
     """Geometry from the stretch of a take in which most moves; None without a clock or without frames.
 
     Args:
@@ -40,6 +43,7 @@ def from_scene(take: Take, rig: Rig, lens: str, clock: AffineClock | None = None
         rig: sizes, shutter and tone; its map is the start where it was measured.
         lens: see `calibration.geometry.solve.solve`.
         clock: of this take, when it is known better than by edges or arrivals.
+        told: progress, the share that is done.
     """
     streams = Streams.of(until_back(take.items()))
     clock = clock or rough_clock(streams, rig)
@@ -59,7 +63,7 @@ def from_scene(take: Take, rig: Rig, lens: str, clock: AffineClock | None = None
         frames, Events.concatenate(events), (rig.image.width, rig.image.height),
         (rig.events.width, rig.events.height), tone=rig.image.tone,
         start=rig.image_from_event if rig.geometry.residual_px is not None else None,
-        lens=lens,  # type: ignore[arg-type]
+        lens=lens, told=told,  # type: ignore[arg-type]
     )  # fmt: skip
     return FromScene(result, clock)
 

@@ -17,6 +17,7 @@ from calibration.from_scene import FromScene, from_scene
 from calibration.geometry.collect import Missed
 from calibration.geometry.result import GeometryResult
 from calibration.geometry.room import validity
+from calibration.geometry.scene_search import part
 from calibration.geometry.solve import MIN_VIEWS, solve
 from calibration.geometry.targets import Board
 from calibration.geometry.views import Source, View
@@ -29,6 +30,8 @@ from sync.rig import Rig
 
 STEPS = ("geometry", "time", "check", "report")
 ELSEWHERE_US = 2_000.0
+_TARGET = 0.5
+"""Share of the geometry's progress for the target; where none is seen, the scene takes as long again."""
 _BY_SCENE, _ONE_SENSOR = "no target: the scene itself", "one sensor gives both streams"
 _ONE_GRID = "events and pictures lie on one pixel grid"
 
@@ -188,7 +191,10 @@ def calibrate(
     time = timed(new)
     if scene_by is not None and _other_times(time, new, scene_by.clock):
         # The scene was looked at with frames at the wrong time; now it is known better.
-        better = from_scene(scene, _timed(new, time), o.lens, _clock_of(time, new))
+        better = from_scene(
+            scene, _timed(new, time), o.lens, _clock_of(time, new),
+            lambda share: tell("time", "looking at the scene again, with the clock that was found", share),
+        )  # fmt: skip
         if better is not None and better.result.geometry.verdict != "fail":
             geometry = better.result.geometry
             new = geometry.applied(_timed(new, time), f"{by}, {started}", report)
@@ -256,11 +262,11 @@ def _geometry(
     views: list[View] = []
     missed: list[Missed] = []
     for n, take in enumerate(takes):
-        tell("geometry", f"looking for the target in {take.name}", n / len(takes))
+        tell("geometry", f"looking for the target in {take.name}", _TARGET * n / len(takes))
 
         def told(some: list[View], share: float, n: int = n, before: tuple[View, ...] = tuple(views)) -> None:
             shown = [*before, *some]
-            done = (n + share) / len(takes)
+            done = _TARGET * (n + share) / len(takes)
             tell("geometry", f"{len(shown)} views of the target", done, **_feedback(shown, rig))
 
         found, lost = views_of(take, rig, o.board, told)
@@ -268,14 +274,16 @@ def _geometry(
         # Where no board was shown at all, nothing was missed, unless it is shown nowhere.
         missed += lost if found or n == 0 or _blinked(lost) else []
     size = (rig.image.width, rig.image.height), (rig.events.width, rig.events.height)
-    tell("geometry", f"solving with {len(views)} views", 0.95)
+    tell("geometry", f"solving with {len(views)} views", _TARGET)
     if len(views) >= MIN_VIEWS:
         result = solve(views, *size, lens=o.lens)  # type: ignore[arg-type]
         good = [v for v, row in zip(views, result.per_view, strict=True) if row.used]
         result = replace(result, validity=validity(good, *size))
         return result, f"{shown_by(views)}, {result.views_used} views", missed, None
-    tell("geometry", "no target was seen: looking at the scene", 0.96)
-    scene = from_scene(takes[-1], rig, o.lens)
+    doing = "no target was seen: looking at the scene"
+    by_scene = part(lambda share: tell("geometry", doing, share), _TARGET, 1.0)
+    by_scene(0.0)
+    scene = from_scene(takes[-1], rig, o.lens, told=by_scene)
     if scene is not None and scene.result.geometry.verdict != "fail":
         # Where nothing blinked, no board was shown.
         missed = missed if views else _blinked(missed)

@@ -75,16 +75,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}? " if near else ""
 
 
-def first_error(error: ValidationError, model: type[BaseModel]) -> str:
+def first_error(error: ValidationError, model: type[BaseModel], within: str = "") -> str:
     """One clause for the first of pydantic's findings, with the likely key where one looks misspelt.
 
     Args:
         error: as raised.
         model: what was validated.
+        within: the table that it stands in, where it is a part of what a person writes.
     """
     # A misspelt key gives two findings, the unknown one and the missing one; the first says more.
     first = min(error.errors(), key=lambda f: f["type"] != "extra_forbidden")
-    key = ".".join(str(k) for k in first["loc"])
+    key = ".".join(str(k) for k in (*([within] if within else []), *first["loc"]))
     if first["type"] == "extra_forbidden":
         *parents, wrong = [str(k) for k in first["loc"]]
         known = _keys(model, parents)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from capture.errors import UsageError
 from capture.parts import own_part
+from capture.validation import did_you_mean
 from inference.cards import Card, ChannelOrder, Origin, Published, Recognised, Representation, card
 from inference.weights_limits import WeightsError
 from inference.weights_safetensors import read_header
@@ -340,7 +341,8 @@ def _about(path: Path) -> Iterator[None]:
 
 def _check(what: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
-        raise UsageError(f"no {what} is called {value!r}; known: {', '.join(known)}")
+        near = did_you_mean(value, known)
+        raise UsageError(f"no {what} is called {value!r}; {near}known: {', '.join(known)}")
 
 
 def _describe(base: Card, own: Card | None, file: Path, digest: str) -> tuple[Card, Recognised]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.packets import Events
+from sync.border import REACH
 from sync.rig import CameraEntry, Rig
 from sync.rig_map import RigMap, inverse, kept, lattice, project
 
@@ -210,9 +211,8 @@ def _inside(m: RigMap, size: tuple[int, int], of: tuple[int, int], to_event: boo
     """Pixels of a grid of `size` that the map takes into the other camera's, of size `of`."""
     g = _event_grid(m, *size) if to_event else _image_grid(m, *size)
     x, y = g[..., 0], g[..., 1]
-    slack = 1e-3  # a centre on the very border counts as inside, whatever float32 makes of it
-    inside: NDArray[np.bool_] = (x >= -0.5 - slack) & (x <= of[0] - 0.5 + slack)
-    inside &= (y >= -0.5 - slack) & (y <= of[1] - 0.5 + slack)
+    inside: NDArray[np.bool_] = (x >= -REACH) & (x <= of[0] - 1 + REACH)
+    inside &= (y >= -REACH) & (y <= of[1] - 1 + REACH)
     inside.flags.writeable = False
     return inside
 

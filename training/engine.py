@@ -251,7 +251,7 @@ def _reopen(
         compared = _with_run(recipe, max_minutes=before)
     run.reopen(compared, fingerprint, as_begun)
     replace_bytes(run.recipe, recipe.dumps().encode())
-    run.keep_metrics_until(int(load_tree(run.state)["global_step"]))
+    run.keep_metrics_until(int(load_tree(run.state, mapped=True)["global_step"]))
 
 
 def already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
@@ -260,7 +260,7 @@ def already_complete(run: RunFolder, recipe: Recipe) -> Outcome | None:
     Raises:
         TrainingError: its state cannot be read.
     """
-    state = load_tree(run.state)
+    state = load_tree(run.state, mapped=True)
     own = state["callbacks"][Conduct.__qualname__]
     step, elapsed = int(own["step"]), float(own["elapsed_s"])
     if Length.of(recipe.run).progress(step, elapsed) < 1:

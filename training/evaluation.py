@@ -16,7 +16,7 @@ from capture.errors import UsageError
 from inference import models
 from inference.engine import Attempt, Engine, Failed, sure
 from inference.quality import reblur_residual
-from inference.residual import middles
+from inference.residual import middles, tone_of
 from inference.restorers.base import LatentTimes
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
@@ -285,4 +285,5 @@ def _reblur(figures: Figures, engine: Engine, items: Iterable[SuiteItem], count:
     for item in items:
         (again,) = sure([engine.again([item.exposure], instants)])
         frame = picture_of(item.exposure.frame)
-        figures.add("reblur", reblur_residual(again.images, frame, item.exposure.rig.image.tone).rms)
+        tone = tone_of(engine.restorer, item.exposure)
+        figures.add("reblur", reblur_residual(again.images, frame, tone).rms)

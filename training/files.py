@@ -80,8 +80,12 @@ def save_tree(path: Path, tree: Any) -> None:
     replace_with(path, buffer)
 
 
-def load_tree(path: Path, map_location: Any = "cpu") -> Any:
+def load_tree(path: Path, map_location: Any = "cpu", mapped: bool = False) -> Any:
     """Read what `save_tree` wrote. Nothing in the file is run.
+
+    Args:
+        path, map_location: as at `torch.load`.
+        mapped: tensors' values stay in the file until they are used: for a look at a large state.
 
     Raises:
         TrainingError: not there, damaged, or it holds more than tensors and plain containers.
@@ -89,7 +93,7 @@ def load_tree(path: Path, map_location: Any = "cpu") -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped)
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {why(error)}") from error
     except Exception as error:  # of many kinds, and none of them worth a traceback

@@ -191,11 +191,17 @@ def make_optimiser(entry: OptimiserEntry, parameters: Mapping[str, nn.Parameter]
 
 
 def hold_still(entry: OptimiserEntry, network: nn.Module) -> None:
-    """Parameters whose group has the rate 0 ask for no gradient: what they would be is not computed."""
+    """Parameters whose group has the rate 0 ask for no gradient: what they would be is not computed.
+
+    Raises:
+        UsageError: nothing is left that learns.
+    """
     for name, parameter in network.named_parameters():
         group = _group_of(entry, name)
         if group is not None and group.lr == 0:
             parameter.requires_grad_(False)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise UsageError("optimiser.groups: all parameters have the rate 0, so nothing would be learnt")
 
 
 def _group_of(entry: OptimiserEntry, name: str) -> GroupEntry | None:

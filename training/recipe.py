@@ -97,9 +97,9 @@ class ScheduleEntry(Strict):
     those that are set, so that the schedule is complete whichever ends the run.
 
     Attributes:
-        name: `cosine` (1 to `final`), `constant`, `steps` (times `gamma` after each of `milestones`), or
-        `swing`
-            (a cosine from 1 to `final` in `period` steps and back, without end: as S-SDM's LDN was trained).
+        name: `cosine` (1 to `final`), `constant`, `steps` (times `gamma` after each of `milestones`),
+            or `swing` (a cosine from 1 to `final` in `period` steps and back, without end: as S-SDM's LDN was
+            trained).
         warmup_steps: steps over which the rate rises from near 0; the first step has 1 / warmup_steps of it.
         final: factor at the end of `cosine`.
         milestones: fractions of progress, ascending.
@@ -112,12 +112,20 @@ class ScheduleEntry(Strict):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
     period: Count = 151
 
+    @model_validator(mode="after")
+    def _goes_on(self) -> ScheduleEntry:
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError("milestones are fractions of the run, the earlier first")
+        if self.name == "steps" and not self.milestones:
+            raise ValueError("the schedule steps needs milestones, such as [0.5, 0.75]")
+        return self
+
 
 class LossEntry(Strict):
     """Which loss of the task, and the weights of its parts; both checked by the task."""
 
     name: str = ""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, Weight] = Field(default_factory=dict)
 
 
 class RunEntry(Strict):

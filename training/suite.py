@@ -144,9 +144,21 @@ def open_suite(source: str, options: Mapping[str, Any] | None = None) -> Suite:
 
 
 def sequences(suite: Iterable[SuiteItem]) -> Iterator[tuple[str, list[SuiteItem]]]:
-    """The items of each sequence, in order."""
-    for name, items in itertools.groupby(suite, key=lambda item: item.sequence):
-        yield name, list(items)
+    """The items of each sequence, in order.
+
+    Raises:
+        UsageError: a sequence goes on after another one, so that its items are no neighbours.
+    """
+    seen = set()
+    for name, group in itertools.groupby(suite, key=lambda item: item.sequence):
+        items = list(group)
+        if name in seen:
+            raise UsageError(
+                f"suite item {items[0].name}: its sequence {name} goes on after another one; items of one "
+                "sequence stand one after the other, in the order of their files' names"
+            )
+        seen.add(name)
+        yield name, items
 
 
 def save_suite(suite: Iterable[SuiteItem], folder: Path) -> int:

@@ -106,7 +106,8 @@ def evaluate(
     distance, missing = _distance(lpips, device)
     instants = REBLUR if reblur is None else reblur
     choice = Choice(
-        tuple(networks), _options(networks, option or []), device, best_contrast, instants, distance
+        tuple(networks), _options([*networks, *["edi"] * best_contrast], option or []), device, best_contrast,
+        instants, distance,
     )  # fmt: skip
     about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
@@ -166,6 +167,7 @@ def _named(device: str) -> str:
 
 
 def _options(networks: list[str], given: list[str]) -> dict[str, dict[str, Any]]:
+    """Options of those that are measured; of others they would be passed over."""
     from capture.errors import UsageError
     from training.recipe import override
 
@@ -173,7 +175,7 @@ def _options(networks: list[str], given: list[str]) -> dict[str, dict[str, Any]]
     for text in given:
         key, value = override(text)
         network, _, name = key.partition(".")
-        if not name or network not in (*networks, "edi"):
+        if not name or network not in networks:
             raise UsageError(f"--option {text}: give NETWORK.KEY=VALUE with one of {', '.join(networks)}")
         out.setdefault(network, {})[name] = value
     return out

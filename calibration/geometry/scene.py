@@ -22,9 +22,11 @@ from calibration.geometry.result import GeometryResult
 from calibration.geometry.scene_search import (
     WIDE,
     Aligned,
+    Told,
     centred,
     eroded,
     gradients,
+    part,
     refine,
     search,
 )
@@ -89,6 +91,7 @@ def solve_scene(
     frames: Sequence[TimedFrame], events: Events, image_size: tuple[int, int], event_size: tuple[int, int],
     *, tone: Tone = "srgb", scale: float | None = None, start: F64 | None = None,
     contrast: Contrast | None = None, lens: LensChoice | Literal["auto"] = "none",
+    told: Told = lambda share: None,
 ) -> SceneResult:  # fmt: skip
     """The map event pixel → image pixel from an ordinary scene. Never raises on a bad scene.
 
@@ -102,6 +105,7 @@ def solve_scene(
         start: (3, 3) a map that is known to some pixels: no search then.
         contrast: thresholds; a common factor on both does not matter.
         lens: see `solve`.
+        told: progress; the share goes by what takes longest, so it may leap.
     """
     expected = scale or float(np.sqrt(image_size[0] * image_size[1] / (event_size[0] * event_size[1])))
     s = expected
@@ -109,22 +113,29 @@ def solve_scene(
     reason = _too_little(pairs, len(frames))
     if reason:
         return _failed(reason, image_size, event_size, 0.0, len(pairs))
-    starts = [start] if start is not None else search(pairs, event_size, image_size, s)[:2]
-    aligned = refine(pairs, starts[0], event_size)
+    starts = [start] if start is not None else search(
+        pairs, event_size, image_size, s, told=part(told, 0.0, 0.2)
+    )[:2]  # fmt: skip
+    aligned = refine(pairs, starts[0], event_size, told=part(told, 0.2, 0.35))
     if aligned.likeness < _CLEAR and len(starts) > 1:
-        aligned = max(aligned, refine(pairs, starts[1], event_size), key=lambda a: a.likeness)
+        other = refine(pairs, starts[1], event_size, told=part(told, 0.35, 0.5))
+        aligned = max(aligned, other, key=lambda a: a.likeness)
     if aligned.likeness < MIN_LIKENESS and start is None:
         # Lenses that do not match their sensors, or a camera on its side.
         few = pairs[:: -(-len(pairs) // _WIDE_PAIRS)]
-        wide = [refine(few, m, event_size) for m in search(few, event_size, image_size, s, WIDE)[:3]]
+        wide = [
+            refine(few, m, event_size, told=part(told, 0.7 + 0.05 * k, 0.75 + 0.05 * k))
+            for k, m in enumerate(search(few, event_size, image_size, s, WIDE, part(told, 0.5, 0.7))[:3])
+        ]
         found = max(wide, key=lambda a: a.likeness)
         if found.likeness >= MIN_LIKENESS:
             s = found.scale(event_size)
             pairs = changes(frames, events, tone, s, contrast or _CONTRAST)
-            aligned = refine(pairs, found.image_from_event, event_size)
+            aligned = refine(pairs, found.image_from_event, event_size, told=part(told, 0.85, 0.9))
     if aligned.likeness < MIN_LIKENESS:
         reason = _unlike(aligned.likeness) + ("" if start is not None else _searched(expected))
         return _failed(reason, image_size, event_size, aligned.likeness, len(pairs))
+    told(0.9)
     lag = _lag(frames, events, tone, s, contrast or _CONTRAST, aligned)
     if abs(lag) > _LEAST_LAG_US:
         pairs = changes(_later(frames, lag), events, tone, s, contrast or _CONTRAST)
@@ -132,7 +143,8 @@ def solve_scene(
         aligned = again if again.likeness >= aligned.likeness else aligned
     pixel_map = PixelMap(aligned.image_from_event)
     result: GeometryResult | None = None
-    for _ in range(_ROUNDS):
+    for n in range(_ROUNDS):
+        told(0.95 + 0.05 * n / _ROUNDS)
         views = scene_views(pairs, pixel_map, event_size)
         result = _stiffest(views, image_size, event_size, lens)
         if result.pixel_map is None:

@@ -6,7 +6,7 @@ Kanade's, with the eight numbers of a homography, over all pairs of frames toget
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +17,9 @@ from calibration.geometry.change import Change, told_change
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
+
+Told = Callable[[float], None]
+"""Takes the share of a search that is done, 0…1."""
 
 _COARSE = 2
 _LEVELS = (4.0, 2.0, 1.0)
@@ -66,7 +69,7 @@ class Aligned:
 
 def search(
     pairs: Sequence[Change], event_size: tuple[int, int], image_size: tuple[int, int], scale: float,
-    guesses: Guesses = NEAR,
+    guesses: Guesses = NEAR, told: Told = lambda share: None,
 ) -> list[F64]:  # fmt: skip
     """Candidates event → image, the best first: one for each hand.
 
@@ -75,6 +78,7 @@ def search(
         event_size, image_size: (width, height).
         scale: image pixels per event pixel to search around.
         guesses: how far around it, and how turned.
+        told: progress, after each guess.
     """
     chosen = sorted(pairs, key=lambda c: -c.activity)[: guesses.pairs]
     w, h = event_size[0] // _COARSE, event_size[1] // _COARSE
@@ -84,7 +88,9 @@ def search(
         small = cv2.resize(_soft(c.seen, 2.0), (w, h), interpolation=cv2.INTER_AREA)
         spectra.append(np.fft.rfft2(_flat(np.asarray(small, np.float32)), shape))
     found: list[tuple[float, F64]] = []
-    for flip in ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)):
+    hands = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
+    done, of = 0, len(hands) * len(guesses.scales) * len(guesses.turns_deg)
+    for flip in hands:
         best: tuple[float, F64] | None = None
         for size in guesses.scales:
             for turn in guesses.turns_deg:
@@ -92,6 +98,8 @@ def search(
                 score, m = _shifted(chosen, spectra, guess, (w, h), shape)
                 if best is None or score > best[0]:
                     best = score, m
+                done += 1
+                told(done / of)
         assert best is not None
         found.append(best)
     return [m for _, m in sorted(found, key=lambda f: -f[0])]
@@ -139,7 +147,15 @@ def _shifted(
     return float(surface.flat[k]) / max(np.sqrt(energy), 1e-9), np.asarray(guess @ move, np.float64)
 
 
-def refine(pairs: Sequence[Change], start: F64, event_size: tuple[int, int], steps: int = 12) -> Aligned:
+def part(told: Told, first: float, last: float) -> Told:
+    """Tells, of something that goes from `first` to `last` of a whole."""
+    return lambda share: told(first + (last - first) * share)
+
+
+def refine(
+    pairs: Sequence[Change], start: F64, event_size: tuple[int, int], steps: int = 12,
+    told: Told = lambda share: None,
+) -> Aligned:  # fmt: skip
     """Coarse to fine from a start that is some pixels off; likeness 0 when it runs away.
 
     Args:
@@ -147,12 +163,14 @@ def refine(pairs: Sequence[Change], start: F64, event_size: tuple[int, int], ste
         start: (3, 3) event → image.
         event_size: (width, height).
         steps: most at each level; 0: say only how alike the pictures are.
+        told: progress, after each step.
     """
     m = start / start[2, 2]
-    for blur in _LEVELS:
+    for level, blur in enumerate(_LEVELS):
         parameters = 6 if blur == _LEVELS[0] else 8
-        for _ in range(steps):
+        for k in range(steps):
             step, _ = _step(pairs, m, event_size, blur, parameters)
+            told((level + (k + 1) / steps) / len(_LEVELS))
             m = m @ step
             m = m / m[2, 2]
             if not np.isfinite(m).all() or not _plausible(m, event_size):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import UsageError, first_line
+from capture.validation import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,11 +51,13 @@ def build(name: str, **options: Any) -> nn.Module:
         UsageError: an unknown network, an unknown option, or a value that the network cannot take.
     """
     if name not in _NETWORKS:
-        raise UsageError(f"no network is called {name!r}; known: {', '.join(_NETWORKS)}")
+        near = did_you_mean(name, _NETWORKS)
+        raise UsageError(f"no network is called {name!r}; {near}known: {', '.join(_NETWORKS)}")
     make, fixed = _constructor(name)
     known = usual(name)
     if unknown := sorted(set(options) - set(known)):
-        raise UsageError(f"{name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}")
+        near, all_ = did_you_mean(unknown[0], known), ", ".join(known) or "none"
+        raise UsageError(f"{name} has no option {', '.join(unknown)}; {near}known: {all_}")
     try:
         net: nn.Module = make(**known | options, **fixed)
     except (TypeError, ValueError, LookupError, RuntimeError, MemoryError) as error:

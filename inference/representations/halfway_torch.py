@@ -24,7 +24,8 @@ def set_back(e: Placed, since: Tensor, bounds: Tensor, instants: Tensor) -> tupl
         instants: (…, K) int32 ascending µs since the exposure's start: of those bounds.
 
     Returns:
-        Events, times and bounds, as they were given; those of other times do not count and lie behind.
+        Events (sorted by pixel, too), times and bounds, as they were given; those of other times do not count
+        and lie behind.
     """
     row = bounds.view(-1, bounds.shape[-1])[0]
     index = torch.arange(len(e), device=e.device)
@@ -39,7 +40,10 @@ def set_back(e: Placed, since: Tensor, bounds: Tensor, instants: Tensor) -> tupl
     # Stable: a pixel's events keep their order, those of one time too.
     when, again = torch.sort(torch.where(ordered < e.pixels, when, _NEVER), stable=True)
     order = order[again]
-    moved = Placed(e.pixel[order], e.on[order], own[order], e.pixels)
+    # A pixel's events were in a row before this sort and are in the same order after it: whoever wants them by
+    # pixel need not sort anew.
+    by_pixel = index.scatter(0, again, index)
+    moved = Placed(e.pixel[order], e.on[order], own[order], e.pixels, by_pixel)
     upto = torch.searchsorted(when, instants, right=True)
     ends = own.sum().expand(*bounds.shape[:-1], 1)
     return moved, when, torch.cat([torch.zeros_like(ends), upto, ends], -1)

@@ -60,12 +60,15 @@ class Placed:
         on: (N,) int64, 1 = brighter, 0 = darker.
         seen: (N,) bool, those that count.
         pixels: of the sensor.
+        by_pixel: (N,) int64 indices in order of pixel, each pixel's in order of time, those that do not count
+            at the end; where somebody has sorted them already.
     """
 
     pixel: Tensor
     on: Tensor
     seen: Tensor
     pixels: int
+    by_pixel: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -205,7 +208,8 @@ def pixel_runs(
     Args:
         e: events, at least one.
         since: (N,) int32 µs since the exposure's start.
-        first, last: those from index `first` to before `last` are the exposure's; no axis, on the device.
+        first, last: those from index `first` to before `last` are the exposure's; no axis, on the device. Of
+            events that are sorted by pixel: all that count.
         length: of the exposure in µs.
         kind: of the times.
     """
@@ -213,7 +217,11 @@ def pixel_runs(
     own = e.seen & (index >= first) & (index < last)
     count = torch.zeros(e.pixels, dtype=torch.int64, device=e.device).index_add_(0, e.pixel, own.long())
     # As int32, half as many bits are to be sorted.
-    ordered, order = torch.sort(torch.where(own, e.pixel, e.pixels).int(), stable=True)
+    ordered, order = torch.where(own, e.pixel, e.pixels).int(), e.by_pixel
+    if order is None:
+        ordered, order = torch.sort(ordered, stable=True)
+    else:
+        ordered = ordered[order]
     at = ordered.long()
     after, ups = since[order].to(kind), e.on[order]
     ends = torch.cumsum(count, 0)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from capture.compiled import njit
 from inference.tone import BINS, Tone, encode_tables, to_linear
+from sync.border import REACH
 
 CLIP_FROM, CLIP_FULL = 244, 254
 CLIPPED_LIGHT = 1.15
@@ -98,8 +99,7 @@ def _sample_row(
     `m`: image pixel → pixel of the ratio map.
     """
     h, w = ratio.shape
-    # A centre on the very border counts as seen, whatever float32 makes of it.
-    one, half, zero = np.float32(1.0), np.float32(0.501), np.float32(0.0)
+    one, reach, zero = np.float32(1.0), np.float32(REACH), np.float32(0.0)
     right, bottom = np.float32(w - 1), np.float32(h - 1)
     dx, dy, dz = np.float32(m[0, 0]), np.float32(m[1, 0]), np.float32(m[2, 0])
     ax = np.float32(m[0, 1] * v + m[0, 2])
@@ -111,7 +111,7 @@ def _sample_row(
         z = one / d
         x, y = (dx * uf + ax) * z, (dy * uf + ay) * z
         # Behind the horizon (d ≤ 0) and NaN fail the test and leave the picture as it is.
-        if not (d > zero and x >= -half and y >= -half and x <= right + half and y <= bottom + half):
+        if not (d > zero and x >= -reach and y >= -reach and x <= right + reach and y <= bottom + reach):
             row[u] = one
             continue
         x, y = min(max(x, zero), right), min(max(y, zero), bottom)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.compiled import njit
+from sync.border import REACH
 
 
 @njit(nogil=True, error_model="numpy")
@@ -20,8 +21,7 @@ def _add(
     """`image`, `out`: (H, W, C); `change`: (h, w, C) codes; `m`: image pixel → event pixel."""
     h, w, channels = change.shape
     half, zero, top = np.float32(0.5), np.float32(0.0), np.float32(255.0)
-    border = np.float32(0.501)  # a centre on the very border counts as seen, whatever float32 makes of it
-    right, bottom = np.float32(w - 1), np.float32(h - 1)
+    reach, right, bottom = np.float32(REACH), np.float32(w - 1), np.float32(h - 1)
     dx, dy, dz = np.float32(m[0, 0]), np.float32(m[1, 0]), np.float32(m[2, 0])
     for v in range(image.shape[0]):
         ax = np.float32(m[0, 1] * v + m[0, 2])
@@ -33,9 +33,7 @@ def _add(
             z = np.float32(1.0) / d
             x, y = (dx * uf + ax) * z, (dy * uf + ay) * z
             # Behind the horizon (d ≤ 0) and NaN fail the test and leave the picture as it is.
-            if not (
-                d > zero and x >= -border and y >= -border and x <= right + border and y <= bottom + border
-            ):
+            if not (d > zero and x >= -reach and y >= -reach and x <= right + reach and y <= bottom + reach):
                 for c in range(channels):
                     out[v, u, c] = image[v, u, c]
                 continue

@@ -20,6 +20,7 @@ from inference.networks.glint import INPUTS, LOG_LIMIT
 from inference.representations.edi_stack import CHANNELS, MULTIPLES
 from inference.restorers.padding import pad_index, round_up
 from inference.restorers.pictures import LUMINANCE
+from sync.border import REACH
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -35,8 +36,7 @@ _N = len(MULTIPLES)
 @njit(nogil=True, error_model="numpy")
 def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) -> None:
     """For each pixel of image row v: the event pixel up left of it (−1: unseen), and the fractions."""
-    # A centre on the very border counts as seen, whatever float32 makes of it.
-    half, zero = np.float32(0.501), np.float32(0.0)
+    reach, zero = np.float32(REACH), np.float32(0.0)
     right, bottom = np.float32(w - 1), np.float32(h - 1)
     dx, dy, dz = np.float32(m[0, 0]), np.float32(m[1, 0]), np.float32(m[2, 0])
     ax, ay = np.float32(m[0, 1] * v + m[0, 2]), np.float32(m[1, 1] * v + m[1, 2])
@@ -46,7 +46,7 @@ def _row_at(m: NDArray[np.float64], v: int, w: int, h: int, at: I64, part: F32) 
         d = dz * uf + az
         z = np.float32(1.0) / d
         x, y = (dx * uf + ax) * z, (dy * uf + ay) * z
-        if not (d > zero and x >= -half and y >= -half and x <= right + half and y <= bottom + half):
+        if not (d > zero and x >= -reach and y >= -reach and x <= right + reach and y <= bottom + reach):
             at[u] = -1
             continue
         x, y = min(max(x, zero), right), min(max(y, zero), bottom)

@@ -72,6 +72,6 @@ def check_options(network: str, options: Mapping[str, Any], known: Sequence[str]
         if key in _CHOICES:
             one_of(network, key, value, _CHOICES[key])
         elif key == "grid":
-            one_of(network, key, value, ("auto", *grids))
+            one_of(network, key, value, tuple(dict.fromkeys(("auto", *grids))))
         elif key == "batch":
             whole_number(network, key, value, 1, 64)

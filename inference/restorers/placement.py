@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capture.packets import Events
+from sync.border import REACH
 from sync.rig import IDENTITY, Rig
 from sync.rig_map import RigMap, lattice
 
@@ -148,8 +149,8 @@ def _event_grid(
     width, height = of
     at = m.to_image(lattice(width, height, fine)).reshape(height * fine, width * fine, 2)
     centres = m.to_image(lattice(width, height)).reshape(height, width, 2)
-    slack, limits = 1e-3, np.array(image, np.float32)
-    seen = np.all((centres >= -0.5 - slack) & (centres <= limits - 0.5 + slack), axis=2)
+    limits = np.array(image, np.float32)
+    seen = np.all((centres >= -REACH) & (centres <= limits - 1 + REACH), axis=2)
     normal = ((2 * at + 1) / limits - 1).astype(np.float32)
     with torch.inference_mode(False):
         return torch.from_numpy(normal).to(device), torch.from_numpy(seen.astype(np.float32)).to(device), fine
@@ -186,9 +187,8 @@ def _cell_grid(
     width, height = cells(image[0], cell), cells(image[1], cell)
     middle = lattice(width, height) * cell + (cell - 1) / 2
     at = m.to_event(middle).reshape(height, width, 2)
-    slack = 1e-3  # a centre on the very border counts as seen, whatever float32 makes of it
     limits = np.array(of, np.float32)
-    seen: NDArray[np.bool_] = np.all((at >= -0.5 - slack) & (at <= limits - 0.5 + slack), axis=2)
+    seen: NDArray[np.bool_] = np.all((at >= -REACH) & (at <= limits - 1 + REACH), axis=2)
     normal = np.where(seen[..., None], (2 * at + 1) / limits - 1, 0).astype(np.float32)
     with torch.inference_mode(False):
         share = torch.from_numpy(seen[None].astype(np.float32)).to(device)

@@ -150,7 +150,16 @@ def test_the_clock_alone() -> None:
 def test_without_a_target_the_scene_tells() -> None:
     m = material()
     assert m.truth is not None
-    c = calibrate(m.rig, m.takes[-1:])
+    told: list[float] = []
+
+    def tell(step: str, what: str, share: float, **more: object) -> None:
+        told.extend([share] * (step == "geometry"))
+
+    c = calibrate(m.rig, m.takes[-1:], tell=tell)
+    assert told == sorted(told)
+    assert max(np.diff(told)) < 0.6
+    assert told[-1] <= 1
+    assert sum(share > 0.5 for share in told) > 50, "the search in the scene is followed"
     assert c.geometry is not None, c.geometry_by
     assert "no target" in c.rig.geometry.measured
     assert c.missed == []

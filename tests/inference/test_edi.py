@@ -121,6 +121,8 @@ def test_torch_gives_the_same_picture(panned: Scene) -> None:
     c = restore(panned.exposure, contrast=0.2, implementation="torch", dtype="float32")
     d = restore(panned.exposure, contrast=0.2, implementation="torch", dtype="auto")
     assert np.array_equal(b.images, d.images)
+    for dtype, runs in (("auto", "cpu, float64"), ("float32", "cpu, float32")):
+        assert edi(panned.exposure, implementation="torch", dtype=dtype).runs_on == runs
     assert np.abs(a.images.astype(int) - b.images).max() <= 1
     assert np.abs(a.images.astype(int) - c.images).max() <= 1
 
@@ -206,6 +208,7 @@ def test_options_while_running(panned: Scene) -> None:
         ({"implementation": "cuda"}, "numba or torch"),
         ({"implementation": "torch", "dtype": "int8"}, "float32"),
         ({"dtype": "int8"}, "edi: dtype 'int8'"),
+        ({"dtype": "bfloat16"}, "edi: dtype 'bfloat16': give auto, float64 or float32"),
         ({"dtype": float("nan")}, "edi: dtype nan"),
         ({"implementation": "torch", "dtype": "float16"}, "float32"),
     ],

@@ -105,7 +105,7 @@ def test_the_caller_may_state_how_weights_were_trained(checkpoint: Path) -> None
     found, _ = store.add(LDN, checkpoint, representation="voxel", channel_order="rgb", trained_on="my rig")
     assert (found.representation, found.channel_order, found.trained_on) == ("voxel", "rgb", "my rig")
     assert store.load(LDN, representation="voxel", channel_order="rgb")[1] == found
-    with pytest.raises(UsageError, match=r"no representation is called 'voxels'; known: scer"):
+    with pytest.raises(UsageError, match=r"called 'voxels'; did you mean 'voxel'\? known: scer"):
         store.add(LDN, checkpoint, representation="voxels", overwrite=True)
     with pytest.raises(UsageError, match="no channel order is called 'rbg'"):
         store.add(LDN, checkpoint, channel_order="rbg", overwrite=True)

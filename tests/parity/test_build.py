@@ -100,7 +100,7 @@ def test_every_network_gives_the_same_on_a_gpu(name: str, monkeypatch: pytest.Mo
 
 
 def test_unknown_names_and_options_are_refused_in_words() -> None:
-    with pytest.raises(UsageError, match="no network is called 'efnt'; known: efnet, gem"):
+    with pytest.raises(UsageError, match=r"called 'efnt'; did you mean 'efnet'\? known: efnet, gem"):
         build("efnt")
     with pytest.raises(UsageError, match="gem has no option bins; known: im_in_channel"):
         build("gem", bins=16)

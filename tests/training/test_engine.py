@@ -158,6 +158,10 @@ def test_what_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
             tiny(optimiser__groups=[{"prefix": "third.", "lr": 1e-4}]),
             r"no parameter's name begins with 'third\.'",
         ),
+        (
+            tiny(optimiser__groups=[{"prefix": "", "lr": 0}]),
+            r"optimiser\.groups: all parameters have the rate 0, so nothing would be learnt",
+        ),
     ):
         with pytest.raises(UsageError, match=wanted):
             run(recipe, tmp_path / "run")

@@ -15,6 +15,7 @@ from app.cli.program import execute
 from capture.errors import UsageError
 from inference import models
 from inference.quality import psnr
+from inference.residual import measure
 from inference.restorers.base import LatentTimes, Needs, Restored
 from inference.restorers.passthrough import PassThrough
 from inference.restorers.picture import picture_of
@@ -182,6 +183,16 @@ def test_refusals() -> None:
         evaluate(two, Choice(("none",)))
 
 
+@pytest.mark.parametrize("tone", ["srgb", "linear"])
+def test_pictures_are_blurred_again_in_the_light_that_the_network_was_told(tone: str) -> None:
+    options = {"camera_tone": tone, "contrast": 0.15}
+    found = evaluate(made_suite(), Choice(("glint",), {"glint": options}, "cpu", reblur=5))
+    exposure = next(iter(made_suite())).exposure
+    wanted = measure(models.create("glint", exposure.rig, options, "cpu"), [exposure], instants=5)
+    assert wanted is not None
+    assert found.sequences["a"]["glint"].values["reblur"] == [wanted.rms]
+
+
 def test_figures_that_are_no_numbers() -> None:
     result = evaluate(made_suite(), Choice(("none",), reblur=0))
     result.sequences["a"]["none"] = Figures({"psnr": [math.inf], "ssim": [1.0]})
@@ -270,6 +281,13 @@ def test_a_damaged_item_is_named_left_out_and_counted(how: str, wanted: str, tmp
         evaluate(open_suite(str(tmp_path)), Choice(("none",), reblur=0))
 
 
+def test_a_sequence_that_is_torn_apart_is_refused() -> None:
+    a, b = made_suite()
+    torn = listed(a, b, replace(a, name="a1"))
+    with pytest.raises(UsageError, match=r"suite item a1: its sequence a goes on after another one"):
+        evaluate(torn, Choice(("none",), reblur=0))
+
+
 # --- the command line ---------------------------------------------------------------------------------------
 
 
@@ -321,6 +339,7 @@ def test_tables_and_pictures(suite: Path, tmp_path: Path, capsys: pytest.Capture
         (["none", "--set", "count=many"], "count: Input should be a valid integer"),
         (["none", "--set", "size=33"], "size 33: give a multiple of 8"),
         (["none", "--suite", "{suite}", "--option", "contrast=1"], "give NETWORK.KEY=VALUE with one of none"),
+        (["none", "--suite", "{suite}", "--option", "edi.contrast=rig"], "--option edi.contrast=rig: give"),
         (["none", "--suite", "{tmp}"], "holds no items"),
     ],
 )

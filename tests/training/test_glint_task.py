@@ -300,8 +300,9 @@ def test_the_relative_loss_counts_every_sample_alike(pool: Path) -> None:
     [
         ({"data": {"photos": ""}}, "no photos"),
         ({"data": {"kind": "recorded"}}, "data.kind"),
-        ({"data": {"synthesis": {"sise": 1}}}, "sise"),
-        ({"data": {"options": {"pond": "x"}}}, "pond"),
+        ({"data": {"synthesis": {"sise": 1}}}, "unknown key 'data.synthesis.sise'; did you mean 'size'"),
+        ({"data": {"options": {"pond": "x"}}}, "unknown key 'data.options.pond'; known here: pool, cached_"),
+        ({"data": {"options": {"cached_photos": 0}}}, "key 'data.options.cached_photos': Input should be"),
         ({"loss": {"name": "l2"}}, "loss.name"),
         ({"network": {"name": "efnet"}}, "network.name 'efnet': the task glint trains glint or glint-large"),
         ({"loss": {"weights": {"corners": 1.0}}}, "corners"),

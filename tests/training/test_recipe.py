@@ -71,6 +71,12 @@ def test_an_option_that_is_not_finite_is_kept(tmp_path: Path) -> None:
             "key 'optimiser.groups.0.lr': true and false have no meaning here",
         ),
         (RECIPE.replace("0.01", "1e300"), "key 'optimiser.lr': Input should be"),
+        (RECIPE.replace("jitter = 0.5", "jitter = nan"), "key 'loss.weights.jitter': Input should be"),
+        (
+            RECIPE.replace('"cosine"', '"steps", milestones = [0.75, 0.5]'),
+            "key 'schedule': milestones are fractions of the run, the earlier first",
+        ),
+        (RECIPE.replace("cosine", "steps"), "key 'schedule': the schedule steps needs milestones"),
         (
             RECIPE.replace("validation = 6", "validation = 99999999999999999999"),
             "key 'data.validation': Input should be",

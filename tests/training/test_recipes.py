@@ -257,7 +257,9 @@ def test_a_resumed_run_with_another_recipe_is_refused(name: str, data: Path, tmp
     ("changes", "text"),
     [
         ({"data.options.crop": 64}, "a crop of 64 does not fit"),
-        ({"data.options.window": 3}, "data.options.window"),
+        ({"data.options.window": 3}, "unknown key 'data.options.window'; known here: "),
+        ({"data.options.croop": 32}, "unknown key 'data.options.croop'; did you mean 'crop'"),
+        ({"network.options": {"wff": 8}}, "has no option wff; did you mean 'wf'"),
         ({"data.kind": "synthetic", "data.recordings": []}, "halfmirror synthesise --format"),
         ({"loss.name": "l1"}, "trained with psnr"),
         ({"network.options": {"wf": 8, "ev_chn": 12}}, "network.options.ev_chn 12: "),

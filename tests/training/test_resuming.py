@@ -22,6 +22,7 @@ from tests.training.tiny_task import TinyTask, tiny
 from training.errors import TrainingError
 from training.files import load_tree
 from training.run import RunFolder
+from training.sizes import of_state
 
 _SAVED = r"state\.pt|weights\.safetensors"
 
@@ -192,6 +193,21 @@ def test_minutes_complete_the_schedule_over_sessions(
     more = run(recipe, tmp_path / "run", max_minutes=0.2, resume=True)
     assert (more.step, more.complete) == (96, True)
     assert run(recipe, tmp_path / "run", max_minutes=0.2, resume=True).step == 96
+
+
+def test_a_large_state_is_read_once(tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(4)
+    run(tiny(), tmp_path / "run")
+    load, whole = torch.load, []
+
+    def counted(*args: Any, mmap: bool | None = None, **more: Any) -> Any:
+        whole.append(not mmap)
+        return load(*args, mmap=mmap, **more)
+
+    monkeypatch.setattr("torch.load", counted)
+    assert of_state(tmp_path / "run/state.pt")  # as asked for where a task knows its network's sizes
+    assert run(tiny(), tmp_path / "run", resume=True).complete
+    assert whole.count(True) == 1
 
 
 def test_a_complete_run_has_nothing_left_to_do(tmp_path: Path) -> None:

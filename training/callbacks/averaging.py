@@ -19,12 +19,12 @@ _PREFIX = "network."
 
 
 def averaged_in(state: Path) -> dict[str, Tensor]:
-    """The averaged network's entries in a saved state.
+    """The averaged network's entries in a saved state; values are read when they are used.
 
     Raises:
         TrainingError: the state cannot be read.
     """
-    entries = load_tree(state)["state_dict"]
+    entries = load_tree(state, mapped=True)["state_dict"]
     return {n.removeprefix(_PREFIX): t for n, t in entries.items() if n.startswith(_PREFIX)}
 
 

@@ -31,7 +31,14 @@ def synthesis_config(words: Sequence[str], size: int | None = None) -> Synthesis
             raise UsageError(
                 f"--set {word!r}: {value!r} is neither a number nor a range like [2,20]"
             ) from error
-    return config_of(values)
+    config = config_of(values)
+    # sRGB comes first, so its share alone may be 1; of linear samples fewer would be drawn than is said.
+    if "linear_share" in values and config.srgb_share + config.linear_share > 1 + 1e-9:
+        raise UsageError(
+            f"synthesis setting linear_share: {config.linear_share:g} and srgb_share {config.srgb_share:g} are "
+            f"more than all samples; give srgb_share, too, {1 - config.linear_share:g} or less"
+        )
+    return config
 
 
 def config_of(values: Mapping[str, Any]) -> SynthesisConfig:

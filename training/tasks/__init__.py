@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from capture.errors import UsageError
+from capture.validation import did_you_mean
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -42,7 +43,8 @@ def create(recipe: Recipe) -> Task:
         UsageError: unknown (lists the known ones), or the recipe's values do not suit it.
     """
     if recipe.task_name not in _TASKS:
-        raise UsageError(f"no task is called {recipe.task_name!r}; known: {', '.join(_TASKS)}")
+        near = did_you_mean(recipe.task_name, _TASKS)
+        raise UsageError(f"no task is called {recipe.task_name!r}; {near}known: {', '.join(_TASKS)}")
     module, _, kind = _TASKS[recipe.task_name].partition(":")
     made: Task = getattr(import_module(module), kind)(recipe)
     return made

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from capture.errors import UsageError
-from capture.validation import Strict
+from capture.validation import Strict, first_error
 from inference import networks
 from inference.weights_fit import size_of_glint
 from training.data.glint_pool import SAMPLING, Pooled, tensors
@@ -23,6 +23,7 @@ from training.photos.held_out import EVERY, held_of, kept_of
 from training.synthesis.config import SynthesisConfig
 from training.synthesis.photo_cache import PhotoCache
 from training.synthesis.pool import VERSION, arrays
+from training.tasks.supervised import options_of
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -73,14 +74,11 @@ class GlintTask:
         if unknown:
             raise UsageError(f"loss.weights.{unknown[0]}: unknown; known: edges")
         self._edges = float(recipe.loss.weights.get("edges", 0.5))
+        self._options = options_of(GlintOptions, recipe)
         try:
-            self._options = GlintOptions.model_validate(recipe.data.options)
             self._synthesis = SynthesisConfig.model_validate(recipe.data.synthesis)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            text = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"data.options or data.synthesis, {where}: {text}") from error
+            raise UsageError(f"recipe: {first_error(error, SynthesisConfig, 'data.synthesis')}") from error
 
     def build_network(self, options: Mapping[str, Any]) -> nn.Module:
         """See `Task`."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from capture.errors import UsageError
+from capture.validation import first_error
 from training.data.cuts import require_room
 from training.data.items import FixedItems, Items, Maker
 from training.data.sets.facts import SequenceFacts
@@ -45,10 +46,7 @@ def options_of(kind: type[Model], recipe: Recipe) -> Model:
     try:
         return kind.model_validate(recipe.data.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(kind.model_fields)
-        raise UsageError(f"data.options.{where}: {first['msg']}; known: {known}") from error
+        raise UsageError(f"recipe: {first_error(error, kind, 'data.options')}") from error
 
 
 def require_loss(recipe: Recipe, name: str, weights: Sequence[str] = ()) -> dict[str, float]:

@@ -175,8 +175,17 @@ def test_what_is_nowhere_to_be_found_is_said_with_where_was_looked() -> None:
         replace(f, picture=np.roll(np.roll(f.picture, 37 * k, 0), 61 * k * k, 1))
         for k, f in enumerate(take.frames)
     ]
-    s = solve_scene(mixed[:8], take.events, take.truth.image_size, take.truth.event_size)
+    told: list[float] = []
+    s = solve_scene(
+        mixed[:8], take.events, take.truth.image_size, take.truth.event_size, told=told.append
+    )  # fmt: skip
     assert s.geometry.verdict == "fail"
+    # It is the longest way to an answer, so a person sees that it goes on.
+    assert told == sorted(told)
+    assert 0 < told[0] < 0.02
+    assert 0.8 < told[-1] <= 1
+    assert max(np.diff(told)) < 0.15
+    assert sum(0.5 <= share <= 0.85 for share in told) > 100
     assert "image pixels per event pixel, upright or turned by right angles" in s.geometry.problems[0]
 
 
@@ -187,7 +196,7 @@ def test_what_was_found_far_off_and_lost_again_does_not_change_what_is_said(
     take = taken()
     pairs: list[int] = []
 
-    def refined(some: list[object], start: np.ndarray, *_: object) -> Aligned:
+    def refined(some: list[object], start: np.ndarray, *_: object, **told: object) -> Aligned:
         pairs.append(len(some))
         # Found by one of the wide candidates; not with all pairs.
         return Aligned(np.diag([4.0, 4.0, 1.0]), 0.5 if len(pairs) == 3 else 0.1, 1.0)

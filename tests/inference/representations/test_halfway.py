@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
+import torch
 
 from capture.errors import UsageError
 from capture.packets import EventPacket, Events
@@ -15,10 +18,12 @@ from inference.quality import psnr
 from inference.representations import double_integral_numba
 from inference.representations.double_integral import Contrast
 from inference.representations.double_integral_torch import DoubleIntegral
+from inference.representations.halfway_torch import set_back
+from inference.representations.pixel_runs_torch import bounds_of, pixel_runs, place, since_start
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
 from sync.synchroniser import Synchroniser
-from tests.inference.representations.scenes import START
+from tests.inference.representations.scenes import START, random_events
 
 
 @pytest.mark.parametrize("integral", [double_integral_numba.DoubleIntegral(), DoubleIntegral("cpu")])
@@ -33,6 +38,26 @@ def test_steps_lie_half_way_to_the_nearer_neighbour(integral: DoubleIntegral) ->
     at = [0, 949, 950, 1049, 1050, 7999, 8000, 20_000]
     got = integral.ratios(events, START, START + edges[-1], [START + k for k in at], Contrast(0.5, 0.4), True)
     np.testing.assert_allclose(got[:, 0, 0], light[[0, 0, 1, 1, 2, 2, 3, 3]] / mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_in_order_of_time_again_need_not_be_sorted_by_pixel(seed: int) -> None:
+    start, end = START + 5_000, START + 30_000
+    events = random_events(seed, 3000, (START, START + 40_000))
+    e, since = place(events, torch.device("cpu")), torch.from_numpy(since_start(events.t, start))
+    e = replace(e, seen=e.seen & (e.pixel % 7 != 3))
+    at = np.linspace(start, end, 5).astype(np.int64)
+    bounds = torch.from_numpy(bounds_of(events.t, start, end, at))
+    moved, when, rows = set_back(e, since, bounds, torch.from_numpy(since_start(at, start)))
+    assert moved.by_pixel is not None
+    first, last = rows[0], rows[-1]
+    found, sorted_ = (
+        pixel_runs(m, when, first, last, float(end - start), torch.float64)
+        for m in (moved, replace(moved, by_pixel=None))
+    )
+    for field in fields(found):
+        assert torch.equal(getattr(found, field.name), getattr(sorted_, field.name)), field.name
+    assert moved.without(torch.zeros(events.width * events.height, dtype=torch.bool)).by_pixel is None
 
 
 @pytest.mark.parametrize(("preset", "gain"), [("davis", 0.6), ("handheld", 0.08)])

@@ -165,7 +165,7 @@ def test_the_event_grid_is_taken_where_it_is_asked_for() -> None:
     assert restorer(splitter(), grid="event").on_event_grid()
     assert not restorer(splitter()).on_event_grid()
     assert not restorer(splitter(), grid="auto").on_event_grid()
-    with pytest.raises(UsageError, match="grid"):
+    with pytest.raises(UsageError, match=r"grid 'moon': give one of auto, image, event$"):
         restorer(splitter(), grid="moon")
 
 

@@ -99,9 +99,12 @@ def test_still_scenes_have_no_blur_and_next_to_no_events() -> None:
 
 def test_settings_from_words() -> None:
     assert synthesis_config(["blur_px=[2,20]", "instants=3"], 64).blur_px == (2, 20)
+    assert synthesis_config(["srgb_share=1"]).srgb_share == 1, "what is left of linear ones is none"
+    assert synthesis_config(["srgb_share=0.4", "linear_share=0.6"]).linear_share == 0.6
     for words, what in (
         (["blur=[1,2]"], "blur"), (["blur_px=[9,2]"], "low to high"), (["blur_px"], "key=value"),
         (["size=33"], "multiple of 8"), (["blur_px=what"], "neither a number"),
+        (["linear_share=1"], r"linear_share: 1 and srgb_share 0\.3 are more .* srgb_share, too, 0 or less"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=what):
             synthesis_config(words)
