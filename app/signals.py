@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from types import FrameType
 
+from app.unwinding import Unwinding
 from capture.hangup import hangup_counts
 
 
@@ -16,7 +17,8 @@ from capture.hangup import hangup_counts
 def shielded() -> Iterator[None]:
     """Put off the signals that would interrupt tidying up; only in the main thread are they delivered.
 
-    Handlers, not the signal mask: a process has other threads that do not block it.
+    Handlers, not the signal mask: a process has other threads that do not block it. What a handler would ignore
+    at the time when it comes is ignored, too (see `Unwinding`).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,8 +26,16 @@ def shielded() -> Iterator[None]:
     came: list[int] = []
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     ours = {s: h for s, h in before.items() if callable(h)}  # the defaults of the system stay as they are
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        handler = ours[signal.Signals(number)]
+        if isinstance(handler, Unwinding) and handler.repeats(number):
+            handler(number, frame)
+        else:
+            came.append(number)
+
     for s in ours:
-        signal.signal(s, lambda number, _: came.append(number))
+        signal.signal(s, hold)
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
 """Ctrl+C, SIGTERM, SIGHUP during a run: the step is finished and the state saved; a second one ends it at once.
 
-A hangup that is ignored (nohup) stays so. SIGTERM twice in a moment is one: `timeout` sends it to the program
-and to the group that this is in.
+A hangup that is ignored (nohup) stays so. The same signal twice in a moment is one: `timeout` sends SIGTERM to
+the program and to the group that this is in, a closing terminal SIGHUP by its shell and by the kernel, and
+Ctrl+C is pressed twice by impatience.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class StopSignals:
                     signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.received == number == signal.SIGTERM and monotonic() - self._at < _MOMENT_S:
+        if self.received == number and monotonic() - self._at < _MOMENT_S:
             return
         if self.received:
             raise KeyboardInterrupt

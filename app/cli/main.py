@@ -12,52 +12,34 @@ import io
 import os
 import signal
 import sys
-from types import FrameType
 from typing import TextIO
 
 from app.hindrance import hindrance
+from app.unwinding import Unwinding
 
 
-class _Signals:
-    """Ctrl+C, SIGTERM and SIGHUP unwind the program, so that nothing half-written and no process stays behind.
-
-    It remembers that one came, even where a library turns the interrupt into an error of its own.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                continue  # nohup: whoever started it wants it to outlive the terminal
-            try:
-                signal.signal(number, self._on_signal)
-            except ValueError:  # not the main thread (a test): the defaults stay
-                return
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    @property
-    def exit_code(self) -> int:
-        """As shells have it; Ctrl+C when nothing is known (a test that raises KeyboardInterrupt)."""
-        return 128 + (self.received or signal.SIGINT)
+def _install(handler: Unwinding) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # nohup: whoever started it wants it to outlive the terminal
+        try:
+            signal.signal(number, handler)
+        except ValueError:  # not the main thread (a test): the defaults stay
+            return
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code. Raises only with `--debug`.
 
     Exit codes: 0 done; 1 could not be done; 2 wrong request; 70 a fault of the program (a log is written);
-    130 Ctrl+C; 129 SIGHUP; 143 SIGTERM.
+    130 Ctrl+C; 129 SIGHUP; 143 SIGTERM (the first that came).
     """
     why = hindrance()  # before anything fails over it
     if why is not None:
         print(f"halfmirror: {why}", file=sys.stderr)
         return 1
-    signals = _Signals()
-    signals.install()
+    signals = Unwinding()
+    _install(signals)
     try:
         from app.cli.program import execute
         from inference.waiting import wait_briefly
@@ -65,12 +47,13 @@ def run(arguments: list[str]) -> int:
         wait_briefly()
         code = execute(arguments, lambda: signals.received is not None)
     except KeyboardInterrupt:
-        return signals.exit_code
+        # Ctrl+C when nothing is known (a test that raises KeyboardInterrupt).
+        return 128 + (signals.received or signal.SIGINT)
     except BrokenPipeError:
         return _quiet_pipe()
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 1
-    return code if signals.received is None else signals.exit_code
+    return code if signals.received is None else 128 + signals.received
 
 
 def _quiet_pipe() -> int:

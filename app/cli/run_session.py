@@ -194,6 +194,7 @@ def run_without_window(
         run = run_headless(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,
             no_residual=models.no_residual(network) if residual else "",
+            ending=line.ending if final is not None else lambda: None,
         )  # fmt: skip
     print_summary(run, None if final is None else str(final))
     if run.interrupted:
@@ -239,6 +240,10 @@ class _Line:
             f"{running_s:.0f}{of} s · {status.fps:.1f} fps · {status.latency_p50_ms:.0f} ms · "
             f"in {status.items_in} out {status.items_out}"
         )
+
+    def ending(self) -> None:
+        """It was interrupted, and its folder is being written."""
+        self._status.update("ending; Ctrl+C again throws away what came")
 
     def __enter__(self) -> _Line:
         self._status.start()

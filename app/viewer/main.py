@@ -102,10 +102,12 @@ def run_viewer(
     try:
         code = app.exec()
     finally:
-        for s, handler in handlers.items():
-            signal.signal(s, handler)
+        # A closing terminal sends its hangup twice; Ctrl+C gets out where closing hangs.
+        signal.signal(signal.SIGINT, handlers.pop(signal.SIGINT))
         if window.player is not None or window.closing.going:
             window.close()
+        for s, handler in handlers.items():
+            signal.signal(s, handler)
     return code if camera is None else camera.code
 
 

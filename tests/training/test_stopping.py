@@ -23,11 +23,20 @@ def test_a_second_signal_ends_at_once(number: int, monkeypatch: pytest.MonkeyPat
         assert signals.received == number
 
 
-def test_what_timeout_sends_twice_is_one_signal() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_timeout_or_a_closing_terminal_sends_twice_is_one_signal(number: int) -> None:
     with StopSignals() as signals:
         signals.install()
         for _ in range(3):
-            signal.raise_signal(signal.SIGTERM)
-        assert signals.received == signal.SIGTERM
+            signal.raise_signal(number)
+        assert signals.received == number
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_pressed_twice_by_impatience_is_one() -> None:
+    with StopSignals() as signals:
+        signals.install()
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        assert signals.received == signal.SIGINT
