@@ -54,7 +54,7 @@ class RecordResult:
 
     Attributes:
         health: of each recording that was begun, folder → the last `health.json`.
-        interrupted: Ctrl+C ended it.
+        interrupted: Ctrl+C, SIGTERM or SIGHUP ended it.
         written: MS-RBD style files that were made meanwhile.
     """
 
@@ -74,7 +74,9 @@ def record(
     watch: Watch,
     signal: Callable[[], bool] = lambda: False,
 ) -> RecordResult:
-    """Record until everything is there, or until Ctrl+C.
+    """Record until everything is there, or until Ctrl+C; SIGTERM and SIGHUP (`SystemExit`) end it as that does.
+
+    What waits for the disk then is written, for up to `FINISH_S`; one more Ctrl+C leaves it out.
 
     Args:
         request: the rig.
@@ -136,10 +138,10 @@ def _recorded(
             s.start()
             run.sequences()
             run.to_the_end()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             run.result.interrupted = True
             s.stop_worker(RECORDER, FINISH_S)
-            run.to_the_end()
+            run.to_the_end("Ctrl+C again leaves out what waits for the disk")
         if what.also_msrbd:
             run.files_to_the_end(what.folders)
         return run.result
@@ -192,13 +194,13 @@ class _Run:
     def sequences(self) -> None:
         """What has to be done while the recorder runs; one that is not armed needs nothing."""
 
-    def to_the_end(self) -> None:
-        """Until the recorder has ended.
+    def to_the_end(self, waits_for: str = "") -> None:
+        """Until the recorder has ended; `waits_for` is told meanwhile.
 
         Raises:
             RecordingFailed: see `record`.
         """
-        while self._look():
+        while self._look(waits_for):
             time.sleep(_POLL_S)
 
     def _look(self, waits_for: str = "") -> bool:
@@ -232,7 +234,7 @@ class _Run:
             self._hear()
             if worker.state is CameraState.FAULTED:
                 self.result.written.problems.append(f"no MS-RBD files: {self._s.last_error(also_msrbd.NAME)}")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             self.result.interrupted = True
         told = len(self.result.written.lines) + len(self.result.written.problems)
         for folder in [f for f in folders if (f / ABOUT).exists()][told:]:

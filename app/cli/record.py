@@ -44,7 +44,8 @@ def record(
 
     A recording is a folder: recording.toml (cameras, settings, the whole rig file), the raw streams, and
     health.json (what was lost and where, rewritten every second). It is readable however the program ends;
-    replay and deblur take the folder's name. Ctrl+C ends it cleanly.
+    replay and deblur take the folder's name. Ctrl+C ends it cleanly; while what waits for the disk is written
+    then, Ctrl+C again leaves that out.
 
     One camera alone is recorded by its name (webcam:0, evk4) or with a rig file that says "none" for the other.
 
