@@ -199,15 +199,14 @@ def _recorded(
             do = SHOW_BOARD if board else MOVE_RIG
             share(f"recording, {at:.0f} of {seconds:g} s", at / seconds, do=do)
 
-    result = record(
+    # Who stops a calibration wants none of half the views.
+    record(
         request,
         RecordRequest(folder, limits=Limits(seconds=seconds)),
         said=warn,
         watch=watch,
+        keep=False,
     )
-    if result.interrupted:
-        # `record` ends cleanly and keeps what there is. Who stops a calibration wants none of half the views.
-        raise KeyboardInterrupt
     made = of_recordings([folder])
     return Material(made.rig, [replace(made.takes[0], name=f"{source}, {seconds:g} s live")])
 

@@ -73,6 +73,7 @@ def record(
     said: Callable[[str], None],
     watch: Watch,
     signal: Callable[[], bool] = lambda: False,
+    keep: bool = True,
 ) -> RecordResult:
     """Record until everything is there, or until Ctrl+C; SIGTERM and SIGHUP (`SystemExit`) end it as that does.
 
@@ -86,6 +87,7 @@ def record(
             is being waited for.
         signal: with a pre-roll: asked again and again; True begins a sequence (that has no end of its own: ends
             it as well).
+        keep: when it is interrupted, what came is kept. False: the interrupt is raised at once.
 
     Raises:
         UsageError: a recording in place of a rig, what one camera alone cannot give, a folder that is there
@@ -104,7 +106,7 @@ def record(
         said(slow)
     made = [f for f in what.folders if not f.exists()]
     try:
-        result = _recorded(source, what, said, watch, signal)
+        result = _recorded(source, what, said, watch, signal, keep)
     finally:
         gone = {str(f.absolute()) for f in made if _remove_empty(f)}  # the next try is to have the same name
     result.health = {f: h for f, h in result.health.items() if str(Path(f).absolute()) not in gone}
@@ -119,6 +121,7 @@ def _recorded(
     said: Callable[[str], None],
     watch: Watch,
     signal: Callable[[], bool],
+    keep: bool,
 ) -> RecordResult:
     with Supervisor() as s:
         rig = source.rig
@@ -139,6 +142,8 @@ def _recorded(
             run.sequences()
             run.to_the_end()
         except (KeyboardInterrupt, SystemExit):
+            if not keep:
+                raise
             run.result.interrupted = True
             s.stop_worker(RECORDER, FINISH_S)
             run.to_the_end("Ctrl+C again leaves out what waits for the disk")

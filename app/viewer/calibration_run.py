@@ -119,13 +119,16 @@ class CalibrationRun(QObject):
         process.terminate()
 
     def stop(self) -> None:
-        """End it, within two seconds, and wait for that; says nothing more."""
+        """End it and wait for that, in most cases a second; says nothing more.
+
+        It has `GRACE_MS`: what it has recorded, gigabytes perhaps, would stay behind a command that is killed.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         process.blockSignals(True)
         process.terminate()
-        if not process.waitForFinished(1500):
+        if not process.waitForFinished(GRACE_MS):
             process.kill()
             process.waitForFinished(500)
         process.deleteLater()

@@ -62,3 +62,14 @@ def test_a_slow_disk_gets_all_of_it(
     assert health["losses"]["disk items"] == 0
     assert health["frames"] > 0
     assert "Ctrl+C again" in said[1]
+
+
+def test_a_recording_that_nobody_wants_to_keep_ends_at_once(tmp_path: Path) -> None:
+    def watch(figures: dict[str, Any], waiting: str) -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        recording.record(
+            SourceRequest.of(RIG), RecordRequest(tmp_path / "r", limits=Limits(reserve=0)),
+            said=lambda line: None, watch=watch, keep=False,
+        )  # fmt: skip

@@ -302,8 +302,12 @@ def test_stopping_while_a_live_rig_is_recorded_stops_the_calibration(
     tmp_path: Path, rig_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Recording ends cleanly at Ctrl+C; what there is by then must not become a rig file."""
-    stopped = RecordResult(interrupted=True)
-    monkeypatch.setattr(calibrating, "record", lambda *a, **k: stopped)
+
+    def stopped(*_: object, keep: bool, **__: object) -> RecordResult:
+        assert not keep
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "record", stopped)
     out = tmp_path / "new.toml"
     assert execute(["calibrate", "rig", str(rig_file), "--headless", "-o", str(out)]) == 130
     assert not out.exists()
@@ -334,7 +338,7 @@ def test_the_window_calibrates_with_the_options_that_were_given(
 def test_what_is_said_while_a_live_rig_is_recorded_reaches_the_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rig_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def record(request: object, wanted: object, *, said: Any, watch: object) -> RecordResult:
+    def record(request: object, wanted: object, *, said: Any, watch: object, keep: bool) -> RecordResult:
         said("the rig file is of the event camera 7, but 8 is there")
         raise KeyboardInterrupt
 
@@ -351,7 +355,7 @@ def test_a_live_rig_is_recorded_beside_its_file_and_nothing_stays_there(
     place.mkdir()
     seen: list[Path] = []
 
-    def record(request: object, wanted: Any, *, said: object, watch: object) -> RecordResult:
+    def record(request: object, wanted: Any, *, said: object, watch: object, keep: bool) -> RecordResult:
         seen.append(wanted.folder)
         raise KeyboardInterrupt
 
@@ -381,7 +385,7 @@ def test_a_live_rig_is_recorded_long_enough_for_what_is_asked_of_the_person(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def record(request: object, wanted: Any, *, said: object, watch: Any) -> RecordResult:
+    def record(request: object, wanted: Any, *, said: object, watch: Any, keep: bool) -> RecordResult:
         asked["seconds"] = wanted.limits.seconds
         watch({}, "the cameras are starting")
         for at in (0.0, 20.0, 35.0, 41.0):

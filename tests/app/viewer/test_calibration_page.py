@@ -245,6 +245,17 @@ def test_stopping_does_not_hold_the_window_up(
     assert "stopped" in window.notice.text()
 
 
+def test_closing_leaves_the_command_time_to_tidy_up(window: ViewerWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    """A camera that does not close takes it two seconds, gigabytes that are deleted some more."""
+    end = (
+        "import signal\nfrom pathlib import Path\n"
+        f"def tidy(*a):\n    time.sleep(2.5); Path({str(tmp_path / 'tidied')!r}).touch(); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, tidy)\n"
+    )
+    begun(window, qtbot, tmp_path, end).shut()
+    assert (tmp_path / "tidied").exists()
+
+
 def test_a_stop_that_comes_too_late_does_not_deny_the_result(
     window: ViewerWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
