@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.signals import shielded
 from capture.errors import HalfmirrorError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -225,10 +226,11 @@ def _empty(folder: Path, but: Path | None = None) -> None:
 def _swap(part: Path, final: Path) -> None:
     """Rename `part` to `final`; an old `final` is moved aside first and comes back if that fails."""
     if part.parent == final:
-        _empty(final, but=part)
-        for entry in part.iterdir():
-            os.replace(entry, final / entry.name)
-        part.rmdir()
+        with shielded():  # deleting the old takes a while, and without the new one nothing would be left
+            _empty(final, but=part)
+            for entry in part.iterdir():
+                os.replace(entry, final / entry.name)
+            part.rmdir()
         return
     if not final.is_dir() or not any(final.iterdir()):
         os.replace(part, final)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,26 @@ def test_a_folder_that_a_disk_is_mounted_on_is_filled(tmp_path: Path, monkeypatc
         raise KeyboardInterrupt
     assert names(final) == ["deep"]
     assert names(tmp_path) == ["out"]
+
+
+def test_ctrl_c_while_the_old_is_deleted_from_such_a_folder_does_not_cost_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = tmp_path / "out"
+    final.mkdir()
+    (final / "x").write_text("1")
+    unlink = Path.unlink
+
+    def interrupted(self: Path, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == final)
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged_folder(final, overwrite=True, ours=lambda _: True) as part:
+        (part / "x").write_text("2")
+    assert names(final) == ["x"]
+    assert (final / "x").read_text() == "2"
 
 
 def test_a_file_system_without_locks_is_written_to_all_the_same(
