@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from capture.camera import CameraState
 from capture.codec import StreamEnd
+from capture.cores import usable_cores
 from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
@@ -80,7 +81,7 @@ def most_cores() -> int:
 
     Beyond eight a picture of a live stream is too small to be divided further.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return min(8, max(min(2, cores), cores - 1))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -128,7 +127,9 @@ def machine() -> str:
     except OSError:
         lines = []
     model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), model)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from capture.cores import usable_cores
+
+    cores = usable_cores()
     return f"{model}, {cores} cores, torch {metadata.version('torch')}, Python {platform.python_version()}"
 
 

@@ -148,10 +148,10 @@ def _videos(
     output: Path, format_: str, count: int, test: int | None, frames: int, scale: int, config: Any, seed: int,
     photos: Any, workers: int,
 ) -> int:  # fmt: skip
-    import os
     import time
 
     from app.cli import console, progress
+    from capture.cores import usable_cores
     from capture.errors import UsageError
     from training.synthesis.clip import ClipPlan
     from training.synthesis.videos import VideoOrder, make_videos
@@ -162,7 +162,7 @@ def _videos(
         raise UsageError(f"--scale {scale}: it does not divide --size {config.size}")
     held = -(-count // 8) if test is None else test
     plan = ClipPlan(frames=frames, scale=scale, instants=5 if format_ == "msrbd" else 0)
-    order = VideoOrder(output, format_, count, held, plan, config, seed, photos, workers or os.cpu_count() or 1)
+    order = VideoOrder(output, format_, count, held, plan, config, seed, photos, workers or usable_cores())
     began = time.monotonic()
     with progress.bar() as show:
         made = make_videos(order, lambda done, of: show(f"{done} of {of} videos", done / of))

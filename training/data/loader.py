@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from capture.cores import usable_cores
 from capture.errors import HalfmirrorError
 from training.errors import TrainingError
 
@@ -30,7 +31,7 @@ def worker_count(wanted: int | None, processes: int = 1) -> int:
     """Workers of one process: as wanted, else what `processes` trainers leave of this machine's cores."""
     if wanted is not None:
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, min(_MOST_WORKERS, (cores - processes) // processes))
 
 

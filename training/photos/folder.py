@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from capture.cores import usable_cores
 from capture.errors import UsageError
 from training.photos.decode import SUFFIXES, NotAPhoto, decode, header, read
 from training.photos.likeness import held_out, likeness
@@ -45,7 +46,7 @@ def open_folder(
     photos: list[Photo] = []
     skipped = unreadable
     seen: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as workers:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as workers:
         for done, found in enumerate(workers.map(lambda p: _look(folder, p), files), start=1):
             progress(done, len(files))
             if isinstance(found, Photo):

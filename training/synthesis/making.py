@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.cores import usable_cores
 from capture.errors import UsageError
 from training.photos.held_out import kept_of
 from training.processes import processes
@@ -64,7 +64,7 @@ def make_pool(order: Order, progress: Callable[[int, int], None] = lambda done, 
         )
     have = order.shards - len(missing)
     progress(have * pool.PER_SHARD, order.shards * pool.PER_SHARD)
-    workers = min(order.workers or os.cpu_count() or 1, max(1, len(missing)))
+    workers = min(order.workers or usable_cores(), max(1, len(missing)))
     done = 0
     with processes(workers, _begin, order) as executor:
         coming = iter(missing)
