@@ -76,8 +76,8 @@ def run_headless(
     pictures are then for those who subscribe to them, and a worker that stays down ends the run. `about`
     (source, network, command) goes into the summary, `final` is the folder's name in messages, `no_residual`
     says why there is no re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what
-    came, and so do SIGTERM and SIGHUP (`SystemExit`): `ending` is called, then what came is written, a second or
-    two in which one more interrupt leaves nothing of it. The session is stopped in every case.
+    came, and so do SIGTERM and SIGHUP (`SystemExit`): `ending` is called, then what came is written, a second
+    or two in which one more interrupt leaves nothing of it. The session is stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.

@@ -17,7 +17,7 @@ MOMENT_S = 1.0
 
 
 class Unwinding:
-    """A handler of SIGINT, SIGTERM and SIGHUP that raises `KeyboardInterrupt`, or `SystemExit` as shells have it.
+    """A handler of SIGINT, SIGTERM and SIGHUP that raises `KeyboardInterrupt`, or `SystemExit(128 + number)`.
 
     It does so for the first signal. A closing terminal sends SIGHUP twice in a few milliseconds (its shell and
     the kernel), and `timeout` SIGTERM (to the program and to its group): further ones are ignored, since a
@@ -40,6 +40,7 @@ class Unwinding:
         return number != signal.SIGINT or monotonic() - self._at < MOMENT_S
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        """See the class."""
         if number == signal.SIGHUP:
             leave_terminal()
         if self.repeats(number):

@@ -22,6 +22,7 @@ from capture.errors import HalfmirrorError
 from capture.passing_folder import LOCK, lock_folder
 from capture.ring_memory import process_token
 from capture.ring_segment import remove_segments
+from capture.scratch import scratch_root
 
 LOOK_S = 0.02
 """How often a waiting reader looks at the ring by itself, in case a notice was lost."""
@@ -53,10 +54,13 @@ class RuntimeDirectory:
 
     What an earlier process left behind when it was killed is swept away, its rings' memory too. A lock in the
     directory tells that its owner lives: two containers that share it see no process of each other.
+
+    Raises:
+        NoScratch: no place for it can be written to.
     """
 
     def __init__(self) -> None:
-        root = Path(tempfile.gettempdir())
+        root = scratch_root()
         if len(str(root)) > _LONGEST_PATH - 50:
             root = Path("/tmp")
         _sweep(root)

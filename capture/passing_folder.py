@@ -14,6 +14,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from capture.scratch import scratch_root
+
 LOCK = "lock"
 
 
@@ -50,7 +52,7 @@ class PassingFolder:
     """
 
     def __init__(self, prefix: str, place: Path | None = None) -> None:
-        root = Path(tempfile.gettempdir() if place is None else place)
+        root = scratch_root() if place is None else place
         _sweep(root, prefix)
         made = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=root))
         held = lock_folder(made)

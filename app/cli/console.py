@@ -62,9 +62,11 @@ def write_crash_log(error: BaseException, arguments: list[str]) -> Path | None:
     text = "".join(traceback.format_exception(error))
     head = f"halfmirror {' '.join(arguments)}\nPython {sys.version}\n{platform.platform()}\n\n"
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for folder in (Path(platformdirs.user_log_dir("halfmirror", appauthor=False)), Path(tempfile.gettempdir())):
-        path = folder / f"halfmirror-{stamp}-{os.getpid()}.log"
+    usual = Path(platformdirs.user_log_dir("halfmirror", appauthor=False))
+    for place in (usual, None):
         try:
+            folder = place or Path(tempfile.gettempdir())
+            path = folder / f"halfmirror-{stamp}-{os.getpid()}.log"
             folder.mkdir(parents=True, exist_ok=True)
             # Names that are no UTF-8 come in as surrogates.
             path.write_text(head + text, encoding="utf-8", errors="backslashreplace")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.packets import Events, Inertial, TriggerEdges
+from capture.scratch import scratch_root
 from recordings.export.content import Content
 from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
 
@@ -52,7 +53,7 @@ class Aedat4Writer:
         config.addImuStream()
         # Under any other ending it refuses to write: it gets a name that it likes for the same file, elsewhere,
         # since disks for carrying (exFAT) know no links.
-        with tempfile.TemporaryDirectory(prefix="halfmirror-") as folder:
+        with tempfile.TemporaryDirectory(prefix="halfmirror-", dir=scratch_root()) as folder:
             link = Path(folder, f"recording{SUFFIX}")
             link.symlink_to(path.absolute())
             self._writer = dv.io.MonoCameraWriter(str(link), config)

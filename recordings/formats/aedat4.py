@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
 from capture.registry import RigFacts
+from capture.scratch import NoScratch, scratch_root
 from recordings.formats.aedat4_stages import STREAMS, Stage
 from recordings.merging import StreamMerger
 from recordings.recording import ReadReport, RecordingError, RecordingInfo, Remark
@@ -62,8 +62,12 @@ class Aedat4Recording:
     ) -> None:
         self._path, self._deadline_s, self._exposure_us = path, deadline_s, exposure_us
         self._size = path.stat().st_size
-        # Made by a child that needs it (a cut or oddly named file), removed here.
-        self._scratch = Path(tempfile.gettempdir()) / f"halfmirror-recording-{secrets.token_hex(8)}"
+        # Made by a child that needs it (a cut or oddly named file), removed here. Others do without any place.
+        try:
+            root = scratch_root()
+        except NoScratch:
+            root = Path("/tmp")
+        self._scratch = root / f"halfmirror-recording-{secrets.token_hex(8)}"
         self._children = 0
         self._clean = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._times: list[tuple[int, int | None]] | None = None
