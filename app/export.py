@@ -17,7 +17,7 @@ from capture.packets import EventPacket
 from inference.restorers.picture import picture_of
 from recordings.export.content import Facts
 from recordings.export.grid import SharedGrid, shared_grid
-from recordings.export.msrbd import PLAIN, SPLITS, MsRbdWriter, verify
+from recordings.export.msrbd import PLAIN, RETAIN_BYTES, SPLITS, MsRbdWriter, verify
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.exposure_sources import ExposureSources
 from sync.rig import Rig
@@ -76,6 +76,7 @@ class ExportResult:
     Attributes:
         skipped: outside of the times asked for.
         single: in no pair.
+        too_long: pairs that were not written, because they are of more events than are kept.
         unheld: in a format that holds no pictures.
         refused: how many the synchroniser refused, by reason.
         facts: of the content as it reads back.
@@ -89,6 +90,7 @@ class ExportResult:
     unheld: int = 0
     skipped: int = 0
     pairs: int = 0
+    too_long: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     grid: SharedGrid | None = None
@@ -120,16 +122,25 @@ def export_msrbd(source: OfflineInput, request: ExportRequest) -> ExportResult:
                     writer.add_exposure(item)
             writer.finish()
         result.pairs, result.single, result.written = writer.pairs, writer.single, writer.content.frames
+        result.too_long = writer.too_long
         if not writer.pairs:
             why = "; ".join(f"{n} refused, {reason}" for reason, n in result.refused.items())
             raise NothingExported(
                 f"{source.name}: no two exposures follow one another among {result.frames_in} frames "
-                f"({why or 'none refused'}), so there is no pair to write"
+                f"({'; '.join([why or 'none refused', *long_pairs(result)])}), so there is no pair to write"
             )
         verify(folder, request.split, writer.content)
         result.facts = Facts.of(writer.content)
         write_json(folder / REPORT, _report(source, request, result))
     return result
+
+
+def long_pairs(r: ExportResult) -> list[str]:
+    """A note on pairs that are of more events than are kept, if there are any."""
+    if not r.too_long:
+        return []
+    them = "1 pair is" if r.too_long == 1 else f"{r.too_long} pairs are"
+    return [f"{them} of more than {RETAIN_BYTES >> 20} MiB of events and not written"]
 
 
 def exposures(
@@ -217,6 +228,7 @@ def _report(source: OfflineInput, request: ExportRequest, r: ExportResult) -> di
         "frames_refused": r.refused,
         "exposure_sources": r.sources.report(),
         "pairs": r.pairs,
+        "pairs_of_too_many_events": r.too_long,
         "events": f.events,
         "first_us": f.first_us,
         "last_us": f.last_us,

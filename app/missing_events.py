@@ -44,8 +44,9 @@ class MissingEvents:
             self._begin_us = at if zero_us is None else zero_us
         since = at - self._begin_us
         within = since >= from_us and (until_us is None or since <= until_us)
-        # Before the first packet nothing was promised.
-        if packet.gap and not (self._broken or first) and within:
+        # Before the first packet nothing was promised. What the camera dropped is a place of its own each time.
+        lost = (packet.gap and not self._broken) or packet.dropped > 0
+        if lost and not first and within:
             self.gaps += 1
             self.first_us = at if self.first_us is None else self.first_us
         self._broken = packet.gap

@@ -85,7 +85,8 @@ def survey(recording: Recording, progress: Progress | None = None) -> Survey:
             if isinstance(item, Frame):
                 _frame(found, item)
                 continue
-            if item.gap and not broken:
+            # What the camera dropped is a place of its own each time.
+            if (item.gap and not broken) or item.dropped:
                 found.gaps += 1
             broken = item.gap
             window, in_window = _events(found, item, window, in_window)

@@ -414,6 +414,8 @@ class Rig(Strict):
             tmp.replace(path)
         except ValidationError as e:
             raise UsageError(f"rig file {path} is not written: {first_error(e, type(self))}") from e
+        except UnicodeEncodeError as e:
+            raise UsageError(f"rig file {path} is not written: a name in it is no valid text; change it") from e
         except OSError as e:
             raise UsageError(f"rig file {path} cannot be written ({e.strerror or e})") from e
         finally:

@@ -260,7 +260,8 @@ def _finish(
     html, plain = report_paths(output.with_stem(f"{output.stem}-failed") if kept else output)
     # The rig file comes last: where it is, its report is too.
     with staged_file(html, overwrite=True) as h, staged_file(plain, overwrite=True) as j, writing(html):
-        h.write_text(report_html(c), encoding="utf-8")
+        # Names of files, which stand in it, may be no text.
+        h.write_text(report_html(c), encoding="utf-8", errors="backslashreplace")
         j.write_text(report_json(c), encoding="utf-8")
     if not failed:
         with staged_file(output, overwrite=overwrite) as part:

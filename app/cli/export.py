@@ -209,7 +209,7 @@ def _shown(
 
 def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import progress
-    from app.export import export_msrbd
+    from app.export import export_msrbd, long_pairs
     from app.offline_input import open_input
 
     with (
@@ -227,7 +227,7 @@ def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: Ope
         show("preparing", 0)
         source.items = _shown(source.items, source.span_us, request.frames, show)
         r = export_msrbd(source, request)
-        problems = [*source.problems(), *r.missing.notes()]
+        problems = [*source.problems(), *r.missing.notes(), *long_pairs(r)]
     assert r.grid is not None
     _frames(r, f" + in no pair {r.single}")
     g, f = r.grid, r.facts

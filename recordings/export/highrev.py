@@ -87,8 +87,9 @@ def read_back(folder: Path, size: tuple[int, int]) -> Content:
         rows = list(csv.reader(f))[1:]
     for name, start, end in rows:
         content.add_frame(read_png(folder / BLUR / name), int(start), int(end))
-    for path in sorted((folder / EVENT).iterdir()):
-        with np.load(path, allow_pickle=False) as a:
+    # In the order of the rows: names no longer sort as their numbers from the 100,000th frame on.
+    for stem in (f"{row[0].removesuffix('.png')}_{part}" for row in rows for part in ("00", "01")):
+        with np.load(folder / EVENT / f"{stem}.npz", allow_pickle=False) as a:
             y, x, t, p = (a[k][:, 0] for k in ("x", "y", "timestamp", "polarity"))
             content.add_events(Events(t, x, y, p != 0, *size))
     return content

@@ -26,13 +26,18 @@ SPLITS = ("train", "test")
 PLAIN = "plain"
 # Events are kept for so long; the synchroniser keeps no more, so no exposure is older.
 RETAIN_US = 4_000_000
+# From the last exposure on they are kept for longer, for its pair with the next one, but no more than these: a
+# camera that is gone may come back after hours.
+RETAIN_BYTES = 512 * 2**20
 
 
 class MsRbdWriter:
     """Writes the files of one sequence into `folder`, which it fills.
 
     Feed packets (`add_packet`) and exposures (`add_exposure`) as the synchroniser gives them: an exposure after
-    the packets that complete it. Frames that do not follow one another directly start a new run of pairs.
+    the packets that complete it. Frames that do not follow one another directly (one was lost or refused, the
+    stream was interrupted) start a new run of pairs; so do those whose pair would be of more events than are
+    kept.
 
     Args:
         folder: an empty folder.
@@ -44,7 +49,8 @@ class MsRbdWriter:
     Attributes:
         content: of the pairs written so far.
         pairs: number of files of each kind.
-        single: frames that are in no pair, because a neighbour was refused or overlaps.
+        single: frames that are in no pair, because a neighbour was lost or refused or overlaps.
+        too_long: pairs that were not written, because they are of more events than are kept.
     """
 
     def __init__(
@@ -61,8 +67,10 @@ class MsRbdWriter:
             (folder / sub).mkdir()
         self.content = Content()
         self.pairs = 0
-        self.single = 0
+        self.single = self.too_long = 0
         self._held: list[Events] = []
+        self._held_bytes = 0
+        self._gone_us = -(1 << 62)  # up to here events are no longer held
         self._last: AlignedExposure | None = None
         self._last_in_pair = False
         self._covered = -(1 << 62)
@@ -70,10 +78,15 @@ class MsRbdWriter:
     def add_packet(self, packet: EventPacket) -> None:
         """Events, kept until the exposures that they belong to are written."""
         floor = packet.complete_until_us - RETAIN_US
-        while self._held and int(self._held[0].t[-1]) < floor:
-            self._held.pop(0)
+        while self._held and (until := int(self._held[0].t[-1])) < floor:
+            wanted = self._last is not None and until >= self._last.exposure.start_us
+            if wanted and self._held_bytes <= RETAIN_BYTES:
+                break
+            self._held_bytes -= self._held.pop(0).nbytes
+            self._gone_us = until
         if len(packet.events):
             self._held.append(packet.events)
+            self._held_bytes += packet.events.nbytes
 
     def add_exposure(self, e: AlignedExposure) -> None:
         """The next exposure that can be used."""
@@ -82,14 +95,20 @@ class MsRbdWriter:
             before is not None
             and before.ordinal + 1 == e.ordinal
             and before.frame.epoch == e.frame.epoch
+            and before.frame.sequence + 1 == e.frame.sequence
+            and not e.frame.gap
             and before.exposure.end_us <= e.exposure.start_us
         )
+        if before is not None and follows and self._gone_us >= before.exposure.start_us:
+            follows = False
+            self.too_long += 1
         if before is not None and follows:
             self._write(before, e)
         elif before is not None:
             self.single += not self._last_in_pair
         self._last, self._last_in_pair = e, follows
         self._held = [h for h in self._held if int(h.t[-1]) >= e.exposure.start_us]
+        self._held_bytes = sum(h.nbytes for h in self._held)
 
     def finish(self) -> None:
         """No more comes."""

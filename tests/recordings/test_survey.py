@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from app.missing_events import MissingEvents
 from capture.packets import EventPacket, Events, TriggerEdges
 from recordings.recording import ReadReport, RecordingInfo
 from recordings.survey import survey
@@ -45,3 +47,15 @@ def test_the_busiest_window_may_span_packets() -> None:
 def test_one_wild_time_costs_no_memory() -> None:
     assert found([1, 2, 15_000, FAR_US]) == (2, 0)
     assert found([1, FAR_US], [FAR_US + 1, FAR_US + 2]) == (3, FAR_US // 10_000 * 10_000)
+
+
+def test_what_the_camera_dropped_is_a_place_where_events_are_missing() -> None:
+    given = Given([[5], [15], [25]])
+    packets = given.items()
+    marked = [packets[0], replace(packets[1], dropped=5000), replace(packets[2], dropped=3)]
+    given.items = lambda start_us=None: marked  # type: ignore[method-assign]
+    assert survey(given).gaps == 2  # type: ignore[arg-type]
+    missing = MissingEvents()
+    for p in marked:
+        missing.packet(p, None, 0, None)
+    assert (missing.gaps, missing.first_us) == (2, 15)

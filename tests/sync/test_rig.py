@@ -284,3 +284,14 @@ def test_a_rig_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> Non
         late.save(tmp_path / "rig.toml")
     assert Rig.load(tmp_path / "rig.toml") == rig
     assert [p.name for p in tmp_path.iterdir()] == ["rig.toml"]
+
+
+def test_a_name_that_is_no_text_is_refused_in_a_line_and_the_file_of_before_stays(tmp_path: Path) -> None:
+    rig = Rig(
+        events=EventEntry(camera="a", width=64, height=48), image=ImageEntry(camera="b", width=64, height=48)
+    )
+    rig.save(tmp_path / "rig.toml")
+    with pytest.raises(UsageError, match="is not written: a name in it is no valid text"):
+        rig.model_copy(update={"name": "caf\udce9"}).save(tmp_path / "rig.toml")
+    assert Rig.load(tmp_path / "rig.toml") == rig
+    assert [p.name for p in tmp_path.iterdir()] == ["rig.toml"]

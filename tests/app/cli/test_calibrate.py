@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from app import calibrating
-from app.cli.calibrate import _opens, judged
+from app.cli.calibrate import _finish, _opens, judged
 from app.cli.program import execute
 from app.output.atomic import part_of
 from app.recording import RecordResult
@@ -490,3 +491,11 @@ def test_steps_are_told_with_their_worst_verdict() -> None:
                     ("geometry", "d", Verdict.PASS)]  # fmt: skip
 
     assert judged(Found()) == {"time": "fail", "check": "warn"}  # type: ignore[arg-type]
+
+
+def test_names_of_recordings_that_are_no_text_stand_in_the_report_as_escapes(tmp_path: Path) -> None:
+    c = replace(calibration(), takes=["caf\udce9"], command="calibrate rig --from caf\udce9")
+    out = tmp_path / "r.toml"
+    assert _finish(c, out, overwrite=False, tell=None, recordings=[], stated=OpenOptions()) == 0
+    assert r"caf\udce9" in (tmp_path / "r.report.html").read_text(encoding="utf-8")
+    assert Rig.load(out) == c.rig

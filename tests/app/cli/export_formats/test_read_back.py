@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -408,3 +409,16 @@ def test_one_sensors_own_stamps_stay_so(davis: Path, tmp_path: Path) -> None:
     with open_recording(out) as r:
         assert not r.info.by_driver
         assert r.rig_facts() is not None
+
+
+@pytest.mark.parametrize("kind", ["aedat4", "efnet-h5"])
+def test_the_name_of_the_recording_may_be_no_text(tmp_path: Path, kind: str) -> None:
+    """It stands in the files: as the camera of a folder that names none, or as the source."""
+    from tests.recordings.make_datasets import made_events
+    from tests.recordings.make_folders import write_exposures, write_intervals, write_pictures
+
+    write_pictures(tmp_path / "in" / "pictures")
+    write_exposures(tmp_path / "in" / "exposures.csv")
+    write_intervals(tmp_path / "in" / "events", made_events())
+    folder = (tmp_path / "in").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert run(folder, kind, target(tmp_path, kind)) == 0
