@@ -304,7 +304,7 @@ def _fill(
             if begin is None:
                 begin = begin_us(packet)
             until = None if request.until_us is None else begin + request.until_us
-            order = InOrder(begin + request.from_us if request.from_us else None, until)
+            order = InOrder(begin + request.from_us if request.from_us else None, until, begin)
         events, edges = order.add(packet)
         writer.add(events if grid is None else grid.events(events), edges)
         if packet.imu is not None and imu is not None and len(kept := order.within(packet.imu)):

@@ -78,6 +78,7 @@ class CalibrationDesk:
             return
         if w.rig.open:
             w.rig.shut()  # its cameras are needed here
+        w.opening.forget()  # what comes late must not close this page
         self._source = w.source or "simulated"
         path = Path(self._source)  # of which no session needs be left
         try:
@@ -121,6 +122,7 @@ class CalibrationDesk:
         except OutputError as error:  # before the cameras are given away
             self.page.refuse(_here(sentence(error)))
             return
+        w.opening.forget()
         # A camera serves one program at a time.
         w.close_session()
         w.strip.clear()

@@ -28,6 +28,8 @@ class Ready:
     """A source as it was found, before anything is taken away for it.
 
     Attributes:
+        source: as it was asked for.
+        named: the network was asked for with it.
         session: made for it, not started; None when it cannot be used.
         network: that the session was made with.
         name: of the source, as it is remembered.
@@ -38,6 +40,8 @@ class Ready:
         problem: why there is no session.
     """
 
+    source: str | Path
+    named: bool
     session: Session | None
     network: str
     name: str = ""
@@ -68,7 +72,6 @@ class Opening:
         self.looking = ""
         self._waiting: Waiting[Ready] | None = None
         self._asked_at = 0.0
-        self._wish: tuple[str | Path, str, bool] = ("", "", False)
 
     def open(self, source: str | Path, network: str = "") -> None:
         """Show another source; what goes wrong is said where the picture would be."""
@@ -78,7 +81,6 @@ class Opening:
         # What restores elsewhere need not be there for this program.
         own = w.player if w.player is not None and not w.player.session.elsewhere else None
         wanted = network or (own.network if own is not None else w.remembered.network) or "edi"
-        self._wish = source, wanted, bool(network)
         self.looking, self._asked_at = str(source), w.clock()
         self._waiting = Waiting(lambda: self._look_at(source, wanted, named=bool(network)), AT_ONCE_S)
         if self._waiting.going and w.player is not None:
@@ -133,8 +135,7 @@ class Opening:
 
     def _take(self, ready: Ready) -> None:
         """Put a source in the place of what runs."""
-        w = self._w
-        source, _, _ = self._wish
+        w, source = self._w, ready.source
         if self._in_use():  # since it was asked for
             return
         if (w.player is not None or w.own_page) and ready.useless:
@@ -189,7 +190,6 @@ class Opening:
 
     def _player(self, ready: Ready) -> Player:
         w = self._w
-        source, _, named = self._wish
 
         def started(session: Session, network: str) -> Player:
             return Player(session, network, w.clock, speed=self._speed, loop=self._loop)
@@ -199,9 +199,9 @@ class Opening:
         try:
             player = started(ready.session, ready.network)
         except Exception as error:
-            if named or ready.network == "edi":
+            if ready.named or ready.network == "edi":
                 raise
-            player = started(self._make(source, "edi", ready.rig), "edi")
+            player = started(self._make(ready.source, "edi", ready.rig), "edi")
             w.say(_instead(ready.network, error), 15.0)
             return player
         if ready.note:
@@ -212,27 +212,31 @@ class Opening:
 
     def _look_at(self, source: str | Path, wanted: str, *, named: bool) -> Ready:
         """What can be made of a source, as far as that is known without starting it."""
+
+        def refused(problem: str, useless: str = "") -> Ready:
+            return Ready(source, named, None, wanted, useless=useless, problem=problem)
+
         rig = self._rig_of(source)
         network, note = wanted, ""
         try:
             session = self._make(source, wanted, rig)
         except Exception as error:
             if wanted == "edi":
-                return Ready(None, wanted, useless=sentence(error), problem=sentence(error))
+                return refused(sentence(error), sentence(error))
             try:
                 session = self._make(source, "edi", rig)  # the network may be the reason: that has another end
             except Exception as useless:
                 why = sentence(useless)
-                return Ready(None, wanted, useless=why, problem=sentence(error) if named else why)
+                return refused(sentence(error) if named else why, why)
             if named:
-                return Ready(None, wanted, problem=sentence(error))
+                return refused(sentence(error))
             # A remembered network that cannot run any more must not keep the window shut.
             network, note = "edi", _instead(wanted, error)
         name = str(source)
         if session.is_recording or name.lower().endswith(".toml"):  # remembered for programs of other folders
             name = str(Path(name).resolve()) if Path(name).exists() else name
         marks = load(Path(name)) if session.is_recording else NONE
-        return Ready(session, network, name, rig, marks, note)
+        return Ready(source, named, session, network, name, rig, marks, note)
 
     def _make(self, source: str | Path, network: str, rig: Path | None) -> Session:
         factory = self._w.factory

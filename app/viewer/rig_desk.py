@@ -106,6 +106,7 @@ class RigDesk:
             w.calibration.stop()
             if w.calibration.open:
                 return  # it was calibrating: once more closes it
+        w.opening.forget()  # what comes late must not close this page
         self._return_to = str(source) or w.source or "simulated"
         self.page.clear_views()
         self._tell("")

@@ -16,10 +16,12 @@ class InOrder:
 
     Attributes:
         from_us, until_us: what lies outside is left out; until is exclusive, None: no limit.
+        zero_us: what a person's seconds are counted from.
     """
 
     from_us: int | None = None
     until_us: int | None = None
+    zero_us: int = 0
     _events: list[Events] = field(default_factory=list)
     _edges: list[TriggerEdges] = field(default_factory=list)
     _epoch: int | None = None
@@ -38,9 +40,10 @@ class InOrder:
                 self._events, self._edges = [], []  # the span lies behind it
                 self._epoch, self._last = None, p.complete_until_us
         if self._epoch not in (None, p.epoch) or p.complete_until_us < self._last:
+            seconds = f"{(self._last - self.zero_us) / 1e6:.6f}".rstrip("0").rstrip(".")
             raise RecordingError(
-                f"its time begins anew after {self._last} µs, which one file cannot hold; export the parts one "
-                "by one with --from and --until"
+                f"its time begins anew after {seconds} s, which one file cannot hold; export the parts one by "
+                f"one: --until {seconds}, then --from {seconds} into another file"
             )
         self._epoch, self._last = p.epoch, p.complete_until_us
         self._events.append(p.events)

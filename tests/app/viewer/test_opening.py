@@ -52,6 +52,29 @@ def test_a_source_that_does_not_answer_keeps_nothing_from_being_used(
     back.set()
 
 
+@pytest.mark.parametrize("page", ["calibration", "rig"])
+def test_a_source_that_answers_late_does_not_close_a_page_that_was_opened_since(
+    make_window: MakeWindow, clock: Clock, fake: FakeSession, scene: Scene, page: str
+) -> None:
+    back = threading.Event()
+    window = make_window(fake)
+
+    def factory(source: str | Path, network: str) -> FakeSession:
+        back.wait(30)
+        return FakeSession(scene, title="late", clock=clock)
+
+    window.factory = factory
+    window.open_source("late.aedat4")
+    desk = window.calibration if page == "calibration" else window.rig
+    desk.show()
+    assert desk.open
+    back.set()
+    time.sleep(0.1)
+    run(window, clock, 20)
+    assert desk.open
+    assert window.source != "late.aedat4"
+
+
 def test_a_first_source_that_does_not_answer_is_said_where_the_picture_would_be(
     remembered: Remembered, clock: Clock, qtbot: QtBot, fake: FakeSession, tmp_path: Path
 ) -> None:

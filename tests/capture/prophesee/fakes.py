@@ -205,11 +205,12 @@ class FakeHalDevice:
         self._due += STEP_US / 1e6
         e, edges = made(300, self._at)
         self._at += STEP_US
-        rows = np.zeros(len(e), [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
+        # The SDK's structures have padding.
+        rows = np.zeros(len(e), np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")], align=True))
         rows["t"], rows["x"], rows["y"], rows["p"] = e.t, e.x, e.y, e.p
         there = [(int(up), t, 0) for t, up in zip(edges.t, edges.rising, strict=True)]
         there.append((1, self._at - 1, 6))  # another channel
-        found = np.array(there, [("p", "<i2"), ("t", "<i8"), ("id", "<i2")])
+        found = np.array(there, np.dtype([("p", "<i2"), ("t", "<i8"), ("id", "<i2")], align=True))
         if self._bus.silent:
             rows, found = rows[:0], found[:0]
         self._buffers.append((rows, found, self._at))
@@ -218,7 +219,7 @@ class FakeHalDevice:
     def _decode(self, raw: tuple[Any, Any, int]) -> None:
         rows, edges, self._last = raw
         for callbacks, items in ((self._on_events, rows), (self._on_edges, edges)):
-            for part in np.array_split(items, 2):  # in buffers of its own size
+            for part in np.array_split(items, 7):  # in buffers of its own size
                 if len(part):
                     lent = part.copy()
                     for call in callbacks:
