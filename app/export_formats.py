@@ -17,7 +17,7 @@ from app.export import (
     exposures,
     without_frames,
 )
-from app.offline_input import Item, OfflineInput, begin_us, events_from, open_input
+from app.offline_input import Item, OfflineInput, begin_us, open_input, read_from
 from app.output.atomic import staged_file, staged_folder, writing
 from app.output.report import read_json, write_json
 from app.version import version
@@ -127,7 +127,7 @@ def open_export(
         if not frames:
             if said.rig is not None:
                 raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
-            items, span, zero = events_from(r, seconds, from_us, zero_us)
+            items, span, zero = read_from(r, seconds, from_us, zero_us)
             yield ExportInput(
                 text, None, size, camera, triggers, items, span, lambda _progress: None,
                 lambda: list(dict.fromkeys([*r.info.problems, *r.report.problems])), zero_us=zero,

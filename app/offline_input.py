@@ -106,42 +106,33 @@ def open_input(
             its, told = unplaced(text, size, image), False
         else:
             its, told = rig_for(recording, text, rig), True
-        span = max(1, info.end_us - info.start_us)
-        zero = begin = None
-        if from_us and its.has_events and its.clock.relation == "same":
-            zero = _first_us(recording) if zero_us is None else zero_us
-            begin = _late_start_us(recording, zero, from_us)
-        items = recording.items(begin)
-        if seconds is not None:
-            span = min(span, round(seconds * 1e6))
-            items = until(items, span, events=its.has_events, start_us=None if begin is None else zero)
-        if begin is not None and zero is not None:
-            span = max(1, span - (begin - zero))
+        # Two cameras' clocks are found from their beginning, with what only that tells.
+        late = from_us if its.has_events and its.clock.relation == "same" else 0
+        items, span, zero = read_from(recording, seconds, late, zero_us, events=its.has_events)
 
         def problems() -> list[str]:
             return list(dict.fromkeys([*info.problems, *recording.report.problems]))
 
-        yield OfflineInput(
-            text, its, items, span, problems, placed=told, zero_us=None if begin is None else zero
-        )
+        yield OfflineInput(text, its, items, span, problems, placed=told, zero_us=zero)
 
 
-def events_from(
-    recording: Recording, seconds: float | None, from_us: int, zero_us: int | None
+def read_from(
+    recording: Recording, seconds: float | None, from_us: int, zero_us: int | None, *, events: bool = True
 ) -> tuple[Iterator[Item], int, int | None]:
-    """What is read of a recording without frames: the items, the length of time they last, and `zero_us` of it.
+    """What is read of a recording: the items, the length of time they last, and `zero_us` of it.
 
-    Arguments and `zero_us` are as those of `open_input` and `OfflineInput`.
+    Arguments and `zero_us` are as those of `open_input` and `OfflineInput`; `events`: it has some, else its
+    time is that of its frames.
     """
     info = recording.info
     zero = begin = None
     if from_us:
         zero = _first_us(recording) if zero_us is None else zero_us
         begin = _late_start_us(recording, zero, from_us)
-    items, span = recording.items(begin), info.end_us - info.start_us
+    items, span = recording.items(begin), max(1, info.end_us - info.start_us)
     if seconds is not None:
         span = min(span, round(seconds * 1e6))
-        items = until(items, span, start_us=None if begin is None else zero)
+        items = until(items, span, events=events, start_us=None if begin is None else zero)
     if begin is None or zero is None:
         return items, span, None
     return items, max(1, span - (begin - zero)), zero
@@ -157,10 +148,7 @@ def _first_us(recording: Recording) -> int:
 
 
 def _late_start_us(recording: Recording, zero_us: int, from_us: int) -> int | None:
-    """Where reading begins, None: at the beginning.
-
-    Of one sensor only: two cameras' clocks are found from their beginning, with what only that tells.
-    """
+    """Where reading begins, None: at the beginning."""
     info = recording.info
     wanted = min(zero_us + from_us, info.end_us)
     if wanted - LEAD_US <= info.start_us:

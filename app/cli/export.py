@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from app.cli.options import ExposureUs, Geometry, RigFile
 
 if TYPE_CHECKING:
     from app.export import ExportRequest, ExportResult
-    from app.offline_input import Item
+    from app.offline_input import Item, OfflineInput
     from recordings.recording import OpenOptions
 
 EXAMPLE = (
@@ -207,23 +208,23 @@ def _shown(
     show("reading back", 0)
 
 
+def _opened(
+    input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions, placed: bool = True
+) -> AbstractContextManager[OfflineInput]:
+    """What frames are exported of, from shortly before the part that is wanted; see `open_input`."""
+    from app.offline_input import open_input
+
+    return open_input(
+        input_, seconds, said.exposure_us, said.geometry, said.rig, placed=placed, from_us=request.from_us,
+        zero_us=request.zero_us,
+    )  # fmt: skip
+
+
 def _msrbd(input_: str, request: ExportRequest, seconds: float | None, said: OpenOptions) -> int:
     from app.cli import progress
     from app.export import export_msrbd, long_pairs
-    from app.offline_input import open_input
 
-    with (
-        open_input(
-            input_,
-            seconds,
-            said.exposure_us,
-            said.geometry,
-            said.rig,
-            from_us=request.from_us,
-            zero_us=request.zero_us,
-        ) as source,
-        progress.bar() as show,
-    ):
+    with _opened(input_, request, seconds, said) as source, progress.bar() as show:
         show("preparing", 0)
         source.items = _shown(source.items, source.span_us, request.frames, show)
         r = export_msrbd(source, request)
@@ -281,25 +282,12 @@ def _pictures(
 ) -> int:  # fmt: skip
     from app.cli import console, progress
     from app.export_pictures import PASSED_THROUGH, export_pictures
-    from app.offline_input import open_input
     from inference import models
 
     network = restored or PASSED_THROUGH
     models.check(network)
     placed = models.needs_events(network)
-    with (
-        open_input(
-            input_,
-            seconds,
-            said.exposure_us,
-            said.geometry,
-            said.rig,
-            placed=placed,
-            from_us=request.from_us,
-            zero_us=request.zero_us,
-        ) as source,  # fmt: skip
-        progress.bar() as show,
-    ):
+    with _opened(input_, request, seconds, said, placed=placed) as source, progress.bar() as show:
         show("preparing", 0)
         source.items = _shown(source.items, source.span_us, request.frames, show)
         result, w = export_pictures(kind, source, request, network, {}, device)
