@@ -15,6 +15,7 @@ from app.cli.arguments import is_stream
 from app.output.atomic import require_place
 from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
+from capture.rate import per_second
 from inference.network_options import FOR_ALL, NetworkOptions
 from recordings.recording import OpenOptions
 
@@ -237,7 +238,7 @@ class _Line:
             return
         of = f" of {self._seconds:.0f}" if self._seconds is not None else ""
         self._status.update(
-            f"{running_s:.0f}{of} s · {status.fps:.1f} fps · {status.latency_p50_ms:.0f} ms · "
+            f"{running_s:.0f}{of} s · {per_second(status.fps)} fps · {status.latency_p50_ms:.0f} ms · "
             f"in {status.items_in} out {status.items_out}"
         )
 
