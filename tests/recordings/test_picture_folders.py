@@ -108,9 +108,7 @@ def test_dsec_takes_the_left_side_and_its_exposures(tmp_path: Path) -> None:
     assert "rectify_map.h5 beside it is not applied" in said
     needed = "nothing tells how events of 64×48 lie on pictures of 96×72: a rig file is needed (--rig)"
     assert needed in said
-    with open_recording(
-        tmp_path, geometry=SIZE, rig=tmp_path / "rig.toml"
-    ) as r:  # whose reader does without it
+    with open_recording(tmp_path, geometry=SIZE, rig=tmp_path / "rig.toml") as r:
         assert not any("rig file" in p for p in r.info.problems)
         assert any("rectify_map.h5" in p for p in r.info.problems)
 
