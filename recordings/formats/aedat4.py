@@ -79,6 +79,7 @@ class Aedat4Recording:
             description = self._reopen()
             self.info = _info(path, description, rig_stated)
             self._two_cameras = bool(description["two_cameras"])
+            self._assumed = bool(description["assumed"])
         except BaseException:
             self.close()
             raise
@@ -119,10 +120,12 @@ class Aedat4Recording:
         e, i = self.info.event_size, self.info.image_size
         if e is None or i is None or e != i or self._two_cameras:
             return None
+        note = "one sensor: events and frames come from the same pixels and the same clock"
+        if self._assumed:
+            note = "events taken to lie on the frame's own pixels, as in the recording that was exported"
         return RigFacts(
-            event_size=e, image_size=i, tone="linear", one_sensor=True, exact=True,
-            note="one sensor: events and frames come from the same pixels and the same clock",
-        )  # fmt: skip
+            event_size=e, image_size=i, tone="linear", one_sensor=True, exact=not self._assumed, note=note
+        )
 
     def items(self, start_us: int | None = None) -> Iterator[EventPacket | Frame]:
         """See `Recording.items`; frames that began before `start_us` are left out.

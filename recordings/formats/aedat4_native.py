@@ -29,7 +29,7 @@ from recordings.formats.aedat4_keys import Key, Keyed, Reached
 from recordings.formats.aedat4_library import first_frame, image_of, marked, robust
 from recordings.formats.aedat4_library_events import GATHERED_EVENTS, GATHERED_US, WINDOW_MIN_US, library_events
 from recordings.formats.aedat4_stages import Stage
-from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
+from recordings.formats.aedat4_told import ASSUMED, BY_DRIVER, OTHER_CAMERA
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
 # Times further outside the file's own span than this are damage, not data.
@@ -145,6 +145,7 @@ class Aedat4Server:
                 "index_lost": without and not container.cut,
                 "extra_streams": self._extra,
                 "two_cameras": self._told[OTHER_CAMERA],
+                "assumed": self._told[ASSUMED],
                 "by_driver": self._told[BY_DRIVER],
             },
             {},
@@ -173,7 +174,7 @@ class Aedat4Server:
         self._events, self._frames = (ev or [None])[0], (fr or [None])[0]
         self._triggers, self._imu = (tr or [None])[0], (im or [None])[0]
         about = r.getStreamMetadata(self._frames) if self._frames else {}
-        self._told = {key: about.get(key) == "true" for key in (OTHER_CAMERA, BY_DRIVER)}
+        self._told = {key: about.get(key) == "true" for key in (OTHER_CAMERA, ASSUMED, BY_DRIVER)}
         self._one_of_events = len(ev) == 1
         self._extra = [*ev[1:], *fr[1:], *tr[1:]]
 
