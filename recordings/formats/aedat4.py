@@ -67,9 +67,8 @@ class Aedat4Recording:
             root = scratch_root()
         except NoScratch:
             root = Path("/tmp")
-        self._scratch = root / f"halfmirror-recording-{secrets.token_hex(8)}"
-        self._children = 0
-        self._clean = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch, self._children = root / f"halfmirror-recording-{secrets.token_hex(8)}", list[Path]()
+        self._clean = weakref.finalize(self, _remove, self._children)
         self._times: list[tuple[int, int | None]] | None = None
         self._avoid: set[int] = set()
         self._cancelled = False
@@ -95,11 +94,11 @@ class Aedat4Recording:
         while True:
             if self._sandbox is not None:
                 self._sandbox.close()
-            self._children += 1
-            scratch = str(self._scratch / str(self._children))
+            scratch = self._scratch.with_name(f"{self._scratch.name}-{len(self._children)}")
+            self._children.append(scratch)
             self._sandbox = Sandbox(
                 _SERVER,
-                {"path": str(self._path.resolve()), "scratch": scratch, "exposure_us": self._exposure_us},
+                {"path": str(self._path.resolve()), "scratch": str(scratch), "exposure_us": self._exposure_us},
                 what=str(self._path), deadline_s=self._deadline_s, bytes_to_read=self._size,
             )  # fmt: skip
             if self._cancelled:
@@ -361,6 +360,12 @@ def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[E
         if h["stream"] == "events":
             yield from merger.reached(key)  # what lies whole before it has no gap
             merger.gap()
+
+
+def _remove(folders: list[Path]) -> None:
+    """What children were given; one that was killed has removed nothing."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _count(report: ReadReport, name: str, n: int) -> None:
