@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app.escapes import escaped
 from app.export import (
     REPORT,
     ExportRequest,
@@ -266,7 +267,7 @@ def _writer(
         from recordings.export.aedat4 import Aedat4Writer
 
         image = None if source.rig is None else (source.rig.image.width, source.rig.image.height)
-        camera = _text(source.camera) or "camera"
+        camera = escaped(source.camera) or "camera"
         remote = RemoteWriter(
             Aedat4Writer, part, size, image, source.triggers, camera, source.two_cameras, source.by_driver,
             source.assumed,
@@ -279,16 +280,11 @@ def _writer(
     if kind == "efnet-h5":
         from recordings.export import efnet_h5
 
-        remote = RemoteWriter(efnet_h5.EfnetH5Writer, part, both, _text(source.name))
+        remote = RemoteWriter(efnet_h5.EfnetH5Writer, part, both, escaped(source.name))
         return remote, lambda: efnet_h5.read_back(part, both)
     from recordings.export import highrev
 
     return highrev.HighRevWriter(part, both, request.name), lambda: highrev.read_back(part, both)
-
-
-def _text(name: str) -> str:
-    """As files hold it: a path in it may be no valid text."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _fill(

@@ -21,6 +21,7 @@ import zmq
 from numpy.typing import NDArray
 from zmq.utils.monitor import parse_monitor_message
 
+from app.escapes import escaped
 from app.picture_reader import PictureReader
 from app.session import Picture
 from capture import notices
@@ -177,7 +178,7 @@ def header_of(p: Picture, number: int, source: str) -> dict[str, Any]:
 
 def _text(words: str) -> str:
     """As readers take it. A path in it may be no valid text, and longer than any of them wants to read."""
-    return words.encode(errors="backslashreplace").decode()[:LONGEST_TEXT]
+    return escaped(words)[:LONGEST_TEXT]
 
 
 def _plain(image: NDArray[np.uint8]) -> memoryview:
