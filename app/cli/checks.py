@@ -287,7 +287,8 @@ def scratch() -> Check:
     try:
         used = scratch_root()
     except NoScratch as e:
-        return Check("temporary files", State.MISSING, *str(e).split("; ", 1), needed=True)
+        why, _, advice = str(e).partition("; ")
+        return Check("temporary files", State.MISSING, why, advice, needed=True)
     facts = f"{shutil.disk_usage(used).free / 1e9:.1f} GB free in {used}"
     for name in ("TMPDIR", "TEMP", "TMP"):  # in Python's order
         named = os.environ.get(name)
