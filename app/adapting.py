@@ -29,12 +29,14 @@ class Read:
     Attributes:
         frames, usable, pairs: frames, those with exposure and events, and how many of them follow one another.
         refused: by reason.
+        cut: there may be more of it behind what was read.
     """
 
     frames: int = 0
     usable: int = 0
     pairs: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    cut: bool = False
 
 
 def rig_of_all(sources: Sequence[str], said: OpenOptions | None = None) -> Rig:
@@ -76,6 +78,7 @@ def pairs(source_name: str, seconds: float, take: Take, said: OpenOptions | None
     read = Read()
     with _opened(source_name, seconds, said) as source:
         source.prepare(lambda _share: None)
+        read.cut = source.span_us >= 1e6 * seconds
         before: AlignedExposure | None = None
         kept = Kept()
         for item in _exposures(iter(source.items), source.rig, read):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app.escapes import escaped
 from app.export import (
     REPORT,
     ExportRequest,
@@ -29,6 +30,7 @@ from recordings.export.grid import SharedGrid, shared_grid
 from recordings.export.ordered import InOrder
 from recordings.export.remote import RemoteWriter
 from recordings.export.writers import Writer
+from recordings.formats.own import OwnRecording
 from recordings.open import open_recording
 from recordings.recording import OpenOptions
 from sync.exposure import AlignedExposure
@@ -79,6 +81,7 @@ class ExportInput:
         triggers: there may be trigger edges.
         items, span_us, prepare, problems, placed, zero_us: see `OfflineInput`.
         by_driver: see `RecordingInfo`.
+        assumed: nothing but equal sizes tells that one sensor gave both streams.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ExportInput:
     placed: bool = True
     zero_us: int | None = None
     by_driver: bool = False
+    assumed: bool = False
 
     @property
     def two_cameras(self) -> bool:
@@ -123,7 +127,9 @@ def open_export(
     with open_recording(path, exposure_us=said.exposure_us, geometry=said.geometry) as r:
         frames = r.info.image_size is not None
         camera, triggers, size = r.info.camera, r.info.has_triggers, r.info.event_size
-        by_driver = r.info.by_driver
+        by_driver, facts = r.info.by_driver, r.rig_facts()
+        assumed = facts is not None and facts.one_sensor and not facts.exact
+        assumed &= said.rig is None and not isinstance(r, OwnRecording)
         if not frames:
             if said.rig is not None:
                 raise UsageError(f"{text} has no frames on which --rig could place events; leave --rig out")
@@ -143,7 +149,7 @@ def open_export(
         from_us=from_us,
         zero_us=zero_us,
     ) as source:
-        yield replace(_of(source, camera, triggers), by_driver=by_driver)
+        yield replace(_of(source, camera, triggers), by_driver=by_driver, assumed=assumed)
 
 
 def _of(source: OfflineInput, camera: str = "", triggers: bool = True) -> ExportInput:
@@ -261,10 +267,11 @@ def _writer(
         from recordings.export.aedat4 import Aedat4Writer
 
         image = None if source.rig is None else (source.rig.image.width, source.rig.image.height)
-        camera = _text(source.camera) or "camera"
+        camera = escaped(source.camera) or "camera"
         remote = RemoteWriter(
-            Aedat4Writer, part, size, image, source.triggers, camera, source.two_cameras, source.by_driver
-        )
+            Aedat4Writer, part, size, image, source.triggers, camera, source.two_cameras, source.by_driver,
+            source.assumed,
+        )  # fmt: skip
         return remote, lambda: read_back(part)
     if kind == "dsec":
         from recordings.export import dsec
@@ -273,16 +280,11 @@ def _writer(
     if kind == "efnet-h5":
         from recordings.export import efnet_h5
 
-        remote = RemoteWriter(efnet_h5.EfnetH5Writer, part, both, _text(source.name))
+        remote = RemoteWriter(efnet_h5.EfnetH5Writer, part, both, escaped(source.name))
         return remote, lambda: efnet_h5.read_back(part, both)
     from recordings.export import highrev
 
     return highrev.HighRevWriter(part, both, request.name), lambda: highrev.read_back(part, both)
-
-
-def _text(name: str) -> str:
-    """As files hold it: a path in it may be no valid text."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _fill(

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.picture_reader import PictureReader
 from app.session import DriftStatus, Picture, SessionStatus, WorkerStatus
+from capture.rate import Rate
 from capture.ring import ReaderStats
 
 WINDOW_S = 3.0
@@ -67,7 +68,7 @@ class Figures:
         self._dead_events: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES)
         self._parts_ms: deque[tuple[float, ...]] = deque(maxlen=LATENCIES)
-        self._shown_at: deque[float] = deque()
+        self._shown = Rate(WINDOW_S)
         self._source, self._uncertainty_us = "", 0.0
         self._restored_shown = self._superseded = self._lost = 0
         self._written = self._passed_over = 0
@@ -90,7 +91,7 @@ class Figures:
         """A picture of the stream goes on screen now."""
         now = time.monotonic()
         if p.sharp is not None:
-            self._shown_at.append(now)
+            self._shown.tick(now)
             if p.exposure_end_host_ns > 0:
                 now_ns = time.monotonic_ns()
                 self._latency_ms.append((now_ns - p.exposure_end_host_ns) / 1e6)
@@ -109,13 +110,6 @@ class Figures:
         self._restored_by = reader.restored_by + Counter(lost_by)
         self._passed_over = frames.lost + frames.superseded + frames.aborted
         self._written = frames.read + self._passed_over + frames.waiting
-
-    def _rate(self, now: float) -> float:
-        while self._shown_at and now - self._shown_at[0] > WINDOW_S:
-            self._shown_at.popleft()
-        if len(self._shown_at) < 2:
-            return 0.0
-        return (len(self._shown_at) - 1) / max(1e-3, self._shown_at[-1] - self._shown_at[0])
 
     def exposure_losses(self) -> dict[str, int]:
         """Places at which exposures were lost, with counts; they add up to what is dropped."""
@@ -151,7 +145,7 @@ class Figures:
         ends = self._dead_ends + int(self.restore.get("frame_ends", 0))
         items_in = max(self._written - ends + losses["camera frames"], self._restored_shown + dropped)
         self.waiting = items_in - self._restored_shown - dropped
-        fps = self._rate(time.monotonic())
+        fps = self._shown.hz(time.monotonic())
         ms = np.array(self._latency_ms) if self._latency_ms else np.zeros(1)
         p50, p95 = np.percentile(ms, [50, 95])
         return SessionStatus(

@@ -69,6 +69,7 @@ def run_headless(
     fault_patience_s: float | None = None,
     no_residual: str = "",
     ending: Callable[[], None] = lambda: None,
+    complete: Callable[[], None] = lambda: None,
 ) -> HeadlessRun:
     """Run `session` for `seconds` from its first picture on (None: until the recording ends, or Ctrl+C).
 
@@ -77,7 +78,8 @@ def run_headless(
     (source, network, command) goes into the summary, `final` is the folder's name in messages, `no_residual`
     says why there is no re-blur residual although it was asked for. Ctrl+C ends the run early and keeps what
     came, and so do SIGTERM and SIGHUP (`SystemExit`): `ending` is called, then what came is written, a second
-    or two in which one more interrupt leaves nothing of it. The session is stopped in every case.
+    or two in which one more interrupt leaves nothing of it. A run that ends by itself calls `complete` before
+    it writes (see `signals.kept_when_complete`). The session is stopped in every case.
 
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
@@ -91,7 +93,7 @@ def run_headless(
     watch = _Watch(session, video, seconds, pictures)
     try:
         try:
-            watch.loop()
+            watch.loop(complete)
             if watch.run.interrupted:
                 ending()
         finally:
@@ -134,7 +136,7 @@ class _Watch:
         # Of hours without a folder a figure's last values are enough.
         self._figures: dict[str, deque[float]] = {}
 
-    def loop(self) -> None:
+    def loop(self, complete: Callable[[], None]) -> None:
         try:
             self._session.start()
             for picture in self._pictures:
@@ -143,6 +145,7 @@ class _Watch:
                 enough = self._seconds is not None and self._pictures.seconds >= self._seconds
                 if enough and self.run.pictures:
                     break
+            complete()  # a signal before this line is caught below, one after it breaks nothing off
         except (KeyboardInterrupt, SystemExit) as e:
             self.run.interrupted, self.ended_by = True, e
         self.run.seconds = self._pictures.seconds

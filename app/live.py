@@ -119,7 +119,7 @@ class LiveSession:
         self._opening: threading.Thread | None = None
         self._opening_since = time.monotonic()
         self._problem = ""
-        self._has_events = True  # as far as the source is known yet
+        self._has_events, self._no_events = True, ""  # as far as the source is known yet
         self._stopped = False
         self._guard = threading.Lock()
         self._timeline: TimelineWhenAsked | None = None
@@ -141,7 +141,7 @@ class LiveSession:
         try:
             placed = models.needs_events(self._network)
             source = resolve(self._request, speed=self._speed, loop=self._loop, placed=placed)
-            self._has_events = source.rig.has_events
+            self._has_events, self._no_events = source.rig.has_events, source.no_events
             if not source.rig.has_frames:
                 raise UsageError(f"{source.title}: has no frame camera, so there is nothing to show; record it")
             models.require_events(self._network, self._has_events)
@@ -331,6 +331,7 @@ class LiveSession:
             NetworkChoice(c.name, c.takes, c.weights, c.usable, c.reason, c.any_latent, last.get(c.name))
             for c in models.choices(
                 events=self._has_events,
+                no_events=self._no_events,
                 random_weights=bool(self._options.of(self._network).get("random_weights")),
             )
         ]
@@ -343,6 +344,13 @@ class LiveSession:
         A restarted worker is not told again: the network may be what killed it. A worker that does not run
         begins anew with this one.
         """
+        if self._no_events and not self._problem and models.needs_events(name):
+            # The restore worker knows of no events: it would say that the source has none.
+            try:
+                models.require_events(name, False, self._no_events)
+            except UsageError as e:
+                self._say(str(e))
+                return
         self._network = name
         if self._again():
             return

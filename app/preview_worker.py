@@ -22,6 +22,7 @@ from capture.histogram import Histogram, histogram
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Events, Frame
+from capture.rate import Rate
 from capture.ring import RingError, RingReader, RingRef, RingWriter, TornItem, wait_any
 from inference.restorers.picture import picture_of
 from sync.rig import Clock
@@ -162,7 +163,8 @@ class _PreviewWorker:
         self._frames = RingReader(spec.frames, READER, start=start)
         self._writer = RingWriter(spec.views)
         self._monitor = TriggerMonitor(spec.clock)
-        self._event_rate, self._frame_rate = _Rate(), _Rate()
+        self._event_rate, self._frame_rate = _Rate(), Rate(1.0)
+        self._frame_came_ns = 0
         self._event_focus, self._frame_focus = PeakHold(), PeakHold()
         self._surface: _Surface | None = None
         self._recent = NewestEvents()
@@ -263,7 +265,8 @@ class _PreviewWorker:
         self._fresh = True
 
     def _take_frame(self, f: Frame, *, newest: bool) -> None:
-        self._frame_rate.add(f.host_ns // 1000, 1)
+        self._frame_rate.tick(f.host_ns / 1e9)
+        self._frame_came_ns = time.monotonic_ns()
         self._monitor.add_frame(f, time.monotonic_ns())
         if newest or self._frame is None or f.host_ns - self._frame.host_ns > COPY_NS:
             self._frame = Frame(
@@ -275,7 +278,7 @@ class _PreviewWorker:
 
     def _measure(self) -> None:
         now_ns = time.monotonic_ns()
-        if self._frame is not None and now_ns - self._frame_rate.newest_ns < 1_000_000_000:
+        if self._frame is not None and now_ns - self._frame_came_ns < 1_000_000_000:
             self._histogram = histogram(self._frame.image, self._frame.layout)
             self._frame_focus.add(frame_sharpness(self._frame.image, self._frame.layout))
         recent = self._recent.all() if now_ns - self._event_rate.newest_ns < 1_000_000_000 else None
@@ -318,7 +321,7 @@ class _PreviewWorker:
                 "size": [0, 0] if s is None else [s.width, s.height], **_focus(self._event_focus),
             },
             "frames": {
-                "hz": self._frame_rate.hz(now),
+                "hz": self._frame_rate.hz(now / 1e9),
                 "size": [0, 0] if f is None else [f.width, f.height], "exposure_us": exposure,
                 "white": 0.0 if h is None else h.white, "black": 0.0 if h is None else h.black,
                 "words": "" if h is None else h.words, "advice": "" if h is None else h.advice,

@@ -11,7 +11,6 @@ import json
 import re
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,14 @@ import zmq
 from numpy.typing import NDArray
 from zmq.utils.monitor import parse_monitor_message
 
+from app.escapes import escaped
 from app.picture_reader import PictureReader
 from app.session import Picture
 from capture import notices
 from capture.camera import CameraState
 from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink
+from capture.rate import Rate
 from capture.ring import RingRef
 from inference.memory import keep_freed_memory
 from sync.rig import Rig
@@ -177,7 +178,7 @@ def header_of(p: Picture, number: int, source: str) -> dict[str, Any]:
 
 def _text(words: str) -> str:
     """As readers take it. A path in it may be no valid text, and longer than any of them wants to read."""
-    return words.encode(errors="backslashreplace").decode()[:LONGEST_TEXT]
+    return escaped(words)[:LONGEST_TEXT]
 
 
 def _plain(image: NDArray[np.uint8]) -> memoryview:
@@ -244,7 +245,7 @@ class _Publisher:
         self._audience = audience
         self._number = 0
         self._listening = 0
-        self._sent_at: deque[float] = deque()
+        self._sending = Rate(_FIGURES_S)
 
     def run(self) -> None:
         while not self._link.stopping:
@@ -269,14 +270,12 @@ class _Publisher:
         # Whoever is too slow misses this one and sees it by the number; nobody waits for it.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
-            self._sent_at.append(time.monotonic())
+            self._sending.tick()
 
     def _report(self) -> None:
         now = time.monotonic()
-        while self._sent_at and now - self._sent_at[0] > _FIGURES_S:
-            self._sent_at.popleft()
         who = {0: "nobody listens", 1: "1 listens"}.get(self._listening, f"{self._listening} listen")
         self._link.status(
             CameraState.RUNNING, f"{self._spec.address}: {who}",
-            items=self._number, fps=len(self._sent_at) / _FIGURES_S,
+            items=self._number, fps=self._sending.hz(now),
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from types import FrameType
 
@@ -43,6 +43,26 @@ def shielded() -> Iterator[None]:
             signal.signal(s, handler)
         if came:
             signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def kept_when_complete() -> Iterator[Callable[[], None]]:
+    """What is complete is written to its end, though the first signal comes just then (see `Unwinding.noting`).
+
+    Gives the call that says that it is complete; this holds until the block ends.
+    """
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    ours = [h for h in handlers if isinstance(h, Unwinding)]
+
+    def complete() -> None:
+        for h in ours:
+            h.noting = True
+
+    try:
+        yield complete
+    finally:
+        for h in ours:
+            h.noting = False
 
 
 def start_tracker() -> None:

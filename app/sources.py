@@ -45,6 +45,7 @@ class Source:
         live: paced by the world; False for recordings.
         recording: the file, when it is one.
         problems: what opening found wrong, one line each.
+        no_events: why its events are left out, and what to do; "" where they are not, or there are none.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Source:
     live: bool
     recording: Path | None = None
     problems: tuple[str, ...] = ()
+    no_events: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +130,20 @@ def _recording(path: Path, settings: Mapping[str, Any], placed: bool) -> Source:
     said = stated(settings)
     with open_with(path, said) as r:
         require_frames(r)
+        left_out = ""
         rig, problems = rig_for(r, name, said.rig, placed=placed), r.info.problems
         if r.info.event_size is not None and not rig.has_events:
-            problems = (
-                *problems,
-                "events are left out, since nothing tells how they lie on the pictures (--rig)",
-            )
+            left_out = "nothing tells how events lie on the pictures"
+            problems = (*problems, f"events are left out, since {left_out} (--rig)")
+            left_out += f"; open it with --rig RIG.toml ({_measure(path)})"
     settings = {k: v for k, v in settings.items() if k != "rig"}  # nothing that the camera has to know
     roles = (CameraRole.EVENTS, CameraRole.FRAMES) if rig.has_events else (CameraRole.FRAMES,)
     plan = CameraPlan(REPLAY, name, settings, roles)
-    return Source(path.name, rig, (plan,), False, path, problems)
+    return Source(path.name, rig, (plan,), False, path, problems, left_out)
+
+
+def _measure(path: Path) -> str:
+    return f"measure one: halfmirror calibrate rig --from {path} -o rig.toml"
 
 
 def stated(settings: Mapping[str, Any]) -> OpenOptions:
@@ -206,7 +212,7 @@ def rig_for(recording: Recording, name: str, file: Path | None, *, placed: bool 
         if told is None:
             raise UsageError(
                 f"{info.path} does not tell how event pixels lie on its pictures; give --rig RIG.toml, or "
-                f"measure one: halfmirror calibrate rig --from {info.path} -o rig.toml"
+                f"{_measure(info.path)}"
             )
         return told
     rig = Rig.load(file)

@@ -25,6 +25,7 @@ from app.session import NetworkChoice, Picture, SessionStatus, Timeline, WorkerS
 from capture import notices
 from capture.camera import CameraState
 from capture.errors import UsageError
+from capture.rate import Rate
 
 STREAM = "stream"
 """Name of the one worker that such a session shows."""
@@ -61,7 +62,7 @@ class StreamSession:
         self._last: Picture | None = None  # that came, shown or not
         self._sent = self._shown = self._superseded = self._damaged = 0
         self._number: int | None = None
-        self._at: deque[float] = deque()
+        self._came = Rate(_WINDOW_S)
         self._delays_ms: deque[float] = deque(maxlen=200)
         self._heard = time.monotonic()
         self._connected, self._fault = False, ""
@@ -148,7 +149,7 @@ class StreamSession:
                 self._superseded += 1
             self._newest = self._last = picture
             self._network = picture.network or self._network  # a refused exposure has none
-            self._at.append(now)
+            self._came.tick(now)
             if took_ns > 0:
                 self._delays_ms.append(took_ns / 1e6)
 
@@ -165,9 +166,7 @@ class StreamSession:
         """See `Session.status`. What comes in are pictures that were sent since the first one that came."""
         now = time.monotonic()
         with self._lock:
-            while self._at and now - self._at[0] > _WINDOW_S:
-                self._at.popleft()
-            fps = (len(self._at) - 1) / max(1e-3, self._at[-1] - self._at[0]) if len(self._at) > 1 else 0.0
+            fps = self._came.hz(now)
             p50, p95 = np.percentile(np.array(self._delays_ms or [0.0]), [50, 95])
             waiting = int(self._newest is not None)
             missed = max(0, self._sent - self._shown - waiting - self._superseded)

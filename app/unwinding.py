@@ -25,11 +25,13 @@ class Unwinding:
     perhaps, once a moment has passed.
 
     Attributes:
+        noting: what was asked for is complete and being written: the first signal breaks nothing off.
         received: the first signal's number. It is known even where a library turns the interrupt into an error
             of its own.
     """
 
     def __init__(self) -> None:
+        self.noting = False
         self.received: int | None = None
         self._at = 0.0
 
@@ -45,7 +47,10 @@ class Unwinding:
             leave_terminal()
         if self.repeats(number):
             return
+        first = self.received is None
         self.received, self._at = self.received or number, monotonic()
+        if first and self.noting:
+            return
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 

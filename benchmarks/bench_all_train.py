@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_all_entries import ENTRIES, SCENES, How, settings_with_time
+from capture.cores import usable_cores
 
 _LAYOUTS = {"videos": "efnet-h5", "pairs": "msrbd", "spikes": "spikes", "pool": "pool"}
 _POOL = 32
@@ -58,7 +59,7 @@ def device_of(asked: str) -> str:
 def device_name(device: str) -> str:
     """In words, for the table."""
     if device == "cpu":
-        return f"{len(os.sched_getaffinity(0))} cores of {platform.machine()}"
+        return f"{usable_cores()} cores of {platform.machine()}"
     import torch
 
     return torch.cuda.get_device_name()
@@ -125,7 +126,7 @@ def train(wanted: Wanted, names: Sequence[str]) -> dict[str, str]:
 
 
 def _train_at_once(wanted: Wanted, names: Sequence[str], failed: dict[str, str]) -> None:
-    threads = max(1, (os.cpu_count() or 1) // len(names)) if len(names) > 1 else 0
+    threads = max(1, usable_cores() // len(names)) if len(names) > 1 else 0
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name in names:

@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from capture.cores import usable_cores
 from capture.errors import CameraError
 from capture.genicam.driver import GENICAM
 from capture.simulated.gige.device import GigeDevice
@@ -163,7 +164,7 @@ def main() -> None:
     )
     command = f"python -m benchmarks.bench_genicam --seconds {args.seconds:g}"
     about = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Aravis 0.8; a "
+        f"{platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}, Aravis 0.8; a "
         f"shared machine (load average before the run {load:.1f}); first row {args.seconds:g} s, the others "
         f"a third of it. Goal: 0 unaccounted, at most {GOAL_CPU:g} % of a core in the driver."
     )

@@ -25,6 +25,7 @@ from rich.table import Table
 from app.live import LiveSession, make_session
 from app.measure import cpu_seconds
 from app.session import Picture, SessionStatus
+from capture.cores import usable_cores
 
 RESULTS = Path(__file__).parent / "results" / "live.md"
 WARM_UP_S = 3.0
@@ -180,7 +181,7 @@ def main() -> None:
     runs += [windowed(s, a.seconds) for s in sources[:2]]
     load = os.getloadavg()[0]
     command = f"python -m benchmarks.bench_live --seconds {a.seconds:g}"
-    table = Table(*columns, title=f"{command}, EDI, {os.cpu_count()} cores, load {load:.1f} at the end")
+    table = Table(*columns, title=f"{command}, EDI, {usable_cores()} cores, load {load:.1f} at the end")
     for r in runs:
         table.add_row(*r.row())
     Console(width=200).print(table)
@@ -188,7 +189,7 @@ def main() -> None:
         lines = [
             "# The live pipeline",
             "",
-            f"`{command}`, EDI, {os.cpu_count()} cores, load {load:.1f} at the end",
+            f"`{command}`, EDI, {usable_cores()} cores, load {load:.1f} at the end",
             "",
         ]
         lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]

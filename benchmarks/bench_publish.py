@@ -24,6 +24,7 @@ import zmq
 from app.live import LiveSession, make_session
 from app.publishing import PUBLISH
 from benchmarks.report import markdown
+from capture.cores import usable_cores
 
 RESULTS = Path(__file__).parent / "results" / "publish.md"
 WARM_UP_S = 3.0
@@ -113,9 +114,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS}")
     a = parser.parse_args()
     rows = [row(*rig, a.seconds) for rig in RIGS]
-    about = (
-        f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} at the end, ZeroMQ {zmq.zmq_version()}"
-    )
+    about = f"{usable_cores()} cores, load {psutil.getloadavg()[0]:.1f} at the end, ZeroMQ {zmq.zmq_version()}"
     text = markdown("Publishing", "python -m benchmarks.bench_publish", about, __doc__, HEAD, rows)
     print(text)
     if a.write:

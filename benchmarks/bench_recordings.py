@@ -28,6 +28,7 @@ from rich.table import Table
 
 from benchmarks.large_recordings import large_aedat4, large_evt3, large_own, noise
 from capture.camera import CameraRole
+from capture.cores import usable_cores
 from capture.packets import EventPacket, Events
 from recordings.export.evt3 import encode, header
 from recordings.open import open_recording
@@ -248,7 +249,7 @@ def _markdown(tables: list[tuple[tuple[str, ...], list[list[str]]]], gigabytes: 
     )
     lines = [
         "# Recordings: reading, opening, seeking", "", f"`{command}`", "",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; a shared machine "
+        f"{platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}; a shared machine "
         f"(load average before the run {load:.1f}); medians of {REPEATS} (large ones: of 3, of {SEEKS} seeks)",
     ]  # fmt: skip
     for columns, rows in tables:

@@ -30,6 +30,7 @@ from rich.table import Table
 
 from app.supervisor import Supervisor, WorkerPlan
 from capture.camera import CameraState
+from capture.cores import usable_cores
 from capture.link import WorkerLink
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
 from capture.ring import RingLayout, RingReader, RingRef, RingWriter, wait_any
@@ -234,7 +235,7 @@ def main() -> None:
         f"readers of both, {args.seconds:g} s"
     )
     about = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; a shared machine "
+        f"{platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}; a shared machine "
         f"(load average before the run {load_before:.1f}); bare copy {bandwidth:.1f} GB per CPU second; one run"
     )
     head = ("process", "items", "CPU of one core", "bare copy", "remarks")

@@ -21,6 +21,7 @@ import psutil
 from benchmarks.report import markdown
 from calibration.time.shutter import with_rolling
 from calibration.time.solve import calibrate_time
+from capture.cores import usable_cores
 from capture.packets import EventPacket, Events
 from capture.simulated.presets import configure
 from capture.simulated.rig import SimulatedRig
@@ -120,7 +121,7 @@ def main() -> None:
     if a.pictures is not None:
         a.pictures.mkdir(parents=True, exist_ok=True)
     rows = [row(r, a.seconds, a.pictures) for r in ROLLING_US]
-    about = f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} at the end"
+    about = f"{usable_cores()} cores, load {psutil.getloadavg()[0]:.1f} at the end"
     text = markdown("Rolling shutters", "python -m benchmarks.bench_rolling", about, __doc__, HEAD, rows)
     print(text)
     if a.write:

@@ -43,6 +43,7 @@ class PassingFolder:
     Args:
         prefix: of its name.
         place: where; None: the folder for temporary files.
+        name: its whole name, which begins with the prefix and is not taken; None: a new one.
 
     Attributes:
         path: the folder. It holds a file `LOCK`.
@@ -51,12 +52,12 @@ class PassingFolder:
         OSError: it cannot be made.
     """
 
-    def __init__(self, prefix: str, place: Path | None = None) -> None:
+    def __init__(self, prefix: str, place: Path | None = None, name: str | None = None) -> None:
         root = scratch_root() if place is None else place
         _sweep(root, prefix)
         made = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=root))
         held = lock_folder(made)
-        self.path = made.rename(made.with_name(made.name[1:]))  # seen by others only with its lock
+        self.path = made.rename(made.with_name(name or made.name[1:]))  # seen by others only with its lock
         self._remove = weakref.finalize(self, _remove, self.path, held, os.getpid())
 
     def remove(self) -> None:

@@ -21,6 +21,7 @@ from capture.errors import CameraError, CameraLost, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame, FrameClock
+from capture.rate import Rate
 from capture.ring import RingRef, RingStalled, RingWriter
 
 READ_S = 0.02
@@ -99,7 +100,8 @@ class _CameraWorker:
     def __init__(self, link: WorkerLink, spec: CameraWorkerSpec) -> None:
         self.link, self.spec = link, spec
         self.streams: list[_Stream] = []
-        self._rates: deque[tuple[float, int, int]] = deque()
+        self._rates: deque[tuple[float, int]] = deque()  # events so far
+        self._rate, self._told = Rate(1.0), 0  # of items
         self._since = math.inf  # when streaming began
         self._why = ""  # the camera is tried again
         self._counters: dict[str, dict[str, int]] = {}  # as last published
@@ -349,17 +351,20 @@ class _CameraWorker:
     def _figures(self) -> dict[str, Any]:
         now = time.monotonic()
         items, events = sum(s.items for s in self.streams), sum(s.events for s in self.streams)
-        self._rates.append((now, items, events))
+        if items > self._told:
+            self._rate.tick(now, items - self._told)
+            self._told = items
+        self._rates.append((now, events))
         while len(self._rates) > 2 and now - self._rates[0][0] > 1.0:
             self._rates.popleft()
-        t, i, e = self._rates[0]
+        t, e = self._rates[0]
         span = max(now - t, 1e-3)
         waiting = [r.waiting for s in self.streams for r in s.writer.stats().readers if r.pid]
         return {
             "items": items,
             "events": events,
             "dropped": sum(s.dropped for s in self.streams),
-            "fps": (items - i) / span,
+            "fps": self._rate.hz(now),
             "event_rate_hz": (events - e) / span,
             "backlog": max(waiting, default=0),
         }

@@ -119,26 +119,30 @@ def names() -> list[str]:
     return list(_MODELS)
 
 
-def choices(*, events: bool = True, random_weights: bool = False) -> list[ModelChoice]:
+def choices(*, events: bool = True, random_weights: bool = False, no_events: str = "") -> list[ModelChoice]:
     """Rows of the chooser, in order, with the reason for each that cannot run here.
 
     Args:
         events: False: the source has frames only.
         random_weights: networks run with random weights, whether they have others or not, and the row says so.
+        no_events: why events are left out, of a source that has some.
     """
     rows = [_with_reason(choice) for choice, _ in _MODELS.values()]
     if random_weights:
         rows = [_with_random_weights(c) for c in rows]
     if events:
         return rows
-    return [replace(c, usable=False, reason=FRAMES_ONLY) if c.events and c.usable else c for c in rows]
+    reason = f"needs events, and {no_events}" if no_events else FRAMES_ONLY
+    return [replace(c, usable=False, reason=reason) if c.events and c.usable else c for c in rows]
 
 
-def check(name: str, options: Mapping[str, Any] | None = None, *, events: bool = True) -> None:
+def check(
+    name: str, options: Mapping[str, Any] | None = None, *, events: bool = True, no_events: str = ""
+) -> None:
     """Refuse a network that cannot run here, before anything is loaded.
 
-    One without weights may run all the same with the option `random_weights`. `events` False: the source has
-    frames only.
+    One without weights may run all the same with the option `random_weights`. `events`, `no_events`: see
+    `require_events`.
 
     Raises:
         UsageError: unknown (lists the known ones), or not usable (says why).
@@ -148,7 +152,7 @@ def check(name: str, options: Mapping[str, Any] | None = None, *, events: bool =
         raise UsageError(f"unknown network {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     if not (known[name].usable or (options or {}).get("random_weights")):
         raise UsageError(f"network {name!r} cannot be used here: {known[name].reason}")
-    require_events(name, events)
+    require_events(name, events, no_events)
 
 
 def no_residual(name: str) -> str:
@@ -164,14 +168,16 @@ def needs_events(name: str) -> bool:
     return name not in _MODELS or _MODELS[name][0].events
 
 
-def require_events(name: str, events: bool) -> None:
-    """Refuse a network that needs events on a source that has none.
+def require_events(name: str, events: bool, no_events: str = "") -> None:
+    """Refuse a network that needs events on a source that has none, or whose events are left out: `no_events`.
 
     Raises:
         UsageError: names the networks that need none.
     """
     choice = _MODELS[name][0] if name in _MODELS else None
     if choice is not None and choice.events and not events:
+        if no_events:
+            raise UsageError(f"network {name!r} needs events, and {no_events}")
         others = " or ".join(c.name for c, _ in _MODELS.values() if not c.events)
         raise UsageError(f"network {name!r} needs events and the source has frames only; use {others}")
 

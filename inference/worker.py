@@ -23,6 +23,7 @@ from capture.errors import HalfmirrorError, UsageError
 from capture.link import WorkerLink, one_line
 from capture.messages import Command
 from capture.packets import EventPacket, Frame
+from capture.rate import Rate
 from capture.ring import Item, ItemTooLarge, RingReader, RingRef, RingWriter, wait_any
 from inference.memory import keep_freed_memory
 from inference.outcomes import Result, refusal_of
@@ -118,7 +119,8 @@ class _RestoreWorker:
         self._read_before = self._frames.stats().read
         if link.incarnation:
             self.stage.sync.events_lost(1)
-        self._rates: deque[tuple[float, int, int]] = deque()
+        self._rates: deque[tuple[float, int]] = deque()  # events so far
+        self._rate, self._told = Rate(), 0  # of restored exposures
         self._n_events = self._lost_events = self._lost_frames = 0
         self._ended = self._frame_ends = 0
         self._fitted: set[str] = set()  # streams that were of the rig's size so far
@@ -283,15 +285,18 @@ class _RestoreWorker:
         now = time.monotonic()
         s = self.stage.status()
         restored = s["stage"]["restored"]
-        self._rates.append((now, restored, self._n_events))
+        if restored != self._told:
+            self._rate.tick(now, max(0, restored - self._told))
+            self._told = restored
+        self._rates.append((now, self._n_events))
         while len(self._rates) > 2 and now - self._rates[0][0] > 2.0:
             self._rates.popleft()
-        t, r, n = self._rates[0]
+        t, n = self._rates[0]
         span = max(now - t, 1e-3)
         detail = s["message"] or self._error
         figures = {
             "items": restored, "events": self._n_events, "dropped": s["stage"]["superseded"],
-            "fps": (restored - r) / span, "event_rate_hz": (self._n_events - n) / span,
+            "fps": self._rate.hz(now), "event_rate_hz": (self._n_events - n) / span,
             "backlog": s["stage"]["waiting"],
         }  # fmt: skip
         self.link.status(CameraState.RUNNING, detail, **figures)

@@ -10,9 +10,8 @@ import numpy as np
 
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
+from recordings.event_peak import EventPeak
 from recordings.recording import ReadReport, Recording, RecordingError, RecordingInfo
-
-PEAK_US = 10_000
 
 
 @dataclass(slots=True)
@@ -24,8 +23,7 @@ class Survey:
         report: what reading it told; `problems` in it are complete.
         first_event_us, last_event_us: None without events.
         on: events that are brighter.
-        peak_events: most events within 10 ms (whole multiples of 10 ms of the file's time).
-        peak_at_us: where these begin.
+        peak: the busiest 10 ms.
         rising: rising edges among the triggers.
         exposures_us: lengths of all exposures that the file gives.
         drawn: frames that were drawn from events or spikes and never exposed.
@@ -38,8 +36,7 @@ class Survey:
     first_event_us: int | None = None
     last_event_us: int | None = None
     on: int = 0
-    peak_events: int = 0
-    peak_at_us: int = 0
+    peak: EventPeak = field(default_factory=EventPeak)
     rising: int = 0
     exposures_us: array[int] = field(default_factory=lambda: array("q"))
     drawn: int = 0
@@ -53,11 +50,6 @@ class Survey:
         if self.first_event_us is None or self.last_event_us is None:
             return 0.0
         return self.report.events * 1e6 / max(1, self.last_event_us - self.first_event_us)
-
-    @property
-    def peak_rate_hz(self) -> float:
-        """Events per second in the busiest 10 ms."""
-        return self.peak_events * 1e6 / PEAK_US
 
     @property
     def exposure_us(self) -> tuple[int, int, int] | None:
@@ -79,7 +71,7 @@ def survey(recording: Recording, progress: Progress | None = None) -> Survey:
     items = recording.items()
     found = Survey(info, recording.report)
     span = max(1, info.end_us - info.start_us)
-    window, in_window, broken = 0, 0, False
+    broken = False
     try:
         for item in items:
             if isinstance(item, Frame):
@@ -89,7 +81,7 @@ def survey(recording: Recording, progress: Progress | None = None) -> Survey:
             if (item.gap and not broken) or item.dropped:
                 found.gaps += 1
             broken = item.gap
-            window, in_window = _events(found, item, window, in_window)
+            _events(found, item)
             if progress is not None:
                 progress(min(1.0, max(0.0, (item.complete_until_us - info.start_us) / span)))
     except RecordingError as e:
@@ -104,24 +96,14 @@ def _frame(found: Survey, frame: Frame) -> None:
     found.frame_gaps += frame.gap
 
 
-def _events(found: Survey, packet: EventPacket, window: int, in_window: int) -> tuple[int, int]:
-    """Count a packet; returned are the 10 ms that are still open and the events in them."""
+def _events(found: Survey, packet: EventPacket) -> None:
     found.imu_samples += 0 if packet.imu is None else len(packet.imu)
     found.rising += int(np.count_nonzero(packet.triggers.rising))
     e = packet.events
     if not len(e):
-        return window, in_window
+        return
     if found.first_event_us is None:
         found.first_event_us = int(e.t[0])
     found.last_event_us = int(e.t[-1])
     found.on += int(np.count_nonzero(e.p))
-    # Only windows that hold events: one wild time must not ask for memory for all between.
-    windows = e.t // PEAK_US
-    begins = np.concatenate([[0], np.flatnonzero(np.diff(windows)) + 1])
-    counts = np.diff(np.concatenate([begins, [len(e)]])).astype(np.int64)
-    if int(windows[0]) == window:
-        counts[0] += in_window
-    k = int(np.argmax(counts))
-    if counts[k] > found.peak_events:
-        found.peak_events, found.peak_at_us = int(counts[k]), int(windows[begins[k]]) * PEAK_US
-    return int(windows[-1]), int(counts[-1])
+    found.peak.add(e.t, packet.epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,15 @@ OWN_PIPES = {"recordings/export/remote.py": 1, "benchmarks/bench_publish.py": 1}
 def sources() -> Iterator[Path]:
     for package in (*PACKAGES, "benchmarks"):
         yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def test_cores_are_counted_in_one_place() -> None:
+    """Under `taskset`, Slurm or a container a process may use fewer than there are; the doctor tells those."""
+    own = {"capture/cores.py", "app/cli/checks.py"}
+    there = {
+        str(p.relative_to(ROOT)) for p in sources() if re.search(r"cpu_count|sched_getaffinity", p.read_text())
+    }
+    assert there <= own
 
 
 def faults(tree: ast.AST, where: str) -> list[str]:

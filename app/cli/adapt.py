@@ -45,6 +45,7 @@ def adapt(
     from app.output.atomic import staged_folder
     from app.version import version
     from capture.errors import UsageError
+    from training.adapt.camera import TooLittle
     from training.adapt.pairs import Collector, kind_of
     from training.adapt.run import WEIGHTS, start
     from training.adapt.run import adapt as run
@@ -78,6 +79,7 @@ def adapt(
     ):
         tones: set[str] = set()
         gave: list[int] = []
+        cut: dict[str, None] = {}
 
         def collect(collector: Collector) -> None:
             tones.add(tone := collector.restorer.rig.image.tone)
@@ -89,6 +91,7 @@ def adapt(
                 collector.begin(len(data) - k)
                 before = collector.count
                 read = pairs(text, seconds, collector.add, said)
+                cut.update({text: None} if read.cut else {})
                 gave.append(collector.count - before)
                 console.say(f"{text}: {read.pairs} pairs of {read.frames} frames, {gave[-1]} samples of them")
 
@@ -97,13 +100,22 @@ def adapt(
             show("learning", step / settings.steps if settings.steps else 0)
 
         given_options = begun.options | options
-        samples = samples_for(network, rig, given_options, kind, collect, side, begun.card, device)
-        about = {
-            "recordings": list(data), "samples_of": list(gave), "command": sys.argv, "program": version(),
-            "options": options,
-        }  # fmt: skip
-        show("judging", 0)
-        done = run(begun, samples, settings, staged, about, device, told)
+        try:
+            samples = samples_for(network, rig, given_options, kind, collect, side, begun.card, device)
+            about = {
+                "recordings": list(data), "samples_of": list(gave), "command": sys.argv, "program": version(),
+                "options": options,
+            }  # fmt: skip
+            show("judging", 0)
+            done = run(begun, samples, settings, staged, about, device, told)
+        except TooLittle as e:
+            if not cut:
+                raise
+            # Whoever has recorded enough need not do it again.
+            more = (
+                f"or let more be read: of {', '.join(cut)} only the first {seconds:g} s were (--set seconds=…)"
+            )
+            raise TooLittle(f"{e}; {more}") from e
     c = done.camera
     console.say(
         f"an event changes stored values by {c.on:+.1%} or {-c.off:+.1%} (contrast {c.contrast:g}, power of "

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from app.cli.probes import Probe, probe
+from capture.scratch import NoScratch, scratch_root
 
 # What Qt's xcb plugin needs beyond a bare Debian or Ubuntu; the Makefile installs the same list.
 QT_SYSTEM_PACKAGES = (
@@ -281,6 +282,25 @@ def disk() -> Check:
     return Check("disk", State.OK, facts)
 
 
+def scratch() -> Check:
+    """The folder for temporary files: sockets of workers, code compiled in passing, exports."""
+    try:
+        used = scratch_root()
+    except NoScratch as e:
+        why, _, advice = str(e).partition("; ")
+        return Check("temporary files", State.MISSING, why, advice, needed=True)
+    facts = f"{shutil.disk_usage(used).free / 1e9:.1f} GB free in {used}"
+    for name in ("TMPDIR", "TEMP", "TMP"):  # in Python's order
+        named = os.environ.get(name)
+        if named and Path(named).absolute() == used:
+            break
+        if named:
+            advice = "free some space there, make it writable, or name another folder"
+            facts = f"{name}={named} takes nothing; {facts}"
+            return Check("temporary files", State.NOTE, facts, advice, needed=True)
+    return Check("temporary files", State.OK, facts, needed=True)
+
+
 def memory() -> Check:
     """Memory that is free to use."""
     import psutil
@@ -364,5 +384,5 @@ def all_checks() -> list[Callable[[], Check | list[Check]]]:
 
     return [
         python, names, extras, torch, numba, opencv, pyav, qt, dv_processing, aravis, memory, disk,
-        shared_memory, weights, usb, cameras, connected,
+        scratch, shared_memory, weights, usb, cameras, connected,
     ]  # fmt: skip

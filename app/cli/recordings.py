@@ -78,8 +78,8 @@ def _facts(s: Survey, stated_us: int | None) -> Iterator[tuple[str, str]]:
         yield (
             "",
             (
-                f"{_rate(s.mean_rate_hz)} on average, {_rate(s.peak_rate_hz)} in the busiest 10 ms, "
-                f"at {s.peak_at_us / 1e6:.2f} s"
+                f"{_rate(s.mean_rate_hz)} on average, {_rate(s.peak.hz)} in the busiest 10 ms, "
+                f"at {s.peak.at_us / 1e6:.2f} s"
             ),
         )
     rejected = r.events_rejected_decreasing, r.events_rejected_outside
@@ -132,8 +132,8 @@ def _values(s: Survey, stated_us: int | None) -> dict[str, Any]:
         "events": None if i.event_size is None else {
             "width": i.event_size[0], "height": i.event_size[1], "count": r.events, "brighter": s.on,
             "first_us": s.first_event_us, "last_us": s.last_event_us,
-            "mean_rate_hz": round(s.mean_rate_hz, 1), "peak_rate_hz": round(s.peak_rate_hz, 1),
-            "peak_at_us": s.peak_at_us if s.peak_events else None,
+            "mean_rate_hz": round(s.mean_rate_hz, 1), "peak_rate_hz": round(s.peak.hz, 1),
+            "peak_at_us": s.peak.at_us if s.peak.events else None,
             "rejected_decreasing": r.events_rejected_decreasing, "rejected_outside": r.events_rejected_outside,
         },
         "frames": None if i.image_size is None else {

@@ -15,6 +15,7 @@ from app.cli.arguments import is_stream
 from app.output.atomic import require_place
 from app.session import Session, SessionFactory, SessionStatus
 from capture.errors import UsageError
+from capture.rate import per_second
 from inference.network_options import FOR_ALL, NetworkOptions
 from recordings.recording import OpenOptions
 
@@ -180,6 +181,7 @@ def run_without_window(
     from app.following import faults
     from app.headless import run_headless
     from app.output.atomic import staged_folder
+    from app.signals import kept_when_complete
     from app.version import version
     from inference import models
 
@@ -190,11 +192,11 @@ def run_without_window(
         console.say(f"Publishing at {publish}; Ctrl+C ends it.")
     about = {"version": version(), "command": sys.argv, "source": str(source), "network": network}
     staged = contextlib.nullcontext() if final is None else staged_folder(final, overwrite=None)
-    with staged as part, _Line(seconds) as line:
+    with kept_when_complete() as complete, staged as part, _Line(seconds) as line:
         run = run_headless(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,
             no_residual=models.no_residual(network) if residual else "",
-            ending=line.ending if final is not None else lambda: None,
+            ending=line.ending if final is not None else lambda: None, complete=complete,
         )  # fmt: skip
     print_summary(run, None if final is None else str(final))
     if run.interrupted:
@@ -237,7 +239,7 @@ class _Line:
             return
         of = f" of {self._seconds:.0f}" if self._seconds is not None else ""
         self._status.update(
-            f"{running_s:.0f}{of} s · {status.fps:.1f} fps · {status.latency_p50_ms:.0f} ms · "
+            f"{running_s:.0f}{of} s · {per_second(status.fps)} fps · {status.latency_p50_ms:.0f} ms · "
             f"in {status.items_in} out {status.items_out}"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.cli import console
 from app.headless import HeadlessRun
 from capture.camera import limited_s
+from capture.rate import per_second
 
 
 def figure(value: float) -> str:
@@ -33,8 +34,8 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         row("lost, by place", ", ".join(losses) or "nothing")
         if limited := limited_s(s.cameras):
             row("event rate limited", f"in the camera, for {limited:.1f} s")
-        rates = [f"{stage} {fps:.1f}" for stage, fps in s.stage_fps.items()]
-        row("frames per second", ", ".join(rates) or f"{s.fps:.1f}")
+        rates = [f"{stage} {per_second(fps)}" for stage, fps in s.stage_fps.items()]
+        row("frames per second", ", ".join(rates) or per_second(s.fps))
         if s.latency_p95_ms:  # nothing was restored: nothing took no time
             row("exposure end → picture", f"p50 {s.latency_p50_ms:.0f} ms, p95 {s.latency_p95_ms:.0f} ms")
             parts = [f"{part} {ms:.0f} ms" for part, ms in s.latency_parts_ms.items()]

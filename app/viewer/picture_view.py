@@ -16,8 +16,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from app.viewer import captions, residual_art, theme
 from app.viewer.modes import EventsMode, View
 from app.viewer.raster import Layer, difference
-from app.viewer.rate import Rate
 from app.viewer.viewport import Pane, Viewport
+from capture.rate import Rate
 
 U8 = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from PySide6.QtGui import QDesktopServices
 from app.session import Session
 from app.viewer import dialogs
 from app.viewer.recording_desk import RecordingDesk, Step
-from app.viewer.recording_words import can_be_opened, next_name
+from app.viewer.recording_words import next_name
 
 if TYPE_CHECKING:
     from app.viewer.window import ViewerWindow
@@ -165,8 +165,7 @@ class RecordPresenter:
             figures, lost = d.figures()
             bar.run(figures, lost, writing=d.recording)
         else:
-            there = d.made is not None and can_be_opened(d.made)
-            bar.conclude(d.report, troubled=d.troubled, there=there)
+            bar.conclude(d.report, troubled=d.troubled, there=d.there)
 
     def _show_form(self) -> None:
         d = self.desk

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from math import ceil
 from pathlib import Path
 
+from app.patience import ANSWERS_S, Waiting
 from app.recorder import RecordingState, RecordRequest
 from app.session import Session
 from app.viewer import recording_words as words
@@ -39,7 +40,7 @@ class RecordingDesk:
         problem: one line that stands in the way, "" for none.
         slow: the disk is too slow, in one sentence; starting then means "all the same".
         report: three lines after the end; `troubled`: something in them is wrong.
-        made: the folder of the recording that was made last.
+        made: the folder of the recording that was made last; `there`: after the end, it can be opened.
     """
 
     def __init__(self, clock: Callable[[], float], reserve: int | None = None) -> None:
@@ -53,6 +54,11 @@ class RecordingDesk:
         self.report: list[str] = []
         self.troubled = False
         self.made: Path | None = None
+        self.there = False
+        # What the disk has not answered yet: is the name taken, is there what was recorded.
+        self._taken: Waiting[bool] | None = None
+        self._left: Waiting[bool] | None = None
+        self._late = self._failed = False
         self._network = ""
         self._armed = (0.0, False)
         self._until = 0.0
@@ -128,7 +134,9 @@ class RecordingDesk:
         self._check()
 
     def _check(self) -> None:
-        self.problem = words.name_problem(self.folder, self.name)
+        self._taken = None if words.bad_name(self.name) else words.looked_for(self.folder, self.name)
+        self._late = self._taken is not None and self._taken.going
+        self.problem = words.name_problem(self.folder, self.name, self._taken)
 
     def _try_disk(self) -> None:
         known = self._trial is not None and self._trial.good(self.folder, self._session, self._clock())
@@ -220,7 +228,8 @@ class RecordingDesk:
 
     def tick(self) -> bool:
         """Move on. True when the step has changed."""
-        before = (self.step, self.problem, self.slow)
+        before = (self.step, self.problem, self.slow, self.there, *self.report)
+        self._hear_the_disk()
         if self._starting and self._trial is not None and self._trial.done:
             self._starting = False
             self.start()
@@ -230,21 +239,38 @@ class RecordingDesk:
             w = self._session.recording
             if w.state is RecordingState.OFF:
                 self._conclude()
-        return before != (self.step, self.problem, self.slow)
+        return before != (self.step, self.problem, self.slow, self.there, *self.report)
+
+    def _hear_the_disk(self) -> None:
+        """A disk that slept answers late: what was said of it is said anew."""
+        if self.step is Step.ASKING and self._late and self._taken is not None and not self._taken.going:
+            self._late = False
+            self.problem = words.name_problem(self.folder, self.name, self._taken)
+        if self.step is Step.REPORT and self._left is not None and not self._left.going:
+            self._look_at_what_is_left(self._left)
+            self._left = None
+
+    def _look_at_what_is_left(self, look: Waiting[bool]) -> None:
+        self.there = words.can_be_opened(look)
+        if self._failed:
+            self.report[2:] = [words.left((self.made or Path()).absolute(), look)]
 
     def _conclude(self) -> None:
         assert self._session is not None
         w, made = self._session.recording, str((self.made or Path()).absolute())
         self.step = Step.REPORT
-        if made in w.health:
+        self._failed = made not in w.health
+        if not self._failed:
             self.report, self.troubled = words.report(made, w.health[made])
             if w.problem:
                 self.report[1], self.troubled = w.problem, True
         else:
             name = Path(made).name
             said = sentence(w.problem or "the recorder gives no reason")
-            self.report = [f"{name}: the recorder failed", said, words.left(Path(made))]
+            self.report = [f"{name}: the recorder failed", said]
             self.troubled = True
+        self._left = Waiting(Path(made).is_dir, ANSWERS_S)
+        self._look_at_what_is_left(self._left)
         self._arm()
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from app.patience import ANSWERS_S, NoAnswerError, within
+from app.patience import ANSWERS_S, NoAnswerError, Waiting, within
 from app.viewer.words import clock, grouped
 from capture.camera import limited_s
 from sync.exposure import in_words
@@ -129,17 +129,32 @@ def _exposures(h: dict[str, Any]) -> tuple[str, bool]:
     return " · ".join(words), unmatched > 2
 
 
-def name_problem(folder: Path, name: str) -> str:
-    """Why a recording cannot be called so, or its folder not be looked into; "" when it can."""
+def bad_name(name: str) -> str:
+    """Why nothing can be called so, whatever the folder; "" when it can."""
     if not name.strip():
         return "give it a name"
     if not _NAME.fullmatch(name) or name.startswith("."):
         return "a name has no slash and does not begin with a dot"
+    return ""
+
+
+def looked_for(folder: Path, name: str) -> Waiting[bool]:
+    """Whether this name is taken: asked on a thread of its own, waited for as long as most disks need."""
+    return Waiting((folder / name).exists, ANSWERS_S)
+
+
+def name_problem(folder: Path, name: str, look: Waiting[bool] | None = None) -> str:
+    """Why a recording cannot be called so, or its folder not be looked into; "" when it can.
+
+    `look`: of `looked_for`, None: begun here. Where it is still going, it may be asked again later.
+    """
+    if bad := bad_name(name):
+        return bad
     try:
-        there = within(ANSWERS_S, (folder / name).exists, folder)
-        return f"{name} is there already" if there else ""
-    except NoAnswerError:
-        return f"{folder} does not answer; choose another folder"
+        look = looked_for(folder, name) if look is None else look
+        if look.going:
+            return f"{folder} does not answer; choose another folder"
+        return f"{name} is there already" if look.result() else ""
     except OSError as e:
         if e.errno == errno.ENAMETOOLONG:
             return "the name is too long for the disk; give a shorter one"
@@ -163,19 +178,21 @@ def next_name(folder: Path, last: str) -> str:
             return name
 
 
-def left(made: Path) -> str:
-    """What is on the disk of a recording whose recorder failed, in words."""
+def left(made: Path, look: Waiting[bool]) -> str:
+    """What is on the disk of a recording whose recorder failed, in words. `look`: is its folder there."""
+    if look.going:
+        return f"{made} does not answer"
     try:
-        there = made.exists()
+        there = look.result()
     except OSError as e:
         return f"{made} cannot be looked into ({e.strerror or e})"
     return f"what was written before is in {made}" if there else "nothing was recorded"
 
 
-def can_be_opened(made: Path) -> bool:
-    """Its folder is there and may be looked into."""
+def can_be_opened(look: Waiting[bool]) -> bool:
+    """Its folder is there and may be looked into, as far as the disk has answered. `look`: see `left`."""
     try:
-        return made.is_dir()
+        return not look.going and look.result()
     except OSError:
         return False
 

@@ -14,6 +14,7 @@ from app.viewer.words import milliseconds, rate, sentence
 from capture.bandwidth import Demand, advice, demand
 from capture.camera import CameraRole, CameraState
 from capture.histogram import CLIPPED
+from capture.rate import per_second
 from sync.trigger_monitor import Finding
 
 UNSEEN_S = 1.0
@@ -73,7 +74,8 @@ class Figures:
         running = preview is not None and bool(f)
         hz = f["frames"]["hz"] if running else 0.0
         exposure = f["frames"]["exposure_us"] if running else None
-        image = f"{hz:.1f} fps" + ("" if exposure is None else f" · {milliseconds(exposure)}") if hz else ""
+        shutter = "" if exposure is None else f" · {milliseconds(exposure)}"
+        image = f"{per_second(hz)} fps{shutter}" if hz else ""
         p.events.say(rate(f["events"]["hz"]) if running and f["events"]["hz"] else "", events)
         p.frames.say(image, frames)
         both = setup.events.there and setup.frames.there

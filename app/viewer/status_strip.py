@@ -13,6 +13,7 @@ from app.viewer.showing import STALE_MS
 from app.viewer.words import grouped, rate
 from app.viewer.worker_dots import WorkerDots
 from capture.camera import limited_s
+from capture.rate import per_second
 from inference.restorers.base import RESIDUAL_FIGURE
 from sync.exposure import doubtful, in_words
 
@@ -66,8 +67,8 @@ class StatusStrip(QWidget):
 
     def set_status(self, s: SessionStatus, paint_hz: float = 0.0) -> None:
         """The session's figures; `paint_hz` is how often the picture was painted a second."""
-        self.speed.set(f"{s.fps:.1f} fps")
-        stages = [f"{name}: {hz:.1f} a second" for name, hz in s.stage_fps.items()]
+        self.speed.set(f"{per_second(s.fps)} fps")
+        stages = [f"{name}: {per_second(hz)} a second" for name, hz in s.stage_fps.items()]
         stages.append(f"events: {rate(s.event_rate_hz)}")
         stages.append(f"painted: {paint_hz:.1f} a second")
         self.speed.setToolTip("Sharp pictures a second\n" + "\n".join(stages))

@@ -27,7 +27,6 @@ from app.viewer.opening import Opening
 from app.viewer.picture_view import PictureView
 from app.viewer.player import Player
 from app.viewer.presenter import TOAST_S, Presenter
-from app.viewer.rate import Rate
 from app.viewer.record_presenter import RecordPresenter
 from app.viewer.recording_bar import RecordingBar
 from app.viewer.remembered import Remembered
@@ -40,6 +39,7 @@ from app.viewer.transport_bar import TransportBar
 from app.viewer.way_out import WayOut
 from app.viewer.wiring import connect
 from app.viewer.words import sentence
+from capture.rate import Rate
 
 TICK_MS = 16
 SETTLED_MS = 1000  # a window that was moved or resized so long ago stays like that

@@ -10,6 +10,7 @@ from app.session import WorkerStatus
 from app.viewer import theme
 from app.viewer.tabbed import PRESS, tabbed
 from capture.camera import CameraState
+from capture.rate import per_second
 
 LAGGING = 3  # items that wait before a worker counts as lagging
 DOT = 9
@@ -37,7 +38,7 @@ def describe(worker: WorkerStatus) -> str:
     if worker.silent_s:
         parts = [f"{worker.name}: no sign of life for {worker.silent_s} s"]
     if worker.fps > 0 and worker.state is CameraState.RUNNING and not worker.silent_s:
-        parts.append(f"{worker.fps:.1f} a second")
+        parts.append(f"{per_second(worker.fps)} a second")
     if worker.restarts:
         parts.append(f"{worker.restarts} restart{'s' if worker.restarts > 1 else ''}")
     if worker.pid is not None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from capture.packets import Events, Inertial, TriggerEdges
 from capture.scratch import scratch_root
 from recordings.export.content import Content
-from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
+from recordings.formats.aedat4_told import ASSUMED, BY_DRIVER, OTHER_CAMERA
 
 SUFFIX = ".aedat4"
 _EVENTS_PER_PACKET = 50_000
@@ -31,11 +31,13 @@ class Aedat4Writer:
         camera: its name in the file.
         two_cameras: frames are another camera's than the events, of whatever size.
         by_driver: see `RecordingInfo`.
+        assumed: nothing tells for sure that one sensor gave both, as is taken to be so.
     """
 
     def __init__(
         self, path: Path, event_size: tuple[int, int], image_size: tuple[int, int] | None, triggers: bool,
         camera: str, two_cameras: bool = False, by_driver: bool = False,
+        assumed: bool = False,
     ) -> None:  # fmt: skip
         import dv_processing as dv
 
@@ -45,7 +47,7 @@ class Aedat4Writer:
         config.addEventStream(event_size)
         if image_size is not None:
             config.addFrameStream(image_size)
-            for key, said in ((OTHER_CAMERA, two_cameras), (BY_DRIVER, by_driver)):
+            for key, said in ((OTHER_CAMERA, two_cameras), (ASSUMED, assumed), (BY_DRIVER, by_driver)):
                 if said:
                     config.addStreamMetadata("frames", (key, "true"))
         if triggers:

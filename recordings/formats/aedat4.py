@@ -67,9 +67,8 @@ class Aedat4Recording:
             root = scratch_root()
         except NoScratch:
             root = Path("/tmp")
-        self._scratch = root / f"halfmirror-recording-{secrets.token_hex(8)}"
-        self._children = 0
-        self._clean = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch, self._children = root / f"halfmirror-recording-{secrets.token_hex(8)}", list[Path]()
+        self._clean = weakref.finalize(self, _remove, self._children)
         self._times: list[tuple[int, int | None]] | None = None
         self._avoid: set[int] = set()
         self._cancelled = False
@@ -79,6 +78,7 @@ class Aedat4Recording:
             description = self._reopen()
             self.info = _info(path, description, rig_stated)
             self._two_cameras = bool(description["two_cameras"])
+            self._assumed = bool(description["assumed"])
         except BaseException:
             self.close()
             raise
@@ -94,11 +94,11 @@ class Aedat4Recording:
         while True:
             if self._sandbox is not None:
                 self._sandbox.close()
-            self._children += 1
-            scratch = str(self._scratch / str(self._children))
+            scratch = self._scratch.with_name(f"{self._scratch.name}-{len(self._children)}")
+            self._children.append(scratch)
             self._sandbox = Sandbox(
                 _SERVER,
-                {"path": str(self._path.resolve()), "scratch": scratch, "exposure_us": self._exposure_us},
+                {"path": str(self._path.resolve()), "scratch": str(scratch), "exposure_us": self._exposure_us},
                 what=str(self._path), deadline_s=self._deadline_s, bytes_to_read=self._size,
             )  # fmt: skip
             if self._cancelled:
@@ -119,10 +119,12 @@ class Aedat4Recording:
         e, i = self.info.event_size, self.info.image_size
         if e is None or i is None or e != i or self._two_cameras:
             return None
+        note = "one sensor: events and frames come from the same pixels and the same clock"
+        if self._assumed:
+            note = "events taken to lie on the frame's own pixels, as in the recording that was exported"
         return RigFacts(
-            event_size=e, image_size=i, tone="linear", one_sensor=True, exact=True,
-            note="one sensor: events and frames come from the same pixels and the same clock",
-        )  # fmt: skip
+            event_size=e, image_size=i, tone="linear", one_sensor=True, exact=not self._assumed, note=note
+        )
 
     def items(self, start_us: int | None = None) -> Iterator[EventPacket | Frame]:
         """See `Recording.items`; frames that began before `start_us` are left out.
@@ -358,6 +360,12 @@ def _merge(merger: StreamMerger, reply: Reply, report: ReadReport) -> Iterator[E
         if h["stream"] == "events":
             yield from merger.reached(key)  # what lies whole before it has no gap
             merger.gap()
+
+
+def _remove(folders: list[Path]) -> None:
+    """What children were given; one that was killed has removed nothing."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _count(report: ReadReport, name: str, n: int) -> None:

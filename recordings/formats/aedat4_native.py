@@ -15,6 +15,7 @@ import dv_processing as dv
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.passing_folder import PassingFolder
 from recordings.formats.aedat4_container import (
     Container,
     Malformed,
@@ -29,7 +30,7 @@ from recordings.formats.aedat4_keys import Key, Keyed, Reached
 from recordings.formats.aedat4_library import first_frame, image_of, marked, robust
 from recordings.formats.aedat4_library_events import GATHERED_EVENTS, GATHERED_US, WINDOW_MIN_US, library_events
 from recordings.formats.aedat4_stages import Stage
-from recordings.formats.aedat4_told import BY_DRIVER, OTHER_CAMERA
+from recordings.formats.aedat4_told import ASSUMED, BY_DRIVER, OTHER_CAMERA
 from recordings.sandbox_child import Refused, Reply, mark, one_line
 
 # Times further outside the file's own span than this are damage, not data.
@@ -64,22 +65,32 @@ class _Batch(NamedTuple):
     records: list[NDArray[np.void]]
 
 
+SCRATCH = "halfmirror-recording-"
+
+
 class Aedat4Server:
     """Serves `describe`, `items`, `frame_times` and `packets` of one file.
 
     Args:
         path: the file.
-        scratch: a folder that does not exist yet, for what a cut or oddly named file needs.
+        scratch: a folder that does not exist yet, for what a cut or oddly named file needs; its name begins
+            with `SCRATCH`. It goes with this process; what killed ones left goes with the next that needs one.
         exposure_us: length of exposures that the file does not give, where the person gave it.
     """
 
     def __init__(self, path: str, scratch: str, exposure_us: int | None = None) -> None:
         self._path, self._scratch = Path(path), Path(scratch)
+        self._held: PassingFolder | None = None
         self._stated_us = exposure_us
         self._careful = False
         self._events_from: int | None = None
         self._scans = False
         self._kept: Any = None
+
+    def _folder(self) -> Path:
+        if self._held is None:
+            self._held = PassingFolder(SCRATCH, self._scratch.parent, self._scratch.name)
+        return self._held.path
 
     def do_describe(self, avoid: list[int]) -> Iterator[Reply]:
         """One reply with everything that `RecordingInfo` needs; stages in `avoid` are left out."""
@@ -95,8 +106,7 @@ class Aedat4Server:
                 yield Reply("progress", {}, {})
         self._open_path, self._scans = str(self._path), not container.finished
         if self._path.suffix != ".aedat4":  # which the library insists on
-            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-            link = self._scratch / "recording.aedat4"
+            link = self._folder() / "recording.aedat4"
             link.symlink_to(self._path)
             self._open_path = str(link)
         self._container = container
@@ -112,8 +122,7 @@ class Aedat4Server:
         if without:
             mark(Stage.OPEN)
             end = end if container.cut else int(container.table or 0)
-            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for _ in without_index(self._path, container, end, self._scratch):
+            for _ in without_index(self._path, container, end, self._folder()):
                 yield Reply("progress", {}, {})
             self._open_path, self._scans = str(self._scratch / "without-index.aedat4"), True
             try:
@@ -145,6 +154,7 @@ class Aedat4Server:
                 "index_lost": without and not container.cut,
                 "extra_streams": self._extra,
                 "two_cameras": self._told[OTHER_CAMERA],
+                "assumed": self._told[ASSUMED],
                 "by_driver": self._told[BY_DRIVER],
             },
             {},
@@ -173,7 +183,7 @@ class Aedat4Server:
         self._events, self._frames = (ev or [None])[0], (fr or [None])[0]
         self._triggers, self._imu = (tr or [None])[0], (im or [None])[0]
         about = r.getStreamMetadata(self._frames) if self._frames else {}
-        self._told = {key: about.get(key) == "true" for key in (OTHER_CAMERA, BY_DRIVER)}
+        self._told = {key: about.get(key) == "true" for key in (OTHER_CAMERA, ASSUMED, BY_DRIVER)}
         self._one_of_events = len(ev) == 1
         self._extra = [*ev[1:], *fr[1:], *tr[1:]]
 

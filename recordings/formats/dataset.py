@@ -180,6 +180,8 @@ def _info(
             raise RecordingError(f"{path}: claims a sensor of {s[0]}×{s[1]} pixels; it is damaged")
     costs_nothing = {int(k) for k in d["remarks"]}
     problems = [Remark(p) if k in costs_nothing else str(p) for k, p in enumerate(d["problems"])]
+    if d["unplaced"] and options.rig is None:
+        problems.append(Remark(f"{d['unplaced']}: a rig file is needed (--rig)"))
     untold = sum(e is None for _, e in times)
     if untold and not d["drawn"]:
         which = "no frame has" if untold == len(times) else f"{untold} of {len(times)} frames lack"

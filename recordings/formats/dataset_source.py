@@ -69,6 +69,7 @@ class SourceFacts:
         has_triggers: edges of an external trigger input are in it.
         by_sensor: the sensor itself stamped frames and events, on one clock.
         stamp_in_middle: a frame's stamp lies in the middle of its exposure, else at its start.
+        unplaced: why a rig file is needed to place events on the pictures, "" where none is.
         problems: one line each.
     """
 
@@ -85,6 +86,7 @@ class SourceFacts:
     has_triggers: bool = False
     by_sensor: bool = False
     stamp_in_middle: bool = True
+    unplaced: str = ""
     problems: list[str] = field(default_factory=list)
 
 

@@ -164,10 +164,8 @@ class PictureFolder:
             note="events taken to lie on the frame's own pixels: both have one size", stamp_in_middle=False,
         )  # fmt: skip
         if size is not None and size != image:
-            remark(
-                problems,
-                f"nothing tells how events of {size[0]}×{size[1]} lie on pictures of {image[0]}×{image[1]}: "
-                "a rig file is needed (--rig)",
+            self.facts.unplaced = (
+                f"nothing tells how events of {size[0]}×{size[1]} lie on pictures of {image[0]}×{image[1]}"
             )
         order = in_order(found, self.facts)
         self.frames = [found[i] for i in order]

@@ -136,12 +136,10 @@ class RosBagSource:
         size = None if self._stream is None else self._stream.size
         alike = size is not None and size == image
         one = alike and _of_one_driver(events, self._topic)
-        if alike and not one:
-            remark(
-                self._problems,
-                f"events of {events} and pictures of {self._topic} count as two cameras', since their topics "
-                "do not lie beside each other: a rig file is needed (--rig)",
-            )
+        unplaced = (
+            f"events of {events} and pictures of {self._topic} count as two cameras', since their topics do "
+            "not lie beside each other"
+        )
         spans = [int(v) for t in times for v in t]
         if self._stream is not None:
             spans += [self._stream.start_us, self._stream.end_us]
@@ -150,6 +148,7 @@ class RosBagSource:
             start_us=min(spans), end_us=max(spans), camera=events or self._topic, problems=self._problems,
             image_from_event=scaled(size, image) if one and size is not None and image is not None else None,
             note=f"{events} and {self._topic} have the same size", assumed=one, stamp_in_middle=True,
+            unplaced=unplaced if alike and not one else "",
             has_triggers=self._stream is not None and self._stream.has_edges,
         )  # fmt: skip
         self._places = in_order(times, self.facts)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame
+from recordings.event_peak import EventPeak
 from recordings.formats.own_about import HEALTH, write_synced
 from recordings.formats.own_chunks import arrival_us, place_of
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
-RATE_WINDOW_US = 10_000
 MAX_LISTED = 50
 
 
@@ -30,6 +29,7 @@ class Health:
         gaps: (complete until µs, cause) of the first `MAX_LISTED` stretches in which events are missing.
         frame_gaps: the same of the frames: before which number, and the cause.
         time_jumps: as many of the jumps of the time axis: (new epoch or "back", µs).
+        peak: the busiest 10 ms of the events.
     """
 
     event_packets: int = 0
@@ -50,8 +50,7 @@ class Health:
     frame_gaps: list[tuple[int, str]] = field(default_factory=list)
     time_jump_count: int = 0
     time_jumps: list[tuple[str, int]] = field(default_factory=list)
-    peak_hz: float = 0.0
-    peak_us: int = 0
+    peak: EventPeak = field(default_factory=EventPeak)
     first_us: int | None = None
     until_us: int | None = None
 
@@ -75,7 +74,8 @@ class Health:
 
 
 class HealthWatch:
-    """Looks at every item on its way to the disk. One epoch of ring items; cheap: events are only counted.
+    """Looks at every item on its way to the disk. One epoch of ring items; cheap: no event is looked
+    at by itself.
 
     The exposures are matched with the trigger edges as reading the recording will do it, without the events, so
     that a loose wire shows while one records and not afterwards.
@@ -88,8 +88,6 @@ class HealthWatch:
         self._alone = "events" if not rig.has_frames else "frames" if not rig.has_events else ""
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}
-        self._window: deque[tuple[int, int, int]] = deque()  # from, until, events
-        self._in_window = 0
         self.problem = ""
 
     def events(self, p: EventPacket, first_us: int, lost: int) -> None:
@@ -102,18 +100,14 @@ class HealthWatch:
         h.losses["ring event packets"] += lost
         h.losses["camera events"] += p.dropped
         h.losses["rejected events"] += p.rejected.total
-        anew = self._follow("events", p.epoch, first_us)
+        self._follow("events", p.epoch, first_us)
         if h.until_us is not None and p.complete_until_us < h.until_us:
             h.jump("back", p.complete_until_us)
-            anew = True
-        if anew:  # times on either side of a jump have no span
-            self._window.clear()
-            self._in_window = 0
         if p.gap or lost or p.dropped:
             cause = "lost in the ring" if lost else "dropped in the camera" if p.dropped else "interrupted"
             h.gap(p.complete_until_us, cause)
         h.first_us = first_us if h.first_us is None else h.first_us
-        self._rate(first_us if anew or h.until_us is None else h.until_us, p.complete_until_us, len(p.events))
+        h.peak.add(p.events.t, p.epoch)
         h.until_us = p.complete_until_us
         e = p.events
         if lost and self._sync is not None:
@@ -141,24 +135,11 @@ class HealthWatch:
         self._follow("frames", f.epoch, h.until_us or 0)
         self._feed(f)
 
-    def _follow(self, stream: str, epoch: int, at_us: int) -> bool:
-        """Whether the stream's time axis began anew."""
-        if epoch == self._epoch.setdefault(stream, epoch):
-            return False
-        self._epoch[stream] = epoch
-        self.health.jump(f"{stream}: time axis began anew", at_us)
-        return True
-
-    def _rate(self, since: int, until: int, n: int) -> None:
-        """The highest rate over a window of at least 10 ms."""
-        h, w = self.health, self._window
-        w.append((since, until, n))
-        self._in_window += n
-        while len(w) > 1 and until - w[1][0] >= RATE_WINDOW_US:
-            self._in_window -= w.popleft()[2]
-        span = until - w[0][0]
-        if span >= RATE_WINDOW_US and self._in_window * 1e6 / span > h.peak_hz:
-            h.peak_hz, h.peak_us = self._in_window * 1e6 / span, until
+    def _follow(self, stream: str, epoch: int, at_us: int) -> None:
+        """Note where the stream's time axis began anew."""
+        if epoch != self._epoch.setdefault(stream, epoch):
+            self._epoch[stream] = epoch
+            self.health.jump(f"{stream}: time axis began anew", at_us)
 
     def _feed(self, item: EventPacket | Frame) -> None:
         if self._sync is None:
@@ -207,7 +188,7 @@ def report(
         "frame_gap_count": h.frame_gap_count,
         "frame_gaps": [{"before": n, "cause": c} for n, c in h.frame_gaps],
         "time_jump_count": h.time_jump_count, "time_jumps": [{"what": w, "at_us": t} for w, t in h.time_jumps],
-        "event_rate_peak_hz": round(h.peak_hz), "event_rate_peak_at_us": h.peak_us,
+        "event_rate_peak_hz": round(h.peak.hz), "event_rate_peak_at_us": h.peak.at_us,
         "cameras": cameras, "clock": watch.clock(final=final), "disk": disk,
     }  # fmt: skip
 

@@ -168,6 +168,14 @@ def test_the_rate_is_of_the_last_seconds(clock: Clock) -> None:
     assert f.status(()).fps == 0.0, "nothing comes any more"
 
 
+def test_a_picture_every_three_seconds_is_no_rate_of_0(clock: Clock) -> None:
+    f = Figures()
+    for _ in range(3):
+        f.shown(picture(0))
+        clock.ns += 3_100_000_000
+    assert f.status(()).fps == pytest.approx(1 / 3.1)
+
+
 def test_what_the_worker_says_of_itself_is_handed_on() -> None:
     f = Figures()
     drift = {"dx": 1.0, "dy": 2.0, "sigma_px": None, "samples": 3, "residual_us": 4.0, "warning": "moved"}

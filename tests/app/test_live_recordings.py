@@ -10,7 +10,7 @@ import pytest
 from app.live import make_session
 from capture.camera import CameraState
 from tests.app.live_watch import EVENT_PLACES, Watch
-from tests.recordings.make_aedat4 import write_aedat4
+from tests.recordings.make_aedat4 import WrittenFrame, write_aedat4
 from tests.recordings.sample import FRAMES, sample_events, sample_frames
 
 
@@ -146,6 +146,27 @@ def test_a_recording_of_frames_only_plays_with_a_network_that_needs_no_events(ta
         session.command("seek", time_us=sample_frames()[2].start_us)
         watch.until(lambda: len(watch.pictures) > n, "pictures after a seek")
         assert watch.pictures[-1].network == "none"
+    finally:
+        session.stop()
+
+
+def test_events_that_nothing_places_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    wide = [WrittenFrame(f.start_us, f.exposure_us, np.zeros((96, 128), np.uint8)) for f in sample_frames()]
+    two = write_aedat4(tmp_path / "two.aedat4", sample_events(), wide)
+    session = make_session(two, "none")
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.restored(1)
+        (edi,) = (c for c in session.networks() if c.name == "edi")
+        assert not edi.usable
+        why = "needs events, and nothing tells how events lie on the pictures; open it with --rig RIG.toml"
+        assert edi.reason.startswith(why)
+        assert f"calibrate rig --from {two}" in edi.reason
+        session.select_network("edi")
+        watch.until(lambda: why in session.status().message, "the refusal on screen")
+        assert session.status().network == "none"
+        assert "frames only" not in session.status().message
     finally:
         session.stop()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import unwinding
-from app.signals import shielded
+from app.signals import kept_when_complete, shielded
 from app.unwinding import Unwinding
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -76,6 +76,28 @@ def test_the_first_one_waits_for_the_end_of_the_shield(handler: Unwinding, clock
         tidied = True
     assert tidied
     assert handler.received == signal.SIGHUP
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_the_first_one_breaks_nothing_off_that_is_complete(
+    first: int, handler: Unwinding, clock: list[float]
+) -> None:
+    with kept_when_complete() as complete:
+        complete()
+        with shielded():
+            signal.raise_signal(first)
+        assert handler.received == first
+        for number in ALL:
+            signal.raise_signal(number)
+        clock[0] += 60
+        unwind(signal.SIGINT)
+    assert not handler.noting
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_before_it_is_complete_the_first_one_unwinds(first: int, handler: Unwinding) -> None:
+    with kept_when_complete():
+        unwind(first)
 
 
 @pytest.mark.parametrize("closed", [True, False])

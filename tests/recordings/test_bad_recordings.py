@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -115,6 +118,43 @@ def test_contents_count_and_not_the_name(
     with open_recording(path) as r:
         assert "the file is cut" in r.info.problems[0]
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from recordings.open import open_recording
+r = open_recording(Path(sys.argv[1]))
+print(r.child_pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_read_left_goes_with_the_next(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    path = tmp_path / "recording"
+    path.write_bytes(sample.read_bytes())
+    reading = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert reading.stdout is not None
+        child = int(reading.stdout.readline())
+        monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+        with open_recording(path):
+            assert len(list(scratch.glob("halfmirror-recording-*"))) == 2, "what is being read stays"
+        os.kill(child, signal.SIGKILL)
+    finally:
+        reading.kill()
+        reading.wait(20)
+    (left,) = scratch.glob("halfmirror-recording-*")
+    with open_recording(path):
+        assert not left.exists()
+    assert not list(scratch.glob("halfmirror-recording-*"))
 
 
 def test_an_unfinished_recording_is_read(tmp_path: Path) -> None:

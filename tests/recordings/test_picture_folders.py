@@ -106,7 +106,11 @@ def test_dsec_takes_the_left_side_and_its_exposures(tmp_path: Path) -> None:
     assert right_pictures(frames, (96, 72))
     assert said.count("two sensors are in it, left and right; the left is read") == 1
     assert "rectify_map.h5 beside it is not applied" in said
-    assert "nothing tells how events of 64×48 lie on pictures of 96×72" in said
+    needed = "nothing tells how events of 64×48 lie on pictures of 96×72: a rig file is needed (--rig)"
+    assert needed in said
+    with open_recording(tmp_path, geometry=SIZE, rig=tmp_path / "rig.toml") as r:
+        assert not any("rig file" in p for p in r.info.problems)
+        assert any("rectify_map.h5" in p for p in r.info.problems)
 
 
 @pytest.mark.parametrize("kind", ["aedat4", "raw", "aedat", "txt"])

@@ -26,6 +26,7 @@ from recordings.recorder import take as take_module
 from recordings.recorder.disk import DiskError, measure, too_slow
 from recordings.recorder.stream_file import StreamFile
 from recordings.recorder.take import TAIL_US, Limits, Take
+from recordings.survey import survey
 from sync.rig import Rig
 from tests.capture.simulated_small import small
 from tests.conftest import disk_of
@@ -144,8 +145,10 @@ def test_health_names_frames_without_trigger_and_the_peak_rate(
     assert h["clock"]["frames_without_trigger"] >= 2
     t = np.concatenate([i.events.t for i in items if isinstance(i, EventPacket)])
     counts = np.bincount(t // 10_000)
-    # Packets are not cut at whole multiples of 10 ms, so the windows differ by up to one packet.
-    assert 0.8 * counts.max() * 100 <= h["event_rate_peak_hz"] <= 1.5 * counts.max() * 100
+    assert h["event_rate_peak_hz"] == counts.max() * 100
+    with open_recording(tmp_path / "r") as r:  # and `recordings info` says the same
+        peak = survey(r).peak
+    assert (peak.hz, peak.at_us) == (h["event_rate_peak_hz"], h["event_rate_peak_at_us"])
 
 
 def test_losses_of_the_ring_are_told_with_the_next_item(tmp_path: Path, rig: Rig, items: list[Item]) -> None:

@@ -284,9 +284,15 @@ def test_a_topic_beside_the_pictures_is_theirs(tmp_path: Path) -> None:
     messages.append(
         ("/a/image", "sensor_msgs/msg/Image", 1000 * START_US, m.image(START_US, gray + 1, "mono8"))
     )
-    with open_recording(m.write(tmp_path / "bag", messages)) as r:
+    path = m.write(tmp_path / "bag", messages)
+    with open_recording(path) as r:
         assert r.info.camera == "/left/events"
         assert events_and_frames(r)[1][0].image.max() == 10
+    apart = [(topic.replace("/left/image", "/color/image"), *rest) for topic, *rest in messages]
+    path = m.write(tmp_path / "apart", [x for x in apart if "/color/" in x[0] or "/left/" in x[0]])
+    for rig, asked in ((None, 1), (tmp_path / "rig.toml", 0)):
+        with open_recording(path, rig=rig) as r:
+            assert sum("a rig file is needed (--rig)" in p for p in r.info.problems) == asked
 
 
 @pytest.mark.parametrize("kind", ["ros1", "ros2-mcap"])

@@ -36,7 +36,7 @@ class Given:
 
 def found(*times: list[int]) -> tuple[int, int]:
     s = survey(Given(list(times)))  # type: ignore[arg-type]
-    return s.peak_events, s.peak_at_us
+    return s.peak.events, s.peak.at_us
 
 
 def test_the_busiest_window_may_span_packets() -> None:

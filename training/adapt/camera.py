@@ -35,6 +35,10 @@ class NothingToLearn(HalfmirrorError):
     """The recordings do not show enough."""
 
 
+class TooLittle(NothingToLearn):
+    """More of the same could be enough."""
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     """What was learnt.
@@ -64,11 +68,11 @@ def learn(samples: Sequence[Sample]) -> Camera:
     """The camera of samples of one rig.
 
     Raises:
-        NothingToLearn: too few pixels in which light changed.
+        TooLittle: too few pixels in which light changed. NothingToLearn: frames do not follow their events.
     """
     target, ratios, counts, weight = _columns(samples)
     if len(target) < _LEAST:
-        raise NothingToLearn(
+        raise TooLittle(
             f"light changes in only {len(target)} pixels of these recordings, too few to learn from: record "
             "something that moves"
         )

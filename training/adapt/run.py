@@ -19,7 +19,7 @@ from inference.weights import read_weights
 from inference.weights_fit import fit
 from inference.weights_limits import WeightsError
 from training.adapt import camera, tune
-from training.adapt.camera import Camera, NothingToLearn
+from training.adapt.camera import Camera, TooLittle
 from training.adapt.pairs import kind_of
 from training.adapt.tones import Samples, chosen
 from training.files import replace_json, save_weights
@@ -125,15 +125,16 @@ def adapt(
         told: is given step and disagreement at every look.
 
     Raises:
-        NothingToLearn: too little in the recordings.
+        TooLittle: too little in the recordings; NothingToLearn: see `camera.learn`.
         TrainingError: the loss is not finite, or the files cannot be written.
     """
     own = samples.own
     counts = (len(own.train), len(own.held))
     if min(counts) < _LEAST:
-        raise NothingToLearn(
-            f"{counts[0]} samples to learn from and {counts[1]} to judge by are too few: give recordings of "
-            "20 exposures in a row or more, of something that moves"
+        useless = "".join(f", {n} pairs of no use ({reason})" for reason, n in own.skipped.items())
+        few = f"{counts[0]} samples to learn from and {counts[1]} to judge by are too few"
+        raise TooLittle(
+            f"{few}{useless}: give recordings of 20 exposures in a row or more, of something that moves"
         )
     found = camera.learn(own.train)
     network = begun.network.to(choose_device(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -222,6 +223,27 @@ def test_shared_memory_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert (found.state, found.needed) == (State.MISSING, True)
     assert "--shm-size" in found.advice
     assert checks.shared_memory(tmp_path / "not there").state is State.MISSING
+
+
+def test_a_folder_for_temporary_files_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert checks.scratch().state is State.OK
+    assert str(tmp_path) in checks.scratch().facts
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # Python has another one, and says nothing of it
+    found = checks.scratch()
+    assert (found.state, found.facts.split(";")[0]) == (State.NOTE, f"TMPDIR={tmp_path / 'gone'} takes nothing")
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    found = checks.scratch()
+    assert (found.state, found.needed) == (State.MISSING, True)
+    assert found.facts.startswith("no folder for temporary files takes anything")
+    assert "name one in TMPDIR" in found.advice
+    assert checks.scratch in checks.all_checks()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

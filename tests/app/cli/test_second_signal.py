@@ -75,6 +75,28 @@ def test_what_a_headless_run_gave_stays(tmp_path: Path, signals: list[tuple[floa
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_at_the_end_of_the_seconds_takes_nothing_away(tmp_path: Path, number: int) -> None:
+    """It comes before the summary is written."""
+    at_the_end = (
+        "import os, app.headless as h\n"
+        "def report(*a, told=h.residual_report):\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    return told(*a)\n"
+        "h.residual_report = report\n"
+    )
+    words = ["live", RIG, "-n", "edi", "--headless", "--seconds", "0.2", "-o", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", at_the_end + PROGRAM, *words], cwd=ROOT, env=environment(tmp_path),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 128 + number, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} == KEPT
+    assert json.loads((tmp_path / "run" / SUMMARY).read_text())["interrupted"] is False
+
+
+@pytest.mark.timeout(300)
 def test_what_a_headless_run_gave_stays_when_its_terminal_is_closed(tmp_path: Path) -> None:
     """Nothing can be written there any more either."""
     master, slave = pty.openpty()

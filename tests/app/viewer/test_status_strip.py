@@ -83,6 +83,8 @@ def test_percentiles_and_stages_are_in_the_tooltips(strip: StatusStrip) -> None:
     assert strip.speed.text() == "24.9 fps"
     assert "restore: 24.9 a second" in strip.speed.toolTip()
     assert "painted: 59.9 a second" in strip.speed.toolTip()
+    strip.set_status(status(fps=1 / 3))
+    assert strip.speed.text() == "0.33 fps"
     assert strip.latency.text() == "31 ms"
     assert "95 % within 44.4 ms" in strip.latency.toolTip()
     strip.set_status(status(latency_parts_ms={"waiting for data": 12.34, "restoring": 15.0}))

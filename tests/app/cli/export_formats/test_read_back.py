@@ -400,6 +400,7 @@ def test_what_aedat4_has_no_word_for_is_kept(tmp_path: Path, topic: str, by_driv
         with open_recording(path, exposure_us=9000) as r:
             assert r.info.by_driver
             assert (r.rig_facts() is not None) == one
+            assert not one or not r.rig_facts().exact, "nothing but sizes and topics tells it"
             assert sum("two cameras" in p for p in r.info.problems) == (not one)
 
 
@@ -409,6 +410,7 @@ def test_one_sensors_own_stamps_stay_so(davis: Path, tmp_path: Path) -> None:
     with open_recording(out) as r:
         assert not r.info.by_driver
         assert r.rig_facts() is not None
+        assert r.rig_facts().exact
 
 
 @pytest.mark.parametrize("kind", ["aedat4", "efnet-h5"])
