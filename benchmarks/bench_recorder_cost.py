@@ -22,6 +22,7 @@ from benchmarks.bench_rings import HEIGHT, WIDTH
 from capture import codec
 from capture.packets import EventPacket, Events, Frame, FrameClock, PixelLayout, TriggerEdges
 from capture.registry import RigFacts
+from recordings.event_peak import Windows
 from recordings.formats.own_chunks import Draft, draft
 from recordings.recorder.health import HealthWatch
 from recordings.recorder.incoming import _without_data
@@ -73,8 +74,8 @@ def main() -> None:
 def _health(item: EventPacket | Frame) -> float:
     watch = HealthWatch(Rig.from_facts("bench", RigFacts((1280, 720), (WIDTH, HEIGHT))))
     bare = _without_data(item)
-    if isinstance(bare, EventPacket):
-        return cpu_ms(lambda: watch.events(bare, 0, 0))
+    if isinstance(bare, EventPacket) and isinstance(item, EventPacket):
+        return cpu_ms(lambda: watch.events(bare, 0, 0, Windows.of(item.events.t)))
     assert isinstance(bare, Frame)
     return cpu_ms(lambda: watch.frame(bare, 0))
 

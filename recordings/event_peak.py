@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,25 +30,43 @@ class EventPeak:
         """Events per second in the busiest 10 ms."""
         return self.events * 1e6 / PEAK_US
 
-    def add(self, t: NDArray[np.int64], epoch: int = 0) -> None:
-        """The next packet.
-
-        Args:
-            t: (N,) µs, non-decreasing.
-            epoch: of the time axis; another one than before: it has jumped.
-        """
-        if not len(t):
+    def add(self, packet: Windows | None, epoch: int = 0) -> None:
+        """The next packet's; `epoch` of the time axis: another one than before, and it has jumped."""
+        if packet is None:
             return
-        begins, windows = _windows(t)
-        counts = np.diff(np.append(begins, len(t)))
-        goes_on = epoch == self._epoch and int(t[0]) >= self._last_us
-        if goes_on and int(windows[0]) == self._window:
+        numbers, counts = packet.numbers, packet.counts.copy()
+        goes_on = epoch == self._epoch and packet.first_us >= self._last_us
+        if goes_on and int(numbers[0]) == self._window:
             counts[0] += self._in_window
         k = int(np.argmax(counts))
         if counts[k] > self.events:
-            self.events, self.at_us = int(counts[k]), int(windows[k]) * PEAK_US
-        self._window, self._in_window = int(windows[-1]), int(counts[-1])
-        self._epoch, self._last_us = epoch, int(t[-1])
+            self.events, self.at_us = int(counts[k]), int(numbers[k]) * PEAK_US
+        self._window, self._in_window = int(numbers[-1]), int(counts[-1])
+        self._epoch, self._last_us = epoch, packet.last_us
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """How a packet's events lie on the windows of 10 ms: all that the peak needs of them.
+
+    Attributes:
+        numbers: (W,) int64 of the windows that hold events, rising; each begins at its number times 10 ms.
+        counts: (W,) int64 events in each.
+        first_us, last_us: of the packet's events.
+    """
+
+    numbers: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    first_us: int
+    last_us: int
+
+    @classmethod
+    def of(cls, t: NDArray[np.int64]) -> Windows | None:
+        """Of times (N,) in µs, non-decreasing; None: there are none. Keeps no view of them."""
+        if not len(t):
+            return None
+        begins, numbers = _windows(t)
+        return cls(numbers, np.diff(np.append(begins, len(t))), int(t[0]), int(t[-1]))
 
 
 def _windows(t: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from capture.camera import Progress
 from capture.packets import EventPacket, Frame
-from recordings.event_peak import EventPeak
+from recordings.event_peak import EventPeak, Windows
 from recordings.recording import ReadReport, Recording, RecordingError, RecordingInfo
 
 
@@ -106,4 +106,4 @@ def _events(found: Survey, packet: EventPacket) -> None:
         found.first_event_us = int(e.t[0])
     found.last_event_us = int(e.t[-1])
     found.on += int(np.count_nonzero(e.p))
-    found.peak.add(e.t, packet.epoch)
+    found.peak.add(Windows.of(e.t), packet.epoch)

@@ -13,6 +13,7 @@ from capture.codec import StreamEnd
 from capture.errors import HalfmirrorError
 from capture.packets import EventPacket, Events, Frame, Inertial, TriggerEdges
 from capture.ring import RingReader, RingRef, wait_any
+from recordings.event_peak import Windows
 from recordings.formats.own_chunks import draft
 from recordings.recorder.preroll import Waiting
 
@@ -112,6 +113,7 @@ class Incoming:
         try:
             packet = item.packet()
             chunk = draft(packet, self._watermark())
+            windows = Windows.of(packet.events.t) if isinstance(packet, EventPacket) else None
             packet = _without_data(packet)
         except HalfmirrorError as e:  # garbage, because it was overwritten meanwhile, or an unsound packet
             error = e
@@ -121,7 +123,7 @@ class Incoming:
             self._owed[i] = lost + 1
         else:
             self._owed[i] = 0
-            self._ahead[i].append(Waiting(i, item.host_ns, packet, chunk, lost))
+            self._ahead[i].append(Waiting(i, item.host_ns, packet, chunk, lost, windows))
         return True
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from capture.codec import StreamEnd
 from capture.packets import EventPacket, Frame
+from recordings.event_peak import Windows
 from recordings.formats.own_chunks import Draft
 
 MAX_SECONDS = 60.0
@@ -25,6 +26,7 @@ class Waiting:
         packet: its stamps, without data.
         chunk: what is written.
         lost: items of its ring that were lost right before it.
+        windows: of its events, which the packet lacks; None: it has none.
     """
 
     ring: int
@@ -32,6 +34,7 @@ class Waiting:
     packet: EventPacket | Frame | StreamEnd
     chunk: Draft
     lost: int
+    windows: Windows | None = None
 
 
 def budget() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from capture.codec import StreamEnd
 from capture.errors import HalfmirrorError, UsageError
 from capture.packets import EventPacket, Frame
+from recordings.event_peak import Windows
 from recordings.formats.own_about import ABOUT, HEALTH, About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arrival_us
 from recordings.recorder.camera_counts import CameraCounts
@@ -115,10 +116,13 @@ class Take:
         """What places a frame: up to where events had come, or without an event camera its own arrival."""
         return arrival_us(f) if self._alone else self.watermark_us
 
-    def add(self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int) -> None:
+    def add(
+        self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int, windows: Windows | None = None
+    ) -> None:
         """Record an item that was read whole; `lost` of its stream are missing before it.
 
-        `item` is only looked at for its stamps and size (its arrays may be gone); `chunk` is what is written.
+        `item` is only looked at for its stamps and size (its arrays may be gone); `chunk` is what is written;
+        `windows` tell what lies where, once the events' times are gone.
         An item of another size than those before it is not recorded: `changed` then says why this must end.
         """
         if not self._fits(item):
@@ -133,7 +137,7 @@ class Take:
         self.file.put(chunk)
         h = self.watch.health
         if isinstance(item, EventPacket):
-            self.watch.events(item, chunk.first_us, chunk.lost)
+            self.watch.events(item, chunk.first_us, chunk.lost, windows)
         elif isinstance(item, Frame):
             self.watch.frame(item, chunk.lost)
             if self._limits.frames is not None and h.frames >= self._limits.frames and self._ends_us is None:
@@ -201,7 +205,7 @@ class Take:
         now = time.monotonic()
         if now - self._saved >= HEALTH_S:
             first, self._saved = not self._saved, now
-            text = text_of(self._report("recording", ""))
+            text = text_of(self._report("recording", "", self._silent_s()))
             if first:  # there from the beginning, and safe a second later
                 with contextlib.suppress(OSError):
                     save_text(self.folder, text, wait=False)
@@ -246,7 +250,16 @@ class Take:
         losses["disk items"] = self.file.discarded
         return dict(losses)
 
-    def _report(self, state: str, message: str, *, final: bool = False) -> dict[str, Any]:
+    def _silent_s(self) -> dict[str, float]:
+        now = time.monotonic() if self._behind_s is None else self._behind_s
+        silent = self.watch.ends.silent_s(round(1e9 * now))
+        if self._ended_s is not None:  # all frames that were asked for are there
+            silent.pop("frames", None)
+        return silent
+
+    def _report(
+        self, state: str, message: str, silent_s: dict[str, float], *, final: bool = False
+    ) -> dict[str, Any]:
         f = self.file
         self._losses()
         disk = {
@@ -256,12 +269,13 @@ class Take:
         elapsed = time.monotonic() - self._began
         said = report(
             self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final,
-            cameras=self.counts.report(),
+            cameras=self.counts.report(), silent_s=silent_s,
         )  # fmt: skip
         return {**said, "preroll_s": round(self.preroll_s, 3)}
 
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
+        silent_s = self._silent_s()  # before the disk takes its time
         self.file.close()
         self._unsaved.pop(HEALTH, None)
         self._save_unsaved()
@@ -271,7 +285,7 @@ class Take:
         if not (h.event_packets or h.frames):
             why = why or "nothing came from the cameras"
         state = "stopped" if stopped or why else "finished"
-        last = self._report(state, stopped or why, final=True)
+        last = self._report(state, stopped or why, silent_s, final=True)
         # With no space left even for this, the one of the second before stays, or is told by the caller.
         with contextlib.suppress(OSError, HalfmirrorError):
             save(self.folder, last)

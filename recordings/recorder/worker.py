@@ -341,7 +341,7 @@ class _Recorder:
         self._ends += isinstance(w.packet, StreamEnd)
         if isinstance(w.packet, Frame):
             place(w.chunk, w.packet, self._take.watermark_for(w.packet))
-        self._take.add(w.packet, w.chunk, w.lost)
+        self._take.add(w.packet, w.chunk, w.lost, w.windows)
 
     def _report(self) -> None:
         if time.monotonic() - self._reported < _REPORT_S:

@@ -182,6 +182,15 @@ def test_no_reader_is_left_behind(tmp_path: Path, rings: Any) -> None:
 # -- the highest rate ----------------------------------------------------------------------------------------
 
 
+def test_the_highest_rate_is_told_though_only_stamps_stay_in_memory(tmp_path: Path, rings: Any) -> None:
+    refs, (events, frames) = rings
+    events.write_packet(packet(30_000, (5_000, 12_000, 13_000, 14_000, 25_000)))
+    events.write_packet(packet(60_000, (41_000, 42_000)))
+    frames.write_packet(frame(0))
+    h = recorded(tmp_path, refs)
+    assert (h["event_rate_peak_hz"], h["event_rate_peak_at_us"]) == (300, 10_000)
+
+
 @pytest.mark.parametrize(("back_us", "epoch"), [(9_000_000, 1), (9_000_000, 0), (5_000, 1), (-9_000_000, 1)])
 def test_a_jump_of_the_time_axis_is_no_burst_of_events(back_us: int, epoch: int) -> None:
     watch = HealthWatch(RIG)
