@@ -79,9 +79,7 @@ def losses(counts: dict[str, int]) -> str:
 def interruptions(health: dict[str, Any]) -> list[str]:
     """Where a camera was away, in words, from `health.json`: what it did not send then is in no count."""
     counts = {"events": health.get("gap_count", 0), "frames": health.get("frame_gap_count", 0)}
-    said = [f"{what} interrupted {n} time{'s' if n > 1 else ''}" for what, n in counts.items() if n]
-    ends = health.get("silent_s") or {}
-    return said + [f"{what} stopped {seconds:.1f} s before the end" for what, seconds in ends.items()]
+    return [f"{what} interrupted {n} time{'s' if n > 1 else ''}" for what, n in counts.items() if n]
 
 
 def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:

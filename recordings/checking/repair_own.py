@@ -264,7 +264,6 @@ def _save_health(
     content = report(
         watch, state=state, message="; ".join(result.lines()[1:]) or "complete",
         elapsed_s=elapsed, disk=disk, final=True, cameras=old.get("cameras", {}),
-        silent_s=old.get("silent_s", {}),
     )  # fmt: skip
     save(out, {**content, "repair": result.values(), "before": old.get("state", "")})
 

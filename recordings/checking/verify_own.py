@@ -162,8 +162,6 @@ class _Check:
         for place, n in health["losses"].items():
             if n:
                 v.loss("recorder", f"lost {n} {place}")
-        for what, seconds in health["silent_s"].items():
-            v.loss(what, f"stopped {seconds:.1f} s before the recording ended")
         if limited := limited_s(health["cameras"]):
             v.loss("recorder", f"the event camera limited its rate for {limited:.1f} s")
         if state == "recording" or losses.any or health["losses"].get("disk items"):

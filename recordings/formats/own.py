@@ -112,8 +112,6 @@ class OwnRecording:
             n = health.get(key)
             if isinstance(n, int) and n > 0:
                 problems.append(f"{what} were interrupted at {n} place{'' if n == 1 else 's'} while recording")
-        for what, seconds in health["silent_s"].items():
-            problems.append(f"{what} stopped {seconds:.1f} s before the recording ended")
         return problems
 
     def rig_facts(self) -> RigFacts | None:

@@ -17,8 +17,7 @@ _COUNTS = ("frames", "events", "event_packets", "edges")
 
 
 def read_health(folder: Path) -> dict[str, Any] | None:
-    """The last report with checked types: state, message, counts, losses (place → number), disk, cameras, and
-    `silent_s` (stream → for how many seconds nothing had come when the recording ended).
+    """The last report with checked types: state, message, counts, losses (place → number), disk, cameras.
 
     None when it is missing or not readable. What is not there is "" or 0.
     """
@@ -30,9 +29,8 @@ def read_health(folder: Path) -> dict[str, Any] | None:
         cameras = {
             str(k): {str(n): int(c) for n, c in v.items()} for k, v in (told.get("cameras") or {}).items()
         }
-        silent = {str(k): float(v) for k, v in (told.get("silent_s") or {}).items()}
         return {
-            **told, "cameras": cameras, "silent_s": silent,
+            **told, "cameras": cameras,
             "state": str(told["state"]), "message": str(told.get("message", "")), "losses": losses,
             "disk": {k: int(disk.get(k, 0)) for k in ("bytes", "chunks", "waiting_bytes")},
             **{k: int(told.get(k, 0)) for k in _COUNTS},

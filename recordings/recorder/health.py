@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from capture.packets import EventPacket, Events, Frame
 from recordings.event_peak import EventPeak, Windows
 from recordings.formats.own_about import HEALTH, write_synced
 from recordings.formats.own_chunks import arrival_us, place_of
-from recordings.recorder.stream_ends import StreamEnds
 from sync.rig import Rig
 from sync.synchroniser import OFFLINE_WAIT_US, Synchroniser
 
@@ -91,7 +89,6 @@ class HealthWatch:
         self._sequence: int | None = None
         self._epoch: dict[str, int] = {}
         self.problem = ""
-        self.ends = StreamEnds()
 
     def events(self, p: EventPacket, first_us: int, lost: int, windows: Windows | None = None) -> None:
         """An event packet; `lost` packets of the ring are missing before it.
@@ -107,7 +104,6 @@ class HealthWatch:
         h.losses["camera events"] += p.dropped
         h.losses["rejected events"] += p.rejected.total
         self._follow("events", p.epoch, first_us)
-        self.ends.heard("events", p.arrival_ns, after_gap=p.gap or lost > 0)
         if h.until_us is not None and p.complete_until_us < h.until_us:
             h.jump("back", p.complete_until_us)
         if p.gap or lost or p.dropped:
@@ -126,7 +122,6 @@ class HealthWatch:
         h = self.health
         h.frames += 1
         h.losses["ring frames"] += lost
-        self.ends.heard("frames", f.arrival_ns, after_gap=f.gap or lost > 0)
         if lost or (f.gap and self._sequence is not None):  # what was before the first one is not its business
             h.frame_gap(f.sequence, "lost in the ring" if lost else "interrupted")
         if self._sequence is not None and self._epoch.get("frames") == f.epoch:
@@ -179,12 +174,11 @@ class HealthWatch:
 
 def report(
     watch: HealthWatch, *, state: str, message: str, elapsed_s: float, disk: dict[str, Any],
-    cameras: dict[str, dict[str, int]], silent_s: Mapping[str, float] | None = None, final: bool = False,
+    cameras: dict[str, dict[str, int]], final: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The content of `health.json`: `state` is "recording", "finished", or why it ended.
 
-    `cameras`: what their drivers counted, by role (`camera_counts`); a second old at most. `silent_s`: see
-    `StreamEnds.silent_s`, of now or of the end.
+    `cameras`: what their drivers counted, by role (`camera_counts`); a second old at most.
     """
     h = watch.health
     return {
@@ -196,7 +190,6 @@ def report(
         "gaps": [{"until_us": t, "cause": c} for t, c in h.gaps],
         "frame_gap_count": h.frame_gap_count,
         "frame_gaps": [{"before": n, "cause": c} for n, c in h.frame_gaps],
-        "silent_s": dict(silent_s or {}),
         "time_jump_count": h.time_jump_count, "time_jumps": [{"what": w, "at_us": t} for w, t in h.time_jumps],
         "event_rate_peak_hz": round(h.peak.hz), "event_rate_peak_at_us": h.peak.at_us,
         "cameras": cameras, "clock": watch.clock(final=final), "disk": disk,

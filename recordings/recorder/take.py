@@ -205,7 +205,7 @@ class Take:
         now = time.monotonic()
         if now - self._saved >= HEALTH_S:
             first, self._saved = not self._saved, now
-            text = text_of(self._report("recording", "", self._silent_s()))
+            text = text_of(self._report("recording", ""))
             if first:  # there from the beginning, and safe a second later
                 with contextlib.suppress(OSError):
                     save_text(self.folder, text, wait=False)
@@ -250,16 +250,7 @@ class Take:
         losses["disk items"] = self.file.discarded
         return dict(losses)
 
-    def _silent_s(self) -> dict[str, float]:
-        now = time.monotonic() if self._behind_s is None else self._behind_s
-        silent = self.watch.ends.silent_s(round(1e9 * now))
-        if self._ended_s is not None:  # all frames that were asked for are there
-            silent.pop("frames", None)
-        return silent
-
-    def _report(
-        self, state: str, message: str, silent_s: dict[str, float], *, final: bool = False
-    ) -> dict[str, Any]:
+    def _report(self, state: str, message: str, *, final: bool = False) -> dict[str, Any]:
         f = self.file
         self._losses()
         disk = {
@@ -269,13 +260,12 @@ class Take:
         elapsed = time.monotonic() - self._began
         said = report(
             self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final,
-            cameras=self.counts.report(), silent_s=silent_s,
+            cameras=self.counts.report(),
         )  # fmt: skip
         return {**said, "preroll_s": round(self.preroll_s, 3)}
 
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
-        silent_s = self._silent_s()  # before the disk takes its time
         self.file.close()
         self._unsaved.pop(HEALTH, None)
         self._save_unsaved()
@@ -285,7 +275,7 @@ class Take:
         if not (h.event_packets or h.frames):
             why = why or "nothing came from the cameras"
         state = "stopped" if stopped or why else "finished"
-        last = self._report(state, stopped or why, silent_s, final=True)
+        last = self._report(state, stopped or why, final=True)
         # With no space left even for this, the one of the second before stays, or is told by the caller.
         with contextlib.suppress(OSError, HalfmirrorError):
             save(self.folder, last)

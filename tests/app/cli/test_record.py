@@ -192,13 +192,6 @@ def test_a_camera_that_was_away_is_told_at_the_end(
     assert ("NOT all well" in said) == bool(gaps)
 
 
-def test_a_camera_that_was_not_back_at_the_end_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    record._print(RecordResult({"cups": {**HEALTH, "silent_s": {"frames": 3.5}}}))
-    said = capsys.readouterr().out
-    assert said.startswith("cups: NOT all well\n")
-    assert "  frames stopped 3.5 s before the end · " in said
-
-
 def test_what_was_lost_is_called_so_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     """A count beside a place ("7000 camera events") could as well be what was recorded."""
     lost = {**HEALTH, "losses": {"camera events": 7000, "ring frames": 2}, "gap_count": 3}
