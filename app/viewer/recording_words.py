@@ -11,6 +11,7 @@ from typing import Any
 from app.patience import ANSWERS_S, NoAnswerError, Waiting, within
 from app.viewer.words import clock, grouped
 from capture.camera import limited_s
+from recordings.formats.own_health import ended_early
 from sync.exposure import in_words
 
 RATE_OVER_S = 2.0
@@ -93,7 +94,7 @@ def report(folder: str, h: dict[str, Any]) -> tuple[list[str], bool]:
         f"{h['events'] / 1e6:.2f} M events · {h['disk']['bytes'] / 1e6:.0f} MB"
     )
     wrong = [losses(h["losses"])]
-    wrong += interruptions(h)
+    wrong += interruptions(h) + ended_early(h)
     limited = limited_s(h.get("cameras") or {})
     wrong += [f"event rate limited in the camera for {limited:.1f} s"] if limited else []
     wrong += [h["message"] if h["state"] == "stopped" else ""]

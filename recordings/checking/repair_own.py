@@ -265,7 +265,8 @@ def _save_health(
         watch, state=state, message="; ".join(result.lines()[1:]) or "complete",
         elapsed_s=elapsed, disk=disk, final=True, cameras=old.get("cameras", {}),
     )  # fmt: skip
-    save(out, {**content, "repair": result.values(), "before": old.get("state", "")})
+    kept = {"before": old.get("state", ""), "ended_early": old.get("ended_early", {})}
+    save(out, {**content, "repair": result.values(), **kept})
 
 
 def _check(out: Path, result: RepairReport, progress: Progress) -> None:

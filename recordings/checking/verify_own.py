@@ -18,7 +18,7 @@ from recordings.checking.streams import StreamCheck
 from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import HEALTH, INDEX_FILE, STREAMS, About, AboutError
 from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, INDEX
-from recordings.formats.own_health import REPAIRED, REPAIRED_WITH_LOSSES, read_health
+from recordings.formats.own_health import REPAIRED, REPAIRED_WITH_LOSSES, ended_early, read_health
 from recordings.formats.own_index import Found, Rows, read_index
 from recordings.recorder.health import HealthWatch
 
@@ -162,6 +162,8 @@ class _Check:
         for place, n in health["losses"].items():
             if n:
                 v.loss("recorder", f"lost {n} {place}")
+        for early in ended_early(health):
+            v.loss("recorder", early)
         if limited := limited_s(health["cameras"]):
             v.loss("recorder", f"the event camera limited its rate for {limited:.1f} s")
         if state == "recording" or losses.any or health["losses"].get("disk items"):

@@ -26,7 +26,7 @@ from recordings.formats import own_chunks as chunks
 from recordings.formats.own_about import FORMAT, HEALTH, STREAMS, About, AboutError
 from recordings.formats.own_axis import OneAxis
 from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, NO_EXPOSURE, UNKNOWN_US, Damaged
-from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, read_health
+from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, ended_early, read_health
 from recordings.formats.own_index import read_index
 from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo, Remark
 from sync.rig import Rig
@@ -112,7 +112,7 @@ class OwnRecording:
             n = health.get(key)
             if isinstance(n, int) and n > 0:
                 problems.append(f"{what} were interrupted at {n} place{'' if n == 1 else 's'} while recording")
-        return problems
+        return problems + ended_early(health)
 
     def rig_facts(self) -> RigFacts | None:
         """What the rig file says, in the words of drivers; `rig` has all of it."""

@@ -17,6 +17,7 @@ class Closings:
 
     def begin(self, take: Take, why: str) -> None:
         """Write what waits and close, aside; `why`: what ended it early, "" for nothing."""
+        take.stop()
         self._all.append(_Closing(take, why))
 
     @property

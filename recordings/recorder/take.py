@@ -17,6 +17,7 @@ from recordings.formats.own_about import ABOUT, HEALTH, About
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Draft, arrival_us
 from recordings.recorder.camera_counts import CameraCounts
 from recordings.recorder.disk import DiskError, free_bytes, reserve_of
+from recordings.recorder.falling_silent import FallingSilent
 from recordings.recorder.health import HealthWatch, report, save, save_text, text_of
 from recordings.recorder.preroll import Waiting
 from recordings.recorder.stream_file import TOO_SLOW, StreamFile
@@ -87,6 +88,8 @@ class Take:
         self._ends_us: int | None = None
         self._ended_s: float | None = None
         self._behind_s: float | None = None
+        self._stopped_s: float | None = None
+        self._silent = FallingSilent()
         self._gave_up = False
         self._lost = {EVENTS: 0, FRAME: 0}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -117,16 +120,22 @@ class Take:
         return arrival_us(f) if self._alone else self.watermark_us
 
     def add(
-        self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int, windows: Windows | None = None
-    ) -> None:
+        self, item: EventPacket | Frame | StreamEnd, chunk: Draft, lost: int, windows: Windows | None = None,
+        *, given_s: float | None = None,
+    ) -> None:  # fmt: skip
         """Record an item that was read whole; `lost` of its stream are missing before it.
 
         `item` is only looked at for its stamps and size (its arrays may be gone); `chunk` is what is written;
         `windows` tell what lies where, once the events' times are gone.
+        `given_s`: when its camera gave it, by `time.monotonic`; None: now.
         An item of another size than those before it is not recorded: `changed` then says why this must end.
         """
         if not self._fits(item):
             return
+        if not isinstance(item, StreamEnd):
+            stream = "events" if isinstance(item, EventPacket) else "frames"
+            given = time.monotonic() if given_s is None else given_s
+            self._silent.heard(stream, given, broken=item.gap or lost > 0)
         if chunk.kind == FRAME and not self._wanted(chunk):
             self.watch.health.frames_left_out += 1
             self._lost[FRAME] += lost
@@ -185,12 +194,21 @@ class Take:
     @property
     def complete(self) -> bool:
         """Everything asked for is there, or the event camera is silent and it will not come."""
-        now, seconds = time.monotonic() if self._behind_s is None else self._behind_s, self._limits.seconds
+        now, seconds = self._now_s(), self._limits.seconds
         if self._ends_us is not None and self.watermark_us is not None and self.watermark_us >= self._ends_us:
             return True
         if seconds is not None:
             return now - self._began > seconds + _STALLED_S
         return self._ended_s is not None and now - self._ended_s > _STALLED_S
+
+    def stop(self) -> None:
+        """Nothing more is recorded: from here on a camera may be silent. Closing may take long after it."""
+        if self._stopped_s is None:
+            self._stopped_s = self._now_s()
+
+    def _now_s(self) -> float:
+        """Up to when all that the cameras gave is recorded."""
+        return time.monotonic() if self._behind_s is None else self._behind_s
 
     def give_up(self, items: Iterable[Waiting]) -> None:
         """The program ends before the disk was ready for these: they are counted as lost."""
@@ -262,10 +280,12 @@ class Take:
             self.watch, state=state, message=message, elapsed_s=elapsed, disk=disk, final=final,
             cameras=self.counts.report(),
         )  # fmt: skip
-        return {**said, "preroll_s": round(self.preroll_s, 3)}
+        end_s = self._now_s() if self._stopped_s is None else self._stopped_s
+        return {**said, "preroll_s": round(self.preroll_s, 3), "ended_early": self._silent.before(end_s)}
 
     def finish(self, why: str = "") -> dict[str, Any]:
         """Write what waits and close. Returns the last `health.json`; `why`: what ended it early."""
+        self.stop()
         self.file.close()
         self._unsaved.pop(HEALTH, None)
         self._save_unsaved()

@@ -153,6 +153,8 @@ class _Recorder:
             self._refuse_all()
             if not worked:
                 time.sleep(0.002)
+        if not self._backlog:
+            take.behind(None)
         if not take.changed:
             take.give_up(self._backlog)
 
@@ -341,7 +343,7 @@ class _Recorder:
         self._ends += isinstance(w.packet, StreamEnd)
         if isinstance(w.packet, Frame):
             place(w.chunk, w.packet, self._take.watermark_for(w.packet))
-        self._take.add(w.packet, w.chunk, w.lost, w.windows)
+        self._take.add(w.packet, w.chunk, w.lost, w.windows, given_s=self._written_s)
 
     def _report(self) -> None:
         if time.monotonic() - self._reported < _REPORT_S:

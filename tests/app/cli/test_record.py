@@ -192,6 +192,14 @@ def test_a_camera_that_was_away_is_told_at_the_end(
     assert ("NOT all well" in said) == bool(gaps)
 
 
+def test_a_camera_that_was_gone_at_the_end_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    record._print(RecordResult({"cups": {**HEALTH, "ended_early": {"frames": 3599.96}}}))
+    said = capsys.readouterr().out
+    assert said.startswith("cups: NOT all well\n")
+    assert "  frames stopped 3600.0 s before the end · " in said
+    assert "nothing lost" not in said
+
+
 def test_what_was_lost_is_called_so_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     """A count beside a place ("7000 camera events") could as well be what was recorded."""
     lost = {**HEALTH, "losses": {"camera events": 7000, "ring frames": 2}, "gap_count": 3}
