@@ -24,7 +24,7 @@ from inference.kept import Kept, Request
 from inference.outcomes import Job, Outcome, Result, StageCounters, admitted, line_of
 from inference.restorers.base import check_latents
 from inference.restorers.picture import picture_of
-from inference.switching import NetworkSwitch
+from inference.switching import RETRY_S, NetworkSwitch
 from inference.watching import ResidualWatch
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
@@ -48,6 +48,7 @@ class RestoreStage:
         every_item: see the module's text.
         live: items arrive when they happen (their arrival times tell when an exposure ended).
         residual: measure the re-blur residual of every exposure (`watch_residual`: only now and then).
+        retry_s: as of `NetworkSwitch`.
 
     Raises:
         UsageError: unknown network or option.
@@ -65,6 +66,7 @@ class RestoreStage:
         every_item: bool = False,
         live: bool = True,
         residual: bool = False,
+        retry_s: float = RETRY_S,
     ) -> None:
         self.counters = StageCounters()
         self.last_restore_ms: dict[str, float] = {}
@@ -82,7 +84,7 @@ class RestoreStage:
         self._in_work: int | None = None  # number of the request that is being restored
         self._epoch: int | None = None  # of the exposures that are being restored
         self._broken: BaseException | None = None
-        self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock)
+        self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock, retry_s)
         self._watch = ResidualWatch(rig, self._kept)
         # One sensor cannot move against itself; offline every turn belongs to the restorer.
         watched = rig.has_events and not rig.identity and not every_item
@@ -248,6 +250,7 @@ class RestoreStage:
             while True:
                 if self._stopped:
                     return None
+                self._switch.try_again()
                 waiting = self._queue or self._kept.request or self._switch.ready or self._flush
                 step = self._watch.due_in(self._switch.engine, time.monotonic(), busy=bool(waiting))
                 if waiting or step == 0.0:

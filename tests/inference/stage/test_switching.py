@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -85,6 +86,64 @@ def test_after_a_fall_back_another_choice_clears_the_message(
     assert results[1].restored is not None
     assert results[1].restored.network == "slow"
     assert stage.status()["message"] == ""
+
+
+def test_a_network_that_gave_way_is_tried_again_after_pauses_that_grow(
+    make: Make, slow: type[Slow], results: list[Result]
+) -> None:
+    """Somebody else's job took the memory for a minute, at the second hour of a run that nobody looks at."""
+    slow.gate.set()
+    slow.failures, slow.error = 3, MemoryError("3 GB wanted")
+    stage = make("slow", every_item=True, retry_s=0.2)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    assert stage.status()["message"] == "slow ran out of memory (MemoryError: 3 GB wanted); frames pass through"
+    feed(stage, [1])
+    until(lambda: len(results) == 2, "one that passes through")
+    until(lambda: stage.network == "slow", "the second try")
+    assert stage.status()["message"] == ""
+    feed(stage, [2, 3])  # the first one's failure lets go of the one at rest
+    until(lambda: stage.network == "none", "it fails once more")
+    began = time.monotonic()
+    until(lambda: stage.network == "slow", "the third try")
+    assert time.monotonic() - began > 0.35
+    feed(stage, [4])
+    until(lambda: len(results) == 5, "five outcomes")
+    assert [r.restored.network if r.restored else "" for r in results] == ["", "none", "", "", "slow"]
+    assert stage.status()["wanted"] == "slow"
+    assert adds_up(stage)
+
+
+def test_a_network_that_cannot_be_made_again_says_so_and_is_tried_further(
+    make: Make, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 1, MemoryError("3 GB wanted")
+    stage = make("slow", every_item=True, retry_s=0.1)
+    tries: list[int] = []
+
+    def prepare(*_: object) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise MemoryError("4 GB wanted")
+
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    feed(stage, [0])
+    says = "slow was tried again: MemoryError: 4 GB wanted; frames pass through"
+    until(lambda: stage.status()["message"] == says, "the first try in vain")
+    until(lambda: stage.network == "slow", "the third try")
+    assert len(tries) == 3
+
+
+def test_who_has_chosen_another_network_keeps_it(make: Make, slow: type[Slow]) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 1, MemoryError()
+    stage = make("slow", every_item=True, retry_s=0.2)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    stage.select("none")
+    time.sleep(0.8)
+    assert (stage.network, stage.status()["loading"]) == ("none", "")
 
 
 def test_what_a_failing_network_still_owes_passes_through(
