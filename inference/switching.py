@@ -11,6 +11,7 @@ gave way, then after pauses twice as long each time.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from typing import Any
 
 from inference import models
 from inference.engine import Engine
+from inference.lost_device import device_lost
 from inference.memory import give_memory_back, out_of_memory
 from inference.network_options import NetworkOptions
 from inference.outcomes import line_of
@@ -53,6 +55,7 @@ class NetworkSwitch:
         engine: of it.
         loading: name of the one that is being made, "" for none.
         message: one line, while something went wrong.
+        lost: the error after which the GPU answers no more, None while it does; no network can run any more.
 
     Raises:
         UsageError: unknown network or option.
@@ -66,6 +69,7 @@ class NetworkSwitch:
         self._options = NetworkOptions(network, options)
         self.network = self._wanted = network
         self.loading = self.message = ""
+        self.lost: Exception | None = None
         self._failures = 0
         self._first_pause_s = self._pause_s = retry_s
         self._gave_way = ""  # is to be tried again
@@ -143,7 +147,7 @@ class NetworkSwitch:
             and self._wanted == self.network == PASS_THROUGH
             and time.monotonic() >= self._again_at
         ):
-            self._postpone()
+            self._again_at = math.inf  # until it is known what becomes of this try
             self._load_aside(self._gave_way)
 
     def _postpone(self) -> None:
@@ -160,11 +164,16 @@ class NetworkSwitch:
                 rested = self._at_rest.pop(network, None)
             engine = rested or self._make_room_for(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
-            if self._wanted == network:
+            if device_lost():
+                self.lost = e  # what was wanted stays so, in another process
+            elif self._wanted == network:
                 self._wanted = self.network
-                again = f"{network} was tried again: {line_of(e)}; {PASSES}"
-                first = f"network {network} could not be loaded: {line_of(e)}; {self.network} goes on"
-                self.message = again if network == self._gave_way else first
+                if network == self._gave_way:
+                    self._postpone()
+                    self.message = f"{network} was tried again: {line_of(e)}; {PASSES}"
+                else:
+                    goes_on = f"{self.network} goes on"
+                    self.message = f"network {network} could not be loaded: {line_of(e)}; {goes_on}"
             return
         finally:
             if self.loading == network:
@@ -213,6 +222,9 @@ class NetworkSwitch:
 
     def failed(self, error: Exception) -> bool:
         """The running network has failed on an exposure; True when it has to give way."""
+        if device_lost():
+            self.lost = error
+            return False
         if out_of_memory(error) and self._drop_resting():
             _release(error)
             return False  # it has their memory now, and is tried again
