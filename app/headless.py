@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import numpy as np
 from app.following import START_LIMIT_S, Following
 from app.output.contact import EvenSample, Pair, contact_sheet
 from app.output.flags import flag_kind
-from app.output.labels import stamped
+from app.output.labels import UNCHANGED, stamped
 from app.output.png import write_png
 from app.output.report import write_json
 from app.output.spread import Spread, residual_report
 from app.output.video_thread import VideoThread, middle
 from app.session import Picture, Session, SessionStatus
 from inference.restorers.base import RESIDUAL_FIGURE
+from inference.switching import PASS_THROUGH, PASSES
 
 KEPT_FIGURES = 100_000
 """Values of a figure that its median is taken of: an hour at 25 pictures a second."""
@@ -38,6 +39,10 @@ class HeadlessRun:
         figures: median of every figure the restorer gave (contrast, re-blur residual).
         residual: of the re-blur residuals of the pictures that came, None when none has one.
         flags: named states of the restorer and how often each came.
+        restored_by: pictures that were not refused, by the network that made them.
+        unchanged: of those, the ones that came as they were because the network asked for had given way.
+        gave_way: what was said about that, "" where nothing was heard.
+        back: at the end the network asked for restored.
         video_frames, video_dropped: pictures in the video, and those that the encoder had no time for.
         video_fitted: of those in it that came in another size than the first, and were scaled to it.
         interrupted: Ctrl+C, SIGTERM or SIGHUP ended it early; what had come until then is kept.
@@ -50,6 +55,10 @@ class HeadlessRun:
     figures: dict[str, float] = field(default_factory=dict)
     residual: Spread | None = None
     flags: dict[str, int] = field(default_factory=dict)
+    restored_by: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    gave_way: str = ""
+    back: bool = False
     video_frames: int = 0
     video_dropped: int = 0
     video_fitted: int = 0
@@ -86,11 +95,14 @@ def run_headless(
     """
     final = final or folder
     video = None if folder is None or final is None else VideoThread(folder / VIDEO, final=final / VIDEO)
+    # What another program publishes was asked for there.
+    asked = "" if session.elsewhere else str(about.get("network", ""))
+    heard = _Heard(progress)
     pictures = Following(
-        session, progress, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s,
+        session, heard, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s,
         faults_end=folder is None,
     )  # fmt: skip
-    watch = _Watch(session, video, seconds, pictures)
+    watch = _Watch(session, video, seconds, pictures, asked)
     try:
         try:
             watch.loop(complete)
@@ -109,6 +121,9 @@ def run_headless(
             video.abandon()
         raise
     run = watch.run
+    if run.status is not None and heard.hear(run.status):
+        run.back = False
+    run.gave_way = heard.gave_way
     if video is None or folder is None or final is None:
         return run
     run.video_frames, run.video_dropped, run.codec = video.writer.count, video.dropped, video.writer.codec
@@ -120,11 +135,34 @@ def run_headless(
     return run
 
 
+class _Heard:
+    """Hands progress on, and keeps what a worker said last about a network that gave way."""
+
+    def __init__(self, progress: Callable[[float, SessionStatus], None]) -> None:
+        self._progress = progress
+        self.gave_way = ""
+
+    def __call__(self, seconds: float, status: SessionStatus) -> None:
+        self.hear(status)
+        self._progress(seconds, status)
+
+    def hear(self, status: SessionStatus) -> bool:
+        """Whether a network has given way just now."""
+        said = next((w.detail for w in status.workers if PASSES in w.detail), "")
+        self.gave_way = said or self.gave_way
+        return bool(said)
+
+
 class _Watch:
-    """The poll loop and what it gathers."""
+    """The poll loop and what it gathers. `asked`: the network asked for, "" unknown."""
 
     def __init__(
-        self, session: Session, video: VideoThread | None, seconds: float | None, pictures: Following
+        self,
+        session: Session,
+        video: VideoThread | None,
+        seconds: float | None,
+        pictures: Following,
+        asked: str,
     ) -> None:
         self.run = HeadlessRun()
         self.ended_by: BaseException | None = None
@@ -133,6 +171,7 @@ class _Watch:
         self._video = video
         self._seconds = seconds
         self._pictures = pictures
+        self._asked = asked
         # Of hours without a folder a figure's last values are enough.
         self._figures: dict[str, deque[float]] = {}
 
@@ -158,6 +197,8 @@ class _Watch:
         sharp = middle(picture)
         if sharp is None:
             self.run.refused += 1
+        else:
+            picture = self._made_by(picture)
         for name, value in picture.figures.items():
             self._figures.setdefault(name, deque(maxlen=KEPT_FIGURES)).append(float(value))
         for flag in picture.flags:
@@ -171,6 +212,17 @@ class _Watch:
             self.sample.add(Pair(np.array(picture.blurred), copy, _label(picture)))
         else:
             self.sample.skip()
+
+    def _made_by(self, p: Picture) -> Picture:
+        """Count it by its network; one that came as it was though a network was asked for says so."""
+        by = self.run.restored_by
+        by[p.network] = by.get(p.network, 0) + 1
+        unchanged = p.network == PASS_THROUGH and self._asked not in ("", PASS_THROUGH)
+        self.run.back = not unchanged
+        if not unchanged:
+            return p
+        self.run.unchanged += 1
+        return replace(p, flags=(*p.flags, f"{UNCHANGED}: {self._asked} gave way"))
 
 
 def _label(p: Picture) -> str:
@@ -186,7 +238,9 @@ def _summary(run: HeadlessRun) -> dict[str, Any]:
     return {
         "seconds": run.seconds,
         "interrupted": run.interrupted,
-        "pictures": {"shown": run.pictures, "refused": run.refused},
+        "pictures": {"shown": run.pictures, "refused": run.refused, "unchanged": run.unchanged},
+        "restored_by": run.restored_by,
+        "gave_way": run.gave_way,
         "video": {
             "file": VIDEO,
             "codec": run.codec,

@@ -254,8 +254,7 @@ class LiveSession:
             return self._figures.status((opening,), message=opening.detail)
         for m in supervisor.poll():
             if m.topic == RESTORE:
-                self._figures.take_report(m.body)
-                self._asking.renew(supervisor, RESTORE, int(m.body.get("incarnation", 0)))
+                self._take_report(supervisor, m.body)
             elif self._recorder.watch.hear(supervisor, m):
                 if m.topic == CAMERAS:
                     self._meet(m.body)
@@ -276,6 +275,15 @@ class LiveSession:
         self._figures.take_rings(reader, supervisor.ring("frames").stats().reader(READER))
         ended = self._ended(workers)
         return self._figures.status(workers, message=self._message(workers), ended=ended)
+
+    def _take_report(self, supervisor: Supervisor, report: dict[str, Any]) -> None:
+        """Of the restore worker. Where the GPU was lost its successor is told the network wanted last."""
+        self._figures.take_report(report)
+        if report.get("device_lost"):
+            self._asking.keep(RESTORE, "network", {"name": str(report["wanted"])})
+            return
+        self._asking.renew(supervisor, RESTORE, int(report.get("incarnation", 0)))
+        self._asking.forget(RESTORE, "network")  # it may be what ends this one
 
     def _status_of_opening(self) -> WorkerStatus:
         """Given up by itself it is not: what answers after all is shown."""
@@ -341,8 +349,8 @@ class LiveSession:
     def select_network(self, name: str) -> None:
         """See `Session.select_network`. Where the first network could not run on this source, this one may.
 
-        A restarted worker is not told again: the network may be what killed it. A worker that does not run
-        begins anew with this one.
+        A restarted worker is not told again, unless it had lost its GPU: the network may be what killed it. A
+        worker that does not run begins anew with this one.
         """
         if self._no_events and not self._problem and models.needs_events(name):
             # The restore worker knows of no events: it would say that the source has none.

@@ -54,6 +54,9 @@ class Engine:
         restorer: from `inference.models.create`.
         residual: measure it for every exposure, which costs `residual.INSTANTS` further restorations each where
             the instants asked for will not do. The pictures stay the same.
+
+    Attributes:
+        preparing: `prepare` is at work; for other threads.
     """
 
     def __init__(self, restorer: Restorer, *, residual: bool = False) -> None:
@@ -61,6 +64,7 @@ class Engine:
         self._residual = residual
         self._past: deque[AlignedExposure] = deque(maxlen=max(restorer.needs.frames_before, 1))
         self._waiting: deque[tuple[AlignedExposure, tuple[float, ...]]] = deque()
+        self.preparing = False
         self._prepared: tuple[int, int] | None = None
         self._epoch: int | None = None
 
@@ -72,7 +76,11 @@ class Engine:
     def prepare(self, width: int, height: int) -> None:
         """Load, compile and warm up for frames of this size; once per size, later calls return at once."""
         if self._prepared != (width, height):
-            self.restorer.prepare(width, height)
+            self.preparing = True
+            try:
+                self.restorer.prepare(width, height)
+            finally:
+                self.preparing = False
             self._prepared = (width, height)
 
     def set(self, options: dict[str, Any]) -> None:

@@ -21,10 +21,12 @@ from capture.packets import EventPacket, Frame
 from inference.drift import AlignmentWatch, Drift
 from inference.engine import Attempt, Failed
 from inference.kept import Kept, Request
+from inference.lost_device import DeviceLostError
 from inference.outcomes import Job, Outcome, Result, StageCounters, admitted, line_of
 from inference.restorers.base import check_latents
 from inference.restorers.picture import picture_of
-from inference.switching import NetworkSwitch
+from inference.stalled import JobWatch, StalledError
+from inference.switching import RETRY_S, NetworkSwitch
 from inference.watching import ResidualWatch
 from sync.exposure import AlignedExposure, RefusedExposure
 from sync.rig import Rig
@@ -48,6 +50,8 @@ class RestoreStage:
         every_item: see the module's text.
         live: items arrive when they happen (their arrival times tell when an exposure ended).
         residual: measure the re-blur residual of every exposure (`watch_residual`: only now and then).
+        retry_s: as of `NetworkSwitch`.
+        jobs: tells a network that does not come back.
 
     Raises:
         UsageError: unknown network or option.
@@ -65,6 +69,8 @@ class RestoreStage:
         every_item: bool = False,
         live: bool = True,
         residual: bool = False,
+        retry_s: float = RETRY_S,
+        jobs: JobWatch | None = None,
     ) -> None:
         self.counters = StageCounters()
         self.last_restore_ms: dict[str, float] = {}
@@ -82,7 +88,9 @@ class RestoreStage:
         self._in_work: int | None = None  # number of the request that is being restored
         self._epoch: int | None = None  # of the exposures that are being restored
         self._broken: BaseException | None = None
-        self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock)
+        self._switch = NetworkSwitch(rig, network, options or {}, device, residual, self._lock, retry_s)
+        self._jobs = jobs or JobWatch()
+        self._stalling_s = 0.0
         self._watch = ResidualWatch(rig, self._kept)
         # One sensor cannot move against itself; offline every turn belongs to the restorer.
         watched = rig.has_events and not rig.identity and not every_item
@@ -116,10 +124,18 @@ class RestoreStage:
         """Take what the synchroniser has ready; `now_ns` None when only data may decide (offline).
 
         Raises:
+            StalledError: a call of the network has not come back.
+            DeviceLostError: the GPU answers this process no more.
             Whatever has ended the restoring thread: pictures could not be handed on, or a fault of the program.
         """
         if self._broken is not None:
             raise self._broken
+        if (lost := self._switch.lost) is not None:
+            raise DeviceLostError(f"{self._switch.wanted} has lost the GPU ({line_of(lost)})")
+        try:
+            self._stalling_s = self._jobs.look(preparing=self._switch.engine.preparing)
+        except StalledError as e:
+            raise StalledError(f"{self.network} {e}") from None
         margins, self._margins = self._margins, None
         if margins is not None:
             self.sync.set_margins(*margins)
@@ -185,6 +201,7 @@ class RestoreStage:
             self._switch.set(options)
             self._margins = self._switch.margins  # an option may ask for more events
             self._watch.forget()
+            self._jobs.forget()
             self._lock.notify_all()
 
     def watch_residual(self, on: bool) -> None:
@@ -224,21 +241,28 @@ class RestoreStage:
                 "wanted": self._switch.wanted,
                 "runs_on": getattr(self._switch.engine.restorer, "runs_on", ""),
                 "loading": self._switch.loading,
-                "message": self._switch.message or self._watch.fault,
+                "message": self._stalling() or self._switch.message or self._watch.fault,
                 "restore_ms": dict(self.last_restore_ms),
                 "stage": asdict(self.counters),
                 "sync": asdict(self.sync.counters),
                 "unmatched_why": self.sync.status.why,
+                "device_lost": self._switch.lost is not None,
                 "held": held.ordinal if held else None,
                 "drift": self._drift.to_message() if self._alignment is not None else None,
             }
+
+    def _stalling(self) -> str:
+        s = self._stalling_s
+        return f"{self.network} has been at one exposure for {s:.0f} s" if s else ""
 
     # --- the restoring thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while (work := self._next_work()) is not None:
+                before = self.counters.restored
                 work()
+                self._jobs.end(restored=self.counters.restored > before)
         except BaseException as e:  # seen by the caller's thread: a worker that restores nothing must not go on
             self._broken = e
 
@@ -248,11 +272,13 @@ class RestoreStage:
             while True:
                 if self._stopped:
                     return None
+                self._switch.try_again()
                 waiting = self._queue or self._kept.request or self._switch.ready or self._flush
                 step = self._watch.due_in(self._switch.engine, time.monotonic(), busy=bool(waiting))
                 if waiting or step == 0.0:
                     break
                 self._lock.wait(min(0.5, step or 0.5))
+            self._jobs.begin((self._owed + 1) * len(self._latents))
             if self._switch.ready:
                 return self._take_over
             if step == 0.0:
@@ -261,6 +287,7 @@ class RestoreStage:
             if request is not None and held is not None and not (self._serving_held and self._queue):
                 self._kept.request, self._in_work = None, request[0]
                 self._serving_held = True
+                self._jobs.begin(len(request[1]))
                 return lambda: self._restore_held(held, request)
             if self._queue:
                 job, latents = self._queue.popleft(), self._latents
@@ -284,6 +311,7 @@ class RestoreStage:
             self._switch.take_over()
             self._margins = self._switch.margins
             self._watch.forget()
+            self._jobs.forget()
 
     def _settle(self, job: Job, latents: tuple[float, ...]) -> None:
         outcome = job.outcome
@@ -352,6 +380,7 @@ class RestoreStage:
             self._switch.give_way(error)
             self._margins = self._switch.margins
             self._watch.forget()
+            self._jobs.forget()
         for exposure, latents in owed:
             self._deliver(self._switch.engine.try_push(exposure, latents))
 

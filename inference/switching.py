@@ -4,19 +4,23 @@ The networks that ran last stay in memory, so that going back to one of them tak
 short they are dropped first.
 
 A network fails for good when it runs out of memory with none at rest, or when it fails
-`FAILURES_BEFORE_FALLBACK` times in a row. Then frames pass through unchanged and the reason is said until
-another network is chosen.
+`FAILURES_BEFORE_FALLBACK` times in a row. Then frames pass through unchanged and the reason is said. What it
+lacked may be there again a minute later: unless another network is chosen it is tried again, `RETRY_S` after it
+gave way, then after pauses twice as long each time.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from inference import models
 from inference.engine import Engine
+from inference.lost_device import device_lost
 from inference.memory import give_memory_back, out_of_memory
 from inference.network_options import NetworkOptions
 from inference.outcomes import line_of
@@ -24,6 +28,10 @@ from sync.rig import Rig
 
 FAILURES_BEFORE_FALLBACK = 3
 PASS_THROUGH = "none"
+PASSES = "frames pass through"
+"""In every message about a network that gave way."""
+RETRY_S, LONGEST_RETRY_S = 60.0, 1920.0
+"""Before a network that gave way is tried again: the first pause, and the longest."""
 AT_REST = 2  # networks kept in memory beside the one that runs, those that ran last
 
 
@@ -40,12 +48,14 @@ class NetworkSwitch:
         device: "auto", "cpu", "cuda".
         residual: measure the re-blur residual of every exposure.
         lock: held while what is shared changes; notified when a network is ready.
+        retry_s: the first pause before a network that gave way is tried again.
 
     Attributes:
         network: that runs.
         engine: of it.
         loading: name of the one that is being made, "" for none.
         message: one line, while something went wrong.
+        lost: the error after which the GPU answers no more, None while it does; no network can run any more.
 
     Raises:
         UsageError: unknown network or option.
@@ -53,13 +63,18 @@ class NetworkSwitch:
 
     def __init__(
         self, rig: Rig, network: str, options: Mapping[str, Any], device: str, residual: bool,
-        lock: threading.Condition,
+        lock: threading.Condition, retry_s: float = RETRY_S,
     ) -> None:  # fmt: skip
         self._rig, self._device, self._residual, self._lock = rig, device, residual, lock
         self._options = NetworkOptions(network, options)
         self.network = self._wanted = network
         self.loading = self.message = ""
+        self.lost: Exception | None = None
         self._failures = 0
+        self._first_pause_s = self._pause_s = retry_s
+        self._gave_way = ""  # is to be tried again
+        self._again_at = 0.0
+        self._runs_since = time.monotonic()
         self._at_rest: OrderedDict[str, Engine] = OrderedDict()
         self._ready: tuple[str, Engine] | None = None
         self.engine = self._make(network)
@@ -118,8 +133,26 @@ class NetworkSwitch:
             UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
         """
         models.check(network, self._options.of(network), events=self._rig.has_events)
+        self._gave_way, self._pause_s = "", self._first_pause_s
+        self._load_aside(network)
+
+    def _load_aside(self, network: str) -> None:
         self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
+
+    def try_again(self) -> None:
+        """Make the network that gave way ready once more, when it is time and nobody has chosen another."""
+        if (
+            self._gave_way
+            and self._wanted == self.network == PASS_THROUGH
+            and time.monotonic() >= self._again_at
+        ):
+            self._again_at = math.inf  # until it is known what becomes of this try
+            self._load_aside(self._gave_way)
+
+    def _postpone(self) -> None:
+        self._again_at = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, max(LONGEST_RETRY_S, self._first_pause_s))
 
     def _load(self, network: str) -> None:
         self.loading = network
@@ -131,9 +164,16 @@ class NetworkSwitch:
                 rested = self._at_rest.pop(network, None)
             engine = rested or self._make_room_for(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
-            if self._wanted == network:
+            if device_lost():
+                self.lost = e  # what was wanted stays so, in another process
+            elif self._wanted == network:
                 self._wanted = self.network
-                self.message = f"network {network} could not be loaded: {line_of(e)}; {self.network} goes on"
+                if network == self._gave_way:
+                    self._postpone()
+                    self.message = f"{network} was tried again: {line_of(e)}; {PASSES}"
+                else:
+                    goes_on = f"{self.network} goes on"
+                    self.message = f"network {network} could not be loaded: {line_of(e)}; {goes_on}"
             return
         finally:
             if self.loading == network:
@@ -168,7 +208,7 @@ class NetworkSwitch:
             return
         before = self.network, self.engine
         (self.network, self.engine), self._ready = self._ready, None
-        self._failures = 0
+        self._failures, self._runs_since, self._gave_way = 0, time.monotonic(), ""
         if before[0] != self.network:
             self._at_rest[before[0]] = before[1]
         while len(self._at_rest) > AT_REST:
@@ -182,6 +222,9 @@ class NetworkSwitch:
 
     def failed(self, error: Exception) -> bool:
         """The running network has failed on an exposure; True when it has to give way."""
+        if device_lost():
+            self.lost = error
+            return False
         if out_of_memory(error) and self._drop_resting():
             _release(error)
             return False  # it has their memory now, and is tried again
@@ -190,11 +233,14 @@ class NetworkSwitch:
         return enough and self.network != PASS_THROUGH
 
     def give_way(self, error: Exception) -> None:
-        """Frames pass through from now on, and the message says why. Memory is given back."""
+        """Frames pass through for now, and the message says why. Memory is given back."""
         how = "ran out of memory" if out_of_memory(error) else "failed"
-        self.message = f"{self.network} {how} ({line_of(error)}); frames pass through"
+        self.message = f"{self.network} {how} ({line_of(error)}); {PASSES}"
         if self._wanted == self.network:
-            self._wanted = PASS_THROUGH
+            self._wanted, self._gave_way = PASS_THROUGH, self.network
+            if time.monotonic() - self._runs_since > self._pause_s:  # it went well for long
+                self._pause_s = self._first_pause_s
+            self._postpone()
         self.network, self._failures = PASS_THROUGH, 0
         self._at_rest.clear()
         through = models.create(PASS_THROUGH, self._rig, None, "cpu")

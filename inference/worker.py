@@ -25,6 +25,7 @@ from capture.messages import Command
 from capture.packets import EventPacket, Frame
 from capture.rate import Rate
 from capture.ring import Item, ItemTooLarge, RingReader, RingRef, RingWriter, wait_any
+from inference.lost_device import DeviceLostError
 from inference.memory import keep_freed_memory
 from inference.outcomes import Result, refusal_of
 from inference.restore_stage import RestoreStage
@@ -91,6 +92,7 @@ def run_restore_worker(link: WorkerLink, spec: RestoreWorkerSpec) -> None:
 
     Raises:
         UsageError: unknown network or option: no use to retry.
+        StalledError, DeviceLostError: only a new process restores anything again.
     """
     # torch reads it when it is first imported, which EDI never does: importing it takes seconds of a start.
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.threads or most_cores()))
@@ -169,6 +171,9 @@ class _RestoreWorker:
                     self._report()
                 if not worked:
                     self._rest()
+        except DeviceLostError:
+            self._report()  # the next process is to be told what was wanted
+            raise
         finally:
             self._close()
 

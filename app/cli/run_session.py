@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.cli import console
 from app.cli.arguments import is_stream
@@ -18,6 +18,9 @@ from capture.errors import UsageError
 from capture.rate import per_second
 from inference.network_options import FOR_ALL, NetworkOptions
 from recordings.recording import OpenOptions
+
+if TYPE_CHECKING:
+    from app.headless import HeadlessRun
 
 FALLBACK_S = 10.0
 DEFAULT_NETWORK = "edi"
@@ -199,6 +202,9 @@ def run_without_window(
             ending=line.ending if final is not None else lambda: None, complete=complete,
         )  # fmt: skip
     print_summary(run, None if final is None else str(final))
+    gave_way = run.unchanged or (run.gave_way and not run.back)
+    if gave_way:
+        console.fail(_unchanged(run, network))
     if run.interrupted:
         return console.INTERRUPTED
     down = faults(run.status) if run.status else []
@@ -214,7 +220,14 @@ def run_without_window(
         kept = "were published" if final is None else f"are in {final}"
         console.fail(f"none of {came} exposures was restored ({why}); {run.pictures} {kept} as they came")
         return 1
-    return 1 if down else 0
+    return 1 if down or gave_way else 0
+
+
+def _unchanged(run: HeadlessRun, network: str) -> str:
+    """One line about pictures that came as they were, because the network had given way."""
+    said = run.gave_way or f"{network} gave way"
+    end = f"{network} restores again" if run.back else f"{network} did not restore at the end"
+    return f"{run.unchanged} of {run.pictures} pictures are unchanged: {said}; {end}"
 
 
 def free_name(stem: str) -> Path:

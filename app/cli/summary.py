@@ -6,6 +6,7 @@ from app.cli import console
 from app.headless import HeadlessRun
 from capture.camera import limited_s
 from capture.rate import per_second
+from inference.switching import PASS_THROUGH
 
 
 def figure(value: float) -> str:
@@ -51,6 +52,9 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         for w in s.workers:
             restarts = f", {w.restarts} restarts" if w.restarts else ""
             row(f"worker {w.name}", f"{w.state}{restarts}" + (f": {w.detail}" if w.detail else ""))
+    if run.unchanged:
+        unchanged = {PASS_THROUGH: f"{PASS_THROUGH} (unchanged)"}
+        row("restored by", ", ".join(f"{unchanged.get(k, k)} {n}" for k, n in run.restored_by.items()))
     for name, value in run.figures.items():
         row(name.replace("_", " "), figure(value))
     for flag, n in run.flags.items():

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from inference.restorers.base import RANDOM_FLAG
 
 U8 = NDArray[np.uint8]
+UNCHANGED = "unchanged"
+"""How the flag of a picture begins that no network has touched although one was asked for."""
 _PLAIN = str.maketrans({"µ": "u", "×": "x", "–": "-", "…": "...", "→": "->", "±": "+-", "’": "'"})
 
 
@@ -35,16 +37,20 @@ def draw_text(image: U8, text: str, *, x: int = 6, y: int = 6, height_px: int = 
 
 
 def stamped(image: U8, flags: Sequence[str]) -> U8:
-    """The picture; where random weights made it, with these words on it: it must not pass for a result."""
+    """The picture; where random weights made it or no network did, with these words on it.
+
+    It must not pass for a result.
+    """
     import cv2
 
-    if RANDOM_FLAG not in flags:
+    words = next((f for f in flags if f == RANDOM_FLAG or f.startswith(UNCHANGED)), "")
+    if not words:
         return image
     out = image.copy()
-    (width, _), _ = cv2.getTextSize(RANDOM_FLAG, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    (width, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
     # Thirty pixels high at scale 1, see `draw_text`; narrow pictures get smaller letters.
     height = max(5, min(16, int(30 * (out.shape[1] - 8) / width)))
-    draw_text(out, RANDOM_FLAG, x=4, y=4, height_px=height)
+    draw_text(out, words, x=4, y=4, height_px=height)
     return out
 
 

@@ -50,7 +50,7 @@ def test_recording_runs_to_its_end_and_leaves_three_files(tmp_path: Path) -> Non
     assert sheet.shape[1] == 2 * (128 + 8) + 8
     summary = json.loads((tmp_path / SUMMARY).read_text())
     assert summary["network"] == "edi"
-    assert summary["pictures"] == {"shown": 20, "refused": 0}
+    assert summary["pictures"] == {"shown": 20, "refused": 0, "unchanged": 0}
     assert summary["status"]["losses"] == {"camera frames": 2, "ring": 0}
     assert summary["figures_median"] == {"contrast_on": pytest.approx(0.21)}
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([SHEET, SUMMARY, VIDEO])
@@ -69,6 +69,19 @@ def test_seconds_count_from_the_first_picture(tmp_path: Path) -> None:
     session._next = time.monotonic() + 0.6  # a start that takes longer than the run itself
     run = run_headless(session, tmp_path, seconds=0.2, about=ABOUT)
     assert run.pictures == 1
+
+
+def test_pictures_that_no_network_has_touched_are_stamped_in_the_video(tmp_path: Path) -> None:
+    wide = np.full((200, 500, 3), 90, np.uint8)
+    pictures = [
+        replace(picture(i), blurred=wide, sharp=wide[None], network=network)
+        for i, network in enumerate(["edi"] * 3 + ["none"] * 3)
+    ]
+    run = run_headless(FakeSession(pictures, is_recording=True), tmp_path, seconds=None, about=ABOUT)
+    assert (run.unchanged, run.restored_by, run.back) == (3, {"edi": 3, "none": 3}, False)
+    with av.open(str(tmp_path / VIDEO)) as f:
+        spread = [float(x.to_ndarray(format="gray")[:, 500:].std()) for x in f.decode(f.streams.video[0])]
+    assert max(spread[:3]) < 3 < 8 < min(spread[3:])
 
 
 def test_refused_exposures_are_shown_and_counted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from app.sources import Source
 from capture.camera import CameraState
 from capture.errors import CameraError
 from inference import models
-from tests.app import failing_network
+from tests.app import failing_network, lost_gpu
 from tests.app.live_watch import EVENT_PLACES, ONE_SENSOR, TWO_SENSORS, Watch, segments
 
 MOST_WAITING = 9
@@ -221,6 +221,34 @@ def test_a_network_without_memory_gives_way_and_the_cameras_notice_nothing(
         session.select_network("edi")
         watch.until(lambda: any(p.network == "edi" for p in watch.pictures), "EDI after it")
         assert watch.settled().message == ""
+    finally:
+        session.stop()
+
+
+def test_a_worker_that_has_lost_its_gpu_is_started_anew_with_the_network_wanted_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(models._MODELS, lost_gpu.NAME, lost_gpu.ENTRY)
+    monkeypatch.setattr("app.live.run_restore_worker", lost_gpu.run)
+    session = make_session("simulated:davis", "edi", settings=ONE_SENSOR)
+    session.start()
+    watch = Watch(session)
+    try:
+        watch.until(lambda: any(p.network == "edi" for p in watch.pictures), "the first network")
+        session.select_network(lost_gpu.NAME)
+        watch.until(lambda: any(p.network == lost_gpu.NAME for p in watch.pictures), "the other one")
+
+        def restarts() -> int:
+            return watch.worker("restore").restarts
+
+        watch.until(lambda: restarts() == 1, "the restart")
+        watch.pictures.clear()
+
+        def again() -> bool:
+            return restarts() == 1 and sum(p.network == lost_gpu.NAME for p in watch.pictures) > lost_gpu.GOOD
+
+        watch.until(again, "the same network")
+        assert (restarts(), watch.settled().network) == (1, lost_gpu.NAME)
     finally:
         session.stop()
 

@@ -172,6 +172,32 @@ def test_run_in_which_nothing_was_restored_is_an_error(
     assert (tmp_path / "run" / SUMMARY).exists()
 
 
+def test_a_network_that_gave_way_is_told_and_an_error(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody saw that from then on the pictures were the blurred ones."""
+    gone = [replace(picture(i), network="none") for i in range(5, 12)]
+    said = "edi ran out of memory (MemoryError); frames pass through"
+    made.session = FakeSession([*map(picture, range(5)), *gone], is_recording=True)
+    made.session.workers = (WorkerStatus("restore", CameraState.RUNNING, said),)
+    assert main.run(["live", "--headless", "-o", "run"]) == 1
+    out, err = capsys.readouterr()
+    assert "edi 5, none (unchanged) 7" in out
+    assert f"7 of 12 pictures are unchanged: {said}; edi did not restore at the end" in " ".join(err.split())
+    found = json.loads((tmp_path / "run" / SUMMARY).read_text())
+    assert found["pictures"] == {"shown": 12, "refused": 0, "unchanged": 7}
+    assert found["restored_by"] == {"edi": 5, "none": 7}
+    assert found["gave_way"] == said
+    assert found["flags"] == {"unchanged: edi gave way": 7}
+    made.session = FakeSession([*map(picture, range(5)), *gone, picture(12)], is_recording=True)
+    assert main.run(["live", "--headless", "-o", "two"]) == 1
+    assert "7 of 13 pictures are unchanged: edi gave way; edi restores again" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    made.session = FakeSession(gone, is_recording=True)
+    assert main.run(["live", "--headless", "-o", "three", "-n", "none"]) == 0, "it was asked for"
+
+
 def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:
     made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
     assert main.run(["live", "--headless", "-o", "run"]) == console.INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from capture.errors import UsageError
+from inference.lost_device import DeviceLostError, device_lost
 from inference.outcomes import Result
 from inference.restorers.base import RANDOM_FLAG, Needs
 from inference.switching import out_of_memory
@@ -85,6 +87,116 @@ def test_after_a_fall_back_another_choice_clears_the_message(
     assert results[1].restored is not None
     assert results[1].restored.network == "slow"
     assert stage.status()["message"] == ""
+
+
+def test_a_network_that_gave_way_is_tried_again(make: Make, slow: type[Slow], results: list[Result]) -> None:
+    """Somebody else's job took the memory for a minute, at the second hour of a run that nobody looks at."""
+    slow.gate.set()
+    slow.failures, slow.error = 3, MemoryError("3 GB wanted")
+    stage = make("slow", every_item=True, retry_s=0.2)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    assert stage.status()["message"] == "slow ran out of memory (MemoryError: 3 GB wanted); frames pass through"
+    feed(stage, [1])
+    until(lambda: len(results) == 2, "one that passes through")
+    until(lambda: stage.network == "slow", "the second try")
+    assert stage.status()["message"] == ""
+    feed(stage, [2, 3])  # the first one's failure lets go of the one at rest
+    until(lambda: stage.network == "none", "it fails once more")
+    until(lambda: stage.network == "slow", "the third try")
+    feed(stage, [4])
+    until(lambda: len(results) == 5, "five outcomes")
+    assert [r.restored.network if r.restored else "" for r in results] == ["", "none", "", "", "slow"]
+    assert stage.status()["wanted"] == "slow"
+    assert adds_up(stage)
+
+
+def test_a_network_that_cannot_be_made_again_says_so_and_is_tried_further(
+    make: Make, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 1, MemoryError("3 GB wanted")
+    stage = make("slow", every_item=True, retry_s=0.1)
+    tries: list[float] = []
+
+    def prepare(*_: object) -> None:
+        tries.append(time.monotonic())
+        if len(tries) < 3:
+            raise MemoryError("4 GB wanted")
+
+    monkeypatch.setattr(Slow, "prepare", prepare)
+    feed(stage, [0])
+    says = "slow was tried again: MemoryError: 4 GB wanted; frames pass through"
+    until(lambda: stage.status()["message"] == says, "the first try in vain")
+    until(lambda: stage.network == "slow", "the third try")
+    assert len(tries) == 3
+    assert tries[1] - tries[0] > 0.19, "each pause is twice as long"
+    assert tries[2] - tries[1] > 0.39
+
+
+def test_who_has_chosen_another_network_keeps_it(make: Make, slow: type[Slow]) -> None:
+    slow.gate.set()
+    slow.failures, slow.error = 1, MemoryError()
+    stage = make("slow", every_item=True, retry_s=0.2)
+    feed(stage, [0])
+    until(lambda: stage.network == "none", "the fall-back")
+    stage.select("none")
+    time.sleep(0.8)
+    assert (stage.network, stage.status()["loading"]) == ("none", "")
+
+
+def test_a_gpu_that_is_lost_ends_the_stage_and_the_network_stays_wanted(
+    make: Make, slow: type[Slow], results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each network would fail from now on, in this process."""
+    slow.gate.set()
+    slow.failures, slow.error = 9, RuntimeError("CUDA error: unknown error\nCompile with `TORCH_USE_CUDA_DSA`")
+    monkeypatch.setattr("inference.switching.device_lost", lambda: True)
+    stage = make("slow", every_item=True)
+
+    def ended() -> bool:
+        try:
+            stage.tick(None)
+        except DeviceLostError as e:
+            return str(e) == "slow has lost the GPU (RuntimeError: CUDA error: unknown error)"
+        return False
+
+    feed(stage, [0])
+    until(ended, "the end")
+    assert (stage.network, stage.status()["wanted"], stage.status()["device_lost"]) == ("slow", "slow", True)
+    assert results[0].failure == "slow failed: RuntimeError: CUDA error: unknown error"
+    assert adds_up(stage)
+
+
+def test_a_network_that_cannot_be_loaded_since_the_gpu_is_lost_stays_wanted(
+    make: Make, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: unknown error")
+
+    monkeypatch.setattr(Slow, "prepare", broken)
+    monkeypatch.setattr("inference.switching.device_lost", lambda: True)
+    stage = make("none", every_item=True)
+    stage.select("slow")
+    until(lambda: bool(stage.status()["device_lost"]), "the loss")
+    assert stage.status()["wanted"] == "slow"
+    with pytest.raises(DeviceLostError, match="slow has lost the GPU"):
+        stage.tick(None)
+
+
+@pytest.mark.parametrize(("initialized", "error", "lost"), [
+    (False, RuntimeError("CUDA error"), False), (True, None, False), (True, RuntimeError("CUDA error"), True),
+])  # fmt: skip
+def test_a_gpu_is_lost_that_answers_whatever_is_asked_by_an_error(
+    initialized: bool, error: Exception | None, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def synchronize() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert device_lost() is lost
 
 
 def test_what_a_failing_network_still_owes_passes_through(
