@@ -9,6 +9,7 @@ from recordings.formats.dataset_source import Source
 from recordings.formats.esl_mat import EslSource, mat_files
 from recordings.formats.event_files import event_columns
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
+from recordings.formats.names import files_with
 from recordings.formats.npy_members import Archive
 from recordings.formats.ros_magic import BAG_MAGICS, BAG_METADATA
 from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
@@ -90,7 +91,7 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Source:
         return RosBagSource(path, size)
     if is_highrev(path):
         return HighRevSource(path, size)
-    files = sorted(path.glob("*.npz"))
+    files = files_with(path, ".npz")
     if files:
         with Archive(files[0], files[0].name) as archive:
             if event_columns(archive.names) and not is_pair(archive.names):

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
+from recordings.formats.names import files_with
 from recordings.formats.pictures import (
     LIKE,
     find_pictures,
     first_size,
     frame_times,
-    natural,
     read_picture,
     read_stamps,
 )
@@ -38,9 +38,10 @@ _TABLE = "exposures.csv"
 
 def is_highrev(folder: Path) -> bool:
     """The folder has pictures in `blur` and event files in `event` whose names belong together."""
-    files = (folder / "event").glob("*.npz") if (folder / "event").is_dir() else iter(())
-    first = next(files, None)
-    return (folder / "blur").is_dir() and first is not None and _EVENTS.fullmatch(first.stem) is not None
+    if not (folder / "blur").is_dir() or not (folder / "event").is_dir():
+        return False
+    files = files_with(folder / "event", ".npz")
+    return bool(files) and _EVENTS.fullmatch(files[0].stem) is not None
 
 
 class HighRevSource:
@@ -57,7 +58,7 @@ class HighRevSource:
         if len(names) != 1:
             listed = ", ".join(names[:6]) or "none that is numbered"
             raise Refused(f"holds {len(names)} sequences ({listed}); put one into a folder of its own")
-        files = sorted((path / "event").glob(f"{_escaped(names[0])}_*.npz"), key=natural)
+        files = files_with(path / "event", ".npz")
         problems: list[str] = []
         per_frame = {p.stem: [f for f in files if f.stem.rpartition("_")[0] == p.stem] for p in pictures}
         lacking = [name for name, own in per_frame.items() if len(own) < 2]
@@ -142,7 +143,3 @@ class HighRevSource:
     def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`."""
         return self._events.events(start_us, self._until)
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents, TextEvents
+from recordings.formats.names import files_with, is_hidden
 from recordings.formats.pictures import (
     SUFFIXES,
     find_pictures,
     first_size,
     frame_times,
-    natural,
     read_picture,
     read_stamps,
 )
@@ -80,10 +80,10 @@ class Parts:
 def has_pictures(folder: Path) -> bool:
     """Pictures lie in a folder or in one below it."""
     for n, (root, folders, files) in enumerate(os.walk(folder)):
-        if any(Path(f).suffix.lower() in SUFFIXES for f in files):
+        if any(Path(f).suffix.lower() in SUFFIXES and not is_hidden(f) for f in files):
             return True
         deep = len(Path(root).relative_to(folder).parts)
-        folders[:] = sorted(folders) if deep < DEPTH else []
+        folders[:] = sorted(f for f in folders if deep < DEPTH and not is_hidden(f))
         if n >= MAX_FOLDERS:
             break
     return False
@@ -101,8 +101,9 @@ def look(folder: Path) -> Parts:
             raise Refused(f"holds more than {MAX_FOLDERS} folders, which is no single recording")
         here = Path(root)
         deep = len(here.relative_to(folder).parts)
-        folders[:] = sorted(f for f in folders if deep < DEPTH and f.lower() not in _NO_FRAMES)
-        paths = [here / f for f in sorted(files)]
+        wanted = (f for f in folders if deep < DEPTH and f.lower() not in _NO_FRAMES)
+        folders[:] = sorted(f for f in wanted if not is_hidden(f))
+        paths = [here / f for f in sorted(files) if not is_hidden(f)]
         kinds = {p.suffix.lower() for p in paths}
         if kinds & SUFFIXES:
             parts.pictures.append(here)
@@ -191,7 +192,7 @@ class PictureFolder:
         folder = _one(path, parts.intervals, "folders of event files", problems)
         events: NpzEvents | TextEvents
         if folder is not None:
-            events = NpzEvents(sorted(folder.glob("*.npz"), key=natural))
+            events = NpzEvents(files_with(folder, ".npz"))
         else:
             text = _one(path, parts.texts, "text files of events", problems)
             if text is None:

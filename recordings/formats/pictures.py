@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, FrameTime, picture, remark, times
+from recordings.formats.names import files_with
+from recordings.formats.names import natural as natural
 from recordings.formats.own_pictures import own_rows
 from recordings.pickle_steps import megabytes
 from recordings.sandbox_child import Refused
@@ -45,22 +47,16 @@ _WORDS = (
 LIKE = 30.0
 
 
-def natural(path: Path) -> list[tuple[int, int | str]]:
-    """A key by which `2.png` comes before `10.png`."""
-    words = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(w)) if w.isdecimal() and len(w) < 30 else (1, w) for w in words]
-
-
 def find_pictures(folder: Path) -> list[Path]:
     """The picture files in a folder itself, in order of their numbers.
 
     Raises:
         Refused: more than are read.
     """
-    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+    found = files_with(folder, *SUFFIXES)
     if len(found) > MAX_PICTURES:
         raise Refused(f"{folder.name} holds {len(found)} pictures; at most {MAX_PICTURES} are read")
-    return sorted(found, key=natural)
+    return found
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
