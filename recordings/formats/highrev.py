@@ -5,7 +5,7 @@ An event file has x, y, timestamp, polarity, each (n, 1). The names of x and y a
 exposure is from the first event to the first of the last file. Events lie on the picture's own pixels. An event
 belongs to the frame whose files hold it, up to where those of the next frame begin.
 
-An `exposures.csv` beside (our export writes one; `pictures` has its form) tells the exposures themselves, also
+An `exposures.csv` beside (our export writes one; `stamps` has its form) tells the exposures themselves, also
 those behind which no event came.
 """
 
@@ -22,13 +22,11 @@ from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_
 from recordings.formats.event_files import NpzEvents
 from recordings.formats.names import files_with
 from recordings.formats.pictures import (
-    LIKE,
     find_pictures,
     first_size,
-    frame_times,
     read_picture,
-    read_stamps,
 )
+from recordings.formats.stamps import LIKE, frame_times, read_stamps, tell_missing
 from recordings.sandbox_child import Refused
 
 _EVENTS = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -83,7 +81,7 @@ class HighRevSource:
             begins += [firsts[0]] * len(group)
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
-        told, unit = self._told(path / _TABLE, kept, problems)
+        told, unit = self._told(path / _TABLE, kept, pictures, problems)
         if told is None or not unit or not self._like_events(told):
             remark(problems, self._events.note)
         if told is None:
@@ -102,7 +100,7 @@ class HighRevSource:
         self._pictures = [kept[i] for i in order]
 
     def _told(
-        self, table: Path, pictures: list[Path], problems: list[str]
+        self, table: Path, kept: list[Path], pictures: list[Path], problems: list[str]
     ) -> tuple[list[FrameTime] | None, str]:
         """The exposures of the table and the unit that its heading says; None where none can be read."""
         if not table.is_file():
@@ -110,7 +108,9 @@ class HighRevSource:
         try:
             stamps = read_stamps(table)
             events = self._events.first_us, self._events.last_us
-            return frame_times(stamps, pictures, events, problems), stamps.unit
+            found = frame_times(stamps, kept, events, problems)
+            tell_missing(stamps, pictures, problems)
+            return found, stamps.unit
         except Refused as e:
             remark(problems, f"{e}; it is left out")
             return None, ""

@@ -5,7 +5,7 @@ What is looked for, up to three folders deep:
 * pictures: the one folder that holds them (sharp ones, truth for training, do not count);
 * events: one file that this program reads by itself, one text file, or a folder of `.npz` files, one for each
   interval between pictures;
-* times: a text file whose name speaks of times, stamps or exposures (`pictures`).
+* times: a text file whose name speaks of times, stamps or exposures (`stamps`).
 
 Of a left and a right side the left is read, and that is said. HS-ERGB and BS-ERGB keep events on the pictures'
 own pixels, BS-ERGB in 32nds of one. Where no text file gives the pictures' times, and there is one `.npz` an
@@ -30,10 +30,9 @@ from recordings.formats.pictures import (
     SUFFIXES,
     find_pictures,
     first_size,
-    frame_times,
     read_picture,
-    read_stamps,
 )
+from recordings.formats.stamps import frame_times, read_stamps, tell_missing
 from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
@@ -145,7 +144,9 @@ class PictureFolder:
         span = None if self._events is None else _span(self._events)
         times = _stamps_for(path, parts.times, pictures, problems)
         if times is not None:
-            found = frame_times(read_stamps(times), self._pictures, span, problems)
+            stamps = read_stamps(times)
+            found = frame_times(stamps, self._pictures, span, problems)
+            tell_missing(stamps, self._pictures, problems)
         elif isinstance(self._events, NpzEvents):
             found = self._by_intervals(self._events, problems)
         else:
@@ -154,11 +155,11 @@ class PictureFolder:
                 "each picture, in µs on the events' clock (docs/formats.md)"
             )
         size = self._grid(image, stated, problems)
-        stamps = [*(span or ()), *(int(v) for f in found for v in f)]
+        covered = [*(span or ()), *(int(v) for f in found for v in f)]
         source = self._events if isinstance(self._events, Recorded) else None
         self.facts = SourceFacts(
             format="pictures" if source is None else f"pictures+{source.source.facts.format}",
-            event_size=size, image_size=image, start_us=min(stamps), end_us=max(stamps),
+            event_size=size, image_size=image, start_us=min(covered), end_us=max(covered),
             camera="" if source is None else source.source.facts.camera,
             has_triggers=source is not None and source.source.facts.has_triggers, problems=problems,
             image_from_event=scaled(size, image) if size == image else None, assumed=True,
