@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, remark, scaled
-from recordings.formats.event_files import NpzEvents, TextEvents
+from recordings.formats.event_files import NpzEvents
+from recordings.formats.event_text import TextEvents
 from recordings.formats.names import files_with, is_hidden
 from recordings.formats.pictures import (
     SUFFIXES,
@@ -200,7 +201,8 @@ class PictureFolder:
                 remark(problems, "no events are in the folder, only frames")
                 return None
             events = TextEvents(text)
-        remark(problems, events.note)
+        if events.note:
+            remark(problems, events.note)
         return events
 
     def _by_intervals(self, events: NpzEvents, problems: list[str]) -> list[FrameTime]:

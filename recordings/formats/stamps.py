@@ -138,8 +138,8 @@ def frame_times(
     if longest > MAX_EXPOSURE_US and not stamps.own:
         raise Refused(
             f"{stamps.name}: in {unit}{fitted} an exposure lasts {longest / 1e6:.6g} s, which none does "
-            f"({MAX_EXPOSURE_US // 1_000_000} s at most); name columns and units in first lines: start_us,end_us "
-            "here, t_ns x y p for events in ns"
+            f"({MAX_EXPOSURE_US // 1_000_000} s at most); name columns and units in first lines: "
+            "start_us,end_us here, t_ns x y p for events in ns"
         )
     found = [FrameTime(int(r[0]), max(int(r[0]), int(r[-1]))) for r in values]
     if events is not None and not any(f.start_us <= events[1] and f.end_us >= events[0] for f in found):
