@@ -69,6 +69,9 @@ class HighRevSource:
             raise Refused("holds no event files that belong to its pictures")
         own = [per_frame[p.stem] for p in kept]
         self._events = NpzEvents([f for group in own for f in group], exchanged=True)
+        missing, untold = _missing([per_frame[p.stem] for p in pictures])
+        self._events.missing = missing
+        problems += self._events.losses()
         image = first_size(kept, problems)
         self._check_exchange(image, problems)
         size = stated or image
@@ -77,6 +80,7 @@ class HighRevSource:
             firsts = self._events.firsts[at : at + len(group)]
             # Without an event in the last file nothing tells the end.
             tells = len(group) > 1 and not self._events.empty[at + len(group) - 1]
+            tells = tells and at not in self._events.damaged and at not in untold
             found.append(FrameTime(firsts[0], max(firsts[0], firsts[-1]) if tells else firsts[0]))
             begins += [firsts[0]] * len(group)
             at += len(group)
@@ -143,3 +147,42 @@ class HighRevSource:
     def events(self, start_us: int | None) -> Iterator[Found]:
         """See `Source.events`."""
         return self._events.events(start_us, self._until)
+
+
+def _missing(groups: list[list[Path]]) -> tuple[dict[int, str], set[int]]:
+    """What is not there, by the place of the event file behind it, and which frames' exposures it would tell.
+
+    Args:
+        groups: each picture's event files, in order.
+
+    Returns:
+        a line by the place among all files, and places of the first files of such frames.
+    """
+    parts = [[int(f.stem.rpartition("_")[2]) for f in group] for group in groups]
+    lowest = min((p[0] for p in parts if p), default=0)
+    ends = [p[-1] for p in parts if p]
+    usual = max(set(ends), key=ends.count) if ends else 0
+    # Only where all others have the same number of files is one that has fewer known to lack its last.
+    alike = len(ends) > 2 and ends.count(usual) == len(ends) - 1
+    found, untold, at, lost = dict[int, str](), set[int](), 0, ""
+    for group, own in zip(groups, parts, strict=True):
+        if not group:
+            lost = lost or "a frame's event files are missing"
+            continue
+        stem = group[0].stem.rpartition("_")[0]
+        if own[0] != lowest:
+            lost = f"event files of {stem} before {group[0].name} are missing"
+            untold.add(at)
+        if lost and at:
+            found[at] = lost
+        for i in range(1, len(own)):
+            if own[i] != own[i - 1] + 1:
+                found[at + i] = f"event files between {group[i - 1].name} and {group[i].name} are missing"
+        lost = ""
+        if alike and own[-1] < usual:
+            lost = f"event files of {stem} behind {group[-1].name} are missing"
+            untold.add(at)
+        at += len(group)
+    if lost:
+        found[at] = lost  # behind all others
+    return found, untold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -31,6 +32,23 @@ def files_with(folder: Path, *suffixes: str) -> list[Path]:
     """
     found = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not is_hidden(p.name))
     return sorted((p for p in found if p.is_file()), key=natural)
+
+
+def skipped(paths: list[Path]) -> dict[int, int]:
+    """Where numbers are left out in a row of files: by the place of the file behind, how many.
+
+    Args:
+        paths: in order; empty is returned where they are no row that counts on in like steps.
+    """
+    found = [number_in(p) for p in paths]
+    if len(paths) < 3 or None in found or len({f[0] for f in found if f}) != 1:
+        return {}
+    numbers = [f[1] for f in found if f]
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
+    step = min(steps)
+    if step < 1 or 2 * steps.count(step) < len(steps):
+        return {}
+    return {k: s // step - 1 for k, s in enumerate(steps, 1) if s >= 2 * step}
 
 
 def number_in(path: Path) -> tuple[str, int] | None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
 from recordings.formats.event_text import TextEvents
-from recordings.formats.names import files_with, is_hidden
+from recordings.formats.names import files_with, is_hidden, skipped
 from recordings.formats.pictures import (
     SUFFIXES,
     find_pictures,
@@ -194,7 +194,10 @@ class PictureFolder:
         folder = _one(path, parts.intervals, "folders of event files", problems)
         events: NpzEvents | TextEvents
         if folder is not None:
-            events = NpzEvents(files_with(folder, ".npz"))
+            files = files_with(folder, ".npz")
+            events = NpzEvents(files)
+            events.lack(skipped(files))
+            problems += events.losses()
         else:
             text = _one(path, parts.texts, "text files of events", problems)
             if text is None:
@@ -213,6 +216,11 @@ class PictureFolder:
             raise Refused(
                 f"has no text file with the times of its {n} pictures, and {len(events.firsts)} event files, "
                 "which is not one for each interval between them"
+            )
+        if events.damaged or skipped(events.paths):
+            why = next(iter(events.damaged.values()), "numbers are left out in the names of its event files")
+            raise Refused(
+                f"has no text file with the times of its pictures, and event files do not tell them: {why}"
             )
         remark(
             problems, "no text file gives the pictures' times: they are where the events of each interval begin"
