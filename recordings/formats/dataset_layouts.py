@@ -93,17 +93,29 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Source:
         return HighRevSource(path, size)
     files = files_with(path, ".npz")
     if files:
-        with Archive(files[0], files[0].name) as archive:
-            if event_columns(archive.names) and not is_pair(archive.names):
-                raise Refused("holds event files and no pictures; give the folder with both")
+        names = _first_names(files)
+        if event_columns(names) and not is_pair(names):
+            raise Refused("holds event files and no pictures; give the folder with both")
         found = sequences(files)
         if len(found) > 1:
-            names = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
-            raise Refused(f"holds {len(found)} sequences ({names}); put one into a folder of its own")
+            listed = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
+            raise Refused(f"holds {len(found)} sequences ({listed}); put one into a folder of its own")
         return MsRbdSource(files, size)
     if mat_files(path):
         return EslSource(path, size)
     return PictureFolder(path, size, _events_file)
+
+
+def _first_names(files: list[Path]) -> frozenset[str]:
+    """The arrays of the first file that can be opened; of the others the layout's own reader tells."""
+    for path in files:
+        try:
+            with Archive(path, path.name) as archive:
+                return archive.names
+        except Refused:
+            if path == files[-1]:
+                raise
+    return frozenset()
 
 
 def _events_file(path: Path, size: tuple[int, int] | None) -> Source:
