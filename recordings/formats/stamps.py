@@ -72,6 +72,11 @@ def read_stamps(path: Path) -> Stamps:
         names = [re.split(r"[\\/]", str(r[k]))[-1] for r in table.rows]
         _told_once(path.name, names, rows, table.lines)
     unit = columns.unit or unit_in(" ".join([path.stem, *(line.text for line in table.above)]))
+    if columns.lengths and not unit:
+        raise Refused(
+            f"{path.name} does not say the unit of times and of lengths of exposures, which may be two; name "
+            "columns with units in a first line, such as: timestamp_us,exposure_us"
+        )
     whole = bool((columns.rows % 1 == 0).all())
     return Stamps(path.name, rows, names, unit, whole, note=columns.note)
 

@@ -37,6 +37,7 @@ _ROLES = (
     (Role.LENGTH, {"exposure", "exposures", "duration", "length", "integration", "shutter", "exp"}),
     (Role.TIME, {"time", "times"}),
 )
+_TOLD = {role for role, _ in _ROLES} | {Role.NUMBER}
 _NUMBERS = {
     "frame", "frames", "frameid", "framenumber", "id", "index", "idx", "no", "nr", "num", "number", "seq",
     "sequence", "image", "img", "picture", "count", "counter",
@@ -53,12 +54,14 @@ class Columns:
         names: the column of the pictures' names, None where there is none.
         unit: as the heading of these columns says, "" where it does not.
         note: how it was read, "" where a heading tells.
+        lengths: of exposures stand in it, which cameras like to give in another unit than times.
     """
 
     rows: NDArray[np.float64]
     names: int | None
     unit: str
     note: str = ""
+    lengths: bool = False
 
 
 def role_of(heading: str) -> Role:
@@ -92,7 +95,7 @@ def find_columns(table: Table, name: str, pictures: frozenset[str]) -> Columns:
         found = _by_heading(headings, roles, values, sure, name)
         if found is not None:
             _in_order(values, roles, name)
-            return Columns(found[0], names, found[1], found[2])
+            return Columns(found[0], names, found[1], found[2], Role.LENGTH in roles and found[0].shape[1] == 2)
     rows, note = _without_heading([values[k] for k in numeric], name)
     return Columns(rows, names, "", note)
 
@@ -118,12 +121,13 @@ def _headings(table: Table, name: str) -> tuple[list[str], bool]:
     for line in reversed(table.above):
         between = separator_of(line.text)
         cells = split(line.text, between) if between else [line.text]
-        if between and len(cells) == width > 1:
+        if between and len(cells) == width > 1 and any(role_of(c) is not Role.OTHER for c in cells):
             return cells, True
         words = [w for w in line.text.split() if not is_unit(w) and w.lower() != "in"]
-        if between in ("", "\t") and len(words) == width and (width > 1 or not line.comment):
+        title = width == 1 and line.comment
+        if between in ("", "\t") and len(words) == width and not title and set(map(role_of, words)) & _TOLD:
             return words, False
-        if table.separator and not line.comment:
+        if table.separator and not line.comment and words and len(cells) != width:
             raise Refused(
                 f"{name}: its heading {line.text[:40]!r} names {len(cells)} columns, line {table.lines[0]} has "
                 f"{width}; give each a name (and write decimals with a point)"
@@ -156,6 +160,8 @@ def _by_heading(
     begins = starts or at[Role.TIME]
     if len(values) == 1 and not sure and not any("_" in h for h in headings):
         return None  # as likely a title of the file
+    if not sure and any(roles[k] is Role.OTHER for k in values):
+        return None
     if not (begins or ends or lengths or middles):
         others = [k for k in values if roles[k] is not Role.NUMBER]
         if not at[Role.NUMBER] or len(others) != 1:

@@ -55,6 +55,12 @@ def test_numbers_and_times(tmp_path: Path, text: str) -> None:
     rows("f{k}.png,{a},{n}", "name,timestamp_us,exposure_us"),
     rows("{a},{n}", "timestamp_us,exposure_us"),
     rows("{k},{a}000,{n}", "frameId,timestamp_ns,exposureTime_us"),
+    rows("{a} {n}", "# image timestamp in us, exposure time in us"),
+    rows("{a} {n}", "# in us\n# timestamp exposure"),
+    rows("{a},{b}", "us"),
+    rows("1{k:02d} {a} {b}", "# us\n# exposure times here"),
+    rows("{a},{b},{a}.png", "#start_us,end_us,filename"),
+    rows("1{k:02d} {a} {b}", "# us\n# frame_id start end\n# 3 cameras used"),
     rows('"f{k}.png","{a}","{b}"', '"name","start_us","end_us"'),
     rows("f{k}.png,{a},{b},1.5,left", "name,start_us,end_us,gain,camera"),
     rows("{a}\t{b}", "exposureStart_us\texposureEnd_us", "\r\n"),
@@ -88,6 +94,8 @@ def test_as_spreadsheets_write_them(tmp_path: Path, encoding: str) -> None:
     (rows("{a} {b}", "# frame times"), "does not tell whether a line is the start and the end"),
     (rows("{a},{b}", "timestamp,host_timestamp"), "do not tell each exposure once; name the columns"),
     (rows("{n}", "exposure_us"), "do not tell each exposure once"),
+    # As a camera may give them: times in ns, lengths in µs.
+    (rows("{a}000,{n}", "timestamp,exposure"), "does not say the unit of times and of lengths of exposures"),
     (rows("{a},{n}", "timestamp,exposure_us"), "nothing tells the unit of 'timestamp'"),
     (rows("{a},{b}", "start_us,end_ms"), "are in two units"),
     # Decimal commas between commas, and what may be one or not.
