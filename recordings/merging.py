@@ -87,8 +87,10 @@ class StreamMerger:
             self._done = None
 
     def gap(self) -> None:
-        """Part of the event stream is lost here: all packets say so up to the one with the next events."""
-        self._gap_open, self._gap_from = True, None
+        """Part of the event stream is lost here: packets say so from the last events to the next ones."""
+        if self._gap_until is None and not self._gap_open:
+            self._gap_from = self._last
+        self._gap_open = True
 
     def reached(self, key: int) -> Iterator[Item]:
         """Nothing before `key` comes any more."""

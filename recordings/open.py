@@ -11,6 +11,7 @@ from typing import cast
 from recordings.formats.aedat4 import Aedat4Recording
 from recordings.formats.aedat4_container import MAGIC as AEDAT4_MAGIC
 from recordings.formats.dataset import DatasetRecording
+from recordings.formats.names import is_hidden
 from recordings.formats.own import OwnRecording
 from recordings.formats.own_about import ABOUT, STREAMS
 from recordings.formats.picture_folder import has_pictures
@@ -64,7 +65,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "MS-RBD", (b"PK\x03\x04",), (".npz",),
         _dataset,
-        folder=lambda path: any(path.glob("*.npz")),
+        folder=lambda path: any(p.suffix.lower() == ".npz" and not is_hidden(p.name) for p in path.iterdir()),
     ),
     Format(
         "HDF5 of Prophesee, DSEC or EFNet", (b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"),
@@ -90,7 +91,7 @@ def known_formats() -> str:
 
 def _folder_within(path: Path) -> Path | None:
     """The first folder in `path` that is a recording itself, as data sets and our own exports have them."""
-    for inner in sorted(path.iterdir())[:_LOOKED_AT]:
+    for inner in sorted(p for p in path.iterdir() if not is_hidden(p.name))[:_LOOKED_AT]:
         if inner.is_dir() and any(f.folder is not None and f.folder(inner) for f in FORMATS):
             return inner
     return None

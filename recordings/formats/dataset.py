@@ -122,7 +122,8 @@ class DatasetRecording:
                 for name, n in dict(h["counts"]).items():
                     report.ignored[str(name)] = report.ignored.get(str(name), 0) + int(n)
             elif reply.kind == "damage":
-                report.note(str(h["text"]))
+                if str(h["text"]) not in i.problems:  # known since it was opened
+                    report.note(str(h["text"]))
                 merger.gap()
             elif "image" in a:
                 exposure, drawn = int(h["exposure_us"]), bool(h["drawn"])

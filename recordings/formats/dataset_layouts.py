@@ -9,6 +9,7 @@ from recordings.formats.dataset_source import Source
 from recordings.formats.esl_mat import EslSource, mat_files
 from recordings.formats.event_files import event_columns
 from recordings.formats.msrbd import MsRbdSource, is_pair, sequences
+from recordings.formats.names import files_with
 from recordings.formats.npy_members import Archive
 from recordings.formats.ros_magic import BAG_MAGICS, BAG_METADATA
 from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
@@ -90,19 +91,31 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Source:
         return RosBagSource(path, size)
     if is_highrev(path):
         return HighRevSource(path, size)
-    files = sorted(path.glob("*.npz"))
+    files = files_with(path, ".npz")
     if files:
-        with Archive(files[0], files[0].name) as archive:
-            if event_columns(archive.names) and not is_pair(archive.names):
-                raise Refused("holds event files and no pictures; give the folder with both")
+        names = _first_names(files)
+        if event_columns(names) and not is_pair(names):
+            raise Refused("holds event files and no pictures; give the folder with both")
         found = sequences(files)
         if len(found) > 1:
-            names = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
-            raise Refused(f"holds {len(found)} sequences ({names}); put one into a folder of its own")
+            listed = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
+            raise Refused(f"holds {len(found)} sequences ({listed}); put one into a folder of its own")
         return MsRbdSource(files, size)
     if mat_files(path):
         return EslSource(path, size)
     return PictureFolder(path, size, _events_file)
+
+
+def _first_names(files: list[Path]) -> frozenset[str]:
+    """The arrays of the first file that can be opened; of the others the layout's own reader tells."""
+    for path in files:
+        try:
+            with Archive(path, path.name) as archive:
+                return archive.names
+        except Refused:
+            if path == files[-1]:
+                raise
+    return frozenset()
 
 
 def _events_file(path: Path, size: tuple[int, int] | None) -> Source:

@@ -26,7 +26,8 @@ from recordings.formats.dataset_source import (
     times,
 )
 from recordings.formats.mat_arrays import SUFFIX, MatFile
-from recordings.formats.pictures import SUFFIXES, find_pictures, first_size, natural, read_picture
+from recordings.formats.names import files_with, is_hidden
+from recordings.formats.pictures import SUFFIXES, find_pictures, first_size, read_picture
 from recordings.sandbox_child import Refused
 
 _COLUMNS = tuple(f"section_event_{part}" for part in ("timestamp", "x", "y", "polarity"))
@@ -37,8 +38,8 @@ MAX_FILES = 100_000
 
 def mat_files(folder: Path) -> list[Path]:
     """The `.mat` files of a folder, or of the one folder below it that has some, in order of their numbers."""
-    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
-        if found := sorted(place.glob(f"*{SUFFIX}"), key=natural):
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))):
+        if found := files_with(place, SUFFIX):
             return found
     return []
 
@@ -149,9 +150,9 @@ def _pictures_of(folder: Path) -> list[Path]:
     Raises:
         Refused: several have.
     """
-    inner = sorted(p for p in folder.iterdir() if p.is_dir() and p.name.lower() not in _TRUTH)
-    places = [folder, *inner]
-    having = [p for p in places if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())]
+    inner = (p for p in folder.iterdir() if p.is_dir() and p.name.lower() not in _TRUTH)
+    places = [folder, *sorted(p for p in inner if not is_hidden(p.name))]
+    having = [p for p in places if files_with(p, *SUFFIXES)]
     if len(having) > 1:
         raise Refused(f"holds {len(having)} folders of pictures ({', '.join(p.name for p in having[:4])})")
     return find_pictures(having[0]) if having else []

@@ -5,7 +5,7 @@ An event file has x, y, timestamp, polarity, each (n, 1). The names of x and y a
 exposure is from the first event to the first of the last file. Events lie on the picture's own pixels. An event
 belongs to the frame whose files hold it, up to where those of the next frame begin.
 
-An `exposures.csv` beside (our export writes one; `pictures` has its form) tells the exposures themselves, also
+An `exposures.csv` beside (our export writes one; `stamps` has its form) tells the exposures themselves, also
 those behind which no event came.
 """
 
@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, SourceFacts, in_order, remark, scaled
 from recordings.formats.event_files import NpzEvents
+from recordings.formats.names import files_with
 from recordings.formats.pictures import (
-    LIKE,
     find_pictures,
     first_size,
-    frame_times,
-    natural,
     read_picture,
-    read_stamps,
 )
+from recordings.formats.stamps import LIKE, frame_times, read_stamps, tell_missing
 from recordings.sandbox_child import Refused
 
 _EVENTS = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -38,9 +36,10 @@ _TABLE = "exposures.csv"
 
 def is_highrev(folder: Path) -> bool:
     """The folder has pictures in `blur` and event files in `event` whose names belong together."""
-    files = (folder / "event").glob("*.npz") if (folder / "event").is_dir() else iter(())
-    first = next(files, None)
-    return (folder / "blur").is_dir() and first is not None and _EVENTS.fullmatch(first.stem) is not None
+    if not (folder / "blur").is_dir() or not (folder / "event").is_dir():
+        return False
+    files = files_with(folder / "event", ".npz")
+    return bool(files) and _EVENTS.fullmatch(files[0].stem) is not None
 
 
 class HighRevSource:
@@ -57,7 +56,7 @@ class HighRevSource:
         if len(names) != 1:
             listed = ", ".join(names[:6]) or "none that is numbered"
             raise Refused(f"holds {len(names)} sequences ({listed}); put one into a folder of its own")
-        files = sorted((path / "event").glob(f"{_escaped(names[0])}_*.npz"), key=natural)
+        files = files_with(path / "event", ".npz")
         problems: list[str] = []
         per_frame = {p.stem: [f for f in files if f.stem.rpartition("_")[0] == p.stem] for p in pictures}
         lacking = [name for name, own in per_frame.items() if len(own) < 2]
@@ -70,6 +69,9 @@ class HighRevSource:
             raise Refused("holds no event files that belong to its pictures")
         own = [per_frame[p.stem] for p in kept]
         self._events = NpzEvents([f for group in own for f in group], exchanged=True)
+        missing, untold = _missing([per_frame[p.stem] for p in pictures])
+        self._events.missing = missing
+        problems += self._events.losses()
         image = first_size(kept, problems)
         self._check_exchange(image, problems)
         size = stated or image
@@ -78,11 +80,12 @@ class HighRevSource:
             firsts = self._events.firsts[at : at + len(group)]
             # Without an event in the last file nothing tells the end.
             tells = len(group) > 1 and not self._events.empty[at + len(group) - 1]
+            tells = tells and at not in self._events.damaged and at not in untold
             found.append(FrameTime(firsts[0], max(firsts[0], firsts[-1]) if tells else firsts[0]))
             begins += [firsts[0]] * len(group)
             at += len(group)
         self._until = [next((b for b in begins[k:] if b > begins[k]), 1 << 62) for k in range(len(begins))]
-        told, unit = self._told(path / _TABLE, kept, problems)
+        told, unit = self._told(path / _TABLE, kept, pictures, problems)
         if told is None or not unit or not self._like_events(told):
             remark(problems, self._events.note)
         if told is None:
@@ -101,7 +104,7 @@ class HighRevSource:
         self._pictures = [kept[i] for i in order]
 
     def _told(
-        self, table: Path, pictures: list[Path], problems: list[str]
+        self, table: Path, kept: list[Path], pictures: list[Path], problems: list[str]
     ) -> tuple[list[FrameTime] | None, str]:
         """The exposures of the table and the unit that its heading says; None where none can be read."""
         if not table.is_file():
@@ -109,7 +112,9 @@ class HighRevSource:
         try:
             stamps = read_stamps(table)
             events = self._events.first_us, self._events.last_us
-            return frame_times(stamps, pictures, events, problems), stamps.unit
+            found = frame_times(stamps, kept, events, problems)
+            tell_missing(stamps, pictures, problems)
+            return found, stamps.unit
         except Refused as e:
             remark(problems, f"{e}; it is left out")
             return None, ""
@@ -144,5 +149,40 @@ class HighRevSource:
         return self._events.events(start_us, self._until)
 
 
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
+def _missing(groups: list[list[Path]]) -> tuple[dict[int, str], set[int]]:
+    """What is not there, by the place of the event file behind it, and which frames' exposures it would tell.
+
+    Args:
+        groups: each picture's event files, in order.
+
+    Returns:
+        a line by the place among all files, and places of the first files of such frames.
+    """
+    parts = [[int(f.stem.rpartition("_")[2]) for f in group] for group in groups]
+    lowest = min((p[0] for p in parts if p), default=0)
+    ends = [p[-1] for p in parts if p]
+    usual = max(set(ends), key=ends.count) if ends else 0
+    # Only where all others have the same number of files is one that has fewer known to lack its last.
+    alike = len(ends) > 2 and ends.count(usual) == len(ends) - 1
+    found, untold, at, lost = dict[int, str](), set[int](), 0, ""
+    for group, own in zip(groups, parts, strict=True):
+        if not group:
+            lost = lost or "a frame's event files are missing"
+            continue
+        stem = group[0].stem.rpartition("_")[0]
+        if own[0] != lowest:
+            lost = f"event files of {stem} before {group[0].name} are missing"
+            untold.add(at)
+        if lost and at:
+            found[at] = lost
+        for i in range(1, len(own)):
+            if own[i] != own[i - 1] + 1:
+                found[at + i] = f"event files between {group[i - 1].name} and {group[i].name} are missing"
+        lost = ""
+        if alike and own[-1] < usual:
+            lost = f"event files of {stem} behind {group[-1].name} are missing"
+            untold.add(at)
+        at += len(group)
+    if lost:
+        found[at] = lost  # behind all others
+    return found, untold

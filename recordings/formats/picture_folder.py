@@ -5,7 +5,7 @@ What is looked for, up to three folders deep:
 * pictures: the one folder that holds them (sharp ones, truth for training, do not count);
 * events: one file that this program reads by itself, one text file, or a folder of `.npz` files, one for each
   interval between pictures;
-* times: a text file whose name speaks of times, stamps or exposures (`pictures`).
+* times: a text file whose name speaks of times, stamps or exposures (`stamps`).
 
 Of a left and a right side the left is read, and that is said. HS-ERGB and BS-ERGB keep events on the pictures'
 own pixels, BS-ERGB in 32nds of one. Where no text file gives the pictures' times, and there is one `.npz` an
@@ -24,16 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import Found, FrameTime, Source, SourceFacts, in_order, remark, scaled
-from recordings.formats.event_files import NpzEvents, TextEvents
+from recordings.formats.event_files import NpzEvents
+from recordings.formats.event_text import TextEvents
+from recordings.formats.names import files_with, is_hidden, skipped
 from recordings.formats.pictures import (
     SUFFIXES,
     find_pictures,
     first_size,
-    frame_times,
-    natural,
     read_picture,
-    read_stamps,
 )
+from recordings.formats.stamps import frame_times, read_stamps, tell_missing
 from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
@@ -80,10 +80,10 @@ class Parts:
 def has_pictures(folder: Path) -> bool:
     """Pictures lie in a folder or in one below it."""
     for n, (root, folders, files) in enumerate(os.walk(folder)):
-        if any(Path(f).suffix.lower() in SUFFIXES for f in files):
+        if any(Path(f).suffix.lower() in SUFFIXES and not is_hidden(f) for f in files):
             return True
         deep = len(Path(root).relative_to(folder).parts)
-        folders[:] = sorted(folders) if deep < DEPTH else []
+        folders[:] = sorted(f for f in folders if deep < DEPTH and not is_hidden(f))
         if n >= MAX_FOLDERS:
             break
     return False
@@ -101,8 +101,9 @@ def look(folder: Path) -> Parts:
             raise Refused(f"holds more than {MAX_FOLDERS} folders, which is no single recording")
         here = Path(root)
         deep = len(here.relative_to(folder).parts)
-        folders[:] = sorted(f for f in folders if deep < DEPTH and f.lower() not in _NO_FRAMES)
-        paths = [here / f for f in sorted(files)]
+        wanted = (f for f in folders if deep < DEPTH and f.lower() not in _NO_FRAMES)
+        folders[:] = sorted(f for f in wanted if not is_hidden(f))
+        paths = [here / f for f in sorted(files) if not is_hidden(f)]
         kinds = {p.suffix.lower() for p in paths}
         if kinds & SUFFIXES:
             parts.pictures.append(here)
@@ -144,7 +145,9 @@ class PictureFolder:
         span = None if self._events is None else _span(self._events)
         times = _stamps_for(path, parts.times, pictures, problems)
         if times is not None:
-            found = frame_times(read_stamps(times), self._pictures, span, problems)
+            stamps = read_stamps(times)
+            found = frame_times(stamps, self._pictures, span, problems)
+            tell_missing(stamps, self._pictures, problems)
         elif isinstance(self._events, NpzEvents):
             found = self._by_intervals(self._events, problems)
         else:
@@ -153,11 +156,11 @@ class PictureFolder:
                 "each picture, in µs on the events' clock (docs/formats.md)"
             )
         size = self._grid(image, stated, problems)
-        stamps = [*(span or ()), *(int(v) for f in found for v in f)]
+        covered = [*(span or ()), *(int(v) for f in found for v in f)]
         source = self._events if isinstance(self._events, Recorded) else None
         self.facts = SourceFacts(
             format="pictures" if source is None else f"pictures+{source.source.facts.format}",
-            event_size=size, image_size=image, start_us=min(stamps), end_us=max(stamps),
+            event_size=size, image_size=image, start_us=min(covered), end_us=max(covered),
             camera="" if source is None else source.source.facts.camera,
             has_triggers=source is not None and source.source.facts.has_triggers, problems=problems,
             image_from_event=scaled(size, image) if size == image else None, assumed=True,
@@ -189,14 +192,18 @@ class PictureFolder:
         folder = _one(path, parts.intervals, "folders of event files", problems)
         events: NpzEvents | TextEvents
         if folder is not None:
-            events = NpzEvents(sorted(folder.glob("*.npz"), key=natural))
+            files = files_with(folder, ".npz")
+            events = NpzEvents(files)
+            events.lack(skipped(files))
+            problems += events.losses()
         else:
             text = _one(path, parts.texts, "text files of events", problems)
             if text is None:
                 remark(problems, "no events are in the folder, only frames")
                 return None
             events = TextEvents(text)
-        remark(problems, events.note)
+        if events.note:
+            remark(problems, events.note)
         return events
 
     def _by_intervals(self, events: NpzEvents, problems: list[str]) -> list[FrameTime]:
@@ -207,6 +214,11 @@ class PictureFolder:
             raise Refused(
                 f"has no text file with the times of its {n} pictures, and {len(events.firsts)} event files, "
                 "which is not one for each interval between them"
+            )
+        if events.damaged or skipped(events.paths):
+            why = next(iter(events.damaged.values()), "numbers are left out in the names of its event files")
+            raise Refused(
+                f"has no text file with the times of its pictures, and event files do not tell them: {why}"
             )
         remark(
             problems, "no text file gives the pictures' times: they are where the events of each interval begin"

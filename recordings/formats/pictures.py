@@ -1,27 +1,21 @@
-"""Picture files of a folder and when they were taken, as data sets keep them: PNGs and a text file of times.
+"""Picture files of a folder: which there are, and what is in them. When they were taken `stamps` tells.
 
-A line of such a text file has one time (the frame's stamp) or two (start and end of its exposure), behind the
-picture's name or number where it has one; `#` and lines without numbers are headings. The unit is what a
-heading says (us, ns, ms, s); where none does, it is the one in which pictures and events cover about the same
-time, and that is said. The table that this program writes itself is known by its heading (`own_pictures`).
 Decoding is OpenCV's, which meets such files only in the sandbox's child.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, FrameTime, picture, remark, times
-from recordings.formats.own_pictures import own_rows
+from recordings.formats.dataset_source import MAX_PICTURE_BYTES, FrameRefused, picture, remark
+from recordings.formats.names import files_with
+from recordings.formats.names import natural as natural
 from recordings.pickle_steps import megabytes
 from recordings.sandbox_child import Refused
 
@@ -34,22 +28,6 @@ MAX_FILE_BYTES = MAX_PICTURE_BYTES
 LOW = 1 << 12
 """A picture of 16 bits that stays below this has its values in the lower bits."""
 
-_UNITS = {"µs": 1.0, "s": 1e6, "ns": 1e-3, "ms": 1e3}
-_WORDS = (
-    ("µs", re.compile(r"(?<![a-z])(us|µs|usec|micro\w*)(?![a-z])")),
-    ("ns", re.compile(r"(?<![a-z])(ns|nsec|nano\w*)(?![a-z])")),
-    ("ms", re.compile(r"(?<![a-z])(ms|msec|milli\w*)(?![a-z])")),
-    ("s", re.compile(r"(?<![a-z'’])(s|sec|secs|seconds?)(?![a-z])")),  # nor the camera's
-)
-# Pictures and events of one recording cover the same time within this factor; units lie a thousand apart.
-LIKE = 30.0
-
-
-def natural(path: Path) -> list[tuple[int, int | str]]:
-    """A key by which `2.png` comes before `10.png`."""
-    words = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(w)) if w.isdecimal() and len(w) < 30 else (1, w) for w in words]
-
 
 def find_pictures(folder: Path) -> list[Path]:
     """The picture files in a folder itself, in order of their numbers.
@@ -57,10 +35,10 @@ def find_pictures(folder: Path) -> list[Path]:
     Raises:
         Refused: more than are read.
     """
-    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+    found = files_with(folder, *SUFFIXES)
     if len(found) > MAX_PICTURES:
         raise Refused(f"{folder.name} holds {len(found)} pictures; at most {MAX_PICTURES} are read")
-    return sorted(found, key=natural)
+    return found
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -153,151 +131,3 @@ def first_size(paths: list[Path], problems: list[str]) -> tuple[int, int]:
         remark_if_low(image, partial(_largest_in, path), problems)
         return image.shape[1], image.shape[0]
     raise Refused(f"none of its pictures can be read; the first: {why}")
-
-
-@dataclass(frozen=True, slots=True)
-class Stamps:
-    """A text file of times.
-
-    Attributes:
-        name: of the file.
-        rows: one or two numbers each, in the file's unit.
-        names: of the pictures they belong to; empty where the lines do not say.
-        unit: what a heading says, "" when none does.
-        whole: all numbers are integers.
-        own: it is this program's own table, in which a row without length is of an unknown exposure.
-        note: how it was read, "" where there is nothing to be said.
-    """
-
-    name: str
-    rows: list[tuple[float, ...]]
-    names: list[str]
-    unit: str
-    whole: bool
-    own: bool = False
-    note: str = ""
-
-
-def read_stamps(path: Path) -> Stamps:
-    """Read a text file of times.
-
-    Raises:
-        Refused: it is none.
-    """
-    size = path.stat().st_size
-    if size > MAX_TEXT_BYTES:
-        raise Refused(f"{path.name} has {megabytes(size)}; at most {megabytes(MAX_TEXT_BYTES)} are read")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if (own := own_rows(path, text)) is not None:
-        return Stamps(path.name, list(own[0].values()), list(own[0]), "µs", True, True, own[1])
-    heading, rows, names = path.stem, [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = [w for w in re.split(r"[,;\s]+", line.strip()) if w]
-        values = [_number(w) for w in words]
-        if line.lstrip().startswith("#") or all(v is None for v in values):
-            heading += " " + line
-            continue
-        if values[0] is None:
-            names.append(Path(words[0]).name)
-            values = values[1:]
-        elif len(values) > 1 and values[-1] is None:  # time first, then the name
-            names.append(Path(words[-1]).name)
-            values = values[:-1]
-        sound = [v for v in values if v is not None]
-        if len(sound) != len(values) or not 1 <= len(sound) <= 3:
-            raise Refused(
-                f"{path.name}, line {number}: expected a time, or the start and the end of an exposure"
-            )
-        rows.append(tuple(sound))
-    if not rows or len({len(r) for r in rows}) != 1 or (names and len(names) != len(rows)):
-        raise Refused(f"{path.name} is no list of times, one line for each picture")
-    rows = _without_numbers(rows)
-    if len(rows[0]) > 2:
-        raise Refused(f"{path.name}: expected a time, or the start and the end of an exposure, in each line")
-    unit = next((u for u, pattern in _WORDS if pattern.search(heading.lower().replace("_", " "))), "")
-    return Stamps(path.name, rows, names, unit, all(float(v).is_integer() for r in rows for v in r))
-
-
-def _without_numbers(rows: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    """Rows without a first column that only counts the pictures."""
-    if len(rows[0]) < 2 or (len(rows) == 1 and len(rows[0]) == 2):
-        return rows
-    first = [r[0] for r in rows]
-    if any(first == [float(k + begin) for k in range(len(rows))] for begin in (0, 1)):
-        return [r[1:] for r in rows]
-    return rows
-
-
-def _number(word: str) -> float | None:
-    try:
-        value = float(word)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def frame_times(
-    stamps: Stamps, pictures: list[Path], events: tuple[int, int] | None, problems: list[str]
-) -> list[FrameTime]:
-    """When each picture was taken.
-
-    Args:
-        stamps: of the text file.
-        pictures: in order.
-        events: first and last time of the events, µs; None without events.
-        problems: what was decided is added.
-
-    Raises:
-        Refused: counts or names do not agree, or no unit makes sense.
-    """
-    rows = stamps.rows
-    if stamps.names:
-        by_name = dict(zip(stamps.names, rows, strict=True))
-        missing = [p.name for p in pictures if p.name not in by_name]
-        if missing:
-            raise Refused(
-                f"{stamps.name} has no time for {missing[0]} ({len(missing)} of {len(pictures)} pictures)"
-            )
-        rows = [by_name[p.name] for p in pictures]
-    elif len(rows) != len(pictures):
-        raise Refused(f"{stamps.name} has {len(rows)} times for {len(pictures)} pictures; they must agree")
-    unit = stamps.unit or _likely_unit(stamps, events, problems)
-    values = times(np.array(rows, np.float64), _UNITS[unit]).reshape(len(rows), -1)
-    if stamps.note:
-        remark(problems, stamps.note)
-    bad = int(np.count_nonzero(values[:, -1] <= values[:, 0])) if values.shape[1] == 2 else 0
-    if bad and not stamps.own:
-        problems.append(
-            f"{stamps.name}: {bad} exposures end where they start, or before; these lengths are not used"
-        )
-    found = [FrameTime(int(r[0]), max(int(r[0]), int(r[-1]))) for r in values]
-    if events is not None and not any(f.start_us <= events[1] and f.end_us >= events[0] for f in found):
-        first, last = min(f.start_us for f in found), max(f.end_us for f in found)
-        problems.append(
-            f"{stamps.name}: no picture lies among the events, so none can be restored: pictures from "
-            f"{first / 1e6:.3f} to {last / 1e6:.3f} s, events from {events[0] / 1e6:.3f} to "
-            f"{events[1] / 1e6:.3f} s; give both on one clock and in one unit"
-        )
-    return found
-
-
-def _likely_unit(stamps: Stamps, events: tuple[int, int] | None, problems: list[str]) -> str:
-    """The unit in which pictures and events cover about the same time."""
-    low, high = min(r[0] for r in stamps.rows), max(r[-1] for r in stamps.rows)
-    if events is None:
-        unit = "µs" if stamps.whole else "s"
-        remark(problems, f"{stamps.name} does not say its unit; it is taken as {unit}")
-        return unit
-    span = max(1, events[1] - events[0])
-    fitting = [
-        u
-        for u, us in _UNITS.items()
-        if high * us >= events[0] - span
-        and low * us <= events[1] + span
-        and (high == low or 1 / LIKE <= (high - low) * us / span <= LIKE)
-    ]
-    if len(fitting) != 1:
-        why = "more than one fits" if fitting else "in none (µs, s, ns, ms) its pictures lie among the events"
-        raise Refused(f"{stamps.name} does not say its unit, and {why}; write it into a first line: # µs")
-    remark(problems, f"{stamps.name} does not say its unit; {fitting[0]} is the one that fits the events")
-    return fitting[0]

@@ -272,3 +272,11 @@ def test_long_values_of_a_stored_member_are_views_and_short_ones_bytes(tmp_path:
 def test_a_view_of_the_file_is_no_key() -> None:
     with pytest.raises(PickleRefused, match="memoryview as the key"):
         hashable(memoryview(b"x" * 5000))
+
+
+def test_a_sequence_whose_first_file_is_damaged(tmp_path: Path) -> None:
+    files = write_msrbd(tmp_path / "set", step=2)
+    files[0].write_bytes(b"")
+    with open_recording(tmp_path / "set") as r:
+        assert any(p.startswith(f"{files[0].name}: its directory is damaged") for p in r.info.problems)
+        assert r.info.frames == 2 * (len(files) - 1)
