@@ -31,7 +31,7 @@ from sync.rig import Rig
 from training.data.cuts import Cut, whole_cut
 from training.data.efnet import BINS, EfnetMaker, EfnetOptions
 from training.data.rigs import rig_of
-from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
+from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, VIDEO, Damaged, SequenceFacts, SequenceReader
 from training.protocols.compared import Compared, Outcome
 from training.protocols.spikes import spike_pictures
 from training.protocols.table import Protocol
@@ -134,8 +134,8 @@ def _as_live(
     engine = Engine(restorer)
     frames = facts.items if needs.events else list(range(facts.frames))
     # A frame without a window counts for no network; it may still be a neighbour.
-    inner = range(protocol.inner, facts.frames - protocol.inner)
-    counted = {i for i in facts.items if i in inner}
+    inner = protocol.inner
+    counted = {i for i in facts.items if facts.in_a_row(i - inner, i + inner)}
     follows = set(facts.pair_starts)
     truths: dict[int, list[tuple[float, U8]]] = {}
     pictures: dict[int, U8] = {}
@@ -168,6 +168,8 @@ def _as_live(
             yield f"{facts.name} frame {frame}: no sharp picture of an instant that {network} gives"
         if needs.events and facts.pairs is not None and frame - 1 not in follows:
             yield from out(engine.try_gap())  # nobody knows what was between it and the one before
+        elif VIDEO in facts.carries and frame and not facts.in_a_row(frame - 1, frame):
+            yield from out(engine.try_gap())  # frames between are missing
         truths[frame], pictures[frame] = found, picture
         # Every instant once, in order; a truth that a second file repeats is compared again.
         latents = tuple(sorted({at for at, _ in found})) or (0.5,)
