@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from capture.errors import UsageError
@@ -12,7 +13,8 @@ from capture.validation import did_you_mean
 from inference.restorers.base import RANDOM_FLAG, Restorer
 from sync.rig import Rig
 
-Factory = Callable[[Rig, Mapping[str, Any], str], Restorer]
+# Called with rig, options and device; where a file of weights is given (`create`) with that, too.
+Factory = Callable[..., Restorer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ def _lazily(module: str, restorer: str) -> Factory:
     Numba and torch take seconds that neither `--help` nor another restorer should pay for.
     """
 
-    def make(rig: Rig, options: Mapping[str, Any], device: str) -> Restorer:
-        made: Restorer = getattr(import_module(f"inference.restorers.{module}"), restorer)(rig, options, device)
+    def make(*given: Any) -> Restorer:
+        made: Restorer = getattr(import_module(f"inference.restorers.{module}"), restorer)(*given)
         return made
 
     return make
@@ -201,7 +203,13 @@ def _with_random_weights(choice: ModelChoice) -> ModelChoice:
     return replace(choice, weights=RANDOM_FLAG, usable=True, reason="")
 
 
-def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> Restorer:
+def create(
+    name: str,
+    rig: Rig,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    weights: Path | None = None,
+) -> Restorer:
     """A restorer by name.
 
     Args:
@@ -209,10 +217,11 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
         rig: geometry, tone and thresholds.
         options: the restorer's own, see its `set`. `random_weights` means nothing to one without weights.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "mps".
+        weights: a file that `store.add` wrote for this network, in place of the installed weights.
 
     Raises:
         UsageError: unknown network (lists the known ones), no weights or no restorer for it (with what to do),
-            unknown option, or no such device.
+            a file of weights for a network without any, unknown option, or no such device.
     """
     if name not in _MODELS:
         raise UsageError(f"unknown network {name!r}; {did_you_mean(name, _MODELS)}known: {', '.join(_MODELS)}")
@@ -223,4 +232,15 @@ def create(name: str, rig: Rig, options: Mapping[str, Any] | None = None, device
     own = dict(options or {})
     if name not in _WITH_WEIGHTS:
         own.pop("random_weights", None)
-    return factory(rig, own, device)
+        require_weights(name, weights)
+    return factory(rig, own, device) if weights is None else factory(rig, own, device, weights)
+
+
+def require_weights(name: str, file: Path | None) -> None:
+    """Refuse a file of weights for a network without any.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if file is not None and name not in _WITH_WEIGHTS:
+        raise UsageError(f"network {name!r} has no weights, so none can be given ({file})")

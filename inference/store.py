@@ -110,14 +110,18 @@ def is_shipped(network: str) -> bool:
     return path_of(network).parent == SHIPPED
 
 
-def installed(network: str) -> Card | None:
+def installed(network: str, file: Path | None = None) -> Card | None:
     """The card of the installed weights; None when there are none. Loads neither PyTorch nor the values.
+
+    Args:
+        network: one of `cards.NAMES`.
+        file: where `add` put weights that are not to be installed; None: the installed ones.
 
     Raises:
         UsageError: unknown network.
         WeightsError: the file is damaged or not one of this store.
     """
-    path = path_of(network)
+    path = file or path_of(network)
     try:
         stat = path.stat()
         found = _card_of(path, stat.st_mtime_ns, stat.st_size)
@@ -165,14 +169,16 @@ def metadata_of(about: Card) -> dict[str, str]:
     return {_CARD: about.model_dump_json()}
 
 
-def status(network: str) -> Status:
+def status(network: str, file: Path | None = None) -> Status:
     """Whether a network's weights are installed, and if not, how to add them. Cheap; never raises for a file.
+
+    `file`: see `installed`.
 
     Raises:
         UsageError: unknown network.
     """
     try:
-        if installed(network) is not None:
+        if installed(network, file) is not None:
             return Status(True, "")
     except WeightsError as error:
         return Status(False, str(error))
@@ -197,9 +203,12 @@ def add(
     representation: str | None = None,
     channel_order: str | None = None,
     trained_on: str | None = None,
+    into: Path | None = None,
     progress: Progress = lambda _step, _share: None,
 ) -> tuple[Card, tuple[str, ...]]:
     """Check a file of weights to the last entry and install it; returns its card and notes for the person.
+
+    `into`: a file that is written and nothing installed; `installed`, `load` and restorers can be given it.
 
     What the file was trained with is taken from its own card (a file that this program wrote), from the list of
     published files, by checksum or else by name, and from what the caller states, which comes first.
@@ -214,7 +223,7 @@ def add(
     base = card(network)
     _check("representation", representation, get_args(Representation))
     _check("channel order", channel_order, get_args(ChannelOrder))
-    target = own_path(network)
+    target = into or own_path(network)
     if not overwrite and _exists(target):
         raise UsageError(f"{network} has weights already ({target}); replace them with --overwrite")
     digest = file_digest(file, lambda share: progress("checksum", share))
@@ -246,22 +255,25 @@ def add(
     return final, found.notes
 
 
-def load(network: str, *, representation: str, channel_order: str) -> tuple[dict[str, Tensor], Card]:
+def load(
+    network: str, *, representation: str, channel_order: str, file: Path | None = None
+) -> tuple[dict[str, Tensor], Card]:
     """The installed weights, for `load_state_dict(strict=True)` of `build(network, **card.options)`.
 
     Args:
         network: one of `cards.NAMES`.
         representation: what the caller will feed: "scer", "voxel", "eger", "event-counts", "spikes", "none".
         channel_order: in which the caller will feed pictures: "rgb", "bgr", "gray".
+        file: see `installed`.
 
     Raises:
         UsageError: unknown network; no weights, with the command that adds them; or the weights were trained
             with another representation or channel order, both named.
         WeightsError: the file is damaged.
     """
-    found = installed(network)
+    found = installed(network, file)
     if found is None:
-        raise UsageError(f"{network}: {status(network).reason}")
+        raise UsageError(f"{network}: {status(network, file).reason}")
     for what, have, want in (
         ("representation", found.representation, representation),
         ("channel order", found.channel_order, channel_order),
@@ -274,8 +286,9 @@ def load(network: str, *, representation: str, channel_order: str) -> tuple[dict
     from inference.weights import read_weights
     from inference.weights_fit import fit
 
-    with _about(path_of(network)):
-        entries, options = fit(network, read_weights(path_of(network)).entries, found.options)
+    path = file or path_of(network)
+    with _about(path):
+        entries, options = fit(network, read_weights(path).entries, found.options)
     # Of a file that was added when the network had another size by default.
     return entries, found.model_copy(update={"options": options})
 

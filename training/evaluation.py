@@ -20,6 +20,7 @@ from inference.residual import middles, tone_of
 from inference.restorers.base import LatentTimes
 from inference.restorers.picture import picture_of
 from sync.rig import Rig
+from training.contestants import Weights, check, meant
 from training.lpips import SMALLEST
 from training.metrics import psnr, ssim
 from training.metrics.structure import GAUSSIAN_11
@@ -96,12 +97,13 @@ class Choice:
     """What is evaluated, and how.
 
     Attributes:
-        networks: names of restorers.
-        options: of the restorers, by network.
+        networks: names of restorers, or labels of `weights`.
+        options: of the restorers, by name or label.
         device: see `inference.models.create`.
         best_contrast: also EDI with the one fixed threshold that serves each sequence best.
         reblur: instants for the re-blur residual; 0: not taken.
         lpips: distance of two pictures of at least `training.lpips.SMALLEST["alex"]` pixels a side, or None.
+        weights: networks with the weights of a file, by the label that they have in the table.
     """
 
     networks: tuple[str, ...]
@@ -110,6 +112,7 @@ class Choice:
     best_contrast: bool = False
     reblur: int = 15
     lpips: Distance | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
 
 
 # Given item, instant and picture by method, the truth under "truth".
@@ -133,7 +136,7 @@ def evaluate(suite: Suite, choice: Choice, draw: Draw = lambda _item, _at, _pict
         UsageError: a network that is unknown or cannot run here; nothing in the suite could be compared.
     """
     for name in choice.networks:
-        models.check(name, choice.options.get(name))
+        check(name, choice.weights, choice.options.get(name))
     methods = [BLURRED, *choice.networks, *([BEST_CONTRAST] if choice.best_contrast else [])]
     result = Evaluation(suite.name, methods)
     small = dict.fromkeys(["ssim", *(["lpips"] if choice.lpips is not None else [])], 0)
@@ -213,7 +216,8 @@ def _engine(network: str, items: Sequence[SuiteItem], choice: Choice) -> Engine:
     for item in items:
         if item.exposure.rig is not rig and item.exposure.rig != rig:
             raise UsageError(f"suite item {item.name}: its rig is not the one of its sequence {item.sequence}")
-    return Engine(models.create(network, rig, choice.options.get(network, {}), choice.device))
+    name, weights = meant(network, choice.weights)
+    return Engine(models.create(name, rig, choice.options.get(network, {}), choice.device, weights))
 
 
 def _run(engine: Engine, items: Sequence[SuiteItem]) -> list[Attempt]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,12 @@ import typer
 from app.cli import console
 
 if TYPE_CHECKING:
+    from training.contestants import Weights
     from training.evaluation import Distance, Draw
 
 EXAMPLE = (
-    "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation\n"
+    "Example: halfmirror evaluate glint --suite synthetic --best-contrast -o evaluation\n\n"
+    "Example: halfmirror evaluate glint glint=runs/mine/weights.safetensors -o before-and-after\n\n"
     "Example: halfmirror evaluate efnet --data GoPro/test --protocol efnet-gopro -o evaluation"
 )
 SYNTHETIC = "synthetic"
@@ -26,7 +28,11 @@ _TABLE, _REPORT, _PICTURES = "report.md", "report.json", "pictures"
 
 def evaluate(
     networks: Annotated[
-        list[str], typer.Argument(metavar="NETWORK…", help="Which networks; several share a table.")
+        list[str],
+        typer.Argument(
+            metavar="NETWORK[=FILE]…",
+            help="Which networks, with weights of a file or those installed; several share a table.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the tables and pictures.", show_default=False)
@@ -57,7 +63,9 @@ def evaluate(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", metavar="NETWORK.KEY=VALUE", help="An option of a network, e.g. edi.contrast=rig."
+            "--option",
+            metavar="NETWORK.KEY=VALUE",
+            help="An option of a network, e.g. edi.contrast=rig; the name is the one in the table.",
         ),
     ] = None,
     best_contrast: Annotated[
@@ -77,21 +85,47 @@ def evaluate(
     """Restore a suite with each network and measure: PSNR, SSIM, LPIPS, re-blur residual, time.
 
     The folder gets report.md, report.json and pictures/ (blurred | networks | truth). The table always has the
-    blurred frame itself. With --data and --protocol a published data set is measured as its authors did, and
-    the published numbers stand beside.
+    blurred frame itself. NETWORK=FILE is measured with the weights of the file, of which nothing is installed;
+    the table calls it NETWORK:NAME after the file, or after its folder where it is called weights: glint:mine.
+    With --data and --protocol a published data set is measured as its authors did, and the published numbers
+    stand beside.
     """
-    from capture.errors import UsageError
+    import tempfile
 
-    networks = list(dict.fromkeys(networks))  # one that is named twice is measured once
-    if data or protocol is not None:
-        if set_ or best_contrast or reblur is not None or suite != SYNTHETIC:
-            raise UsageError(
-                "--suite, --set, --best-contrast and --reblur are not for a data set (--data, --protocol)"
-            )
-        return _after_protocol(
-            networks, output, data or [], protocol, _options(networks, option or []), device, devices, pictures,
-            overwrite, lpips,
+    from capture.errors import UsageError
+    from capture.scratch import scratch_root
+    from training.contestants import contestants
+
+    after_protocol = bool(data) or protocol is not None
+    if after_protocol and (set_ or best_contrast or reblur is not None or suite != SYNTHETIC):
+        raise UsageError(
+            "--suite, --set, --best-contrast and --reblur are not for a data set (--data, --protocol)"
+        )
+    if devices > 1 and not after_protocol:
+        raise UsageError("--devices spreads a data set's sequences; it goes with --data and --protocol")
+    with tempfile.TemporaryDirectory(prefix="halfmirror-", dir=scratch_root()) as made:
+        named = contestants(networks, Path(made))
+        labels = [*named, *["edi"] * (best_contrast and "edi" not in named)]
+        options = _options(labels, option or [])
+        weights = {label: own for label, own in named.items() if own is not None}
+        about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
+        about |= {label: f"weights of {own.file}" for label, own in weights.items()}
+        if after_protocol:
+            return _after_protocol(
+                list(named), weights, output, data or [], protocol, options, device, devices, pictures,
+                overwrite, lpips, about,
+            )  # fmt: skip
+        return _on_suite(
+            list(named), weights, output, suite, set_ or [], options, device, best_contrast,
+            REBLUR if reblur is None else reblur, pictures, overwrite, lpips, about,
         )  # fmt: skip
+
+
+def _on_suite(
+    networks: list[str], weights: Mapping[str, Weights], output: Path, suite: str, settings: list[str],
+    options: dict[str, dict[str, Any]], device: str, best_contrast: bool, reblur: int, pictures: int,
+    overwrite: bool, lpips: bool, about: dict[str, str],
+) -> int:  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
     from training import report
@@ -100,16 +134,9 @@ def evaluate(
     from training.recipe import override
     from training.suite import open_suite
 
-    if devices > 1:
-        raise UsageError("--devices spreads a data set's sequences; it goes with --data and --protocol")
-    opened = open_suite(suite, dict(override(text) for text in set_ or []))
+    opened = open_suite(suite, dict(override(text) for text in settings))
     distance, missing = _distance(lpips, device)
-    instants = REBLUR if reblur is None else reblur
-    choice = Choice(
-        tuple(networks), _options([*networks, *["edi"] * best_contrast], option or []), device, best_contrast,
-        instants, distance,
-    )  # fmt: skip
-    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
+    choice = Choice(tuple(networks), options, device, best_contrast, reblur, distance, weights)
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:
             result = run(opened, choice, _drawing(folder, output, pictures, len(opened), show))
@@ -122,9 +149,9 @@ def evaluate(
 
 
 def _after_protocol(
-    networks: list[str], output: Path, data: list[str], protocol: str | None,
+    networks: list[str], weights: Mapping[str, Weights], output: Path, data: list[str], protocol: str | None,
     options: dict[str, dict[str, Any]], device: str, devices: int, pictures: int, overwrite: bool,
-    lpips: bool,
+    lpips: bool, about: dict[str, str],
 ) -> int:  # fmt: skip
     from app.cli import progress
     from app.output.atomic import staged_folder, writing
@@ -136,8 +163,7 @@ def _after_protocol(
         raise UsageError(
             "--data and --protocol belong together, such as --data GoPro/test --protocol efnet-gopro"
         )
-    wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures, lpips)
-    about = {"command": shlex.join(["halfmirror", *sys.argv[1:]]), "device": _named(device)}
+    wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures, lpips, weights)
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
         with progress.bar() as show:
             result = measure(wanted, show)

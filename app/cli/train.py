@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from recordings.recording import OpenOptions
 
 EXAMPLE = (
-    "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first\n"
-    "Example: halfmirror train s-sdm --data spike-GoPro -o runs/chain --set ldn.run.steps=20000\n"
+    "Example: halfmirror train glint --photos ~/photos --max-minutes 60 -o runs/first\n\n"
+    "Example: halfmirror train s-sdm --data spike-GoPro -o runs/chain --set ldn.run.steps=20000\n\n"
     "Example: halfmirror train adapt --network glint --data kitchen -o runs/mine"
 )
 ADAPT = "adapt"

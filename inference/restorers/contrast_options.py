@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from capture.errors import UsageError
@@ -21,10 +22,13 @@ class ContrastRestorer(NeuralRestorer):
 
     own: ClassVar[tuple[str, ...]] = CONTRAST_OPTIONS
 
-    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto",
+        weights: Path | None = None,
+    ) -> None:  # fmt: skip
         self._learner = ContrastLearner(rig)
         self._choice: tuple[Any, ...] = ()
-        super().__init__(rig, options, device)
+        super().__init__(rig, options, device, weights)
 
     def set(self, options: dict[str, Any]) -> None:
         """See `NeuralRestorer.set`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,14 +94,17 @@ class GlintRestorer(RecordedRestorer, ContrastRestorer):
         note="blurry frame + events of its exposure; any instant; no settings",
     )
 
-    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto",
+        weights: Path | None = None,
+    ) -> None:  # fmt: skip
         self._stack = EdiStack()
         self._edi: tuple[Rig, EdiPictures] | None = None
         self._given = rig
         self._toned: tuple[Rig, Rig] | None = None
         self._adapted_to, self._known = "", HALFWAY
-        super().__init__(rig, options, device)
-        if not self.random_weights and (card := store.installed(self.network)):
+        super().__init__(rig, options, device, weights)
+        if not self.random_weights and (card := store.installed(self.network, weights)):
             self._adapted_to = card.camera_tone
             self._known = AS_THEY_COME if card.representation == AS_THEY_COME else HALFWAY
         self._use_rig(rig)

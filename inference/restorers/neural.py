@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -62,7 +63,7 @@ class NeuralRestorer(ABC):
         feeds_margins: events of the margins reach the network, so that losses there are told.
         tuned: on a GPU cuDNN tries its kernels first (`inference.device.trying_kernels`).
 
-    Options of all (`set`, or at creation): see `neural_options`.
+    Options of all (`set`, or at creation): see `neural_options`; `weights`: see `inference.models.create`.
     """
 
     name: str
@@ -77,8 +78,12 @@ class NeuralRestorer(ABC):
 
     needs: Needs
 
-    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto",
+        weights: Path | None = None,
+    ) -> None:  # fmt: skip
         self.rig = rig
+        self._weights = weights
         self.device = choose_device(device)
         self.options: dict[str, Any] = {}
         self._net: nn.Module | None = None
@@ -89,7 +94,7 @@ class NeuralRestorer(ABC):
         self._watcher: Callable[[int, Tensor], None] | None = None
         self.set(dict(options or {}))
         if not self.random_weights:
-            found = store.status(self.network)
+            found = store.status(self.network, weights)
             if not found.usable:
                 raise UsageError(f"{self.name}: {found.reason}")
         self._check_sizes(rig.image.width, rig.image.height)
@@ -240,8 +245,8 @@ class NeuralRestorer(ABC):
     @cached_property
     def card(self) -> Card | None:
         """Of the weights that it feeds; None: random ones. Asked of the store once."""
-        usable = not self.random_weights and store.status(self.network).usable
-        return store.installed(self.network) if usable else None
+        usable = not self.random_weights and store.status(self.network, self._weights).usable
+        return store.installed(self.network, self._weights) if usable else None
 
     def feed_for(self, card: Card) -> None:
         """Feed what the weights of this card want, which need not be loaded: for training."""
@@ -269,7 +274,7 @@ class NeuralRestorer(ABC):
                 net = networks.build(self.network, **self._build_options())
         else:
             entries, card = store.load(
-                self.network, representation=self.representation, channel_order=self.order
+                self.network, representation=self.representation, channel_order=self.order, file=self._weights
             )
             net = networks.build(self.network, **card.options)
             net.load_state_dict(entries, strict=True)

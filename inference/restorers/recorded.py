@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ class RecordedRestorer(NeuralRestorer):
     overflow, a watcher.
     """
 
-    def __init__(self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, rig: Rig, options: Mapping[str, Any] | None = None, device: str = "auto",
+        weights: Path | None = None,
+    ) -> None:  # fmt: skip
         self._recorder: Recorder | None = None
-        super().__init__(rig, options, device)
+        super().__init__(rig, options, device, weights)
 
     @abstractmethod
     def _ask(self, work: Work) -> Asked | None:

@@ -13,7 +13,7 @@ import pytest
 
 from app.cli.program import execute
 from capture.errors import UsageError
-from inference import models
+from inference import models, store
 from inference.quality import psnr
 from inference.residual import measure
 from inference.restorers.base import LatentTimes, Needs, Restored
@@ -23,7 +23,9 @@ from sync.exposure import AlignedExposure
 from tests.inference.moving_scene import scene
 from tests.training.made_suite import item, made_suite
 from training import report
+from training.contestants import contestants, meant
 from training.evaluation import BEST_CONTRAST, BLURRED, CONTRASTS, Choice, Figures, evaluate
+from training.files import save_weights
 from training.suite import ListedSuite, SuiteItem, load_item, open_suite, save_suite
 
 
@@ -374,3 +376,81 @@ def test_the_synthetic_suite_is_made_with_its_settings(
     assert asked == [{"count": 3, "seed": 1}]
     assert "LPIPS was not taken" in (out / "report.md").read_text()
     capsys.readouterr()
+
+
+# --- weights of files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of a run `mine` that give other pictures than the shipped ones; nothing is installed."""
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
+    card = store.installed("glint")
+    assert card is not None
+    entries, _ = store.load("glint", representation=card.representation, channel_order=card.channel_order)
+    file = tmp_path / "runs/mine/weights.safetensors"
+    file.parent.mkdir(parents=True)
+    save_weights(file, {k: v * 0.5 for k, v in entries.items()}, store.metadata_of(card))
+    return file
+
+
+def test_two_weights_of_one_network_in_one_table(
+    trained: Path, suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def means(name: str, *networks: str) -> dict[str, Any]:
+        out = tmp_path / name
+        words = ["--suite", str(suite), "-o", str(out), "--no-lpips", "--device", "cpu"]
+        fixed = [w for n in ("glint", "glint:mine") if n in names for w in ("--option", f"{n}.contrast=0.2")]
+        assert execute(["evaluate", *networks, *words, *fixed]) == 0, capsys.readouterr().err
+        found = json.loads((out / "report.json").read_text())
+        return {"about": found["about"], **{n: m["mean"]["psnr"] for n, m in found["methods"].items()}}
+
+    names = ["glint", "glint:mine"]
+    both = means("both", "glint", f"glint={trained}", "edi")
+    assert list(both) == ["about", "blurred", "glint", "glint:mine", "edi"]
+    assert both["about"]["glint:mine"] == f"weights of {trained}"
+    assert both["glint"] != both["glint:mine"]
+    assert not (tmp_path / "store").exists()
+    store.add("glint", trained)
+    names = ["glint"]
+    assert means("after", "glint")["glint"] == both["glint:mine"]
+    names = []
+    assert list(means("other", f"glint={trained}"))[1:] == ["blurred", "glint:mine"]
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted", "code"),
+    [
+        ("edi={file}", "network 'edi' has no weights, so none can be given", 2),
+        ("glnt={file}", "unknown network 'glnt'; did you mean 'glint'?", 2),
+        ("glint-large={file}", "its card says glint: halfmirror models add glint FILE", 1),
+        ("glint=/no/where", "/no/where", 2),
+        ("glint=", "glint=: give a file of weights", 2),
+    ],
+)
+def test_a_file_that_is_none_of_the_network(
+    network: str, wanted: str, code: int, trained: Path, suite: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    words = ["evaluate", network.format(file=trained), "--suite", str(suite), "-o", str(out), "--no-lpips"]
+    assert execute(words) == code
+    said = capsys.readouterr().err
+    assert wanted in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_labels_tell_files_apart(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "runs 1.5/mine/weights.safetensors"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(trained.read_bytes())
+    step = other.with_name("step.2000.safetensors")
+    step.write_bytes(trained.read_bytes())
+    made = tmp_path / "made"
+    made.mkdir()
+    texts = [f"glint={trained}", "glint", f"glint={other}", f"glint={step}", f"glint={trained}"]
+    named = contestants(texts, made)
+    assert list(named) == ["glint:mine", "glint", "glint:mine-2", "glint:step-2000"]
+    assert named["glint"] is None
+    assert [meant(n, {k: w for k, w in named.items() if w})[0] for n in named] == ["glint"] * 4

@@ -19,6 +19,7 @@ from inference.restorers.base import Needs
 from inference.restorers.passthrough import PassThrough
 from tests.training.made_sets import FRAMES, SIZE, clip, write_set
 from training import metrics
+from training.contestants import contestants
 from training.data.efnet import EfnetMaker, EfnetOptions
 from training.data.sets.find import TEST, find
 from training.files import save_weights
@@ -220,6 +221,34 @@ def test_efnet_under_its_own_protocols_is_fed_what_its_card_says(sets: dict[str,
     assert len(results("efnet-reblur", "efnet", sets["efnet-h5"])) == FRAMES
     with pytest.raises(UsageError, match=r"take the representation voxel; .*has no events of each exposure"):
         results("efnet-reblur", "efnet", sets["efnet-scer"])
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_weights_of_a_file_stand_beside_those_installed(
+    sets: dict[str, Path], weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights("efnet")
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "other"))
+    torch.manual_seed(4)
+    net = networks.build("efnet")
+    save_weights(tmp_path / "run.safetensors", net.state_dict(), store.metadata_of(cards.card("efnet")))
+    store.add("efnet", tmp_path / "run.safetensors")
+    for name in ("efnet-reblur", "ours"):  # fed as published, and as live
+        data = (str(sets["efnet-h5"]),)
+        monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
+        named = contestants(["efnet", f"efnet={tmp_path / 'run.safetensors'}"], _folder(tmp_path / name))
+        own = {label: w for label, w in named.items() if w is not None}
+        devices = 2 if name == "ours" else 1
+        both = measure(Wanted(tuple(named), name, data, device="cpu", weights=own, devices=devices))
+        assert both.methods == [BLURRED, "efnet", "efnet:run"]
+        monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "other"))
+        after = measure(Wanted(("efnet",), name, data, device="cpu"))
+        assert both.mean("efnet:run", "psnr") == after.mean("efnet", "psnr")
+        assert both.mean("efnet", "psnr") != after.mean("efnet", "psnr")
 
 
 def test_a_wrong_option_of_efnet_is_one_line(sets: dict[str, Path], weights: Any) -> None:

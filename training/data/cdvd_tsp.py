@@ -51,6 +51,8 @@ class CdvdMaker:
         lacking = [word for word in (TRUTH, VIDEO) if word not in facts.carries]
         if not lacking and facts.frames < FRAMES:
             lacking.append(f"{FRAMES} frames ({facts.frames} are there)")
+        if not lacking and not self.items(facts):
+            lacking.append(f"{FRAMES} frames in a row (some between are missing)")
         return lacking
 
     def about(self, sequences: Sequence[SequenceFacts]) -> str:
@@ -62,7 +64,7 @@ class CdvdMaker:
         count = facts.frames
         if self.options.frames_per_video:
             count = min(count, self.options.frames_per_video)
-        return list(range(HALF, count - HALF))
+        return [k for k in range(HALF, count - HALF) if facts.in_a_row(k - HALF, k + HALF)]
 
     def make(self, reader: SequenceReader, facts: SequenceFacts, frame: int, rng: np.random.Generator) -> Batch:
         """See `Maker`."""

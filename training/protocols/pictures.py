@@ -9,6 +9,7 @@ representations can be read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from sync.rig import Rig
 from training.data.cuts import Cut, whole_cut
 from training.data.efnet import BINS, EfnetMaker, EfnetOptions
 from training.data.rigs import rig_of
-from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, Damaged, SequenceFacts, SequenceReader
+from training.data.sets.facts import EVENTS, SCER, SPIKES, STREAM, VIDEO, Damaged, SequenceFacts, SequenceReader
 from training.protocols.compared import Compared, Outcome
 from training.protocols.spikes import spike_pictures
 from training.protocols.table import Protocol
@@ -43,9 +44,12 @@ _PERIOD_US, _EXPOSURE_US = 33_333, 30_000
 
 
 def restored(
-    protocol: Protocol, network: str, facts: SequenceFacts, device: str, options: Mapping[str, Any]
-) -> Iterator[Outcome]:
+    protocol: Protocol, network: str, facts: SequenceFacts, device: str, options: Mapping[str, Any],
+    weights: Path | None = None,
+) -> Iterator[Outcome]:  # fmt: skip
     """All results of a sequence that count.
+
+    `weights`: a file that `store.add` wrote, in place of the installed ones.
 
     Raises:
         UsageError: the network cannot run here, or not on such data.
@@ -53,25 +57,26 @@ def restored(
     """
     reader = facts.reader()
     if network == "efnet" and protocol.name.startswith("efnet-"):
-        yield from _as_published(protocol, facts, reader, device, options)
+        yield from _as_published(protocol, facts, reader, device, options, weights)
         return
     if SPIKES in facts.carries and network == "s-sdm-ldn":
-        yield from spike_pictures(facts, reader, device, options)
+        yield from spike_pictures(facts, reader, device, options, weights)
         return
     if SCER in facts.carries:
         raise UsageError(
             f"{facts.name} holds stored SCER, which only efnet takes, under efnet-gopro or efnet-reblur"
         )
-    yield from _as_live(protocol, network, facts, reader, device, options)
+    yield from _as_live(protocol, network, facts, reader, device, options, weights)
 
 
 def _as_published(
-    protocol: Protocol, facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any]
-) -> Iterator[Outcome]:
+    protocol: Protocol, facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any],
+    weights: Path | None,
+) -> Iterator[Outcome]:  # fmt: skip
     known = ("mask", "mode", "normalise", "noise")
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"--option efnet.{unknown[0]}: under {protocol.name} known are {', '.join(known)}")
-    entries, card = _efnet_weights()
+    entries, card = _efnet_weights(weights)
     trained = {"representation": card.representation, "channel_order": card.channel_order, **card.feed.stated}
     try:
         given = EfnetOptions.model_validate({"mode": Mode.PUBLISHED, **trained, **options})
@@ -108,23 +113,23 @@ def _as_published(
         yield Compared(f"{frame:05d}", result, picture, truth)
 
 
-def _efnet_weights() -> tuple[dict[str, Tensor], Card]:
-    """The installed ones, whichever of what `EfnetMaker` makes they take; others are refused."""
-    about = store.installed("efnet")
+def _efnet_weights(file: Path | None) -> tuple[dict[str, Tensor], Card]:
+    """Those to measure, whichever of what `EfnetMaker` makes they take; others are refused."""
+    about = store.installed("efnet", file)
     representation = "voxel" if about and about.representation == "voxel" else "scer"
     order = "rgb" if about and about.channel_order == "rgb" else "bgr"
-    return store.load("efnet", representation=representation, channel_order=order)
+    return store.load("efnet", representation=representation, channel_order=order, file=file)
 
 
 def _as_live(
     protocol: Protocol, network: str, facts: SequenceFacts, reader: SequenceReader, device: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any], weights: Path | None,
 ) -> Iterator[Outcome]:  # fmt: skip
     cut = whole_cut(facts.size, protocol.multiple)
     if protocol.rows is not None:
         cut = Cut(0, 0, min(cut.height, protocol.rows // protocol.multiple * protocol.multiple), cut.width)
     rig = rig_of(facts, cut.width, cut.height)
-    restorer = models.create(network, rig, options, device)
+    restorer = models.create(network, rig, options, device, weights)
     needs = restorer.needs
     if needs.events and EVENTS not in facts.carries:
         raise UsageError(f"{network} needs events; {facts.name} ({facts.format}) has none")
@@ -134,8 +139,8 @@ def _as_live(
     engine = Engine(restorer)
     frames = facts.items if needs.events else list(range(facts.frames))
     # A frame without a window counts for no network; it may still be a neighbour.
-    inner = range(protocol.inner, facts.frames - protocol.inner)
-    counted = {i for i in facts.items if i in inner}
+    inner = protocol.inner
+    counted = {i for i in facts.items if facts.in_a_row(i - inner, i + inner)}
     follows = set(facts.pair_starts)
     truths: dict[int, list[tuple[float, U8]]] = {}
     pictures: dict[int, U8] = {}
@@ -168,6 +173,8 @@ def _as_live(
             yield f"{facts.name} frame {frame}: no sharp picture of an instant that {network} gives"
         if needs.events and facts.pairs is not None and frame - 1 not in follows:
             yield from out(engine.try_gap())  # nobody knows what was between it and the one before
+        elif VIDEO in facts.carries and frame and not facts.in_a_row(frame - 1, frame):
+            yield from out(engine.try_gap())  # frames between are missing
         truths[frame], pictures[frame] = found, picture
         # Every instant once, in order; a truth that a second file repeats is compared again.
         latents = tuple(sorted({at for at, _ in found})) or (0.5,)

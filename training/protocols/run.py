@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from capture.errors import UsageError
-from inference import models
+from training.contestants import Weights, check, meant
 from training.data.sets.facts import Damaged, SequenceFacts
 from training.data.sets.find import TEST, Found, find
 from training.lpips import HINT, SMALLEST, picture_distance, weights_file
@@ -84,14 +85,15 @@ class Wanted:
     """What is to be measured.
 
     Attributes:
-        networks: names of restorers.
+        networks: names of restorers, or labels of `weights`.
         protocol: its name.
         data: files and folders.
-        options: of the restorers, by network.
+        options: of the restorers, by name or label.
         device: see `inference.models.create`.
         devices: processes; with CUDA each on a device of its own.
         pictures: at most so many are kept, evenly spread.
         lpips: the learned distance too, where its weights are here.
+        weights: networks with the weights of a file, by the label that they have in the table.
     """
 
     networks: tuple[str, ...]
@@ -102,6 +104,7 @@ class Wanted:
     devices: int = 1
     pictures: int = 24
     lpips: bool = False
+    weights: Mapping[str, Weights] = field(default_factory=dict)
 
 
 def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _share: None) -> ProtocolResult:
@@ -113,14 +116,15 @@ def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _
     """
     how = protocol(wanted.protocol)
     for network in wanted.networks:
-        models.check(network, wanted.options.get(network))
+        check(network, wanted.weights, wanted.options.get(network))
     found = fitting(how, find(wanted.data))
     frames = max(sum(s.frames for s in found.sequences), 1)
     every = -(-frames // wanted.pictures) if wanted.pictures else 0
     first = wanted.networks[0]
     looks = wanted.lpips and weights_file("alex") is not None
+    own = dict(wanted.weights)
     jobs = [
-        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n == first else 0, looks)
+        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n == first else 0, looks, own)
         for k, s in enumerate(found.sequences)
         for n in wanted.networks
     ]
@@ -165,13 +169,17 @@ def fitting(how: Protocol, found: Found) -> Found:
 
 def measure_sequence(
     name: str, network: str, facts: SequenceFacts, options: Mapping[str, Any], device: str, every: int,
-    looks: bool = False,
+    looks: bool = False, weights: Mapping[str, Weights] = MappingProxyType({}),
 ) -> SequenceResult:  # fmt: skip
-    """One network on one sequence; every `every`-th picture is kept (0: none); `looks`: LPIPS too."""
+    """One network on one sequence; every `every`-th picture is kept (0: none); `looks`: LPIPS too.
+
+    `weights`: see `Wanted`.
+    """
     how = protocol(name)
+    called, file = meant(network, weights)
     out = SequenceResult(facts.name, {BLURRED: [], network: []})
     try:
-        for k, one in enumerate(restored(how, network, facts, device, options)):
+        for k, one in enumerate(restored(how, called, facts, device, options, file)):
             if isinstance(one, str):
                 out.missed.append(one)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from training.protocols.compared import Compared, Outcome
 
 
 def spike_pictures(
-    facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any]
-) -> Iterator[Outcome]:
-    """Every exposure of a video with spikes and truth.
+    facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any],
+    weights: Path | None = None,
+) -> Iterator[Outcome]:  # fmt: skip
+    """Every exposure of a video with spikes and truth. `weights`: see `restored`.
 
     Raises:
         UsageError: an option; LDN has none here, where nothing is derived, padded or tiled.
@@ -30,7 +32,7 @@ def spike_pictures(
         raise UsageError(f"--option s-sdm-ldn.{sorted(options)[0]}: on a spike camera's data there are none")
     maker = SdmMaker(SdmOptions(), pictured=True)
     maker.judged = True
-    entries, card = store.load("s-sdm-ldn", representation="spikes", channel_order="bgr")
+    entries, card = store.load("s-sdm-ldn", representation="spikes", channel_order="bgr", file=weights)
     net = networks.build("s-sdm-ldn", **card.options)
     net.load_state_dict(entries, strict=True)
     where = choose_device(device)

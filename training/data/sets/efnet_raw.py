@@ -2,7 +2,8 @@
 
 REBlur's frames carry `exposure_start` and `exposure_end`: the window of their events. GoPro's carry a stamp:
 the window goes from the midpoint to the stamp before to the midpoint to the stamp behind, and the first and
-the last frame have none. Windows are found in the stored times by the published bisection (`scer.find`).
+the last frame have none. Nor has a frame beside one that is missing, which the numbers of the images tell.
+Windows are found in the stored times by the published bisection (`scer.find`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from training.data.sets.facts import (
     reads,
     sized,
 )
+from training.data.sets.frame_names import in_a_row, told_gaps
 
 # A recording that would last longer in seconds than this (11 days) is in microseconds.
 _LONGEST_S = 1e6
@@ -140,24 +142,31 @@ def probe(path: str, name: str, split: str) -> SequenceFacts:
     stamps = [_stored_times(file, k) for k in keys]
     if all(s[0] is not None for s in stamps):
         carries.add(EXPOSURE)
+    row = in_a_row(keys)
     return SequenceFacts(
-        "efnet-h5", (path,), name, split, (width, height), (width, height), spans(stamps, scale),
-        frozenset(carries), hdf5.digest(path),
+        "efnet-h5", (path,), name, split, (width, height), (width, height), spans(stamps, scale, row),
+        frozenset(carries), hdf5.digest(path), row, told_gaps(name, keys, row),
     )  # fmt: skip
 
 
 def spans(
-    stamps: list[tuple[float | None, float | None, float | None]], scale: float
+    stamps: list[tuple[float | None, float | None, float | None]], scale: float, row: tuple[int, ...] | None
 ) -> tuple[Span | None, ...]:
     """The windows of all frames in µs.
 
     None where a frame lacks an exposure that others have, or, where none has one, both neighbours' stamps.
+
+    Args:
+        stamps: see `_stored_times`.
+        scale: µs in one unit of them.
+        row: frames that the next one in the list follows; None: all.
     """
     exposed = any(start is not None for start, _, _ in stamps)
     out: list[Span | None] = []
     for i, (start, _, stamp) in enumerate(stamps):
         around = [s[2] for s in stamps[max(i - 1, 0) : i + 2]]
         between = not exposed and 0 < i < len(stamps) - 1 and stamp is not None and None not in around
+        between = between and (row is None or {i - 1, i} <= set(row))
         if start is None and not between:
             out.append(None)
             continue

@@ -58,8 +58,8 @@ class SequenceFacts:
             no item to restore.
         carries: what is there, of the words above.
         digest: changes when the files do.
-        pairs: frames k of which k + 1 and every event from the start of k to its end are there, too; None: all
-            of a stream, see `pair_starts`.
+        pairs: frames k of which k + 1 and every event from the start of k to its end are there, too (of a video
+            without events: which k + 1 follows); None: all of a stream, see `pair_starts`.
         problems: parts that were left out, a line each.
     """
 
@@ -96,6 +96,11 @@ class SequenceFacts:
             if own is not None and following is not None and own[1] <= following[0]:
                 out.append(k)
         return out
+
+    def in_a_row(self, first: int, last: int) -> bool:
+        """The frames `first` … `last` are there and follow one another."""
+        whole = first >= 0 and last < self.frames
+        return whole and (self.pairs is None or set(range(first, last)) <= set(self.pairs))
 
     def known_around(self, frame: int) -> Span | None:
         """From when to when, around a frame with a window, every event is there; None: the whole stream is."""

@@ -18,12 +18,15 @@ from capture.errors import UsageError
 from recordings.formats.msrbd import sequences as pair_sequences
 from training.data.sets import frames, highrev, spikes
 from training.data.sets.facts import EXPOSURE, SequenceFacts
-from training.data.sets.pictures import numbered
+from training.data.sets.pictures import files_in, numbered
 from training.data.sets.probing import probe, probe_apart
 
 TRAIN, TEST = "train", "test"
 _SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "val": TEST, "valid": TEST, "validation": TEST}
-_HDF5 = (".h5", ".hdf5")
+_HDF5 = frozenset({".h5", ".hdf5"})
+_PAIRS = frozenset({".npz"})
+# Of these the first of a sequence's files is the folder in which its parts lie.
+_BY_FOLDER = ("highrev", "spikes")
 _LAYOUTS = (
     "HDF5 files of EFNet (raw or SCER), HighREV's folders blur, sharp, event or voxel, MS-RBD style .npz, "
     "video folders blur/VIDEO and gt/VIDEO, or spike folders spike_data/VIDEO and blur_data/VIDEO"
@@ -160,8 +163,8 @@ def _below(path: Path, split: str) -> list[_Candidate]:
             _Candidate(f"{path.name}/{name}", "spikes", (str(path), tuple(files), name, split), False)
             for name, files in spikes.sequences(path).items()
         ]
-    out = [c for p in sorted(path.iterdir()) if p.suffix in _HDF5 for c in _file(p, split)]
-    archives = sorted(path.glob("*.npz"))
+    out = [c for p in files_in(path, _HDF5) for c in _file(p, split)]
+    archives = files_in(path, _PAIRS)
     for name in pair_sequences(archives):
         own = tuple(str(p) for p in archives if name in (numbered(p.stem)[0], p.stem))
         out.append(_Candidate(name, "pairs", (own, name, split), False))
@@ -173,9 +176,9 @@ def _below(path: Path, split: str) -> list[_Candidate]:
 
 
 def _file(path: Path, split: str) -> list[_Candidate]:
-    if path.suffix in _HDF5:
+    if path.suffix.lower() in _HDF5:
         return [_Candidate(path.name, "hdf5", (str(path), path.stem, split), True)]
-    if path.suffix == ".npz":
+    if path.suffix.lower() in _PAIRS:
         return [_Candidate(path.name, "pairs", ((str(path),), path.stem, split), False)]
     return []
 
@@ -189,6 +192,8 @@ def _probed(candidates: list[_Candidate]) -> list[SequenceFacts | str]:
 
 def _without_window(facts: SequenceFacts) -> int:
     """Frames that are no items for want of an exposure; the ends of a sequence without any are meant to be."""
+    if facts.problems and facts.format != "msrbd":
+        return 0  # for want of something else, which is told
     missing = facts.frames - len(facts.items)
     ends = facts.spans[0] is None and facts.spans[-1] is None
     return 0 if EXPOSURE not in facts.carries and ends and missing == 2 else missing
@@ -209,7 +214,8 @@ def _named_apart(found: list[SequenceFacts]) -> list[SequenceFacts]:
 
 def _apart(alike: list[SequenceFacts]) -> list[str]:
     """Two folders above each, or as many more as it takes; numbers where one place was given twice."""
-    places = [Path(os.path.abspath(s.files[0])).parts[1:-1] for s in alike]
+    ends_at = [None if s.format in _BY_FOLDER else -1 for s in alike]
+    places = [Path(os.path.abspath(s.files[0])).parts[1:k] for s, k in zip(alike, ends_at, strict=True)]
     ends: list[str] = []
     for depth in range(2, max(3, *(len(p) + 1 for p in places))):
         ends = ["/".join(p[-depth:]) for p in places]

@@ -1,8 +1,9 @@
 """Videos as folders of pictures, blurred and sharp: DVD and GoPro as CDVD-TSP reads them.
 
 `blur/VIDEO/FRAME.png` and `gt/VIDEO/FRAME.png` (or `sharp`), or the sets' own order `VIDEO/blur`,
-`VIDEO/sharp` (GoPro) and `VIDEO/input`, `VIDEO/GT` (DVD). Videos and frames go by sorted names and are
-**paired by place**, as published; the numbers of frames must agree.
+`VIDEO/sharp` (GoPro) and `VIDEO/input`, `VIDEO/GT` (DVD). Frames go by the numbers in their names. As many
+sharp ones as blurred ones are **paired by place**, as published, and must be named or numbered alike
+(`frame_names`): of a video that lost a frame on either side no other pair would be right.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import TRUTH, U8, VIDEO, SequenceFacts, Unread, reads, sized
+from training.data.sets.frame_names import in_a_row, told_gaps, unlike
 from training.data.sets.hdf5 import digest
-from training.data.sets.pictures import listed, png_size, read_rgb
+from training.data.sets.pictures import listed, png_size, read_rgb, refuse_dark
 
 BLURRED = ("blur", "input", "blurred")
 SHARP = ("gt", "sharp", "GT")
@@ -73,6 +75,11 @@ def probe(blurred: str, sharp: str, name: str, split: str) -> SequenceFacts:
         raise Refused("holds no pictures")
     if sharp and len(frames) != len(truth):
         raise Refused(f"has {len(frames)} blurred and {len(truth)} sharp frames")
+    if sharp and (k := unlike([p.stem for p in frames], [p.stem for p in truth])) is not None:
+        raise Refused(
+            f"its blurred frame {frames[k].name} would be paired with the sharp one {truth[k].name}; name both "
+            "alike, and take away those of which the other is missing"
+        )
     size = png_size(frames[0])
     for path in [*frames, *truth]:
         own = png_size(path)
@@ -80,7 +87,12 @@ def probe(blurred: str, sharp: str, name: str, split: str) -> SequenceFacts:
             raise Refused(
                 f"{path.parent.name}/{path.name} is {own[0]}×{own[1]}, {frames[0].name} {size[0]}×{size[1]}"
             )
+    for pictures in (frames, truth):
+        if pictures:
+            refuse_dark(pictures)
+    row = in_a_row([p.stem for p in frames])
     return SequenceFacts(
         "frames", (blurred, sharp) if sharp else (blurred,), name, split, size, None, (None,) * len(frames),
-        frozenset({VIDEO} | ({TRUTH} if sharp else set())), digest(*frames, *truth),
+        frozenset({VIDEO} | ({TRUTH} if sharp else set())), digest(*frames, *truth), row,
+        told_gaps(name, [p.name for p in frames], row),
     )  # fmt: skip

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import MAX_PICTURE_BYTES, picture
 from recordings.formats.hdf5_arrays import array, inside, opened, whole
+from recordings.formats.pictures import natural
 
 __all__ = ["array", "digest", "keys", "opened", "rgb", "values"]
 
 
 def keys(file: Any, group: str, prefix: str) -> list[str]:
-    """Names in a group that begin so, in order; none where there is no group."""
+    """Names in a group that begin so, in order of their numbers; none where there is no group."""
     if not inside(file, group):
         return []
-    return [k for k in sorted(file[group]) if k.startswith(prefix)]
+    return sorted((k for k in file[group] if k.startswith(prefix)), key=lambda k: natural(Path(k)))
 
 
 def values(file: Any, name: str) -> NDArray[Any]:

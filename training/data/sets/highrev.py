@@ -9,6 +9,7 @@ matched by name here; the authors match them by place in the sorted list.
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from inference.representations.voxel import from_stored
 from recordings.formats.dataset_source import times
 from recordings.formats.event_files import unit_us
 from recordings.formats.npy_members import Archive
+from recordings.formats.pictures import natural
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import (
     EVENTS,
@@ -34,7 +36,7 @@ from training.data.sets.facts import (
     sized,
 )
 from training.data.sets.hdf5 import digest
-from training.data.sets.pictures import numbered, png_size, read_rgb
+from training.data.sets.pictures import files_in, numbered, png_size, read_rgb, refuse_dark
 
 VOXEL = "stored voxel grids"
 
@@ -135,8 +137,11 @@ def probe(folder: str, stems: tuple[str, ...], name: str, split: str) -> Sequenc
             if own != size:
                 raise Refused(f"{part}/{stem}.png is {own[0]}×{own[1]}, the others {size[0]}×{size[1]}")
     assert size is not None
+    refuse_dark([root / "blur" / f"{s}.png" for s in stems])
     voxels = all((root / "voxel" / f"{s}.npz").is_file() for s in stems)
-    events = all(len(files) > 1 for files in _event_files(root, stems).values())
+    files_of = _event_files(root, stems)
+    events = all(len(files) > 1 for files in files_of.values())
+    torn = _torn(files_of) if events and not voxels else []
     if not voxels and not events:
         raise Refused("has neither voxel grids nor two event files for each frame")
     carries = {TRUTH} if sharp else set()
@@ -144,15 +149,30 @@ def probe(folder: str, stems: tuple[str, ...], name: str, split: str) -> Sequenc
     files = [root / part / f"{s}.png" for s in stems for part in ("blur", "sharp")]
     # Times of the windows are in the event files; here only that each frame has some.
     return SequenceFacts(
-        "highrev", (folder, *stems), name, split, size, size, ((0, 1),) * len(stems), frozenset(carries),
-        digest(*files),
+        "highrev", (folder, *stems), name, split, size, size,
+        tuple(None if s in torn else (0, 1) for s in stems), frozenset(carries), digest(*files),
+        problems=_told(name, torn, len(stems)),
     )  # fmt: skip
+
+
+def _told(name: str, torn: list[str], frames: int) -> tuple[str, ...]:
+    if not torn:
+        return ()
+    count = f"{len(torn)} of {frames} frames"
+    return (f"{name}: {count} left out, whose event files are not all there (the first: {torn[0]})",)
+
+
+def _torn(files_of: dict[str, list[Path]]) -> list[str]:
+    """Frames whose event files are not numbered one after another, from the number with which most begin."""
+    numbers = {stem: [numbered(f.stem)[1] for f in files] for stem, files in files_of.items()}
+    begin = statistics.mode(n[0] for n in numbers.values())
+    return [stem for stem, n in numbers.items() if n != list(range(begin, begin + len(n)))]
 
 
 def sequences(folder: Path) -> dict[str, list[str]]:
     """Stems of the frames of each sequence, in order."""
     out: dict[str, list[str]] = {}
-    for path in sorted((folder / "blur").glob("*.png")):
+    for path in files_in(folder / "blur", frozenset({".png"})):
         out.setdefault(numbered(path.stem)[0], []).append(path.stem)
     return out
 
@@ -163,7 +183,7 @@ def _event_files(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
     All frames of all sequences have theirs in one folder, of ten thousand files and more: it is listed once.
     """
     files: dict[str, list[Path]] = {stem: [] for stem in stems}
-    for file in sorted((folder / "event").glob("*.npz")):
+    for file in sorted((folder / "event").glob("*.npz"), key=natural):
         stem = file.stem.rpartition("_")[0]
         if stem in files:
             files[stem].append(file)

@@ -1,18 +1,21 @@
-"""Picture files of data sets: read, measured without being read, numbered."""
+"""Picture files of data sets: listed, read, measured without being read, numbered."""
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.formats.pictures import LOW, largest_of_16, natural
 from recordings.sandbox_child import Refused
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"})
+_SIXTEEN = frozenset({".png", ".tif", ".tiff"})  # those that may have 16 bits
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NUMBER = re.compile(r"^(.*?)[_-]?(\d+)$")
 
@@ -51,9 +54,48 @@ def png_size(path: Path) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
+def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """The files of a folder with one of these endings (in lower case), in order of the numbers in their names.
+
+    What begins with a dot is none of a set: macOS leaves `._NAME` beside files on disks of others.
+    """
+    found = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != ".")
+    return sorted((p for p in found if p.is_file()), key=natural)
+
+
 def listed(folder: Path) -> list[Path]:
-    """The pictures of a folder, in order of their names."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    """The pictures of a folder, in order of the numbers in their names."""
+    return files_in(folder, SUFFIXES)
+
+
+def refuse_dark(paths: Sequence[Path]) -> None:
+    """Refuse pictures of 16 bits whose values lie in the lower ones, as cameras of 10 and 12 bits write them.
+
+    The upper 8 bits are what is read, and these would be nearly black. The first, the middle and the last
+    picture are looked at; all three are dark where the camera is meant and not a scene at night.
+
+    Raises:
+        Refused: they are so.
+    """
+    most = []
+    for path in dict.fromkeys((paths[0], paths[len(paths) // 2], paths[-1])):
+        if path.suffix.lower() not in _SIXTEEN or _png_bits(path) not in (16, None):
+            return
+        largest = largest_of_16(np.frombuffer(path.read_bytes(), np.uint8))
+        if largest is None or not 0 < largest < LOW:
+            return
+        most.append(largest)
+    raise Refused(
+        f"{paths[0].name} has 16 bits and no value above {max(most)}, and the upper 8 bits are read, which is "
+        "nearly black; if the camera has 10 or 12 bits, write pictures of 8"
+    )
+
+
+def _png_bits(path: Path) -> int | None:
+    """Bits of a channel of a PNG; None of anything else."""
+    with path.open("rb") as file:
+        head = file.read(25)
+    return head[24] if head[:8] == _PNG and len(head) == 25 else None
 
 
 def numbered(stem: str) -> tuple[str, int]:

@@ -72,6 +72,7 @@ def _facts(d: dict[str, Any]) -> SequenceFacts:
         d["format"], tuple(d["files"]), d["name"], d["split"], (d["size"][0], d["size"][1]),
         None if d["grid"] is None else (d["grid"][0], d["grid"][1]),
         tuple(None if s is None else (s[0], s[1]) for s in d["spans"]), frozenset(d["carries"]), d["digest"],
+        None if d["pairs"] is None else tuple(d["pairs"]), tuple(d["problems"]),
     )  # fmt: skip
 
 

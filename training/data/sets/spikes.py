@@ -18,7 +18,7 @@ from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import SPIKES, TRUTH, U8, SequenceFacts, Span, Unread, reads, sized
 from training.data.sets.hdf5 import digest
-from training.data.sets.pictures import SUFFIXES, png_size, read_rgb
+from training.data.sets.pictures import SUFFIXES, files_in, png_size, read_rgb, refuse_dark
 
 CELL = 4
 """Image pixels along one side of a spike pixel."""
@@ -100,7 +100,7 @@ def sequences(folder: Path) -> dict[str, list[str]]:
     """Names of the spike files of each video, in order."""
     out: dict[str, list[str]] = {}
     for video in sorted(p for p in (folder / SPIKE_DATA).iterdir() if p.is_dir() and p.name[0] != "."):
-        if names := sorted(p.name for p in video.iterdir() if p.suffix.lower() in _KINDS and p.is_file()):
+        if names := [p.name for p in files_in(video, _KINDS)]:
             out[video.name] = names
     return out
 
@@ -123,6 +123,9 @@ def probe(folder: str, names: tuple[str, ...], name: str, split: str) -> Sequenc
                 f"{path.parent.parent.name}/{path.name} is {own[0]}×{own[1]}, "
                 f"{blurred[0].name} {size[0]}×{size[1]}"
             )
+    for pictures in (blurred, sharp):
+        if pictures:
+            refuse_dark(pictures)
     if size[0] % CELL or size[1] % CELL:
         raise Refused(f"its pictures are {size[0]}×{size[1]}; both sides must be multiples of {CELL}")
     files = [root / SPIKE_DATA / name / n for n in names]
