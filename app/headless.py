@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.following import START_LIMIT_S, Following
+from app.output.atomic import OutputError
 from app.output.contact import EvenSample, Pair, contact_sheet
 from app.output.flags import flag_kind
 from app.output.labels import UNCHANGED, stamped
@@ -45,6 +46,8 @@ class HeadlessRun:
         back: at the end the network asked for restored.
         video_frames, video_dropped: pictures in the video, and those that the encoder had no time for.
         video_fitted: of those in it that came in another size than the first, and were scaled to it.
+        video_full_s: its length where it ended before the disk was full, None: it did not.
+        video_after_full: pictures that came after that.
         interrupted: Ctrl+C, SIGTERM or SIGHUP ended it early; what had come until then is kept.
     """
 
@@ -62,6 +65,8 @@ class HeadlessRun:
     video_frames: int = 0
     video_dropped: int = 0
     video_fitted: int = 0
+    video_full_s: float | None = None
+    video_after_full: int = 0
     codec: str = ""
     interrupted: bool = False
 
@@ -77,6 +82,8 @@ def run_headless(
     start_limit_s: float = START_LIMIT_S,
     fault_patience_s: float | None = None,
     no_residual: str = "",
+    published: bool = False,
+    say: Callable[[str], None] = lambda _: None,
     ending: Callable[[], None] = lambda: None,
     complete: Callable[[], None] = lambda: None,
 ) -> HeadlessRun:
@@ -90,6 +97,9 @@ def run_headless(
     or two in which one more interrupt leaves nothing of it. A run that ends by itself calls `complete` before
     it writes (see `signals.kept_when_complete`). The session is stopped in every case.
 
+    A disk that is nearly full ends the video, which is kept, and with it the run; where the pictures are
+    `published` that goes on, and `say` is told.
+
     Raises:
         PipelineError: no picture came. OutputError: disk full or not writable.
     """
@@ -102,7 +112,7 @@ def run_headless(
         session, heard, start_limit_s=start_limit_s, fault_patience_s=fault_patience_s,
         faults_end=folder is None,
     )  # fmt: skip
-    watch = _Watch(session, video, seconds, pictures, asked)
+    watch = _Watch(session, video, seconds, pictures, asked, say if published else None)
     try:
         try:
             watch.loop(complete)
@@ -127,7 +137,7 @@ def run_headless(
     if video is None or folder is None or final is None:
         return run
     run.video_frames, run.video_dropped, run.codec = video.writer.count, video.dropped, video.writer.codec
-    run.video_fitted = video.fitted
+    run.video_fitted, run.video_full_s, run.video_after_full = video.fitted, video.full_s, video.after_full
     sheet = contact_sheet(watch.sample.items(), title=f"{about.get('source', '')}   {about.get('network', '')}")
     write_png(folder / SHEET, sheet, final=final / SHEET)
     residual = {"reblur_residual": residual_report(run.residual, no_residual)}
@@ -154,7 +164,11 @@ class _Heard:
 
 
 class _Watch:
-    """The poll loop and what it gathers. `asked`: the network asked for, "" unknown."""
+    """The poll loop and what it gathers.
+
+    `asked`: the network asked for, "" unknown. `goes_on`: where the video ends early the run does not, and this
+    is told so; None: it ends.
+    """
 
     def __init__(
         self,
@@ -163,6 +177,7 @@ class _Watch:
         seconds: float | None,
         pictures: Following,
         asked: str,
+        goes_on: Callable[[str], None] | None,
     ) -> None:
         self.run = HeadlessRun()
         self.ended_by: BaseException | None = None
@@ -171,7 +186,8 @@ class _Watch:
         self._video = video
         self._seconds = seconds
         self._pictures = pictures
-        self._asked = asked
+        self._asked, self._goes_on = asked, goes_on
+        self._told_full = False
         # Of hours without a folder a figure's last values are enough.
         self._figures: dict[str, deque[float]] = {}
 
@@ -182,7 +198,7 @@ class _Watch:
                 if picture is not None:
                     self._take(picture)
                 enough = self._seconds is not None and self._pictures.seconds >= self._seconds
-                if enough and self.run.pictures:
+                if (enough and self.run.pictures) or self._video_is_all():
                     break
             complete()  # a signal before this line is caught below, one after it breaks nothing off
         except (KeyboardInterrupt, SystemExit) as e:
@@ -206,12 +222,29 @@ class _Watch:
             self.run.flags[kind] = self.run.flags.get(kind, 0) + 1
         if self._video is None:
             return
-        self._video.offer(picture)
+        try:
+            self._video.offer(picture)
+        except OutputError as e:
+            if self._goes_on is None:
+                raise
+            # `close` raises it when all is over: who subscribes to the pictures needs no video.
+            self._goes_on(f"publishing goes on without a video: {e}")
+            self._video = None
+            return
         if self.sample.wants():
             copy = None if sharp is None else np.array(stamped(sharp, picture.flags))
             self.sample.add(Pair(np.array(picture.blurred), copy, _label(picture)))
         else:
             self.sample.skip()
+
+    def _video_is_all(self) -> bool:
+        """The video has ended before the disk was full, and nothing else is to be done."""
+        if self._video is None or self._video.full_s is None:
+            return False
+        if self._goes_on is not None and not self._told_full:
+            self._goes_on(f"the video {ends_at(self._video.full_s)}; publishing goes on")
+        self._told_full = True
+        return self._goes_on is None
 
     def _made_by(self, p: Picture) -> Picture:
         """Count it by its network; one that came as it was though a network was asked for says so."""
@@ -223,6 +256,12 @@ class _Watch:
             return p
         self.run.unchanged += 1
         return replace(p, flags=(*p.flags, f"{UNCHANGED}: {self._asked} gave way"))
+
+
+def ends_at(seconds: float) -> str:
+    """What became of a video that ended before the disk was full."""
+    minutes, s = divmod(int(seconds), 60)
+    return f"ends at {minutes // 60}:{minutes % 60:02}:{s:02}, the disk is full"
 
 
 def _label(p: Picture) -> str:
@@ -247,6 +286,8 @@ def _summary(run: HeadlessRun) -> dict[str, Any]:
             "frames": run.video_frames,
             "dropped": run.video_dropped,
             "fitted": run.video_fitted,
+            "disk_full_after_s": run.video_full_s,
+            "after_disk_full": run.video_after_full,
         },
         "figures_median": run.figures,
         "flags": run.flags,

@@ -38,6 +38,7 @@ from recordings.recording import OpenOptions
 RESTORE, SOURCE = "restore", "source"
 EVENT_RING_BYTES = 64 << 20  # half a second of 10 Mev/s
 FRAME_SLOTS, LIVE_FRAME_SLOTS = 12, 36  # more where a recorder may read along, which must lose none
+KILLED_HINT = "is the machine out of memory? choose a smaller network"
 NOTE_S = 6.0
 OPENING_GRACE_S = 1.0
 _REPLAY_VERBS = {"pause", "play", "step", "seek", "speed", "loop"}
@@ -180,7 +181,9 @@ class LiveSession:
                 every_item=every_item, live=source.live, residual=self._residual,
                 streams=sum(len(c.roles) for c in source.cameras),
             )  # fmt: skip
-            supervisor.add(WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True))
+            supervisor.add(
+                WorkerPlan(RESTORE, run_restore_worker, spec, joins_epoch=True, killed_hint=KILLED_HINT)
+            )
             if self._publish is not None:
                 published = PublishSpec(pictures, rig, self._publish, self.title)
                 supervisor.add(WorkerPlan(PUBLISH, run_publish_worker, published))

@@ -25,6 +25,8 @@ _LAST_WORDS_S = 1.0
 """The same where it failed and has not said why: a busy machine may hand the reason over late."""
 _TERM_S, _KILL_S = 0.9, 0.4
 """Before the end of the time in which a worker has to stop: it is sent SIGTERM, and SIGKILL."""
+_OFTEN = 3
+"""From so many times on that it was killed from outside, that is no accident: memory is short, say."""
 _RUNS_WELL_S = 10.0
 """A worker that failed and has given nothing since runs well all the same when it says no fault for so long."""
 NO_GUARD = 'put what uses halfmirror.live under: if __name__ == "__main__":'
@@ -46,6 +48,7 @@ class WorkerPlan:
         starting_s: the same for one that is still starting (imports, compiling, opening).
         budget, window_s: so many restarts within so many seconds, or however far apart while it never once
             runs; then it stays FAULTED.
+        killed_hint: what a person may do where it is killed from outside again and again.
     """
 
     name: str
@@ -56,6 +59,7 @@ class WorkerPlan:
     starting_s: float = 120.0
     budget: int = 5
     window_s: float = 60.0
+    killed_hint: str = ""
 
 
 class Supervised:
@@ -75,6 +79,7 @@ class Supervised:
         self.connected = False
         self._incarnation = -1
         self._failures: deque[float] = deque()
+        self._killed = 0  # by a SIGKILL that was not ours
         self._vain = 0  # failures without running in between
         self._ran = False  # since the last failure
         self._seen = 0.0
@@ -92,7 +97,7 @@ class Supervised:
     def start(self, now: float) -> None:
         """Make it run, with a fresh budget; one that is being stopped starts again when it has ended."""
         self._failures.clear()
-        self._vain, self._ran = 0, False
+        self._vain, self._ran, self._killed = 0, False, 0
         if self.process is None:
             self.wanted, self._retry_at = True, now
             self.state, self.detail = CameraState.STARTING, ""
@@ -240,6 +245,9 @@ class Supervised:
             text = self._killed_for
         elif code < 0:
             text = f"killed by {_signal_name(-code)}"
+            self._killed += code == -signal.SIGKILL
+            if self._killed >= _OFTEN and code == -signal.SIGKILL and self.plan.killed_hint:
+                text += f", {self._killed} times now: {self.plan.killed_hint}"
         elif told and report is not None:
             text = report.detail
         elif code == NO_GUARD_STATUS:

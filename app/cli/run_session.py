@@ -182,7 +182,7 @@ def run_without_window(
     """The headless run with its folder, progress and table; returns the exit code."""
     from app.cli.summary import print_summary
     from app.following import faults
-    from app.headless import run_headless
+    from app.headless import ends_at, run_headless
     from app.output.atomic import staged_folder
     from app.signals import kept_when_complete
     from app.version import version
@@ -199,12 +199,18 @@ def run_without_window(
         run = run_headless(
             make(source, network), part, seconds=seconds, about=about, final=final, progress=line.update,
             no_residual=models.no_residual(network) if residual else "",
+            published=publish is not None, say=console.say,
             ending=line.ending if final is not None else lambda: None, complete=complete,
         )  # fmt: skip
     print_summary(run, None if final is None else str(final))
     gave_way = run.unchanged or (run.gave_way and not run.back)
     if gave_way:
         console.fail(_unchanged(run, network))
+    if run.video_full_s is not None:
+        console.fail(
+            f"the video {ends_at(run.video_full_s)}; what came before that is in {final}: "
+            "free some space or choose another place with -o"
+        )
     if run.interrupted:
         return console.INTERRUPTED
     down = faults(run.status) if run.status else []
@@ -220,7 +226,7 @@ def run_without_window(
         kept = "were published" if final is None else f"are in {final}"
         console.fail(f"none of {came} exposures was restored ({why}); {run.pictures} {kept} as they came")
         return 1
-    return 1 if down or gave_way else 0
+    return 1 if down or gave_way or run.video_full_s is not None else 0
 
 
 def _unchanged(run: HeadlessRun, network: str) -> str:

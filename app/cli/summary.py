@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.cli import console
-from app.headless import HeadlessRun
+from app.headless import HeadlessRun, ends_at
 from capture.camera import limited_s
 from capture.rate import per_second
 from inference.switching import PASS_THROUGH
@@ -63,6 +63,8 @@ def print_summary(run: HeadlessRun, folder: str | None) -> None:
         video = f"{run.video_frames} frames, {run.codec}"
         if run.video_dropped:
             video += f"; {run.video_dropped} left out, the encoder was too slow"
+        if run.video_full_s is not None:
+            video += f"; {ends_at(run.video_full_s)}, {run.video_after_full} pictures came later"
         row("video", video)
     o = console.out()
     o.print(table)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.output.disk_room import DiskRoom
 from app.output.labels import side_by_side, stamped
 from app.output.mp4 import Mp4Writer
 from app.session import Picture
@@ -54,12 +55,18 @@ class VideoThread:
     """A thread with a bounded queue in front of an `Mp4Writer`.
 
     `offer` never waits: when the encoder cannot keep up the picture is left out of the video and counted in
-    `dropped`. An error of the writer is raised by the next `offer` or by `close`.
+    `dropped`. An error of the writer is raised by the next `offer` or by `close`. Before the disk is full the
+    video ends, complete: `full_s` is then its length in seconds, and `after_full` counts the pictures that came
+    later.
     """
 
-    def __init__(self, path: Path, *, final: Path | None = None, depth: int = 32) -> None:
+    def __init__(
+        self, path: Path, *, final: Path | None = None, depth: int = 32, room: DiskRoom | None = None
+    ) -> None:
         self.writer = Mp4Writer(path, final=final, live=True)
-        self.dropped = self.fitted = 0
+        self.dropped = self.fitted = self.after_full = 0
+        self.full_s: float | None = None
+        self._room = room or DiskRoom(path.parent)
         self._size: tuple[int, int] | None = None
         self._clock = VideoClock()
         self._queue: queue.Queue[Picture | None] = queue.Queue(depth)
@@ -115,12 +122,10 @@ class VideoThread:
     def _run(self) -> None:
         try:
             while (picture := self._queue.get()) is not None and not self._give_up.is_set():
-                sharp = middle(picture)
-                sharp = None if sharp is None else stamped(sharp, picture.flags)
-                image = side_by_side(picture.blurred, sharp, picture.refusal)
-                self.writer.add(
-                    self._fit(image), self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns)
-                )
+                if self.full_s is None:
+                    self._add(picture)
+                else:
+                    self.after_full += 1
             if self._give_up.is_set():
                 self.writer.abandon()
             else:
@@ -128,6 +133,16 @@ class VideoThread:
         except BaseException as e:
             self._error = e
             self.writer.abandon()
+
+    def _add(self, picture: Picture) -> None:
+        sharp = middle(picture)
+        sharp = None if sharp is None else stamped(sharp, picture.flags)
+        image = side_by_side(picture.blurred, sharp, picture.refusal)
+        time_us = self._clock.time_us(picture.exposure_end_us, picture.ready_host_ns)
+        self.writer.add(self._fit(image), time_us)
+        if self._room.short(self.writer.count):
+            self.writer.close()
+            self.full_s = time_us / 1e6
 
     def _fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A video has one size: what comes later in another one is scaled into it, with bars beside it."""

@@ -16,6 +16,7 @@ import pytest
 from app.following import PipelineError
 from app.headless import SHEET, SUMMARY, VIDEO, run_headless
 from app.output.atomic import OutputError
+from app.output.disk_room import RESERVE_BYTES, DiskRoom
 from app.output.video_thread import VideoClock, VideoThread, middle
 from app.session import SessionStatus, WorkerStatus
 from capture.camera import CameraState
@@ -221,6 +222,67 @@ def test_video_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file"):
         run_headless(session, tmp_path / "gone", seconds=30, about=ABOUT)
     assert session.calls[-1] == "stop"
+
+
+class Filling:
+    """A disk that is nearly full after some pictures; nobody has to write so much."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+        self._looks = looks
+        monkeypatch.setattr(
+            "app.output.video_thread.DiskRoom", lambda folder: DiskRoom(folder, free=self, every_s=0.0)
+        )
+
+    def __call__(self, folder: Path) -> int:
+        self._looks -= 1
+        return 1 << 30 if self._looks >= 0 else RESERVE_BYTES
+
+
+def test_a_video_ends_properly_before_the_disk_is_full_and_the_run_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty hours of video are not thrown away for the sixty-first."""
+    Filling(monkeypatch, looks=10)
+    session = FakeSession([picture(i) for i in range(10_000)], every_s=0.005)
+    run = run_headless(session, tmp_path, seconds=60, about=ABOUT)
+    assert run.seconds < 30
+    assert session.calls[-1] == "stop"
+    assert (run.video_frames, run.video_full_s) == (11, 0.4)
+    assert len(video_times(tmp_path / VIDEO)) == 11
+    assert run.video_frames + run.video_dropped + run.video_after_full == run.pictures
+    video = json.loads((tmp_path / SUMMARY).read_text())["video"]
+    assert (video["frames"], video["disk_full_after_s"]) == (11, 0.4)
+    assert (tmp_path / SHEET).exists()
+
+
+def test_publishing_goes_on_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Filling(monkeypatch, looks=10)
+    said: list[str] = []
+    session = FakeSession([picture(i) for i in range(300)], is_recording=True, every_s=0.001)
+    run = run_headless(session, tmp_path, seconds=None, about=ABOUT, published=True, say=said.append)
+    assert run.pictures == 300
+    assert run.video_after_full + run.video_dropped == 289
+    assert said == ["the video ends at 0:00:00, the disk is full; publishing goes on"]
+
+
+def test_publishing_goes_on_when_the_video_fails_which_is_told_at_the_end(tmp_path: Path) -> None:
+    said: list[str] = []
+    session = FakeSession([picture(i) for i in range(300)], is_recording=True, every_s=0.002)
+    with pytest.raises(OutputError, match="No such file"):
+        run_headless(session, tmp_path / "gone", seconds=30, about=ABOUT, published=True, say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("publishing goes on without a video: cannot write")
+    assert session._given == 300, "none was kept from those who subscribe"
+
+
+def test_a_disk_that_is_nearly_full_from_the_start_takes_a_short_video_all_the_same(tmp_path: Path) -> None:
+    free = [40 << 20]
+    room = DiskRoom(tmp_path, free=lambda _: free[0], every_s=0.0)
+    assert not room.short(1)
+    free[0] = 21 << 20
+    assert not room.short(1000)
+    free[0] = 19 << 20
+    assert room.short(1)
 
 
 def test_slow_encoder_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,24 @@ def test_failures_that_lie_far_apart_are_never_too_many(monkeypatch: pytest.Monk
             made.w.heard(Status(state=CameraState.RUNNING), made.now)
 
 
+def test_who_is_killed_from_outside_again_and_again_says_what_may_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system ends who takes too much memory; minutes lie between, so the budget is never spent."""
+    made = Made(monkeypatch, None, killed_hint="is the machine out of memory?")
+    said = []
+    for _ in range(4):
+        made.tick_until(0.3)
+        assert made.w.process is not None
+        made.w.heard(Status(state=CameraState.RUNNING), made.now)
+        made.w.process.kill()
+        made.started_again_after()
+        said.append(made.w.status().detail)
+        made.now += 20.0
+        made.w.heard(Status(state=CameraState.RUNNING), made.now)
+    plain = "started again after: killed by SIGKILL"
+    assert said[:2] == [plain, plain]
+    assert said[2:] == [f"{plain}, {n} times now: is the machine out of memory?" for n in (3, 4)]
+
+
 def test_who_says_nothing_is_killed_and_who_starts_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(monkeypatch, None, heartbeat_s=5.0, starting_s=20.0)
     made.tick_until(19.0)

@@ -198,6 +198,20 @@ def test_a_network_that_gave_way_is_told_and_an_error(
     assert main.run(["live", "--headless", "-o", "three", "-n", "none"]) == 0, "it was asked for"
 
 
+def test_a_disk_that_is_full_is_told_and_an_error_and_the_rest_is_kept(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.output.video_thread.DiskRoom.short", lambda _, pictures: pictures >= 5)
+    assert main.run(["live", "--headless", "--seconds", "9", "-o", "run"]) == 1
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    assert "5 frames" in out
+    assert "ends at 0:00:00, the disk is full" in out
+    assert (
+        "the video ends at 0:00:00, the disk is full; what came before that is in run: free some space" in err
+    )
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted([VIDEO, SHEET, SUMMARY])
+
+
 def test_interrupted_run_keeps_what_came(made: Made, tmp_path: Path) -> None:
     made.session = FakeSession([picture(i) for i in range(5)], error=KeyboardInterrupt())
     assert main.run(["live", "--headless", "-o", "run"]) == console.INTERRUPTED

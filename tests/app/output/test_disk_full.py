@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.output.atomic import OutputError, staged_file, staged_folder
+from app.output.disk_room import DiskRoom
 from app.output.mp4 import Mp4Writer
 from app.output.png import PngSequence, Stamp
+from app.output.video_thread import VideoThread
+from tests.app.cli.fake_session import picture
 
 
 def pictures(n: int) -> Iterator[np.ndarray]:
@@ -31,6 +35,20 @@ def test_video(small_disk: Path) -> None:
     assert "\n" not in str(e.value)
     assert ".part" not in str(e.value)
     assert list(small_disk.iterdir()) == []
+
+
+def test_the_video_of_a_session_ends_before_it(small_disk: Path) -> None:
+    import av
+
+    path = small_disk / "a.mp4"
+    video = VideoThread(path, depth=100, room=DiskRoom(small_disk, every_s=0.0))
+    for i, image in enumerate(pictures(60)):
+        assert video.offer(replace(picture(i), blurred=image, sharp=image[None]))
+    video.close()
+    assert video.full_s is not None
+    assert video.writer.count + video.after_full == 60
+    with av.open(str(path)) as f:
+        assert sum(1 for _ in f.decode(f.streams.video[0])) == video.writer.count > 0
 
 
 def test_pictures(small_disk: Path) -> None:
