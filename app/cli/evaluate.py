@@ -50,7 +50,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--protocol",
-            help="efnet-gopro, efnet-reblur, gem, s-sdm, cdvd-tsp, sc-net or ours: how a data set is measured.",
+            help="How a data set is measured: efnet-gopro, efnet-reblur, gem, s-sdm, cdvd-tsp, sc-net, ours; "
+            "or pictures: it is restored, without any truth.",
         ),
     ] = None,
     devices: Annotated[
@@ -157,7 +158,7 @@ def _after_protocol(
     from app.output.atomic import staged_folder, writing
     from capture.errors import UsageError
     from training.protocols import report
-    from training.protocols.run import Wanted, measure
+    from training.protocols.run import SequenceResult, Wanted, measure
 
     if not data or protocol is None:
         raise UsageError(
@@ -165,17 +166,21 @@ def _after_protocol(
         )
     wanted = Wanted(tuple(networks), protocol, tuple(data), options, device, devices, pictures, lpips, weights)
     with staged_folder(output, overwrite=overwrite, ours=_is_ours) as folder:
+
+        def keep(part: SequenceResult) -> None:
+            with writing(output):
+                (folder / _PICTURES).mkdir(exist_ok=True)
+                for name, png in part.pictures.items():
+                    _free(folder / _PICTURES, _file_name(name)).write_bytes(png)
+            part.pictures.clear()  # of a large set they are more than memory holds
+
         with progress.bar() as show:
-            result = measure(wanted, show)
+            result = measure(wanted, show, keep)
         for line in result.skipped:
             console.say(f"skipped: {line}")
         table = report.markdown(result, about)
         with writing(output):
             _write(folder, table, report.as_json(result, about))
-            (folder / _PICTURES).mkdir(exist_ok=True)
-            for sequence in result.sequences:
-                for name, png in sequence.pictures.items():
-                    (folder / _PICTURES / f"{_file_name(name)}.png").write_bytes(png)
     console.out().print(table.partition("\n## ")[0].rstrip(), markup=False, soft_wrap=True)
     return 0
 
@@ -245,7 +250,13 @@ def _drawing(folder: Path, final: Path, wanted: int, count: int, show: Callable[
 
 
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:80] or "item"
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[-80:] or "item"
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A picture's file; long names may end alike."""
+    names = (f"{name}.png", *(f"{name}-{k}.png" for k in range(2, 10_000)))
+    return next(path for path in (folder / n for n in names) if not path.exists())
 
 
 def _write(folder: Path, table: str, document: str) -> None:

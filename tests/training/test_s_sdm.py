@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from app.cli.program import execute
 from capture.errors import UsageError
 from inference import cards, networks, store
 from inference.representations.spikes import CENTRE, LATENTS
@@ -235,6 +238,39 @@ def test_a_published_checkpoint_begins_and_neither_recipe_nor_teacher_change_on_
 
 
 # --- the protocol ---------------------------------------------------------------------------------------------
+
+
+def test_own_spikes_become_pictures_without_any_truth(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HALFMIRROR_MODELS", str(tmp_path / "store"))
+    card = cards.card("s-sdm-ldn").model_copy(update={"published": ()})
+    file = tmp_path / "ldn/weights.safetensors"
+    file.parent.mkdir()
+    save_weights(file, networks.build("s-sdm-ldn").state_dict(), store.metadata_of(card))
+    own = tmp_path / "own"
+    shutil.copytree(data / "test", own)
+    asked = ["--data", str(own), "--device", "cpu", "--protocol"]
+    assert (
+        execute(
+            ["evaluate", f"s-sdm-ldn={file}", *asked, "s-sdm", "-o", str(tmp_path / "a"), "--pictures", "9"]
+        )
+        == 0
+    )
+    shutil.rmtree(own / "sharp_data")
+    out = tmp_path / "b"
+    assert execute(["evaluate", f"s-sdm-ldn={file}", "none", *asked, "pictures", "-o", str(out)]) == 0
+    assert "| s-sdm-ldn:ldn | 2 |" in capsys.readouterr().out
+    (video,) = (p.name for p in (own / "blur_data").iterdir())
+    names = sorted(p.name for p in (out / "pictures").iterdir())
+    assert [n for n in names if "ldn" in n] == [f"{video}-s-sdm-ldn-ldn-{k:05d}.png" for k in (0, 1)]
+    assert len(names) == 4
+    for k in (0, 1):
+        alone = cv2.imread(str(out / "pictures" / f"{video}-s-sdm-ldn-ldn-{k:05d}.png"))
+        beside = cv2.imread(str(tmp_path / "a/pictures" / f"{video}-{k:05d}.png"))  # blurred | restored | sharp
+        width = alone.shape[1]
+        gap = (beside.shape[1] - 3 * width) // 2
+        np.testing.assert_array_equal(alone, beside[:, width + gap : 2 * width + gap])
 
 
 def test_ldn_is_measured_on_the_spikes_themselves(

@@ -18,7 +18,7 @@ class Compared:
     Attributes:
         name: frame and instant.
         result: (H, W, 3) float32 RGB, 0…1 with overshoot.
-        blurred, truth: (H, W, 3) RGB.
+        blurred, truth: (H, W, 3) RGB; where nothing is measured the truth is the blurred frame.
     """
 
     name: str

@@ -60,7 +60,7 @@ def restored(
         yield from _as_published(protocol, facts, reader, device, options, weights)
         return
     if SPIKES in facts.carries and network == "s-sdm-ldn":
-        yield from spike_pictures(facts, reader, device, options, weights)
+        yield from spike_pictures(facts, reader, device, options, weights, truth=not protocol.pictures)
         return
     if SCER in facts.carries:
         raise UsageError(
@@ -163,7 +163,9 @@ def _as_live(
     for frame in frames:
         try:
             exposure, picture = _exposure(reader, facts, frame, rig, cut, needs)
-            found = _truths(protocol, reader, facts, frame, cut, needs)
+            found = (
+                [(0.5, picture)] if protocol.pictures else _truths(protocol, reader, facts, frame, cut, needs)
+            )
         except Damaged as error:
             yield str(error)
             # What stands before and behind a missing frame are no neighbours.

@@ -25,8 +25,10 @@ def markdown(result: ProtocolResult, about: Mapping[str, str]) -> str:
         f"* {len(result.sequences)} sequences, {result.count(result.methods[0])} pictures; means over pictures",
         *(f"* {text}" for text in result.notes),
         *(f"* left out: {text}" for text in [*result.skipped, *missed]),
-        "", *_means(result), "", *_published(result), "## Sequences", "", *_sequences(result),
+        "", *_means(result), "", *_published(result),
     ]  # fmt: skip
+    if result.measures:
+        lines += ["## Sequences", "", *_sequences(result)]
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,7 @@ class SequenceResult:
         name: of the sequence.
         measures: of each counted picture, in order, by method (`blurred` and the network).
         missed: pictures that could not be restored or read, one line each.
-        pictures: PNGs by name: blurred, restored, truth.
+        pictures: PNGs by name: blurred, restored, truth; of a protocol of pictures alone the restored one.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Wanted:
         options: of the restorers, by name or label.
         device: see `inference.models.create`.
         devices: processes; with CUDA each on a device of its own.
-        pictures: at most so many are kept, evenly spread.
+        pictures: at most so many are kept, evenly spread; all where a protocol asks for pictures alone.
         lpips: the learned distance too, where its weights are here.
         weights: networks with the weights of a file, by the label that they have in the table.
     """
@@ -107,8 +107,17 @@ class Wanted:
     weights: Mapping[str, Weights] = field(default_factory=dict)
 
 
-def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _share: None) -> ProtocolResult:
+def measure(
+    wanted: Wanted,
+    show: Callable[[str, float], None] = lambda _name, _share: None,
+    keep: Callable[[SequenceResult], None] = lambda _part: None,
+) -> ProtocolResult:
     """Restore and measure every sequence of the test split (all, where there are no splits).
+
+    Args:
+        wanted: what.
+        show: is told the name of each sequence that is done, and the share.
+        keep: is given each as soon as it is done, and may take its pictures away.
 
     Raises:
         UsageError: an unknown protocol or network, data that the protocol does not fit, an empty test split,
@@ -119,22 +128,25 @@ def measure(wanted: Wanted, show: Callable[[str, float], None] = lambda _name, _
         check(network, wanted.weights, wanted.options.get(network))
     found = fitting(how, find(wanted.data))
     frames = max(sum(s.frames for s in found.sequences), 1)
-    every = -(-frames // wanted.pictures) if wanted.pictures else 0
+    every = 1 if how.pictures else -(-frames // wanted.pictures) if wanted.pictures else 0
     first = wanted.networks[0]
-    looks = wanted.lpips and weights_file("alex") is not None
+    lpips = wanted.lpips and not how.pictures
+    looks = lpips and weights_file("alex") is not None
+    shown = wanted.networks if how.pictures else (first,)
     own = dict(wanted.weights)
     jobs = [
-        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n == first else 0, looks, own)
+        (s, n, dict(wanted.options.get(n, {})), _device(wanted, k), every if n in shown else 0, looks, own)
         for k, s in enumerate(found.sequences)
         for n in wanted.networks
     ]
     done: list[SequenceResult] = []
     for part in _run(wanted, jobs):
         done.append(part)
+        keep(part)
         show(part.name, len(done) / len(jobs))
     result = ProtocolResult(
         how, found.where, [BLURRED, *wanted.networks], _joined(done, len(wanted.networks)), list(found.skipped),
-        [] if looks or not wanted.lpips else [f"LPIPS was not taken, its weights are not here ({HINT})"],
+        [] if looks or not lpips else [f"LPIPS was not taken, its weights are not here ({HINT})"],
     )  # fmt: skip
     for network in wanted.networks:
         if not result.count(network):
@@ -192,7 +204,8 @@ def measure_sequence(
             for method, figures in zip((BLURRED, network), found, strict=True):
                 out.measures[method].append(figures)
             if every and k % every == 0:
-                out.pictures[f"{facts.name}-{one.name}"] = _png(one)
+                shown = f"{facts.name}-{network}" if how.pictures else facts.name
+                out.pictures[f"{shown}-{one.name}"] = _png(one, alone=how.pictures)
     except Damaged as error:
         out.missed.append(str(error))
     except ValueError as error:  # the rest of the sequence cannot be had
@@ -246,8 +259,10 @@ def _joined(parts: list[SequenceResult], networks: int) -> list[SequenceResult]:
     return out
 
 
-def _png(one: Compared) -> bytes:
+def _png(one: Compared, alone: bool = False) -> bytes:
     shown = np.rint(one.result.clip(0, 1) * 255).astype(np.uint8)
+    if alone:
+        return encode_png(shown)
     return encode_png(strip([one.blurred, shown, one.truth]))
 
 

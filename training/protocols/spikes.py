@@ -21,9 +21,9 @@ from training.protocols.compared import Compared, Outcome
 
 def spike_pictures(
     facts: SequenceFacts, reader: SequenceReader, device: str, options: Mapping[str, Any],
-    weights: Path | None = None,
+    weights: Path | None = None, truth: bool = True,
 ) -> Iterator[Outcome]:  # fmt: skip
-    """Every exposure of a video with spikes and truth. `weights`: see `restored`.
+    """Every exposure of a video with spikes. `weights`: see `restored`; `truth`: sharp pictures are read, too.
 
     Raises:
         UsageError: an option; LDN has none here, where nothing is derived, padded or tiled.
@@ -31,7 +31,7 @@ def spike_pictures(
     if options:
         raise UsageError(f"--option s-sdm-ldn.{sorted(options)[0]}: on a spike camera's data there are none")
     maker = SdmMaker(SdmOptions(), pictured=True)
-    maker.judged = True
+    maker.judged = truth
     entries, card = store.load("s-sdm-ldn", representation="spikes", channel_order="bgr", file=weights)
     net = networks.build("s-sdm-ldn", **card.options)
     net.load_state_dict(entries, strict=True)
@@ -47,9 +47,9 @@ def spike_pictures(
         image, spikes = (torch.from_numpy(sample[k])[None].to(where).float() for k in ("image", "spikes"))
         with torch.inference_mode():
             out = net(image / 255, ldn_windows(spikes, (CENTRE,), half))[0]
-        planes = (out.float().cpu().numpy(), sample["image"], sample["truth"])
-        result, picture, truth = (_rgb(x) for x in planes)
-        yield Compared(f"{frame:05d}", result, picture, truth)
+        planes = (out.float().cpu().numpy(), sample["image"], sample["truth" if truth else "image"])
+        result, picture, sharp = (_rgb(x) for x in planes)
+        yield Compared(f"{frame:05d}", result, picture, sharp)
 
 
 def _rgb(planes: np.ndarray) -> np.ndarray:

@@ -61,6 +61,7 @@ class Protocol:
         all_instants: every sharp picture is compared, else the middle of the exposure alone.
         alone: each frame is restored without what came before.
         bgr: LPIPS is handed BGR, as published.
+        pictures: nothing is measured and no truth needed: every result is kept as a picture.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Protocol:
     all_instants: bool = False
     alone: bool = False
     bgr: bool = False
+    pictures: bool = False
 
 
 def protocol(name: str) -> Protocol:
@@ -123,6 +125,11 @@ def _efnet(result: F32, truth: U8) -> Measures:
         "psnr": efnet.psnr(given, truth), "ssim": efnet.ssim(given, truth),
         "ssim_channels": metrics.ssim(given, truth),
     }  # fmt: skip
+
+
+def _nothing(result: F32, truth: U8) -> Measures:
+    codes.rounded(result)  # what is not finite is no picture
+    return {}
 
 
 def _gem(result: F32, truth: U8) -> Measures:
@@ -215,6 +222,12 @@ PROTOCOLS: dict[str, Protocol] = {
             "the middle of every exposure, restored in order as a stream, full frames, rounded to 8 bit; SSIM "
             "with the Gaussian window, per channel",
             _ours, lambda f: _without(f, TRUTH),
+        ),
+        Protocol(
+            "pictures",
+            "nothing is measured and no sharp picture needed: the middle of every exposure, restored in order "
+            "as a stream, each kept as a picture",
+            _nothing, lambda _facts: "", pictures=True,
         ),
     )
 }  # fmt: skip
