@@ -41,6 +41,9 @@ QUEUED = 2
 """Pictures that wait for a subscriber who is slow; what comes then is not sent to it."""
 BIND_S = 5.0
 """How long an address may still be held by the session before this one."""
+GREETING_S = 3.0
+"""Who connects and says nothing for so long (a port scan, a probe) is cut off, and does not count as
+one who listens any longer. ZeroMQ itself waits 30 s."""
 LONGEST_TEXT = 1000
 """Letters of one text of a header."""
 LONGEST_SUBSCRIPTION = 1024
@@ -118,6 +121,7 @@ def _bound(address: str) -> Iterator[zmq.Socket[bytes]]:
 def _bind(address: str) -> zmq.Socket[bytes]:
     out = notices.socket(zmq.PUB, hwm=QUEUED)
     out.setsockopt(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)
+    out.setsockopt(zmq.HANDSHAKE_IVL, round(1e3 * GREETING_S))
     out.setsockopt(zmq.IPV6, "[" in address)
     try:
         if address.startswith(_IPC):

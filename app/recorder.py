@@ -241,7 +241,7 @@ class RecorderWatch:
 
     Attributes:
         figures: see `Take.figures`; {} before the first. While armed only `armed`, `held_s` and `held` (bytes).
-        health: of each recording that has ended, folder → the last `health.json`.
+        health: of each recording that has ended since the last request, folder → the last `health.json`.
         state: of the one that was asked for last.
         problem: why that one failed, "" when it did not.
     """
@@ -258,6 +258,7 @@ class RecorderWatch:
     def begun(self, request: RecordRequest) -> None:
         """This one has been asked for."""
         self._folders = tuple(str(f.absolute()) for f in request.folders)
+        self.health.clear()  # of those before, told by now; a session may make thousands
         self.state, self.problem = RecordingState.BEGINNING, ""
 
     def ended(self) -> None:
@@ -272,7 +273,7 @@ class RecorderWatch:
 
     @property
     def done(self) -> bool:
-        """At least one recording has ended."""
+        """At least one recording of the last request has ended."""
         return bool(self.health)
 
     def hear(self, s: Supervisor, m: FromWorker) -> bool:

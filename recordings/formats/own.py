@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,35 @@ from recordings.formats.own_about import FORMAT, HEALTH, STREAMS, About, AboutEr
 from recordings.formats.own_axis import OneAxis
 from recordings.formats.own_chunks import EVENTS, FRAME, HEADER, NO_EXPOSURE, UNKNOWN_US, Damaged
 from recordings.formats.own_health import DAMAGED, REPAIRED, REPAIRED_WITH_LOSSES, ended_early, read_health
-from recordings.formats.own_index import read_index
+from recordings.formats.own_index import Rows, blocks, read_index
 from recordings.recording import ReadCancelled, ReadReport, RecordingError, RecordingInfo, Remark
 from sync.rig import Rig
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What the index says of all chunks together; `span`: first and last µs on the one axis."""
+
+    packets: int = 0
+    frames: int = 0
+    edges: bool = False
+    span: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, rows: Rows, axis: OneAxis) -> _Sums:
+        s = cls()
+        for at, some in blocks(rows):
+            kind = some["kind"]
+            events = kind == EVENTS
+            s.packets += int(np.count_nonzero(events))
+            s.frames += int(np.count_nonzero(kind == FRAME))
+            s.edges = s.edges or bool(some["edges"][events].any())
+            placed = (some["first_us"] != UNKNOWN_US) & (kind != chunks.END)
+            if placed.any():
+                first = int(axis.first_us[at : at + len(some)][placed].min())
+                last = int(axis.until_us[at : at + len(some)][placed].max())
+                s.span = (first, last) if s.span is None else (min(s.span[0], first), max(s.span[1], last))
+        return s
 
 
 class OwnRecording:
@@ -67,27 +93,24 @@ class OwnRecording:
         self.rows, self._unread = found.rows, found.bytes_unread
         self._axis = OneAxis(self.rows)
         problems = [*found.problems, *self._axis.remarks(), *self._health_problems()]
-        if self.rows["edges"][self.rows["kind"] == EVENTS].any():
+        sums = _Sums.of(self.rows, self._axis)
+        if sums.edges:
             self._exposure_us = None  # the edges tell it, and better
-        kinds = self.rows["kind"]
-        if not np.isin(kinds, (EVENTS, FRAME)).any():
+        if not (sums.packets or sums.frames):
             self.close()
             raise RecordingError(f"{folder}: nothing was recorded; there is not one whole item in it")
-        self.info = self._info(tuple(problems))
+        self.info = self._info(tuple(problems), sums)
 
-    def _info(self, problems: tuple[str, ...]) -> RecordingInfo:
-        rows, rig = self.rows, self.rig
-        events, frames = rows[rows["kind"] == EVENTS], rows[rows["kind"] == FRAME]
-        placed = (rows["first_us"] != UNKNOWN_US) & (rows["kind"] != chunks.END)
-        first = int(self._axis.first_us[placed].min()) if placed.any() else 0
-        last = int(self._axis.until_us[placed].max()) if placed.any() else 0
+    def _info(self, problems: tuple[str, ...], sums: _Sums) -> RecordingInfo:
+        rig = self.rig
         name = self.about.events.model or self.about.events.name
+        first, last = (0, 0) if sums.span is None else sums.span
         return RecordingInfo(
             path=self._folder, format=FORMAT, camera=name,
-            event_size=(rig.events.width, rig.events.height) if len(events) else None,
-            image_size=(rig.image.width, rig.image.height) if len(frames) else None,
-            has_triggers=bool(events["edges"].any()), start_us=first, end_us=max(first, last),
-            frames=len(frames), bytes=os.fstat(self._fd).st_size, problems=problems,
+            event_size=(rig.events.width, rig.events.height) if sums.packets else None,
+            image_size=(rig.image.width, rig.image.height) if sums.frames else None,
+            has_triggers=sums.edges, start_us=first, end_us=max(first, last),
+            frames=sums.frames, bytes=os.fstat(self._fd).st_size, problems=problems,
         )  # fmt: skip
 
     def _health_problems(self) -> list[str]:
@@ -140,8 +163,12 @@ class OwnRecording:
         if start_us is not None:
             # From the packet that reaches beyond; where there are no events, from the frame.
             leads = EVENTS if self.info.event_size is not None else FRAME
-            until = np.where(self.rows["kind"] == leads, self._axis.until_us, UNKNOWN_US)
-            first = int(np.argmax(until > start_us)) if bool((until > start_us).any()) else len(self.rows)
+            first = len(self.rows)
+            for at, some in blocks(self.rows):
+                beyond = (some["kind"] == leads) & (self._axis.until_us[at : at + len(some)] > start_us)
+                if beyond.any():
+                    first = at + int(np.argmax(beyond))
+                    break
         return self._items(first, start_us, report)
 
     def _items(self, first: int, start_us: int | None, report: ReadReport) -> Iterator[EventPacket | Frame]:

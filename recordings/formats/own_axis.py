@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from capture.packets import EventPacket, Events, Frame, FrameClock, TriggerEdges
 from recordings.formats.own_chunks import EVENTS, FRAME, UNKNOWN_US, Item
-from recordings.formats.own_index import Rows
+from recordings.formats.own_index import Rows, blocks
 from recordings.recording import Remark
 
 _LONGEST = 1 << 61
@@ -25,22 +25,34 @@ class OneAxis:
         rows: of the index, in order of the file.
 
     Attributes:
-        first_us, until_us: (rows,) int64, of the rows on the one axis; `UNKNOWN_US` stays.
+        first_us, until_us: (rows,) int64, of the rows on the one axis; `UNKNOWN_US` stays. The rows' own where
+            nothing is shifted: not to be written to.
         shifts: epoch → µs to add to its times.
     """
 
     def __init__(self, rows: Rows) -> None:
         self.shifts = _shifts(rows)
-        self.first_us = rows["first_us"].astype(np.int64)
-        self.until_us = rows["until_us"].astype(np.int64)
+        self.first_us: NDArray[np.int64] = rows["first_us"]
+        self.until_us: NDArray[np.int64] = rows["until_us"]
         if not any(self.shifts.values()):
             return
-        shift = np.array([self.shifts.get(int(e), 0) for e in rows["epoch"]], np.int64)
-        # A frame of another clock was placed among the events that came before it, whatever its own epoch.
-        before = np.maximum.accumulate(np.where(rows["kind"] == EVENTS, np.arange(len(rows)), -1))
-        shift = np.where((rows["kind"] == FRAME) & (before >= 0), shift[before], shift)
-        for times in (self.first_us, self.until_us):
-            times[times != UNKNOWN_US] += shift[times != UNKNOWN_US]
+        self.first_us, self.until_us = self.first_us.astype(np.int64), self.until_us.astype(np.int64)
+        epochs = np.array(sorted(self.shifts), np.int64)
+        by_epoch = np.array([self.shifts[e] for e in epochs.tolist()], np.int64)
+        last: np.int64 | None = None  # of the events before
+        for at, some in blocks(rows):
+            mine = some["epoch"].astype(np.int64)
+            place = np.minimum(np.searchsorted(epochs, mine), len(epochs) - 1)
+            own = np.where(epochs[place] == mine, by_epoch[place], 0)
+            # A frame of another clock was placed among the events that came before it, whatever its own epoch.
+            is_events = some["kind"] == EVENTS
+            before = np.maximum.accumulate(np.where(is_events, np.arange(len(some)), -1))
+            among = np.where(before >= 0, own[before], own if last is None else last)
+            shift = np.where(some["kind"] == FRAME, among, own)
+            if before[-1] >= 0:
+                last = own[before[-1]]
+            for times in (self.first_us[at : at + len(some)], self.until_us[at : at + len(some)]):
+                times[times != UNKNOWN_US] += shift[times != UNKNOWN_US]
 
     def remarks(self) -> list[str]:
         """What a person should know about it."""
@@ -75,15 +87,18 @@ class OneAxis:
 
 
 def _shifts(rows: Rows) -> dict[int, int]:
-    events = rows[rows["kind"] == EVENTS]
-    epochs: NDArray[np.uint32] = events["epoch"]
-    if not len(events) or bool((epochs == epochs[0]).all()):
-        return {int(e): 0 for e in epochs[:1]}
+    spans: dict[int, tuple[int, int]] = {}  # in order of first appearance
+    for _, some in blocks(rows):
+        events = some["kind"] == EVENTS
+        epochs, firsts, untils = (some[k][events] for k in ("epoch", "first_us", "until_us"))
+        for e in dict.fromkeys(epochs.tolist()):
+            mine = epochs == e
+            first, last = int(firsts[mine].min()), int(untils[mine].max())
+            a, b = spans.get(e, (first, last))
+            spans[e] = min(a, first), max(b, last)
     shifts: dict[int, int] = {}
     end = 0
-    for e in dict.fromkeys(epochs.tolist()):  # in order of first appearance
-        mine = events[epochs == e]
-        first, last = int(mine["first_us"].min()), int(mine["until_us"].max())
+    for e, (first, last) in spans.items():
         shifts[e] = end - first if shifts and abs(end - first) < _LONGEST else 0
         end = last + shifts[e]
     return shifts

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,11 @@ from recordings.formats.own_about import INDEX_FILE, STREAMS
 from recordings.formats.own_chunks import HEADER, INDEX, MAGIC, Damaged, Head, read_head
 
 _BLOCK = 1 << 20
+BLOCK_ROWS = 1 << 16
+MAP_FROM = 64 << 20
+"""Bytes from which on an index is mapped, one copy for all processes that read it, given back when memory is
+short. A smaller one is read: a disk that goes away then costs no more than an error at the next chunk, where
+a page of a mapped file that cannot be read any more ends the process."""
 Rows = NDArray[np.void]
 
 
@@ -49,7 +57,7 @@ def read_index(fd: int, folder: Path, *, trust: bool = True) -> Found:
     end = _end(rows)
     more, torn, problems, unread = _walk(fd, end, size)
     if len(more):
-        rows = np.concatenate([rows, more])
+        rows = np.concatenate([rows, more]) if len(rows) else more
     return Found(rows, tuple(problems), unread, torn)
 
 
@@ -60,22 +68,41 @@ def _end(rows: Rows) -> int:
 def _trusted(fd: int, path: Path, size: int) -> Rows:
     """The rows of the index that describe one chunk behind the other within the file."""
     try:
-        with path.open("rb") as f:
-            data = f.read()
+        rows = _rows_of(path)
     except OSError:
         return np.empty(0, INDEX)
-    rows = np.frombuffer(data[: len(data) // INDEX.itemsize * INDEX.itemsize], INDEX)
-    if not len(rows):
-        return rows
-    ends = rows["offset"] + np.uint64(HEADER.size) + rows["meta"] + rows["body"]
-    good = (rows["magic"] == MAGIC) & (ends <= size) & (ends >= rows["offset"])
-    good[0] &= rows["offset"][0] == 0
-    good[1:] &= rows["offset"][1:] == ends[:-1]
-    n = len(rows) if bool(good.all()) else int(np.argmin(good))
+    n, end = 0, np.uint64(0)
+    for _, some in blocks(rows):
+        ends = some["offset"] + np.uint64(HEADER.size) + some["meta"] + some["body"]
+        good = (some["magic"] == MAGIC) & (ends <= size) & (ends >= some["offset"])
+        good &= some["offset"] == np.concatenate([[end], ends[:-1]])
+        if not bool(good.all()):
+            n += int(np.argmin(good))
+            break
+        n, end = n + len(some), ends[-1]
     # One at the end stands for all: an index of another file would not fit there.
     while n and not _fits(fd, rows[n - 1]):
         n = 0
     return rows[:n]
+
+
+def _rows_of(path: Path) -> Rows:
+    """The whole rows of an index, not to be written to. Raises `OSError`."""
+    with path.open("rb") as f:
+        n = os.fstat(f.fileno()).st_size // INDEX.itemsize
+        length = n * INDEX.itemsize
+        if length >= MAP_FROM:
+            # Where a disk cannot be mapped it is read.
+            with contextlib.suppress(OSError, ValueError):
+                return np.frombuffer(mmap.mmap(f.fileno(), length, access=mmap.ACCESS_READ), INDEX)
+        data = f.read(length)
+    return np.frombuffer(data, INDEX, len(data) // INDEX.itemsize) if data else np.empty(0, INDEX)
+
+
+def blocks(rows: Rows) -> Iterator[tuple[int, Rows]]:
+    """The rows in stretches, each with the number of its first: what is worked out of them stays small."""
+    for at in range(0, len(rows), BLOCK_ROWS):
+        yield at, rows[at : at + BLOCK_ROWS]
 
 
 def _fits(fd: int, row: np.void) -> bool:
@@ -88,8 +115,7 @@ def _fits(fd: int, row: np.void) -> bool:
 
 def _walk(fd: int, at: int, size: int) -> tuple[Rows, Rows, list[str], int]:
     """Look at every header from a place on."""
-    found: list[bytes] = []
-    torn: list[bytes] = []
+    found, torn = bytearray(), bytearray()
     problems: list[str] = []
     unread = 0
     while at < size:
@@ -97,7 +123,7 @@ def _walk(fd: int, at: int, size: int) -> tuple[Rows, Rows, list[str], int]:
         try:
             head = read_head(data)
             if at + head.size > size:
-                torn.append(at.to_bytes(8, "little") + data)
+                torn += at.to_bytes(8, "little") + data
                 raise Damaged("cut short")
         except Damaged as e:
             to = _next(fd, at + 1, size)
@@ -108,11 +134,9 @@ def _walk(fd: int, at: int, size: int) -> tuple[Rows, Rows, list[str], int]:
             unread += to - at
             at = to
             continue
-        found.append(at.to_bytes(8, "little") + data)
+        found += at.to_bytes(8, "little") + data
         at += head.size
-    return (
-        np.frombuffer(b"".join(found), INDEX), np.frombuffer(b"".join(torn), INDEX), problems, unread,
-    )  # fmt: skip
+    return np.frombuffer(found, INDEX), np.frombuffer(torn, INDEX), problems, unread
 
 
 def _next(fd: int, at: int, size: int) -> int:

@@ -22,7 +22,7 @@ from capture.errors import UsageError
 from capture.packets import EventPacket, Frame
 from recordings.open import open_recording
 from recordings.recorder.take import Limits
-from recordings.recorder.worker import COUNTERS, TOPIC
+from recordings.recorder.worker import COUNTERS, DONE, TOPIC
 from tests.app.live_watch import ONE_SENSOR
 
 
@@ -95,6 +95,18 @@ def test_what_the_cameras_count_reaches_every_recorder_and_who_else_listens() ->
     newer = {"events": {"limited_tenths_of_s": 4}}
     watch.hear(workers, FromWorker("events", COUNTERS, newer))
     assert workers.told[1:] == [(RECORDER, COUNTERS, newer)]
+
+
+def test_reports_of_earlier_requests_are_not_kept(tmp_path: Path) -> None:
+    workers: Any = Workers()
+    watch = RecorderWatch()
+    for n in range(3):
+        folder = tmp_path / str(n)
+        watch.begun(RecordRequest(folder))
+        assert not watch.done
+        watch.hear(workers, FromWorker(RECORDER, DONE, {"folder": str(folder), "health": {"frames": n}}))
+        assert watch.health == {str(folder): {"frames": n}}
+        assert watch.state is RecordingState.OFF
 
 
 def test_what_was_kept_goes_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
