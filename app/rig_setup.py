@@ -164,8 +164,7 @@ class RigSetup:
     @property
     def measured(self) -> bool:
         """The map is known, not assumed."""
-        base = self.base
-        return base is not None and not base.geometry.measured.startswith("assumed")
+        return self.base is not None and not self.base.assumed
 
     def clock(self) -> Clock:
         """The clock relation, as far as it is known."""
@@ -213,19 +212,27 @@ class RigSetup:
                 open_driver(entry.camera, entry.settings)
         clock = base.clock.model_copy(update={"active_high": self.clock().active_high})
         made = base.model_copy(update={"events": events, "image": image, "clock": clock})
-        return Rig.model_validate(moved_with_region(made, base).model_dump())
+        made = moved_with_region(made, base)
+        known = (
+            base.geometry.mirrored,
+            (base.events.width, base.events.height),
+            (base.image.width, base.image.height),
+        )
+        if made.assumed and (self.mirrored, events_size, image_size) != known:
+            geometry = Geometry.assumed(events_size, image_size, mirrored=self.mirrored)
+            made = made.model_copy(update={"geometry": geometry})
+        return Rig.model_validate(made.model_dump())
 
     def _fresh(self, events_size: tuple[int, int], image_size: tuple[int, int]) -> Rig:
         if not self.events.there:
             return Rig.frames_only(self.frames.camera, image_size)
-        rig = nominal(
+        return nominal(
             Rig(
                 name=f"{self.events.camera} with {self.frames.camera}",
                 events=EventEntry(camera=self.events.camera, width=events_size[0], height=events_size[1]),
                 image=ImageEntry(camera=self.frames.camera, width=image_size[0], height=image_size[1]),
             )
         )
-        return flipped(rig) if self.mirrored != rig.geometry.mirrored else rig
 
     def _size(self, role: CameraRole) -> tuple[int, int] | None:
         info = self.infos.get(role.value, {})
@@ -278,10 +285,12 @@ class RigSetup:
 
     def source(self) -> str | Path | None:
         """What opens just this rig without a new file; None when it must be written first."""
-        if self.base is None:
+        base = self.base
+        if base is None:
             return None
         if self.path is not None:
-            return None if self._touched else self.path
+            turned = base.assumed and self.mirrored != base.geometry.mirrored
+            return None if self._touched or turned else self.path
         plain = self.one_camera and not any(p.settings for p in self.picks())
         return self.events.camera if plain else None
 
@@ -315,12 +324,6 @@ def as_settings(camera: str, changed: Mapping[str, Any], values: Mapping[str, An
     if biases:
         out["biases"] = biases
     return out
-
-
-def flipped(rig: Rig) -> Rig:
-    """The same rig seen in a mirror: the event camera's columns are counted from the other side."""
-    flip = np.array([[-1.0, 0.0, rig.events.width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    return rig.model_copy(update={"geometry": _geometry(rig.geometry, rig.image_from_event @ flip)})
 
 
 def moved_with_region(rig: Rig, before: Rig) -> Rig:

@@ -99,9 +99,10 @@ class AlignmentWatch:
         sigma = 1.25 * spread / math.sqrt(n)
         warning = self._clock_warning(residual_us)
         if n >= ENOUGH and math.hypot(dx, dy) > self._limit_px + 2.0 * sigma:
+            what = "is not calibrated: calibrate it" if self._rig.assumed else "has moved; calibrate it again"
             warning = (
                 f"events and picture lie {math.hypot(dx, dy):.1f} event pixels apart ({dx:+.1f}, {dy:+.1f}): "
-                "the rig has moved; calibrate it again"
+                f"the rig {what}"
             )
         return Drift(dx, dy, sigma, n, residual_us, warning)
 

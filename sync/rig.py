@@ -19,6 +19,7 @@ from capture.parts import own_part
 from capture.registry import RigFacts
 from capture.shutter import LONGEST_ROLLING_US
 from capture.validation import Strict, first_error
+from sync.centred import Row, centred
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`Rig`)."""
@@ -29,7 +30,9 @@ MOST_LATENCY_MS = 2_000.0
 NO_CAMERA = "none"
 """As a camera's name: the rig has the other one only; the missing sensor's size then has no meaning."""
 
-Row = tuple[float, float, float]
+ASSUMED = "assumed: not calibrated"
+"""As `Geometry.measured`: nobody has measured this map."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 IDENTITY: tuple[Row, Row, Row] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -139,6 +142,12 @@ class Geometry(Strict):
     residual_p95_px: Annotated[float, Field(ge=0)] | None = None
     validity: Validity = Field(default_factory=Validity)
     measured: str = Field(default="", description="how and when, in words")
+
+    @classmethod
+    def assumed(cls, events: tuple[int, int], image: tuple[int, int], *, mirrored: bool = False) -> Geometry:
+        """Of sensors of these (width, height) of which nothing else is known: both middles on each other."""
+        rows = centred(events, image, mirrored=mirrored)
+        return cls(image_from_event=rows, mirrored=mirrored, measured=ASSUMED)
 
     @model_validator(mode="after")
     def _sound(self) -> Geometry:
@@ -313,10 +322,16 @@ class Rig(Strict):
         return exact is not None and (self.events.lens is not None or self.image.lens is not None)
 
     @property
+    def assumed(self) -> bool:
+        """Nobody has measured how the event camera's pixels lie on the picture."""
+        return self.has_events and self.has_frames and self.geometry.measured.startswith("assumed")
+
+    @property
     def identity(self) -> bool:
-        """Events and image share one pixel grid."""
+        """Events and image are known to share one pixel grid."""
         return (
             not self.bent
+            and not self.assumed
             and (self.events.width, self.events.height) == (self.image.width, self.image.height)
             and bool(np.allclose(self.image_from_event, np.eye(3), atol=1e-9))
         )
@@ -376,6 +391,9 @@ class Rig(Strict):
     def load(cls, path: Path) -> Rig:
         """Read and validate a rig file; one of an older version is taken over, and `save` writes the newest.
 
+        One of two cameras that has no map, which `save` never writes, gets the one of `Geometry.assumed`;
+        `mirrored` under its `[geometry]` flips that.
+
         Raises:
             UsageError: not there, not TOML, a key that is misspelt or missing, a value out of range, a newer
                 version. The message names file, key and what to do.
@@ -393,9 +411,23 @@ class Rig(Strict):
         except tomllib.TOMLDecodeError as e:
             raise UsageError(f"rig file {path} is not valid TOML: {e}") from e
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(cls._placed(data))
         except ValidationError as e:
             raise UsageError(f"rig file {path}: {first_error(e, cls)}") from e
+
+    @classmethod
+    def _placed(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A file's values, with an assumed map where two cameras need one and it has none."""
+        said = data.get("geometry", {})
+        if not isinstance(said, Mapping) or {"image_from_event", "undistorted_image_from_event"} & said.keys():
+            return data
+        rig = cls.model_validate({**data, "geometry": {k: v for k, v in said.items() if k != "mirrored"}})
+        sizes = (rig.events.width, rig.events.height), (rig.image.width, rig.image.height)
+        one_sensor = rig.clock.relation == "same" or rig.events.camera == rig.image.camera
+        if not (rig.has_events and rig.has_frames) or (one_sensor and sizes[0] == sizes[1]):
+            return data
+        rows = centred(*sizes, mirrored=said.get("mirrored") is True)
+        return {**data, "geometry": {**said, "image_from_event": rows, "measured": ASSUMED}}
 
     def save(self, path: Path) -> None:
         """Write as TOML, whole or not at all.

@@ -23,7 +23,10 @@ DEFAULT = ("edi", "glint")
 def bench(
     source: Annotated[
         str,
-        typer.Argument(metavar="[RIG|RECORDING]", help="simulated:PRESET, a rig file (.toml), a recording."),
+        typer.Argument(
+            metavar="[RIG|RECORDING]",
+            help="simulated:PRESET, a camera's name, a rig file (.toml), a recording.",
+        ),
     ] = "simulated:davis",
     network: Annotated[
         list[str] | None,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from recordings.recording import OpenOptions
 
 EXAMPLE = (
-    "Examples: halfmirror export cups --to evt3 -o cups.raw --from 1 --until 3; "
-    "halfmirror export two.aedat4 --to msrbd -o two --rig rig.toml"
+    "Example: halfmirror export cups --to evt3 -o cups.raw --from 1 --until 3\n"
+    "Example: halfmirror export two.aedat4 --to msrbd -o two --rig rig.toml"
 )
 # Names and what each takes are told before anything heavy is imported.
 EVENT_FORMATS = ("efnet-h5", "highrev", "dsec", "aedat4", "evt3", "hdf5")

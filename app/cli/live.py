@@ -17,9 +17,9 @@ def live(
         str | None,
         typer.Argument(
             metavar="[RIG]",
-            help="simulated, simulated:PRESET, a rig file (.toml), or tcp://HOST:PORT of a --publish. Left "
-            "out: what the window showed last, else the simulated rig; always that one without a window and "
-            "for a --screenshot.",
+            help="simulated, simulated:PRESET, a camera's name (davis346, webcam:0), a rig file (.toml), or "
+            "tcp://HOST:PORT or ipc://PATH of a --publish. Left out: what the window showed last, else the "
+            "simulated rig; always that one without a window and for a --screenshot.",
             show_default=False,
         ),
     ] = None,

@@ -38,7 +38,14 @@ Dtype = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first (takes a minute or more).")]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network with torch.compile first (takes a minute or more); not for edi and none, "
+        "which have no network.",
+    ),
+]
 Residual = Annotated[
     bool,
     typer.Option("--residual", help="Re-blur residual: of every exposure, or as a map in the window."),

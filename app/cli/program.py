@@ -37,6 +37,12 @@ from capture.errors import HalfmirrorError, UsageError
 # What the system has against a path itself, whatever is done with it: every look at it says so.
 _NO_PATH = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
 
+
+def _examples(text: str) -> str:
+    """One example a line: help folds single line ends."""
+    return text.replace("\n", "\n\n")
+
+
 app = typer.Typer(
     name="halfmirror",
     help="Sees through motion blur, live: an event camera and an RGB camera behind one beam splitter.",
@@ -47,22 +53,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
 )
-app.command("live", epilog=live.EXAMPLE)(live.live)
-app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
-app.command("record", epilog=record.EXAMPLE)(record.record)
-app.command("deblur", epilog=deblur.EXAMPLE)(deblur.deblur)
+app.command("live", epilog=_examples(live.EXAMPLE))(live.live)
+app.command("replay", epilog=_examples(replay.EXAMPLE))(replay.replay)
+app.command("record", epilog=_examples(record.EXAMPLE))(record.record)
+app.command("deblur", epilog=_examples(deblur.EXAMPLE))(deblur.deblur)
 app.add_typer(calibrate.app)
 app.add_typer(models.app)
 app.add_typer(photos.app)
 app.add_typer(recordings.app)
 app.add_typer(simulate.app)
-app.command("synthesise", epilog=synthesise.EXAMPLE)(synthesise.synthesise)
-app.command("train", epilog=train.EXAMPLE)(train.train)
-app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
-app.command("export", epilog=export.EXAMPLE)(export.export)
-app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
-app.command("devices", epilog=devices.EXAMPLE)(devices.devices)
-app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("synthesise", epilog=_examples(synthesise.EXAMPLE))(synthesise.synthesise)
+app.command("train", epilog=_examples(train.EXAMPLE))(train.train)
+app.command("evaluate", epilog=_examples(evaluate.EXAMPLE))(evaluate.evaluate)
+app.command("export", epilog=_examples(export.EXAMPLE))(export.export)
+app.command("bench", epilog=_examples(bench.EXAMPLE))(bench.bench)
+app.command("devices", epilog=_examples(devices.EXAMPLE))(devices.devices)
+app.command("doctor", epilog=_examples(doctor.EXAMPLE))(doctor.doctor)
 
 
 def _version(asked: bool) -> None:

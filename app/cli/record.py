@@ -19,7 +19,10 @@ def record(
         typer.Option("--output", "-o", help="The folder to make, one for each recording.", show_default=False),
     ],
     rig: Annotated[
-        str, typer.Argument(metavar="[RIG]", help="simulated, a camera's name, or a rig file (.toml).")
+        str,
+        typer.Argument(
+            metavar="[RIG]", help="simulated, simulated:PRESET, a camera's name, or a rig file (.toml)."
+        ),
     ] = "simulated",
     frames: Annotated[
         int | None, typer.Option("--frames", help="So many frames, each with all its events.")

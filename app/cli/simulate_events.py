@@ -20,7 +20,8 @@ EXAMPLE = "Example: halfmirror simulate events --rig simulated:davis --port 7777
 
 def events(
     rig: Annotated[
-        str, typer.Option("--rig", help="Whose events it serves: simulated or simulated:PRESET.")
+        str,
+        typer.Option("--rig", help="Whose events it serves: simulated or simulated:PRESET, not a rig file."),
     ] = "simulated",
     port: Annotated[
         int | None,

@@ -18,7 +18,8 @@ EXAMPLE = "Example: halfmirror simulate genicam --rig simulated:night --rig-file
 
 def genicam(
     rig: Annotated[
-        str, typer.Option("--rig", help="Whose frames it serves: simulated or simulated:PRESET.")
+        str,
+        typer.Option("--rig", help="Whose frames it serves: simulated or simulated:PRESET, not a rig file."),
     ] = "simulated",
     address: Annotated[
         str, typer.Option("--address", help="A loopback address, 127.x.y.z; one for each camera.")

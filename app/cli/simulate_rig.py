@@ -15,7 +15,9 @@ EXAMPLE = "Example: halfmirror simulate rig --rig-file wire.toml   (then: halfmi
 
 
 def rig(
-    name: Annotated[str, typer.Option("--rig", help="Which rig: simulated or simulated:PRESET.")] = "simulated",
+    name: Annotated[
+        str, typer.Option("--rig", help="Which rig: simulated or simulated:PRESET, not a rig file.")
+    ] = "simulated",
     rig_file: Annotated[Path, typer.Option("--rig-file", help="The rig file that opens both cameras.")] = Path(
         "wire.toml"
     ),

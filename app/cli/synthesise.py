@@ -51,7 +51,7 @@ def synthesise(
     ] = 0,
     size: Annotated[int | None, typer.Option("--size", help="Side of a sample in pixels (128).")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any range of the synthesis, e.g. --set blur_px=[2,20].")
+        list[str] | None, typer.Option("--set", help="Any range of the synthesis, e.g. --set 'blur_px=[2,20]'.")
     ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=1024, help="Processes; 0: one for each core.")

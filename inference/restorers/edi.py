@@ -31,7 +31,7 @@ from inference.restorers.contrast_learner import (
 )
 from inference.restorers.contrast_pairs import MARGIN_US
 from inference.restorers.edi_pictures import EdiPictures
-from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, covering
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, of_rig
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure
 from sync.rig import Rig
@@ -162,8 +162,8 @@ class EdiRestorer:
         """Sharp pictures of `window[0]` at these instants. See `Restorer.restore`.
 
         Flags: "no events: frame passed through", "events lost in the exposure", "saturated x %",
-        "events cover x % of the picture", "contrast assumed". Figures: contrast_on, contrast_off,
-        contrast_samples (exposures behind a found contrast), events.
+        "rig not calibrated", "events cover x % of the picture", "contrast assumed". Figures: contrast_on,
+        contrast_off, contrast_samples (exposures behind a found contrast), events.
         """
         began = time.perf_counter()
         at = check_latents(latents)
@@ -197,7 +197,7 @@ class EdiRestorer:
         share = saturated_share(picture)
         if share >= SATURATED_FLAG:
             flags.append(f"saturated {100 * share:.0f} %" if share >= 0.01 else "saturated < 1 %")
-        flags += covering(self.rig)
+        flags += of_rig(self.rig)
         figures = {
             "contrast_on": contrast.on, "contrast_off": contrast.off,
             "contrast_samples": float(self._learner.samples), "events": float(len(events)),

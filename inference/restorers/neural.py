@@ -28,7 +28,7 @@ from inference.memory import keep_freed_memory
 from inference.networks.blocks import channels_last
 from inference.restorers.base import RANDOM_FLAG, LatentTimes, Needs, Restored, check_latents
 from inference.restorers.compiling import compiled
-from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, covering
+from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG, of_rig
 from inference.restorers.neural_options import SHARED, check_options
 from inference.restorers.overhearing import Fed, Overheard, overhear
 from inference.restorers.padding import Padding
@@ -297,8 +297,8 @@ class NeuralRestorer(ABC):
         """Sharp pictures of the exposure in the middle of the window. See `Restorer.restore`.
 
         Flags: "no events: frame passed through", "events lost in the exposure", "NaN replaced", "half precision
-        overflowed: float32 from here on", "events cover x % of the picture", "restored on the event grid w×h",
-        "random weights: not a result". Figures: events.
+        overflowed: float32 from here on", "rig not calibrated", "events cover x % of the picture", "restored
+        on the event grid w×h", "random weights: not a result". Figures: events.
 
         Raises:
             ValueError: an instant outside 0…1 or one it cannot serve, or a window of the wrong length.
@@ -331,7 +331,7 @@ class NeuralRestorer(ABC):
             flags += [RANDOM_FLAG] * self.random_weights + self._notes + [NAN_FLAG] * bad
         if needs.events:
             whole = a.complete if self.feeds_margins else a.exposure_complete
-            flags += [LOST_FLAG] * (not whole) + covering(self.rig)
+            flags += [LOST_FLAG] * (not whole) + of_rig(self.rig)
         figures = {"events": float(len(events))} if needs.events else {}
         times = tuple(a.exposure.time_at(f) for f in at)
         return Restored(a.ordinal, at, times, images, self.name, 0.0, tuple(flags), figures)

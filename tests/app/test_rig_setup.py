@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.rig_setup import RigSetup, as_settings, flipped
+from app.rig_setup import RigSetup, as_settings
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import open_driver
@@ -60,7 +60,8 @@ def test_the_mirror_can_be_chosen_where_nothing_was_measured() -> None:
     assert (plain.geometry.mirrored, mirrored.geometry.mirrored) == (False, True)
     left, right = plain.image_from_event @ [0, 9, 1], mirrored.image_from_event @ [1279, 9, 1]
     assert left == pytest.approx(right)
-    assert flipped(flipped(plain)).image_from_event == pytest.approx(plain.image_from_event)
+    middle = [(1280 - 1) / 2, 9, 1]
+    assert plain.image_from_event @ middle == pytest.approx(mirrored.image_from_event @ middle)
 
 
 def test_settings_that_were_changed_are_in_the_file(tmp_path: Path) -> None:
@@ -161,6 +162,51 @@ def test_a_loaded_file_keeps_its_map_and_says_whose_it_is(tmp_path: Path) -> Non
     assert setup.pick(E, "evk4:1")
     assert setup.measured
     assert not setup.pick(E, "evk4:1")
+
+
+BY_HAND = """
+[events]
+camera = "evk4"
+width = 1280
+height = 720
+[image]
+camera = "webcam:0"
+width = {width}
+height = 720
+[clock]
+relation = "host"
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 960])
+def test_a_file_without_a_map_is_not_calibrated_and_its_mirror_is_free(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(BY_HAND.format(width=width), encoding="utf-8")
+    setup = RigSetup.of(path)
+    assert not setup.measured
+    assert not setup.mirrored
+    assert setup.source() == path
+    plain = setup.build()
+    setup.mirrored = True
+    assert setup.source() is None, "the file says otherwise"
+    mirrored = setup.save(tmp_path / "turned.toml")
+    assert plain.image_from_event @ [0, 9, 1] == pytest.approx(mirrored.image_from_event @ [1279, 9, 1])
+    again = RigSetup.of(tmp_path / "turned.toml")
+    assert (again.measured, again.mirrored) == (False, True)
+    assert again.build() == mirrored
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_cameras_of_one_size_that_were_chosen_stay_uncalibrated_in_the_file(
+    tmp_path: Path, mirrored: bool
+) -> None:
+    setup = chosen()
+    told(setup, (640, 480), (640, 480))
+    setup.mirrored = mirrored
+    setup.save(tmp_path / "rig.toml")
+    again = RigSetup.of(tmp_path / "rig.toml")
+    assert not again.measured
+    assert again.mirrored == mirrored
 
 
 def test_another_region_takes_map_and_lens_along(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from capture.packets import EventPacket, Events, Frame
+from capture.registry import RigFacts
 from inference.alignment import edge_shift
 from inference.drift import COST_SHARE, ENOUGH, AlignmentWatch
 from inference.outcomes import Result
 from inference.restore_stage import RestoreStage
 from inference.restorers.picture import picture_of
 from sync.exposure import AlignedExposure
-from sync.rig import Rig
+from sync.rig import Geometry, Rig
 from sync.synchroniser import Synchroniser
 from tests.calibration.time.rigs import arrived
 from tests.inference.moving_scene import rig_for
@@ -100,6 +101,14 @@ def test_a_rig_that_was_calibrated_roughly_may_be_off_by_as_much(monkeypatch: py
         assert bool(w.drift().warning) is told
 
 
+def test_one_that_nobody_calibrated_has_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = rig_for((8, 8))
+    unknown = rig.model_copy(update={"geometry": Geometry.assumed((8, 8), (8, 8))})
+    words = [watched(monkeypatch, r, [(4.0, 0.0)] * ENOUGH).drift().warning for r in (rig, unknown)]
+    assert words[0].endswith("the rig has moved; calibrate it again")
+    assert words[1].endswith("the rig is not calibrated: calibrate it")
+
+
 def test_edges_that_scatter_are_told() -> None:
     rig = arrived(1.0).rig
     w = AlignmentWatch(rig)
@@ -156,3 +165,10 @@ def test_the_stage_watches_beside_the_stream() -> None:
 def test_one_camera_is_not_watched() -> None:
     stage = RestoreStage(Rig.frames_only("x", (16, 12)), "none", lambda r: None, live=False)
     assert stage.status()["drift"] is None
+
+
+def test_two_cameras_of_one_size_that_nobody_calibrated_are_watched_and_one_sensor_is_not() -> None:
+    rig = Rig.from_facts("x", RigFacts((16, 12), (16, 12), one_sensor=True))
+    unknown = rig.model_copy(update={"geometry": Geometry.assumed((16, 12), (16, 12))})
+    stages = [RestoreStage(r, "none", lambda r: None, live=False) for r in (rig, unknown)]
+    assert [s._alignment is None for s in stages] == [True, False]

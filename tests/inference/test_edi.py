@@ -17,6 +17,7 @@ from inference.restorers.edi import EdiRestorer
 from inference.tone import Tone, encode
 from sync.exposure import AlignedExposure
 from sync.geometry import scaled_homography
+from sync.rig import Geometry
 from tests.inference.moving_scene import (
     Scene,
     blurred_of,
@@ -279,6 +280,19 @@ def test_part_of_the_picture_without_events_is_said() -> None:
     r = restore(a, contrast=0.2)
     assert "events cover 50 % of the picture" in r.flags
     np.testing.assert_array_equal(r.images[0, :, 65:], a.frame.image[:, 65:])
+
+
+def test_a_rig_that_nobody_has_calibrated_is_said_and_restored_all_the_same() -> None:
+    s = scene(width=64, height=48)
+    rig = rig_for((64, 48), (64, 48))
+    unknown = rig.model_copy(update={"geometry": Geometry.assumed((64, 48), (64, 48))})
+    known, told = (
+        restore(exposure_of(s.exposure.frame.image, s.exposure.events, r, *_ends(s.exposure)), contrast=0.2)
+        for r in (rig, unknown)
+    )
+    assert "rig not calibrated" not in known.flags
+    assert "rig not calibrated" in told.flags
+    assert psnr(told.images[0], known.images[0]) > 40
 
 
 def test_sizes_that_contradict_the_rig_are_named(panned: Scene) -> None:

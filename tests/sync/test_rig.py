@@ -153,6 +153,59 @@ def test_rig_from_what_a_driver_knows() -> None:
     assert davis.clock.relation == "same"
 
 
+TWO = """
+[events]
+camera = "{events}"
+width = 640
+height = 480
+[image]
+camera = "{image}"
+width = {width}
+height = 480
+"""
+
+
+def two(tmp_path: Path, more: str = "", *, events: str = "evk4", image: str = "flir", width: int = 640) -> Rig:
+    return Rig.load(written(tmp_path, TWO.format(events=events, image=image, width=width) + more))
+
+
+@pytest.mark.parametrize("clock", ["", "[clock]\nrelation = 'host'\n"])
+def test_two_cameras_without_a_map_are_not_calibrated_however_large_they_are(
+    tmp_path: Path, clock: str
+) -> None:
+    """Also with equal sizes: pixels of two cameras do not lie on one another by themselves."""
+    for width in (640, 1280):
+        rig = two(tmp_path, clock, width=width)
+        assert rig.assumed
+        assert not rig.identity
+        assert not rig.geometry.mirrored
+        # The middle of one sensor is the middle of the other.
+        q = rig.image_from_event @ [(640 - 1) / 2, (480 - 1) / 2, 1]
+        assert q[:2] == pytest.approx([(width - 1) / 2, (480 - 1) / 2])
+        rig.save(tmp_path / "again.toml")
+        assert Rig.load(tmp_path / "again.toml") == rig
+    with_note = two(tmp_path, "[geometry]\nmeasured = 'by eye'\n")
+    assert with_note.assumed, "words without a map measure nothing"
+
+
+def test_mirrored_flips_the_map_that_is_assumed(tmp_path: Path) -> None:
+    plain, mirrored = two(tmp_path), two(tmp_path, "[geometry]\nmirrored = true\n")
+    assert mirrored.assumed
+    assert mirrored.geometry.mirrored
+    assert plain.image_from_event @ [0, 7, 1] == pytest.approx(mirrored.image_from_event @ [639, 7, 1])
+
+
+def test_one_sensor_is_its_own_map_and_a_written_map_is_taken_at_its_word(tmp_path: Path) -> None:
+    assert two(tmp_path, "[clock]\nrelation = 'same'\n").identity
+    assert two(tmp_path, events="davis346", image="davis346").identity
+    assert two(tmp_path, "[geometry]\nimage_from_event = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n").identity
+    assert not two(tmp_path, image="none").assumed
+    with pytest.raises(UsageError, match="mirrored = true contradicts image_from_event"):
+        two(tmp_path, "[clock]\nrelation = 'same'\n[geometry]\nmirrored = true\n")
+    # One grid of two sizes there is none.
+    assert two(tmp_path, "[clock]\nrelation = 'same'\n", width=1280).assumed
+
+
 def test_scale_of_a_perspective_view_is_taken_at_the_middle() -> None:
     m = np.array([[4.0, 0, 0], [0, 4.0, 0], [1e-3, 0, 1.0]])
     rig = Rig(

@@ -314,3 +314,11 @@ def test_a_working_directory_that_was_removed_is_told(
     gone.rmdir()
     assert main.run(["record", "-o", "cups"]) == 2
     assert capsys.readouterr().err.startswith("halfmirror: the folder this was started in has been removed")
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "synthesise", "export"])
+def test_help_has_one_example_a_line(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([verb, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.strip().startswith("Example: halfmirror") for line in lines) >= 2
+    assert not any(line.count("halfmirror") > 1 for line in lines)

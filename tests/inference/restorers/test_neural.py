@@ -17,6 +17,7 @@ from inference.restorers.base import RANDOM_FLAG, Restored
 from inference.restorers.event_flags import LOST_FLAG, NO_EVENTS_FLAG
 from inference.restorers.neural import NAN_FLAG, OVERFLOW_FLAG, Work
 from inference.restorers.precision import choose_autocast
+from sync.rig import Geometry
 from tests.inference.moving_scene import rig_for
 from tests.inference.restorers.rigs import SMALL, Stub, noise_exposure, one_grid, picture, splitter
 
@@ -75,6 +76,9 @@ def test_lost_events_and_a_blind_border_are_told() -> None:
     half = rig_for((24, 24), (48, 24), tone="srgb", image_from_event=m)
     r = Stub(half, SMALL, "cpu").restore([noise_exposure(half)], [0.5])
     assert "events cover 50 % of the picture" in r.flags
+    assert "rig not calibrated" not in r.flags
+    unknown = half.model_copy(update={"geometry": Geometry.assumed((24, 24), (48, 24))})
+    assert "rig not calibrated" in Stub(unknown, SMALL, "cpu").restore([noise_exposure(unknown)], [0.5]).flags
 
 
 @pytest.mark.parametrize("bad", [[-0.1], [1.01], [float("nan")], []])

@@ -1,0 +1,21 @@
+"""The map of a rig that nobody has measured: both middles on each other, as large as the image holds."""
+
+from __future__ import annotations
+
+Row = tuple[float, float, float]
+
+
+def centred(events: tuple[int, int], image: tuple[int, int], *, mirrored: bool = False) -> tuple[Row, Row, Row]:
+    """(3, 3) event pixel → image pixel, pixel centres at integers, as `sync.rig.Geometry` has it.
+
+    Args:
+        events, image: (width, height) of both sensors; both are taken to see the same field.
+        mirrored: the event camera's view is flipped left to right.
+    """
+    s = min(image[0] / events[0], image[1] / events[1])
+    # Middles: (size - 1) / 2, since the first pixel's centre is 0.
+    x, y = (
+        (of_image - 1) / 2 - s * (of_events - 1) / 2 for of_events, of_image in zip(events, image, strict=True)
+    )
+    along = (s, 0.0, x) if not mirrored else (-s, 0.0, x + s * (events[0] - 1))
+    return along, (0.0, s, y), (0.0, 0.0, 1.0)
