@@ -15,7 +15,7 @@ from calibration.nominal import nominal
 from capture.camera import CameraRole
 from capture.errors import CameraError, UsageError
 from capture.registry import CameraName, RigFacts, open_driver
-from sync.centred import Row
+from sync.homography import Row
 from sync.rig import NO_CAMERA, Clock, EventEntry, Geometry, ImageEntry, Rig
 
 NEEDS_IMAGE = "a rig needs an image camera: choose one"

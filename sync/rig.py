@@ -19,7 +19,7 @@ from capture.parts import own_part
 from capture.registry import RigFacts
 from capture.shutter import LONGEST_ROLLING_US
 from capture.validation import Strict, first_error
-from sync.centred import Row, centred
+from sync.homography import Row, centred, check_homography
 
 VERSION = 2
 """Of the file. 1: before lenses, validity and the report's id; read and taken over (`Rig`)."""
@@ -151,23 +151,10 @@ class Geometry(Strict):
 
     @model_validator(mode="after")
     def _sound(self) -> Geometry:
-        _check_homography("image_from_event", self.image_from_event, self.mirrored)
+        check_homography("image_from_event", self.image_from_event, self.mirrored)
         if self.undistorted_image_from_event is not None:
-            _check_homography("undistorted_image_from_event", self.undistorted_image_from_event, self.mirrored)
+            check_homography("undistorted_image_from_event", self.undistorted_image_from_event, self.mirrored)
         return self
-
-
-def _check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> None:
-    m = np.array(rows, dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        determinant = np.linalg.det(m)
-    if not np.isfinite(determinant) or abs(determinant) < 1e-12:
-        raise ValueError(f"{name} is not an invertible 3×3 matrix of finite numbers")
-    if (np.linalg.det(m[:2, :2]) < 0) != mirrored:
-        raise ValueError(
-            f"mirrored = {str(mirrored).lower()} contradicts {name}, whose determinant "
-            f"is {np.linalg.det(m[:2, :2]):+.3g}"
-        )
 
 
 class Clock(Strict):

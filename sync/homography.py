@@ -1,6 +1,8 @@
-"""The map of a rig that nobody has measured: both middles on each other, as large as the image holds."""
+"""Maps of event pixels onto image pixels: the one of a rig that nobody has measured, and what any must be."""
 
 from __future__ import annotations
+
+import numpy as np
 
 Row = tuple[float, float, float]
 
@@ -19,3 +21,17 @@ def centred(events: tuple[int, int], image: tuple[int, int], *, mirrored: bool =
     )
     along = (s, 0.0, x) if not mirrored else (-s, 0.0, x + s * (events[0] - 1))
     return along, (0.0, s, y), (0.0, 0.0, 1.0)
+
+
+def check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> None:
+    """Raises `ValueError`: it cannot be inverted, or flips where the rig does not; `name` is for the message."""
+    m = np.array(rows, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinant = np.linalg.det(m)
+    if not np.isfinite(determinant) or abs(determinant) < 1e-12:
+        raise ValueError(f"{name} is not an invertible 3×3 matrix of finite numbers")
+    if (np.linalg.det(m[:2, :2]) < 0) != mirrored:
+        raise ValueError(
+            f"mirrored = {str(mirrored).lower()} contradicts {name}, whose determinant "
+            f"is {np.linalg.det(m[:2, :2]):+.3g}"
+        )
