@@ -24,7 +24,7 @@ def centred(events: tuple[int, int], image: tuple[int, int], *, mirrored: bool =
 
 
 def check_homography(name: str, rows: tuple[Row, Row, Row], mirrored: bool) -> None:
-    """Raises `ValueError`: it cannot be inverted, or flips where the rig does not; `name` is for the message."""
+    """Raises `ValueError` where it has no inverse or flips where the rig does not; `name`: for the message."""
     m = np.array(rows, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         determinant = np.linalg.det(m)
