@@ -334,14 +334,14 @@ class Synchroniser:
         events = store.cut(begin, end + late)
         if self._delays is not None:
             events = as_if_global(events, self._delays, begin, end)
-        gap = store.gap_in(begin, end + late)
-        if gap is not None and gap.touches(x.start_us, last) and not len(events.between(x.start_us, x.end_us)):
-            self._refuse(w, Refusal.EVENT_GAP, f"{gap.cause} from {gap.start_us} to {gap.end_us} µs")
+        gap, inside = store.gap_in(begin, end + late), store.gap_in(x.start_us, last)
+        if inside is not None and not len(events.between(x.start_us, x.end_us)):
+            self._refuse(w, Refusal.EVENT_GAP, f"{inside.cause} from {inside.start_us} to {inside.end_us} µs")
             return True
         covered = outside <= EDGE_SLACK_US
         aligned = AlignedExposure(
             w.frame, x, events, begin, end, self.rig, w.ordinal, complete=gap is None and covered,
-            margins_only=gap is not None and covered and store.gap_in(x.start_us, last) is None,
+            margins_only=gap is not None and covered and inside is None,
         )  # fmt: skip
         self._out.append(aligned)
         self.counters.aligned += 1

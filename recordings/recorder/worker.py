@@ -143,6 +143,7 @@ class _Recorder:
         """What the cameras gave before this was told to stop belongs to it, as far as there is time."""
         if not self._ending:  # what belongs to one that was to end is taken already
             self._gather()
+        until_s = self._written_s if self._ending else time.monotonic()
         while self._backlog and not (take.file.stopped or take.changed or self._late):
             take.behind(self._written_s)
             if take.complete:
@@ -153,8 +154,8 @@ class _Recorder:
             self._refuse_all()
             if not worked:
                 time.sleep(0.002)
-        if not self._backlog:
-            take.behind(None)
+        if not self._backlog:  # the disk may have taken its time since: no camera was silent meanwhile
+            take.behind(until_s)
         if not take.changed:
             take.give_up(self._backlog)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,9 @@ from recordings.formats.own import OwnRecording
 from recordings.formats.own_chunks import draft
 from recordings.formats.own_health import read_health
 from recordings.recorder import take as take_module
+from recordings.recorder import worker as worker_module
 from recordings.recorder.falling_silent import FallingSilent
+from recordings.recorder.preroll import Waiting
 from recordings.recorder.take import Limits, Take
 from tests.capture.simulated_small import small
 from tests.recordings.damage import change_health
@@ -100,3 +104,42 @@ def test_events_of_a_still_scene_may_be_silent_for_seconds() -> None:
 
 def test_one_camera_alone_is_held_against_the_end() -> None:
     assert heard("frames", *(n / 30 for n in range(30))).before(5.0).keys() == {"frames"}
+
+
+def test_a_disk_that_takes_its_time_at_the_end_makes_no_camera_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to stop after three seconds, the recorder gets rid of the last one's items seconds later."""
+    now, slow = [0.0], [8]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: now.__setitem__(0, now[0] + 0.5))
+    monkeypatch.setattr(take_module, "time", clock)
+    monkeypatch.setattr(worker_module, "time", clock)
+
+    class Recorder(worker_module._Recorder):
+        @property
+        def _full(self) -> bool:
+            slow[0] -= 1
+            return slow[0] > 0
+
+        def _report(self) -> None:
+            """To nobody."""
+
+    take = Take(tmp_path / "r", about_of(rig_of_config(CONFIG)), Limits(reserve=0))
+    items = list(items_of(CONFIG, 0.5))
+    waiting = [
+        Waiting(int(not isinstance(i, EventPacket)), int(3e9 * n / len(items)), i, draft(i, None), 0)
+        for n, i in enumerate(items)
+    ]
+    last = waiting[2 * len(items) // 3 :]
+    r: Any = object.__new__(Recorder)
+    r._take, r._items, r._ends, r._written_s, r._ending, r._backlog = take, 0, 0, None, False, deque()
+    r.link = SimpleNamespace(poll=list, stopping=True, stop_given_s=None)
+    r._incoming = SimpleNamespace(waiting=len(last), read=lambda _, sink: [sink(w) for w in last], backlog=0)
+    r._closings = SimpleNamespace(queued=0)
+    for w in waiting[: -len(last)]:
+        now[0] = w.written_ns / 1e9
+        r._record_one(w)
+    now[0] = 3.0
+    r._drain(take)
+    assert now[0] > 5.0
+    assert take.finish()["ended_early"] == {}

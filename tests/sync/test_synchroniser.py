@@ -248,6 +248,15 @@ def test_an_exposure_wholly_in_a_gap_is_refused() -> None:
     assert refused(only(y.take())) is Refusal.EVENT_GAP
 
 
+def test_a_gap_that_only_touches_the_margin_hides_none_behind_it() -> None:
+    y = Synchroniser(small_rig(**SAME), margin_before_us=5_000)
+    y.push_events(events(0, 9_000))
+    y.push_events(events(10_000, 11_000, gap=True))
+    y.push_events(events(30_000, 40_000, gap=True))
+    y.push_frame(frame(0, 12_000, 25_000))
+    assert refused(only(y.take())) is Refusal.EVENT_GAP
+
+
 def test_no_events_without_a_gap_are_no_gap() -> None:
     y = Synchroniser(small_rig(**SAME))
     y.push_events(events(0, 10_000))
