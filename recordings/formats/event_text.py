@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recordings.formats.aedat_header import Bytes
 from recordings.formats.dataset_source import Found, first_at, piece, times
-from recordings.formats.units import UNITS, is_unit, unit_in, words_in
+from recordings.formats.units import UNITS, is_unit, unit_told, words_in
 from recordings.sandbox_child import Refused
 
 TEXT_BLOCK = 4 << 20
@@ -132,7 +132,7 @@ def heading_of(lines: list[str], name: str) -> tuple[list[int], str]:
     Raises:
         Refused: a heading that is not understood.
     """
-    order, unit = [0, 1, 2, 3], ""
+    order, unit, sure = [0, 1, 2, 3], "", ""
     for line in lines:
         bare = line.strip().lstrip("#").strip()
         words = [w.strip('"') for w in re.split(r"[,;\s]+", re.sub(r"[\[(].*?[\])]", " ", bare)) if w]
@@ -141,13 +141,19 @@ def heading_of(lines: list[str], name: str) -> tuple[list[int], str]:
         runs = [columns[k : k + 4] for k in range(len(columns) - 3) if set(columns[k : k + 4]) == set(_WORDS)]
         if runs:
             order = [runs[0].index(c) for c in "txyp"]
+            sure = _unit_of(bare) or sure
         elif len(known) > 2 or (len(words) == 4 and (len(known) == 2 or not line.lstrip().startswith("#"))):
             raise Refused(
                 f"{name}: its heading {bare[:60]!r} is not known; name the columns t x y p, in their order"
             )
         if "t" in known or (words and not columns):
-            unit = unit_in(bare) or unit
-    return order, unit
+            unit = _unit_of(bare) or unit
+    return order, sure or unit
+
+
+def _unit_of(line: str) -> str:
+    """The unit of times, where the line names it; that of a heading of all columns may stand behind them."""
+    return unit_told(line, _WORDS["t"]) or unit_told(line, set().union(*_WORDS.values()))
 
 
 def _column(word: str) -> str:

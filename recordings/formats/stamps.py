@@ -18,8 +18,8 @@ from recordings.formats.dataset_source import FrameTime, remark, times
 from recordings.formats.own_pictures import own_rows
 from recordings.formats.pictures import SUFFIXES
 from recordings.formats.text_table import decoded_text, read_table
-from recordings.formats.time_columns import find_columns
-from recordings.formats.units import UNITS, unit_in
+from recordings.formats.time_columns import LENGTH_WORDS, TIME_WORDS, find_columns
+from recordings.formats.units import UNITS, unit_told, words_in
 from recordings.pickle_steps import megabytes
 from recordings.recording import MAX_EXPOSURE_US
 from recordings.sandbox_child import Refused
@@ -71,7 +71,7 @@ def read_stamps(path: Path) -> Stamps:
     if (k := columns.names) is not None:
         names = [re.split(r"[\\/]", str(r[k]))[-1] for r in table.rows]
         _told_once(path.name, names, rows, table.lines)
-    unit = columns.unit or unit_in(" ".join([path.stem, *(line.text for line in table.above)]))
+    unit = columns.unit or _unit(path.stem, [line.text for line in table.above])
     if columns.lengths and not unit:
         raise Refused(
             f"{path.name} does not say the unit of times and of lengths of exposures, which may be two; name "
@@ -79,6 +79,18 @@ def read_stamps(path: Path) -> Stamps:
         )
     whole = bool((columns.rows % 1 == 0).all())
     return Stamps(path.name, rows, names, unit, whole, note=columns.note)
+
+
+def _unit(stem: str, lines: list[str]) -> str:
+    """The unit that a file's name or the lines above its rows tell.
+
+    That of exposures counts where no line speaks of times: `exposure in ms` beside stamps is another column's.
+    """
+    lines = [re.sub(r"(?<=[a-z])[_-](us|µs|ns|ms|s)$", r" in \1", stem.lower()), *lines]
+    told = [unit_told(line, TIME_WORDS) for line in lines]
+    if not any(told) and all(TIME_WORDS.isdisjoint(words_in(line)) for line in lines[1:]):
+        told = [unit_told(line, TIME_WORDS | LENGTH_WORDS) for line in lines]
+    return next((u for u in told if u), "")
 
 
 def _told_once(name: str, names: list[str], rows: list[tuple[float, ...]], lines: list[int]) -> None:

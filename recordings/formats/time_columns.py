@@ -37,6 +37,8 @@ _ROLES = (
     (Role.LENGTH, {"exposure", "exposures", "duration", "length", "integration", "shutter", "exp"}),
     (Role.TIME, {"time", "times"}),
 )
+LENGTH_WORDS = next(words for role, words in _ROLES if role is Role.LENGTH)
+TIME_WORDS = {"exposures"}.union(*(words for role, words in _ROLES if role is not Role.LENGTH))
 _TOLD = {role for role, _ in _ROLES} | {Role.NUMBER}
 _NUMBERS = {
     "frame", "frames", "frameid", "framenumber", "id", "index", "idx", "no", "nr", "num", "number", "seq",

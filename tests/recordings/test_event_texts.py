@@ -30,7 +30,15 @@ def text(form: str, heading: str = "") -> str:
     (text("{s:.6f} {x} {y} {p}", "# time in s, x, y, polarity"), "s"),
     (text("{t} {x} {y} {p}", "# us"), "µs"),
     (text("{t}000 {x} {y} {p}", "# one\n# a recording of my rig\n# t x y p, t in ns"), "ns"),
+    (text("{t}000 {x} {y} {p}", "# time since the start in ns\n# t x y p"), "ns"),
+    (text("{t} {x} {y} {p}", "# t x y p [us]\n# times of the second camera are in ms"), "µs"),
+    (text("{s:.6f} {x} {y} {p}", "# Format is time (float s), x, y, polarity (0=off, 1=on)"), "s"),
     ("\ufeff" + text("{t} {x} {y} {p}"), ""),
+    # Amounts and words of prose are no unit of times; events were a thousand times too far apart.
+    (text("{t} {x} {y} {p}", "# recording time 10 s"), ""),
+    (text("{t} {x} {y} {p}", "# start time: 12:00, exposure 5 ms\n# t x y p"), ""),
+    (text("{t} {x} {y} {p}", "# timestamps of the second camera, of a Jetson Nano"), ""),
+    (text("{t} {x} {y} {p}", "# t x y p, recorded with an exposure of 5 ms"), ""),
     (text("{t} {x} {y} {p}", "# columns: t column row p"), ""),
 ])  # fmt: skip
 def test_order_and_unit_by_the_heading(tmp_path: Path, content: str, unit: str) -> None:

@@ -118,6 +118,26 @@ def test_what_can_be_read_in_two_ways_is_refused(tmp_path: Path, text: str, said
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize(("heading", "name", "unit"), [
+    ("# timestamps of 20 frames recorded in 2 s by cam", "timestamps", ""),
+    ("# exposure 5 ms", "timestamps", ""),
+    ("# exposure time: 5000 us", "timestamps", ""),
+    ("# timestamps of the second camera, of a Jetson Nano", "timestamps", ""),
+    ("# timestamps of the frames, exposure in ms", "timestamps", ""),
+    ("", "timestamps_5ms", ""),
+    ("# timestamps of 20 frames in ns", "timestamps", "ns"),
+    ("# frame stamps (unit: s)", "timestamps", "s"),
+    ("# exposure in ms", "exposures", "ms"),
+    ("", "timestamps_left_ns", "ns"),
+    ("", "frame_times_us", "µs"),
+])  # fmt: skip
+def test_a_unit_is_told_of_times_alone(tmp_path: Path, heading: str, name: str, unit: str) -> None:
+    """Amounts and words of prose are none; frames were read a thousand times too far apart, silently."""
+    path = tmp_path / f"{name}.txt"
+    path.write_text(rows("{a}", heading))
+    assert read_stamps(path).unit == unit
+
+
 def folder(tmp_path: Path) -> Path:
     write_pictures(tmp_path / "images", "f{:d}.png")
     write_intervals(tmp_path / "events", full())
