@@ -39,7 +39,7 @@ def is_highrev(folder: Path) -> bool:
     if not (folder / "blur").is_dir() or not (folder / "event").is_dir():
         return False
     files = files_with(folder / "event", ".npz")
-    return bool(files) and _EVENTS.fullmatch(files[0].stem) is not None
+    return any(_EVENTS.fullmatch(f.stem) for f in files)
 
 
 class HighRevSource:
@@ -56,8 +56,16 @@ class HighRevSource:
         if len(names) != 1:
             listed = ", ".join(names[:6]) or "none that is numbered"
             raise Refused(f"holds {len(names)} sequences ({listed}); put one into a folder of its own")
-        files = files_with(path / "event", ".npz")
-        problems: list[str] = []
+        files, problems = files_with(path / "event", ".npz"), list[str]()
+        # `NAME_00001_02 (1).npz`, as copying leaves it, is no part of a frame.
+        other = [f.name for f in files if not _EVENTS.fullmatch(f.stem)]
+        if other:
+            remark(
+                problems,
+                f"{len(other)} event files are not named as NAME_00001_02.npz and left out (the first: "
+                f"{other[0][:60]})",
+            )
+        files = [f for f in files if _EVENTS.fullmatch(f.stem)]
         per_frame = {p.stem: [f for f in files if f.stem.rpartition("_")[0] == p.stem] for p in pictures}
         lacking = [name for name, own in per_frame.items() if len(own) < 2]
         if lacking:
@@ -162,8 +170,9 @@ def _missing(groups: list[list[Path]]) -> tuple[dict[int, str], set[int]]:
     lowest = min((p[0] for p in parts if p), default=0)
     ends = [p[-1] for p in parts if p]
     usual = max(set(ends), key=ends.count) if ends else 0
-    # Only where all others have the same number of files is one that has fewer known to lack its last.
-    alike = len(ends) > 2 and ends.count(usual) == len(ends) - 1
+    # Only where most have the same number of files, and none has more, are those that have fewer known to lack
+    # their last.
+    alike = len(ends) > 2 and 3 * ends.count(usual) >= 2 * len(ends) and max(ends) == usual
     found, untold, at, lost = dict[int, str](), set[int](), 0, ""
     for group, own in zip(groups, parts, strict=True):
         if not group:

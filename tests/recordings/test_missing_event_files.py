@@ -9,6 +9,7 @@ import pytest
 
 from capture.packets import EventPacket
 from recordings.checking.verify import verify
+from recordings.formats.highrev import _missing
 from recordings.formats.names import skipped
 from recordings.open import open_recording
 from recordings.recording import Recording, RecordingError, Remark
@@ -133,6 +134,37 @@ def test_highrev_lacks_a_file(tmp_path: Path, gone: str, said: str, untold: bool
         assert [e is None for _, e in r.frame_times_us()] == [False, False, untold, False, True]
         lost = EXPOSURES[2][0] + begin
         assert lie_around(gaps(r), (lost, min(lost + 20_000, EXPOSURES[3][0])))
+
+
+@pytest.mark.parametrize(("counts", "lacking"), [
+    ((4, 4, 3, 4, 4), [2]), ((5, 4, 5, 4, 5, 5), [1, 3]), ((3, 4, 5, 4, 4, 4), []), ((5, 4, 3, 4, 5, 5), []),
+])  # fmt: skip
+def test_highrev_lacks_the_last_files_of_frames(counts: tuple[int, ...], lacking: list[int]) -> None:
+    """Of two frames in six nothing was told and their exposures were too short; numbers may vary by nature."""
+    groups = [[Path(f"SEQ_{k:05d}_{i:02d}.npz") for i in range(n)] for k, n in enumerate(counts)]
+    found, untold = _missing(groups)
+    assert untold == {sum(counts[:k]) for k in lacking}
+    assert [line.split(" behind ")[0] for line in found.values()] == [
+        f"event files of SEQ_{k:05d}" for k in lacking
+    ]
+
+
+def test_highrev_with_files_of_other_names(tmp_path: Path) -> None:
+    """Copies of files made the folder unreadable, with a message of Python's."""
+    write_highrev(tmp_path, full(20_000))
+    with open_recording(tmp_path) as r:
+        before = r.frame_times_us()
+    folder = tmp_path / "event"
+    copied = (folder / "SEQ_00002_02.npz").read_bytes()
+    for name in ("SEQ_00000_00 (1)", "SEQ_00002_02 (1)", "SEQ_00002_x"):
+        (folder / f"{name}.npz").write_bytes(copied)
+    with open_recording(tmp_path) as r:
+        (said,) = [p for p in r.info.problems if "left out" in p]
+        assert said == (
+            "3 event files are not named as NAME_00001_02.npz and left out (the first: SEQ_00000_00 (1).npz)"
+        )
+        assert losses(r) == []
+        assert r.frame_times_us() == before
 
 
 def test_highrev_with_a_damaged_file(tmp_path: Path) -> None:
