@@ -28,6 +28,10 @@ _WORDS = {
     "y": {"y", "ys", "row"},
     "p": {"p", "ps", "pol", "polarity", "polarities"},
 }
+# Beside a column's name they say nothing: event_x, x_pos, x coordinate.
+_BESIDE = {"event", "events", "ev", "pos", "position", "coord", "coordinate"}
+# A line of four words with one of these is a title, not a heading.
+_PROSE = {"an", "and", "at", "by", "for", "from", "is", "my", "of", "our", "the", "was", "with"}
 # Times of which more than this part lie before the one in front of them are another column.
 RUNS_BACK = 0.02
 _SAY = "write a first line that names them, such as: x y p t"
@@ -136,13 +140,16 @@ def heading_of(lines: list[str], name: str) -> tuple[list[int], str]:
     for line in lines:
         bare = line.strip().lstrip("#").strip()
         words = [w.strip('"') for w in re.split(r"[,;\s]+", re.sub(r"[\[(].*?[\])]", " ", bare)) if w]
-        columns = [_column(w) for w in words if not is_unit(w) and w.lower() != "in"]
+        named = [
+            w for w in words if not is_unit(w) and w.lower() != "in" and not _BESIDE.issuperset(words_in(w))
+        ]
+        columns = [_column(w) for w in named]
         known = {c for c in columns if c}
         runs = [columns[k : k + 4] for k in range(len(columns) - 3) if set(columns[k : k + 4]) == set(_WORDS)]
         if runs:
             order = [runs[0].index(c) for c in "txyp"]
             sure = _unit_of(bare) or sure
-        elif len(known) > 2 or (len(words) == 4 and (len(known) == 2 or not line.lstrip().startswith("#"))):
+        elif len(known) > 2 or (len(words) == 4 and (len(known) == 2 or not _is_title(line, columns))):
             raise Refused(
                 f"{name}: its heading {bare[:60]!r} is not known; name the columns t x y p, in their order"
             )
@@ -156,9 +163,16 @@ def _unit_of(line: str) -> str:
     return unit_told(line, _WORDS["t"]) or unit_told(line, set().union(*_WORDS.values()))
 
 
+def _is_title(line: str, columns: list[str]) -> bool:
+    """A comment, or words that name no column and are prose."""
+    if line.lstrip().startswith("#"):
+        return True
+    return not any(columns) and not _PROSE.isdisjoint(line.lower().split())
+
+
 def _column(word: str) -> str:
     """t, x, y or p; "" for any other word."""
-    found = words_in(word)
+    found = [w for w in words_in(word) if w not in _BESIDE]
     return next((c for c, known in _WORDS.items() if len(found) == 1 and found[0] in known), "")
 
 

@@ -44,6 +44,8 @@ _NUMBERS = {
     "frame", "frames", "frameid", "framenumber", "id", "index", "idx", "no", "nr", "num", "number", "seq",
     "sequence", "image", "img", "picture", "count", "counter",
 }  # fmt: skip
+# With one of these at its end a comment is as likely a title, such as: # exposure times
+_MANY = {"times", "timestamps", "stamps", "exposures"}
 _NAMES = {"file", "filename", "name", "path"}
 
 
@@ -123,7 +125,14 @@ def _headings(table: Table, name: str) -> tuple[list[str], bool]:
     for line in reversed(table.above):
         between = separator_of(line.text)
         cells = split(line.text, between) if between else [line.text]
-        if between and len(cells) == width > 1 and any(role_of(c) is not Role.OTHER for c in cells):
+        # "exposures of the frames, start and end in µs" is of one column less than its commas say.
+        both = line.comment and any(_names_both(c) for c in cells)
+        if (
+            between
+            and len(cells) == width > 1
+            and not both
+            and any(role_of(c) is not Role.OTHER for c in cells)
+        ):
             return cells, True
         words = [w for w in line.text.split() if not is_unit(w) and w.lower() != "in"]
         title = width == 1 and line.comment
@@ -135,6 +144,11 @@ def _headings(table: Table, name: str) -> tuple[list[str], bool]:
                 f"{width}; give each a name (and write decimals with a point)"
             )
     return [], False
+
+
+def _names_both(cell: str) -> bool:
+    found = {role for role, known in _ROLES if not known.isdisjoint(words_in(cell))}
+    return {Role.START, Role.END} <= found
 
 
 def _names(
@@ -164,6 +178,8 @@ def _by_heading(
         return None  # as likely a title of the file
     if not sure and any(roles[k] is Role.OTHER for k in values):
         return None
+    if not sure and _is_title(headings) and _are_exposures(*list(values.values())[-2:]):
+        return None
     if not (begins or ends or lengths or middles):
         others = [k for k in values if roles[k] is not Role.NUMBER]
         if not at[Role.NUMBER] or len(others) != 1:
@@ -189,6 +205,14 @@ def _by_heading(
         start = values[from_[0]] - (0 if begins else length / 2)
         return np.stack([start, start + length], 1), unit, ""
     raise Refused(f"{name}: its columns ({listed}) do not tell each exposure once; {_SAY}")
+
+
+def _is_title(words: list[str]) -> bool:
+    """Words above columns are as likely what the file holds: the last one a plural, no other a time."""
+    others = {role_of(w) for w in words[:-1]}
+    return (
+        words[-1].lower() in _MANY and others <= {Role.NUMBER, Role.LENGTH} and not any("_" in w for w in words)
+    )
 
 
 def _in_order(values: dict[int, NDArray[np.float64]], roles: list[Role], name: str) -> None:

@@ -33,6 +33,10 @@ def text(form: str, heading: str = "") -> str:
     (text("{t}000 {x} {y} {p}", "# time since the start in ns\n# t x y p"), "ns"),
     (text("{t} {x} {y} {p}", "# t x y p [us]\n# times of the second camera are in ms"), "µs"),
     (text("{s:.6f} {x} {y} {p}", "# Format is time (float s), x, y, polarity (0=off, 1=on)"), "s"),
+    (text("{t},{y},{x},{p}", "t_us,y_pos,x_pos,pol"), "µs"),
+    (text("{t},{y},{x},{p}", "event_t,event_y,event_x,event_p"), ""),
+    (text("{t},{y},{x},{p}", "timestamp,y coordinate,x coordinate,polarity"), ""),
+    (text("{t} {x} {y} {p}", "recorded by our rig"), ""),
     ("\ufeff" + text("{t} {x} {y} {p}"), ""),
     # Amounts and words of prose are no unit of times; events were a thousand times too far apart.
     (text("{t} {x} {y} {p}", "# recording time 10 s"), ""),
@@ -58,6 +62,7 @@ def test_order_and_unit_by_the_heading(tmp_path: Path, content: str, unit: str) 
     (text("{t} {x} {y} {q}"), "column 4 should be the polarity and holds 2"),
     (text("{t} {x} {y} {p}", "stamp u v sign"), "its heading 'stamp u v sign' is not known; name the columns"),
     (text("{t} {x} {y} {p}", "# t u v p"), "its heading 't u v p' is not known"),
+    (text("{t} {y} {x} {p}", "zeit zeile spalte vorzeichen"), "its heading 'zeit zeile spalte vorzeichen' is"),
     (text("{t} {x} {y} {p}", "t x y on"), "its heading 't x y on' is not known"),
 ])  # fmt: skip
 def test_another_order_is_refused(tmp_path: Path, content: str, said: str) -> None:

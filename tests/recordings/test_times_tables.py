@@ -41,6 +41,7 @@ def seconds(text: str) -> str:
     rows("{k},{a},7.5", "idx,t_us,gain"),
     rows("{a};Frame {k}.png", "time_us;name"),
     rows("{k} {a}"),
+    rows("1{k:02d} {a}", "# frame timestamps"),
 ])  # fmt: skip
 def test_numbers_and_times(tmp_path: Path, text: str) -> None:
     assert table(tmp_path, text).rows == TIMES
@@ -58,6 +59,13 @@ def test_numbers_and_times(tmp_path: Path, text: str) -> None:
     rows("{a} {n}", "# image timestamp in us, exposure time in us"),
     rows("{a} {n}", "# in us\n# timestamp exposure"),
     rows("{a},{b}", "us"),
+    # Titles, which name no columns.
+    rows("{a} {b}", "# exposure times in us"),
+    rows("{a} {b}", "# exposure timestamps"),
+    rows("{a} {b}", "# frame exposures"),
+    rows("{a} {b}", "# frame times"),
+    rows("1{k:02d} {a} {b}", "# frame exposure times"),
+    rows("{a},{b}", "# exposures of the frames, start and end in µs"),
     rows("1{k:02d} {a} {b}", "# us\n# exposure times here"),
     rows("{a},{b},{a}.png", "#start_us,end_us,filename"),
     rows("1{k:02d} {a} {b}", "# us\n# frame_id start end\n# 3 cameras used"),
@@ -91,7 +99,10 @@ def test_as_spreadsheets_write_them(tmp_path: Path, encoding: str) -> None:
     (rows("{a},{n}"), "its two columns overlap or run back"),
     (rows("{a},{b},{b}1"), "nothing tells which of three numbers"),
     (rows("{k},{a},{n}"), "nothing tells which of three numbers"),
-    (rows("{a} {b}", "# frame times"), "does not tell whether a line is the start and the end"),
+    (rows("{a} {b}", "# timestamp host_timestamp"), "does not tell whether a line is the start and the end"),
+    (rows("{a} {b}", "# timestamps exposures"), "does not tell whether a line is the start and the end"),
+    (rows("{a} {b}", "# frame time"), "does not tell whether a line is the start and the end"),
+    ("# frame times\n0 0.5\n1 1.5\n2 2.5\n", "may be the pictures' number or the start of an exposure"),
     (rows("{a},{b}", "timestamp,host_timestamp"), "do not tell each exposure once; name the columns"),
     (rows("{n}", "exposure_us"), "do not tell each exposure once"),
     # As a camera may give them: times in ns, lengths in µs.
