@@ -33,7 +33,7 @@ from recordings.formats.pictures import (
     first_size,
     read_picture,
 )
-from recordings.formats.stamps import frame_times, read_stamps, tell_missing
+from recordings.formats.stamps import LengthsAlone, frame_times, read_stamps, tell_missing
 from recordings.recording import Remark
 from recordings.sandbox_child import Refused
 
@@ -145,7 +145,19 @@ class PictureFolder:
         span = None if self._events is None else _span(self._events)
         times = _stamps_for(path, parts.times, pictures, problems)
         if times is not None:
-            stamps = read_stamps(times)
+            try:
+                stamps = read_stamps(times)
+            except LengthsAlone:
+                others = [p for p in parts.times if _sideless(p) != _sideless(times)]
+                instead = _stamps_for(path, others, pictures, problems)
+                if instead is None:
+                    raise
+                stamps = read_stamps(instead)
+                remark(
+                    problems,
+                    f"{times.name} holds lengths of exposures alone and is left out; --exposure-us"
+                    " states one for all frames",
+                )
             found = frame_times(stamps, self._pictures, span, problems)
             tell_missing(stamps, self._pictures, problems)
         elif isinstance(self._events, NpzEvents):
@@ -311,6 +323,10 @@ def _one(path: Path, found: list[Path], what: str, problems: list[str]) -> Path 
     raise Refused(
         f"holds {len(found)} {what} ({names}{', …' if len(found) > 6 else ''}); one recording has one"
     )
+
+
+def _sideless(path: Path) -> str:
+    return re.sub(r"left|right", "", path.stem.lower())
 
 
 def _stamps_for(path: Path, found: list[Path], pictures: Path, problems: list[str]) -> Path | None:

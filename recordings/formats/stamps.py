@@ -17,7 +17,7 @@ import numpy as np
 from recordings.formats.dataset_source import FrameTime, remark, times
 from recordings.formats.own_pictures import own_rows
 from recordings.formats.pictures import SUFFIXES
-from recordings.formats.text_table import decoded_text, read_table
+from recordings.formats.text_table import Table, decoded_text, read_table
 from recordings.formats.time_columns import LENGTH_WORDS, TIME_WORDS, find_columns
 from recordings.formats.units import UNITS, unit_told, words_in
 from recordings.pickle_steps import megabytes
@@ -52,10 +52,15 @@ class Stamps:
     note: str = ""
 
 
+class LengthsAlone(Refused):
+    """A table holds lengths of exposures and no times, as some data sets have it beside one of times."""
+
+
 def read_stamps(path: Path) -> Stamps:
     """Read a text file of times.
 
     Raises:
+        LengthsAlone: it holds no times.
         Refused: it is none, or its columns cannot be told.
     """
     size = path.stat().st_size
@@ -65,6 +70,11 @@ def read_stamps(path: Path) -> Stamps:
     if (own := own_rows(path, text)) is not None:
         return Stamps(path.name, list(own[0].values()), list(own[0]), "µs", True, True, own[1])
     table = read_table(text, path.name)
+    if _lengths_alone(path.stem, table):
+        raise LengthsAlone(
+            f"{path.name} holds lengths of exposures and no times; write a line START LENGTH for each picture, "
+            "below start_us,length_us"
+        )
     columns = find_columns(table, path.name, SUFFIXES)
     rows = [tuple(r) for r in columns.rows.tolist()]
     names: list[str] = []
@@ -79,6 +89,16 @@ def read_stamps(path: Path) -> Stamps:
         )
     whole = bool((columns.rows % 1 == 0).all())
     return Stamps(path.name, rows, names, unit, whole, note=columns.note)
+
+
+def _lengths_alone(stem: str, table: Table) -> bool:
+    """One number a line that does not increase, below (or without that, in a file of) exposures, not times."""
+    if table.width != 1:
+        return False
+    values = np.array([r[0] for r in table.rows if isinstance(r[0], float)], np.float64)
+    words = {w for line in table.above for w in words_in(line.text)} or set(words_in(stem))
+    speaks = not words.isdisjoint(LENGTH_WORDS) and words.isdisjoint(TIME_WORDS - {"exposures"})
+    return speaks and bool((np.diff(values) <= 0).any())
 
 
 def _unit(stem: str, lines: list[str]) -> str:

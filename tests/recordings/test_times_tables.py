@@ -104,7 +104,7 @@ def test_as_spreadsheets_write_them(tmp_path: Path, encoding: str) -> None:
     (rows("{a} {b}", "# frame time"), "does not tell whether a line is the start and the end"),
     ("# frame times\n0 0.5\n1 1.5\n2 2.5\n", "may be the pictures' number or the start of an exposure"),
     (rows("{a},{b}", "timestamp,host_timestamp"), "do not tell each exposure once; name the columns"),
-    (rows("{n}", "exposure_us"), "do not tell each exposure once"),
+    (rows("{n}", "exposure_us"), "holds lengths of exposures and no times; write a line START LENGTH"),
     # As a camera may give them: times in ns, lengths in µs.
     (rows("{a}000,{n}", "timestamp,exposure"), "does not say the unit of times and of lengths of exposures"),
     (rows("{a},{n}", "timestamp,exposure_us"), "nothing tells the unit of 'timestamp'"),
@@ -187,3 +187,18 @@ def test_numbers_are_no_starts_of_exposures(tmp_path: Path) -> None:
     (path / "timestamps.csv").write_text(rows("1{k:02d},{a}", "frame_id,timestamp_us"))
     with open_recording(path) as r:
         assert r.frame_times_us() == [(a, None) for a in STARTS]
+
+
+def test_lengths_alone_are_no_times(tmp_path: Path) -> None:
+    """All frames lay within a fraction of a millisecond, silently."""
+    path = folder(tmp_path)
+    lengths = "# exposure [us]\n" + "".join(f"{5000 + k % 2}\n" for k in range(FRAMES))
+    for side in ("left", "right"):
+        (path / f"image_exposures_{side}.txt").write_text(lengths)
+    with pytest.raises(Exception, match=r"image_exposures_left\.txt holds lengths of exposures and no times"):
+        open_recording(path)
+    for side in ("left", "right"):
+        (path / f"image_timestamps_{side}.txt").write_text(rows("{a}", "# timestamp [us]"))
+    with open_recording(path) as r:
+        assert r.frame_times_us() == [(a, None) for a in STARTS]
+        assert any("image_exposures_left.txt holds lengths" in p for p in r.info.problems)
