@@ -18,6 +18,8 @@ STALLED_S, TIMES_SLOWEST = 120.0, 20.0
 """A job is given up after so long, and so many times what its pictures took at worst so far."""
 FIRST_S = 600.0
 """The same for what nothing was measured of: a network's first job, or what it prepares for a new size."""
+FIRST_PICTURES = 10
+"""So many may a first job be to give in that time, and more in as much more."""
 _LOOKS_S = 1.0
 """Between two looks, at most: a process that was held up itself proves nothing about its network."""
 
@@ -82,7 +84,8 @@ class JobWatch:
         elif job is not None:
             self._lasted_s += step
         if job is None or preparing or slowest is None:
-            least, usual = self._first_s, 0.0
+            pictures = FIRST_PICTURES if job is None else job[1]
+            least, usual = self._first_s * max(1.0, pictures / FIRST_PICTURES), 0.0
         else:
             least, usual = self._stalled_s, slowest * job[1]
         if self._lasted_s > least + TIMES_SLOWEST * usual:

@@ -133,15 +133,19 @@ class NetworkSwitch:
             UsageError: no such network, or it cannot run here (found out at once, before anything is loaded).
         """
         models.check(network, self._options.of(network), events=self._rig.has_events)
-        self._gave_way, self._pause_s = "", self._first_pause_s
-        self._load_aside(network)
+        with self._lock:  # `try_again` is another thread's
+            self._gave_way, self._pause_s = "", self._first_pause_s
+            self._load_aside(network)
 
     def _load_aside(self, network: str) -> None:
         self._wanted = network
         threading.Thread(target=self._load, args=(network,), name="load", daemon=True).start()
 
     def try_again(self) -> None:
-        """Make the network that gave way ready once more, when it is time and nobody has chosen another."""
+        """Make the network that gave way ready once more, when it is time and nobody has chosen another.
+
+        Called with the lock held.
+        """
         if (
             self._gave_way
             and self._wanted == self.network == PASS_THROUGH
@@ -164,7 +168,7 @@ class NetworkSwitch:
                 rested = self._at_rest.pop(network, None)
             engine = rested or self._make_room_for(network)
         except Exception as e:  # whatever a network's loading raises must leave the old one running
-            if device_lost():
+            if not out_of_memory(e) and device_lost():
                 self.lost = e  # what was wanted stays so, in another process
             elif self._wanted == network:
                 self._wanted = self.network
@@ -222,7 +226,7 @@ class NetworkSwitch:
 
     def failed(self, error: Exception) -> bool:
         """The running network has failed on an exposure; True when it has to give way."""
-        if device_lost():
+        if not out_of_memory(error) and device_lost():
             self.lost = error
             return False
         if out_of_memory(error) and self._drop_resting():

@@ -7,13 +7,16 @@ read as `halfmirror models add` does it, and written for its restorer into a fol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from capture.errors import UsageError
 from inference import models, store
+from inference.weights_limits import WeightsError
 
+_ADVICE = re.compile(r"halfmirror models add (\S+) FILE")
 _COMMON = frozenset({"weights", "state", "model", "best", "last", "latest"})
 """Names of files that tell nothing: the folder's is taken instead."""
 
@@ -58,7 +61,11 @@ def contestants(texts: Iterable[str], folder: Path) -> dict[str, Weights | None]
         models.require_weights(network, file)
         label = _label(network, file, out)
         path = folder / f"{len(out)}.safetensors"
-        store.add(network, file, into=path)
+        try:
+            store.add(network, file, into=path)
+        except WeightsError as error:
+            # Here nothing is to be installed: the other network is named in front of the file.
+            raise WeightsError(_ADVICE.sub(r"\1=FILE", str(error))) from error
         out[label] = Weights(network, file, path)
     return out
 

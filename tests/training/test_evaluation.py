@@ -423,7 +423,7 @@ def test_two_weights_of_one_network_in_one_table(
     [
         ("edi={file}", "network 'edi' has no weights, so none can be given", 2),
         ("glnt={file}", "unknown network 'glnt'; did you mean 'glint'?", 2),
-        ("glint-large={file}", "its card says glint: halfmirror models add glint FILE", 1),
+        ("glint-large={file}", "its card says glint: glint=FILE", 1),
         ("glint=/no/where", "/no/where", 2),
         ("glint=", "glint=: give a file of weights", 2),
     ],

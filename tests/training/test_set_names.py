@@ -114,6 +114,9 @@ def test_where_numbers_say_that_frames_are_missing() -> None:
     assert row(0, 2, 4, 8, 10) == (0, 1, 3)
     assert row(1_000_021, 1_033_350, 1_066_702, 1_100_031, 1_133_390) is None  # times
     assert row(1, 3) is None
+    for hz, unit in ((30, 1e3), (30, 1e6), (120, 1e3), (24, 1e3)):  # times of a regular camera, rounded
+        assert row(*(round(k * unit / hz) for k in range(40))) is None
+        assert row(*(round(k * unit / hz) for k in range(40) if k != 20)) == (*range(19), *range(20, 38))
     assert in_a_row(["a", "b", "c"]) is None
     assert in_a_row(["a1", "a2", "a3", "b1", "b2"]) is None  # two have one number
 

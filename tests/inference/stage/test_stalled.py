@@ -32,6 +32,15 @@ class Watched:
         return told
 
 
+def test_a_first_job_of_many_pictures_has_more_time() -> None:
+    w = Watched()
+    w.jobs.begin(100)
+    assert w.looks(900)
+    w.jobs.begin(2)
+    with pytest.raises(StalledError):
+        w.looks(700)
+
+
 def test_it_is_told_after_seconds_and_given_up_after_minutes() -> None:
     w = Watched()
     for _ in range(3):

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -186,6 +187,7 @@ def test_a_network_that_cannot_be_loaded_since_the_gpu_is_lost_stays_wanted(
 
 @pytest.mark.parametrize(("initialized", "error", "lost"), [
     (False, RuntimeError("CUDA error"), False), (True, None, False), (True, RuntimeError("CUDA error"), True),
+    (True, RuntimeError("operation not permitted when stream is capturing"), False),
 ])  # fmt: skip
 def test_a_gpu_is_lost_that_answers_whatever_is_asked_by_an_error(
     initialized: bool, error: Exception | None, lost: bool, monkeypatch: pytest.MonkeyPatch
@@ -195,7 +197,7 @@ def test_a_gpu_is_lost_that_answers_whatever_is_asked_by_an_error(
             raise error
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
-    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(synchronize=synchronize))
     assert device_lost() is lost
 
 
