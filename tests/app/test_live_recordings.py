@@ -165,7 +165,7 @@ def test_events_that_nothing_places_are_not_said_to_be_missing(tmp_path: Path) -
         assert f"calibrate rig --from {two}" in edi.reason
         session.select_network("edi")
         watch.until(lambda: why in session.status().message, "the refusal on screen")
-        assert session.status().network == "none"
+        watch.until(lambda: session.status().network == "none", "the worker's word that nothing has changed")
         assert "frames only" not in session.status().message
     finally:
         session.stop()

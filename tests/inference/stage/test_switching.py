@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -94,16 +95,24 @@ def test_a_network_that_gave_way_is_tried_again(make: Make, slow: type[Slow], re
     """Somebody else's job took the memory for a minute, at the second hour of a run that nobody looks at."""
     slow.gate.set()
     slow.failures, slow.error = 3, MemoryError("3 GB wanted")
-    stage = make("slow", every_item=True, retry_s=0.2)
+    stage = make("slow", every_item=True, retry_s=3600.0)
+
+    def time_is_up() -> None:
+        with stage._lock:
+            assert time.monotonic() + 3000.0 < stage._switch._again_at < math.inf
+            stage._switch._again_at = 0.0
+
     feed(stage, [0])
     until(lambda: stage.network == "none", "the fall-back")
     assert stage.status()["message"] == "slow ran out of memory (MemoryError: 3 GB wanted); frames pass through"
     feed(stage, [1])
     until(lambda: len(results) == 2, "one that passes through")
+    time_is_up()
     until(lambda: stage.network == "slow", "the second try")
     assert stage.status()["message"] == ""
     feed(stage, [2, 3])  # the first one's failure lets go of the one at rest
     until(lambda: stage.network == "none", "it fails once more")
+    time_is_up()
     until(lambda: stage.network == "slow", "the third try")
     feed(stage, [4])
     until(lambda: len(results) == 5, "five outcomes")
