@@ -16,9 +16,10 @@ from typing import Any
 
 from capture.errors import UsageError
 from recordings.formats.msrbd import sequences as pair_sequences
+from recordings.formats.names import files_with
 from training.data.sets import frames, highrev, spikes
 from training.data.sets.facts import EXPOSURE, SequenceFacts
-from training.data.sets.pictures import files_in, numbered
+from training.data.sets.pictures import numbered
 from training.data.sets.probing import probe, probe_apart
 
 TRAIN, TEST = "train", "test"
@@ -163,8 +164,8 @@ def _below(path: Path, split: str) -> list[_Candidate]:
             _Candidate(f"{path.name}/{name}", "spikes", (str(path), tuple(files), name, split), False)
             for name, files in spikes.sequences(path).items()
         ]
-    out = [c for p in files_in(path, _HDF5) for c in _file(p, split)]
-    archives = files_in(path, _PAIRS)
+    out = [c for p in files_with(path, *_HDF5) for c in _file(p, split)]
+    archives = files_with(path, *_PAIRS)
     for name in pair_sequences(archives):
         own = tuple(str(p) for p in archives if name in (numbered(p.stem)[0], p.stem))
         out.append(_Candidate(name, "pairs", (own, name, split), False))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recordings.formats.dataset_source import MAX_PICTURE_BYTES, picture
 from recordings.formats.hdf5_arrays import array, inside, opened, whole
-from recordings.formats.pictures import natural
+from recordings.formats.names import natural
 
 __all__ = ["array", "digest", "keys", "opened", "rgb", "values"]
 

@@ -20,8 +20,8 @@ from inference.representations.coding import columns
 from inference.representations.voxel import from_stored
 from recordings.formats.dataset_source import times
 from recordings.formats.event_files import unit_us
+from recordings.formats.names import files_with, natural
 from recordings.formats.npy_members import Archive
-from recordings.formats.pictures import natural
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import (
     EVENTS,
@@ -36,7 +36,7 @@ from training.data.sets.facts import (
     sized,
 )
 from training.data.sets.hdf5 import digest
-from training.data.sets.pictures import files_in, numbered, png_size, read_rgb, refuse_dark
+from training.data.sets.pictures import numbered, png_size, read_rgb, refuse_dark
 
 VOXEL = "stored voxel grids"
 
@@ -172,7 +172,7 @@ def _torn(files_of: dict[str, list[Path]]) -> list[str]:
 def sequences(folder: Path) -> dict[str, list[str]]:
     """Stems of the frames of each sequence, in order."""
     out: dict[str, list[str]] = {}
-    for path in files_in(folder / "blur", frozenset({".png"})):
+    for path in files_with(folder / "blur", ".png"):
         out.setdefault(numbered(path.stem)[0], []).append(path.stem)
     return out
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.formats.pictures import LOW, largest_of_16, natural
+from recordings.formats.names import files_with
+from recordings.formats.pictures import LOW, largest_of_16
 from recordings.sandbox_child import Refused
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"})
@@ -54,18 +55,9 @@ def png_size(path: Path) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
-def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """The files of a folder with one of these endings (in lower case), in order of the numbers in their names.
-
-    What begins with a dot is none of a set: macOS leaves `._NAME` beside files on disks of others.
-    """
-    found = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != ".")
-    return sorted((p for p in found if p.is_file()), key=natural)
-
-
 def listed(folder: Path) -> list[Path]:
     """The pictures of a folder, in order of the numbers in their names."""
-    return files_in(folder, SUFFIXES)
+    return files_with(folder, *SUFFIXES)
 
 
 def refuse_dark(paths: Sequence[Path]) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from inference.representations.spikes import FRAMES
+from recordings.formats.names import files_with
 from recordings.formats.npy_members import Archive
 from recordings.formats.spike_files import SPIKE_NAMES, SpikeSource
 from recordings.sandbox_child import Refused
 from training.data.sets.facts import SPIKES, TRUTH, U8, SequenceFacts, Span, Unread, reads, sized
 from training.data.sets.hdf5 import digest
-from training.data.sets.pictures import SUFFIXES, files_in, png_size, read_rgb, refuse_dark
+from training.data.sets.pictures import SUFFIXES, png_size, read_rgb, refuse_dark
 
 CELL = 4
 """Image pixels along one side of a spike pixel."""
@@ -100,7 +101,7 @@ def sequences(folder: Path) -> dict[str, list[str]]:
     """Names of the spike files of each video, in order."""
     out: dict[str, list[str]] = {}
     for video in sorted(p for p in (folder / SPIKE_DATA).iterdir() if p.is_dir() and p.name[0] != "."):
-        if names := [p.name for p in files_in(video, _KINDS)]:
+        if names := [p.name for p in files_with(video, *_KINDS)]:
             out[video.name] = names
     return out
 
